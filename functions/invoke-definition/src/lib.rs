@@ -1,0 +1,75 @@
+//! `POST /v1/workflow-definitions/{definition}/invoke`: the shorthand for callers that know a workflow by its name.
+
+use lambda_runtime::LambdaEvent;
+use sluice_core::caller::Caller;
+use sluice_core::flow::Refusal;
+use sluice_core::flow::create_run::{Policy, create_run};
+use sluice_core::id::{InvalidId, RunId};
+use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, RecordRun, SaveInstance, StartExecution};
+use sluice_edge::http::{Event, Request, Response};
+use sluice_edge::identity::IdentityConfig;
+use sluice_edge::problem::Problem;
+use sluice_edge::wire::invoke_definition;
+use sluice_edge::wire::runs::{RunView, run_path};
+use std::convert::Infallible;
+use tracing::Instrument;
+
+/// The function with everything it needs.
+#[derive(Clone, Debug)]
+pub struct App<S, E, C> {
+    pub store: S,
+    pub engine: E,
+    pub clock: C,
+    pub policy: Policy,
+    pub identity: IdentityConfig,
+    pub new_run_id: fn() -> RunId,
+}
+
+impl<S, E, C> App<S, E, C>
+where
+    S: ReadCatalog + SaveInstance + RecordRun + ChangeRun,
+    E: StartExecution + AnnounceDue,
+    C: Clock,
+{
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: a fault would reach the caller as the gateway's bare 502.
+    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
+        let request = Request::from(event);
+        let answer = self.answer(&request).instrument(request.span.clone()).await;
+        Ok(request.conclude(answer))
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
+        let caller = self.identity.caller(request)?;
+        let segments = request.segments();
+        match segments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["v1", "workflow-definitions", definition, "invoke"] => {
+                request.allow(&["POST"])?;
+                self.invoke(request, &caller, definition).await
+            }
+            _ => Err(request.no_route()),
+        }
+    }
+
+    async fn invoke(&self, request: &Request, caller: &Caller, definition: &str) -> Result<Response, Problem> {
+        let definition = definition.parse().map_err(|InvalidId(_)| Refusal::NotFound {
+            what: "workflow definition",
+            id: definition.to_owned(),
+        })?;
+        let command = invoke_definition::command(request, definition)?;
+        let (run_id, now) = ((self.new_run_id)(), self.clock.now());
+        let accepted = create_run(&self.store, &self.engine, &self.policy, caller, command, run_id, now).await?;
+        request.about_run(accepted.run.run_id);
+        if accepted.start_delayed {
+            tracing::warn!(
+                counter.start_delayed = 1,
+                "run recorded; its start is left to the reconciler"
+            );
+        }
+        let response =
+            Response::json(202, &RunView::from(&accepted.run)).with("location", run_path(accepted.run.run_id));
+        Ok(response.replayed(accepted.replayed))
+    }
+}

@@ -1,0 +1,218 @@
+//! What a tenant defines: one function per route.
+
+use crate::App;
+use sluice_core::caller::Caller;
+use sluice_core::flow::{Refusal, manage_definitions as flow};
+use sluice_core::id::{DefinitionRef, InvalidId};
+use sluice_core::instance::InstanceContent;
+use sluice_core::invalid::Invalid;
+use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_edge::http::{Request, Response};
+use sluice_edge::problem::Problem;
+use sluice_edge::wire::definitions::{
+    AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DefinitionView, VersionSummaryView, VersionView,
+    definition_path,
+};
+use sluice_edge::wire::instances::{InstanceConfigurationBody, InstanceView};
+use sluice_edge::wire::{DefinitionList, InstanceList, Paging, VersionList, fields, no_query};
+
+impl<S, C> App<S, C>
+where
+    S: ManageDefinitions + ManageOperator + SaveInstance,
+    C: Clock,
+{
+    pub(crate) async fn create_definition(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let body: CreateDefinitionBody = request.json()?;
+        let mut invalid = Invalid::default();
+        let name = fields::id("/name", &body.name, &mut invalid);
+        let Some(name) = name else { return Err(invalid.into()) };
+        let (id, now) = ((self.new_definition_id)(), self.clock.now());
+        let definition = flow::create_definition(&self.store, caller, id, name, body.into_texts(), now).await?;
+        Ok(Response::json(201, &DefinitionView::from(&definition)).with("location", definition_path(definition.id)))
+    }
+
+    pub(crate) async fn list_definitions(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let paging = Paging::alone(request, vec!["definitions".to_owned(), caller.tenant.to_string()])?;
+        let page = self
+            .store
+            .list_definitions(&caller.tenant, paging.limit, paging.cursor.as_deref())
+            .await;
+        let page = page.map_err(|error| paging.blame(error))?;
+        let definitions = page.items.iter().map(DefinitionView::from).collect();
+        Ok(Response::json(
+            200,
+            &DefinitionList {
+                definitions,
+                next_cursor: paging.next(&page),
+            },
+        ))
+    }
+
+    pub(crate) async fn get_definition(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        no_query(request)?;
+        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
+        Ok(Response::json(200, &DefinitionView::from(&definition)))
+    }
+
+    pub(crate) async fn change_definition(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        let body: ChangeDefinitionBody = request.json()?;
+        let (definition, now) = (named(definition)?, self.clock.now());
+        let definition = flow::change_texts(&self.store, caller, &definition, body.into_texts(), now).await?;
+        Ok(Response::json(200, &DefinitionView::from(&definition)))
+    }
+
+    pub(crate) async fn add_version(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        let definition = named(definition)?;
+        let (document, activate) = request.json::<AddVersionBody>()?.into_parts();
+        let now = self.clock.now();
+        let (definition, version) =
+            flow::add_version(&self.store, caller, &definition, document, activate, now).await?;
+        let location = format!("{}/versions/{}", definition_path(definition.id), version.number);
+        Ok(Response::json(201, &VersionView::new(&definition, &version)).with("location", location))
+    }
+
+    pub(crate) async fn list_versions(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
+        let list = vec![
+            "versions".to_owned(),
+            caller.tenant.to_string(),
+            definition.id.to_string(),
+        ];
+        let paging = Paging::alone(request, list)?;
+        let cursor = paging.cursor.as_deref();
+        let page = self
+            .store
+            .list_versions(&caller.tenant, definition.id, paging.limit, cursor)
+            .await;
+        let page = page.map_err(|error| paging.blame(error))?;
+        let versions = page
+            .items
+            .iter()
+            .map(|version| VersionSummaryView::new(&definition, version))
+            .collect();
+        Ok(Response::json(
+            200,
+            &VersionList {
+                versions,
+                next_cursor: paging.next(&page),
+            },
+        ))
+    }
+
+    pub(crate) async fn get_version(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+        version: &str,
+    ) -> Result<Response, Problem> {
+        no_query(request)?;
+        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
+        let number = numbered(version)?;
+        let version = flow::get_version(&self.store, caller, &DefinitionRef::Id(definition.id), number).await?;
+        Ok(Response::json(200, &VersionView::new(&definition, &version)))
+    }
+
+    pub(crate) async fn activate_version(
+        &self,
+        caller: &Caller,
+        definition: &str,
+        version: &str,
+    ) -> Result<Response, Problem> {
+        let (definition, number, now) = (named(definition)?, numbered(version)?, self.clock.now());
+        let definition = flow::activate_version(&self.store, caller, &definition, number, now).await?;
+        Ok(Response::json(200, &DefinitionView::from(&definition)))
+    }
+
+    pub(crate) async fn save_instance(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let configuration = request.json::<InstanceConfigurationBody>()?.read()?;
+        let definition_id = match &configuration.definition {
+            DefinitionRef::Id(id) => *id,
+            name @ DefinitionRef::Name(_) => match flow::find_definition(&self.store, caller, name).await {
+                Ok(definition) => definition.id,
+                Err(refusal @ Refusal::NotFound { .. }) => {
+                    return Err(Invalid::one("/workflowDefinitionId", "not_found", refusal.to_string()).into());
+                }
+                Err(refusal) => return Err(refusal.into()),
+            },
+        };
+        let content = InstanceContent {
+            definition_id,
+            version: configuration.version,
+            compute_node: configuration.compute_node,
+            processor_configs: configuration.configs.by_node(),
+        };
+        let now = self.clock.now();
+        let instance = flow::save_instance(&self.store, caller, content, now).await?;
+        // An instance never changes, so one that was made at another time was there before.
+        let status = if instance.created_at == now { 201 } else { 200 };
+        let location = format!("/v1/workflow-instances/{}", instance.id);
+        Ok(Response::json(status, &InstanceView::from(&instance)).with("location", location))
+    }
+
+    pub(crate) async fn list_instances(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let paging = Paging::alone(request, vec!["instances".to_owned(), caller.tenant.to_string()])?;
+        let page = self
+            .store
+            .list_instances(&caller.tenant, paging.limit, paging.cursor.as_deref())
+            .await;
+        let page = page.map_err(|error| paging.blame(error))?;
+        let instances = page.items.iter().map(InstanceView::from).collect();
+        Ok(Response::json(
+            200,
+            &InstanceList {
+                instances,
+                next_cursor: paging.next(&page),
+            },
+        ))
+    }
+
+    pub(crate) async fn get_instance(&self, request: &Request, caller: &Caller, id: &str) -> Result<Response, Problem> {
+        no_query(request)?;
+        let not_found = |InvalidId(_)| Refusal::NotFound {
+            what: "workflow instance",
+            id: id.to_owned(),
+        };
+        let instance = flow::get_instance(&self.store, caller, id.parse().map_err(not_found)?).await?;
+        Ok(Response::json(200, &InstanceView::from(&instance)))
+    }
+}
+
+/// The definition a path names. What is neither id nor name is not found.
+fn named(definition: &str) -> Result<DefinitionRef, Refusal> {
+    definition.parse().map_err(|InvalidId(_)| Refusal::NotFound {
+        what: "workflow definition",
+        id: definition.to_owned(),
+    })
+}
+
+/// The version a path names.
+fn numbered(version: &str) -> Result<u32, Refusal> {
+    match version.parse::<u32>() {
+        Ok(number) if number > 0 && number.to_string() == version => Ok(number),
+        Ok(_) | Err(_) => Err(Refusal::NotFound {
+            what: "version",
+            id: version.to_owned(),
+        }),
+    }
+}

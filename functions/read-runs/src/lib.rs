@@ -1,0 +1,113 @@
+//! `GET /v1/workflow-runs` and everything below one run.
+
+use lambda_runtime::LambdaEvent;
+use sluice_core::caller::Caller;
+use sluice_core::flow::{Refusal, read_runs};
+use sluice_core::id::{InvalidId, RunId};
+use sluice_core::ports::{Clock, ReadRuns};
+use sluice_edge::http::{Event, Request, Response};
+use sluice_edge::identity::IdentityConfig;
+use sluice_edge::problem::Problem;
+use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, RunView, StepList, StepView, run_id_in_path};
+use sluice_edge::wire::{RunList, no_query};
+use std::convert::Infallible;
+use tracing::Instrument;
+
+/// The function with everything it needs.
+#[derive(Clone, Debug)]
+pub struct App<S, C> {
+    pub store: S,
+    pub clock: C,
+    pub identity: IdentityConfig,
+}
+
+impl<S: ReadRuns, C: Clock> App<S, C> {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: a fault would reach the caller as the gateway's bare 502.
+    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
+        let request = Request::from(event);
+        let answer = self.answer(&request).instrument(request.span.clone()).await;
+        Ok(request.conclude(answer))
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
+        let caller = &self.identity.caller(request)?;
+        let segments = request.segments();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let ["v1", "workflow-runs", below @ ..] = &segments[..] else {
+            return Err(request.no_route());
+        };
+        match *below {
+            [] | [_] | [_, "steps" | "deliveries"] | [_, "steps", _] => request.allow(&["GET"])?,
+            _ => return Err(request.no_route()),
+        }
+        let [run_id, below @ ..] = below else {
+            return self.list(request, caller).await;
+        };
+        let run_id = run_id_in_path(run_id)?;
+        request.about_run(run_id);
+        match *below {
+            [] => self.get(request, caller, run_id).await,
+            ["steps"] => self.steps(request, caller, run_id).await,
+            ["steps", node_id] => self.step(request, caller, run_id, node_id).await,
+            _ => self.deliveries(request, caller, run_id).await,
+        }
+    }
+
+    async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let (filter, paging) = runs::list_query(request, &caller.tenant)?;
+        let page = self
+            .store
+            .list_runs(&caller.tenant, &filter, paging.limit, paging.cursor.as_deref())
+            .await;
+        let page = page.map_err(|error| paging.blame(error))?;
+        let next_cursor = paging.next(&page);
+        Ok(Response::json(
+            200,
+            &RunList {
+                runs: page.items.iter().map(RunView::from).collect(),
+                next_cursor,
+            },
+        ))
+    }
+
+    async fn get(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let wait_seconds = runs::wait_query(request)?;
+        let (run, output) = read_runs::get_run(&self.store, &self.clock, caller, run_id, wait_seconds).await?;
+        Ok(Response::json(200, &RunView::from(&run).with_output(output)))
+    }
+
+    async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        no_query(request)?;
+        let steps = read_runs::list_steps(&self.store, caller, run_id).await?;
+        Ok(Response::json(
+            200,
+            &StepList {
+                steps: steps.iter().map(StepView::from).collect(),
+            },
+        ))
+    }
+
+    async fn step(&self, request: &Request, caller: &Caller, run_id: RunId, node: &str) -> Result<Response, Problem> {
+        no_query(request)?;
+        let node_id = node.parse().map_err(|InvalidId(_)| Refusal::NotFound {
+            what: "step",
+            id: node.to_owned(),
+        })?;
+        let step = read_runs::get_step(&self.store, caller, run_id, &node_id).await?;
+        Ok(Response::json(200, &StepView::with_result(&step)))
+    }
+
+    async fn deliveries(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        no_query(request)?;
+        let run = read_runs::find_run(&self.store, caller, run_id).await?;
+        let deliveries = self.store.list_deliveries(&run.tenant_id, run_id).await?;
+        let deliveries = deliveries
+            .iter()
+            .map(|(delivery, attempts)| DeliveryView::new(delivery, attempts))
+            .collect();
+        Ok(Response::json(200, &DeliveryList { deliveries }))
+    }
+}

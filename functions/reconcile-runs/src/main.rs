@@ -1,0 +1,22 @@
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use reconcile_runs::App;
+use sluice_aws::Aws;
+use sluice_aws::config::Settings;
+use sluice_edge::event::Schedule;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    sluice_edge::telemetry::init();
+    let aws = Aws::connect(&Settings::from_env()?).await;
+    let app = App {
+        store: aws.store,
+        engine: aws.engine,
+        clock: aws.clock,
+    };
+    Runtime::new(service_fn(|event: LambdaEvent<Schedule>| Box::pin(app.handle(event))))
+        .run()
+        .await
+}

@@ -1,0 +1,23 @@
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use run_callback::App;
+use sluice_aws::Aws;
+use sluice_aws::config::Settings;
+use sluice_edge::event::Event;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    sluice_edge::telemetry::init();
+    let aws = Aws::connect(&Settings::from_env()?).await;
+    let app = App {
+        store: aws.store,
+        engine: aws.engine,
+        webhook: aws.webhook,
+        clock: aws.clock,
+    };
+    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event))))
+        .run()
+        .await
+}

@@ -1,0 +1,532 @@
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::bridge::Bridge;
+use crate::deploy::{Deployer, Deployment, PACKAGE_BUCKET, architecture};
+use crate::gateway::{AUDIENCE, Minter, serve_issuer, serve_proxy};
+use crate::ministack::{ACCESS_KEY_ID, ACCOUNT, Ministack, REGION, SECRET_ACCESS_KEY};
+use crate::progress::{Event, Progress};
+use crate::receiver::Receiver;
+use crate::server::{Answer, Servers, listen};
+use crate::wait::{poll, wait_for};
+use crate::{Error, binaries, files, place, sample, venv};
+
+/// The CloudFormation stack's name, and so the prefix of every function's.
+const STACK: &str = "sluice";
+const SAMPLE_STACK: &str = "sluice-sample";
+
+/// The functions that check a callback URL, and the one that calls it.
+const CALLBACK_FUNCTIONS: [&str; 3] = ["create-run", "invoke-definition", "run-callback"];
+
+/// How a stack is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// State and logs of this stack; emptied at the start.
+    pub folder: PathBuf,
+    /// The API's port on 127.0.0.1; 0 lets the system choose.
+    pub port: u16,
+    /// The tenant of a caller that names none, and the only one that is the operator.
+    pub tenant: String,
+    /// Further origins (`http://host:port`) that may be called back, on this machine only.
+    pub callback_origins: Vec<String>,
+    /// Whether to wait for another stack with the same folder to end, or to fail at once.
+    pub wait_for_folder: bool,
+    /// Added to the `cargo build` of the functions.
+    pub build_arguments: Vec<String>,
+}
+
+impl Options {
+    /// As `cargo dev` starts it.
+    pub fn dev() -> Self {
+        Self {
+            folder: place::target().join("dev"),
+            port: 8787,
+            tenant: "dev".to_owned(),
+            callback_origins: Vec::new(),
+            wait_for_folder: false,
+            build_arguments: Vec::new(),
+        }
+    }
+
+    /// For a test binary: ports chosen by the system, a folder of its own, so that it runs beside `cargo dev`.
+    ///
+    /// The functions are built together with the tests, since development dependencies turn on features of shared crates:
+    /// so they share everything that `cargo test --workspace` has built, where another choice would build the SDK anew.
+    pub fn test(name: &str) -> Self {
+        Self {
+            folder: place::target().join("e2e").join(name),
+            port: 0,
+            wait_for_folder: true,
+            build_arguments: ["--package", "sluice-tests", "--bins", "--tests"]
+                .map(str::to_owned)
+                .into(),
+            ..Self::dev()
+        }
+    }
+}
+
+/// AWS credentials, as the emulator knows them.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+impl Credentials {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "accessKeyId": self.access_key_id,
+            "secretAccessKey": self.secret_access_key,
+            "sessionToken": self.session_token,
+        })
+    }
+}
+
+/// What `lambda:Invoke` answered.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    pub payload: Value,
+    /// `Handled` or `Unhandled` where the function failed.
+    pub function_error: Option<String>,
+}
+
+/// A running, seeded stack. Everything it started ends when it is dropped, and also when its process ends in any other way.
+pub struct Stack {
+    /// The API behind the local proxy, which mints a token for the tenant in `x-dev-tenant`.
+    pub api_url: String,
+    /// The API as ministack serves it: without a token its authorizer answers 401.
+    pub gateway_url: String,
+    /// Function URLs by function (`create-run`, ...), in ministack's path form; calls to them must be signed.
+    pub function_urls: BTreeMap<String, String>,
+    pub aws_endpoint_url: String,
+    pub region: &'static str,
+    pub account: &'static str,
+    /// The emulator's administrator.
+    pub credentials: Credentials,
+    /// The default tenant, and the operator.
+    pub tenant: String,
+    pub table: String,
+    pub runner_arn: String,
+    /// The bucket of the sample's texts and reports.
+    pub bucket: String,
+    pub receiver: Receiver,
+    /// What was set on functions for this machine only, in words.
+    pub local_settings: Vec<String>,
+    /// State and logs.
+    pub folder: PathBuf,
+    /// Deployed names by function.
+    functions: BTreeMap<String, String>,
+    // Dropped in this order: first the HTTP thread, then the bridge (the minter holds it too), then the emulator.
+    servers: Servers,
+    minter: Arc<Minter>,
+    bridge: Arc<Bridge>,
+    ministack: Ministack,
+    _folder_lock: File,
+}
+
+impl Stack {
+    /// Does everything from nothing to a running, seeded stack, and tells `observer` how it goes.
+    pub fn start(options: &Options, observer: &mut dyn FnMut(Event<'_>)) -> Result<Self, Error> {
+        let mut progress = Progress::new(observer);
+        let folder = options.folder.as_path();
+        let folder_lock = take_folder(options)?;
+        // A busy port is said now, not after the build.
+        let (api_listener, api_address) = listen(options.port)?;
+
+        let venv = progress.phase("Python environment", |progress| venv::ready(folder, progress))?;
+        let built = progress.phase("Build", |_| binaries::build(folder, &options.build_arguments))?;
+        let servers = Servers::start()?;
+        let ministack = progress.phase("Start ministack", |_| Ministack::start(&venv, folder, &servers))?;
+        let bridge = Arc::new(Bridge::start(&venv, folder, &ministack.url)?);
+        bridge.ask_and_wait(json!({"op": "followLogs", "path": folder.join("functions.log")}))?;
+        let issuer = serve_issuer(&servers, &bridge)?;
+        let receiver = Receiver::start(&servers, Arc::clone(&bridge))?;
+
+        let (product, sample) = progress.phase("Package and deploy", |progress| {
+            bridge.aws("s3", "create_bucket", &json!({"Bucket": PACKAGE_BUCKET}))?;
+            let deployer = Deployer {
+                bridge: &bridge,
+                binaries: &built,
+                folder: place::target().join("packages"),
+            };
+            let infra = place::project().join("infra");
+            let sample = deployer.deploy(
+                SAMPLE_STACK,
+                &infra.join("local/sample/template.yaml"),
+                &[("Architecture", architecture())],
+            )?;
+            let product = deployer.deploy(
+                STACK,
+                &infra.join("template.yaml"),
+                &[
+                    ("Architecture", architecture()),
+                    ("AuthorizerType", "JWT"),
+                    ("JwtIssuer", &issuer),
+                    ("JwtAudience", AUDIENCE),
+                ],
+            )?;
+            progress.note(format!(
+                "{} resources of infra/template.yaml as stack {STACK}, {} of the sample as {SAMPLE_STACK}",
+                product.resources.len(),
+                sample.resources.len()
+            ));
+            Ok::<_, Error>((product, sample))
+        })?;
+
+        let functions = deployed_functions(&product);
+        let minter = Arc::new(Minter::new(Arc::clone(&bridge), issuer, options.tenant.clone()));
+        let gateway_url = format!(
+            "{}/_aws/execute-api/{}",
+            ministack.url,
+            one_of(&product, "AWS::ApiGatewayV2::Api")?
+        );
+        serve_proxy(&servers, api_listener, gateway_url.clone(), Arc::clone(&minter))?;
+        let mut stack = Self {
+            api_url: format!("http://{api_address}"),
+            gateway_url,
+            function_urls: function_urls(&bridge, &functions, &ministack.url),
+            aws_endpoint_url: ministack.url.clone(),
+            region: REGION,
+            account: ACCOUNT,
+            credentials: Credentials {
+                access_key_id: ACCESS_KEY_ID.to_owned(),
+                secret_access_key: SECRET_ACCESS_KEY.to_owned(),
+                session_token: None,
+            },
+            tenant: options.tenant.clone(),
+            table: one_of(&product, "AWS::DynamoDB::Table")?,
+            runner_arn: one_of(&product, "AWS::StepFunctions::StateMachine")?,
+            bucket: one_of(&sample, "AWS::S3::Bucket")?,
+            receiver,
+            local_settings: Vec::new(),
+            folder: folder.to_path_buf(),
+            functions,
+            servers,
+            minter,
+            bridge,
+            ministack,
+            _folder_lock: folder_lock,
+        };
+        progress.phase("Local settings", |_| {
+            stack.apply_local_settings(&options.callback_origins)
+        })?;
+        progress.phase("Seed", |_| sample::seed(&stack, &sample))?;
+        files::write(&stack)?;
+        Ok(stack)
+    }
+
+    /// Calls an AWS operation by its boto3 name (`"stepfunctions", "describe_execution"`), as the administrator. Bytes are
+    /// `{"$base64": "..."}`, in both directions.
+    pub fn aws(&self, service: &str, operation: &str, params: Value) -> Result<Value, Error> {
+        self.bridge.aws(service, operation, &params)
+    }
+
+    /// Requests a path of the API through the proxy. A JSON body wants its `content-type` header.
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        self.servers
+            .request(method, &format!("{}{path}", self.api_url), headers, body.into())
+    }
+
+    /// Requests any URL, as it is.
+    pub fn request_url(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        self.servers.request(method, url, headers, body.into())
+    }
+
+    /// Requests a path of a function's own URL, signed by botocore as the administrator.
+    pub fn request_function_url(
+        &self,
+        function: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Answer, Error> {
+        let body = body.into();
+        let base = self.function_urls.get(function).map(String::as_str).unwrap_or_default();
+        let url = format!("{}{path}", base.trim_end_matches('/'));
+        let signed = self.sign(method, &url, headers, &body, None)?;
+        let signed: Vec<(&str, &str)> = signed
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.servers.request(method, &url, &signed, body)
+    }
+
+    /// The headers, those given included, that make a request a signed one (service `lambda`).
+    pub fn sign(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        credentials: Option<&Credentials>,
+    ) -> Result<Vec<(String, String)>, Error> {
+        let headers: BTreeMap<&str, &str> = headers.iter().copied().collect();
+        let signed = self.bridge.ask_and_wait(json!({
+            "op": "sign",
+            "service": "lambda",
+            "method": method,
+            "url": url,
+            "headers": headers,
+            "body": {"$base64": STANDARD.encode(body)},
+            "credentials": credentials.map(Credentials::to_json),
+        }))?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pairs = signed.as_array().into_iter().flatten();
+        Ok(pairs.map(|pair| (text(&pair[0]), text(&pair[1]))).collect())
+    }
+
+    /// A token of the stack's own issuer with these claims in place of, or beside, those of `tenant`; a claim set to null is
+    /// left out. For trying what the authorizer refuses.
+    pub fn token(&self, tenant: &str, claims: &Value, lifetime: Duration) -> Result<String, Error> {
+        let mut all = self.minter.claims(tenant);
+        for (name, value) in claims.as_object().into_iter().flatten() {
+            all[name] = value.clone();
+        }
+        if let Some(all) = all.as_object_mut() {
+            all.retain(|_, value| !value.is_null());
+        }
+        wait_for(self.minter.mint(all, lifetime)).map_err(|reason| Error::Http {
+            method: "mint".to_owned(),
+            url: self.api_url.clone(),
+            reason,
+        })
+    }
+
+    /// The deployed name of a function (`create-run`), or of a sample's processor (`sluice-processor-...`) as it is.
+    pub fn function_name<'a>(&'a self, function: &'a str) -> &'a str {
+        self.functions.get(function).map_or(function, String::as_str)
+    }
+
+    /// The functions of the template, by their short names.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// A function's environment variables.
+    pub fn environment(&self, function: &str) -> Result<BTreeMap<String, String>, Error> {
+        let name = json!({"FunctionName": self.function_name(function)});
+        let found = self.bridge.aws("lambda", "get_function_configuration", &name)?;
+        let variables = found["Environment"]["Variables"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        Ok(variables
+            .into_iter()
+            .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
+            .collect())
+    }
+
+    /// Changes some of a function's environment variables and leaves the others; `None` removes one.
+    pub fn set_environment(&self, function: &str, changes: &[(&str, Option<&str>)]) -> Result<(), Error> {
+        let mut variables = self.environment(function)?;
+        for (name, value) in changes {
+            match value {
+                Some(value) => drop(variables.insert((*name).to_owned(), (*value).to_owned())),
+                None => drop(variables.remove(*name)),
+            }
+        }
+        let name = self.function_name(function);
+        self.bridge.aws(
+            "lambda",
+            "update_function_configuration",
+            &json!({"FunctionName": name, "Environment": {"Variables": variables}}),
+        )?;
+        poll(
+            &format!("the new environment of {name}"),
+            Duration::from_secs(10),
+            Duration::from_millis(20),
+            || {
+                let found = self
+                    .bridge
+                    .aws("lambda", "get_function_configuration", &json!({"FunctionName": name}))?;
+                Ok((found["LastUpdateStatus"] != "InProgress").then_some(()))
+            },
+        )
+    }
+
+    /// Invokes a function with an event and waits for its answer.
+    pub fn invoke(&self, function: &str, event: &Value) -> Result<Invocation, Error> {
+        let params = json!({
+            "FunctionName": self.function_name(function),
+            "Payload": {"$base64": STANDARD.encode(event.to_string())},
+        });
+        let answer = self.bridge.aws("lambda", "invoke", &params)?;
+        let payload = answer["Payload"]["$base64"]
+            .as_str()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .unwrap_or_default();
+        Ok(Invocation {
+            payload: serde_json::from_slice(&payload).unwrap_or_default(),
+            function_error: answer["FunctionError"].as_str().map(str::to_owned),
+        })
+    }
+
+    /// An object's bytes.
+    pub fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Error> {
+        let object = self
+            .bridge
+            .aws("s3", "get_object", &json!({"Bucket": bucket, "Key": key}))?;
+        Ok(object["Body"]["$base64"]
+            .as_str()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .unwrap_or_default())
+    }
+
+    pub fn put_object(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), Error> {
+        let params = json!({"Bucket": bucket, "Key": key, "Body": {"$base64": STANDARD.encode(content)}});
+        self.bridge.aws("s3", "put_object", &params).map(drop)
+    }
+
+    /// Whether the emulator has gone away under the stack.
+    pub fn has_ended(&self) -> bool {
+        self.ministack.has_ended()
+    }
+
+    /// What the deployed template has no way to say. All of it is listed to whoever starts the stack.
+    fn apply_local_settings(&mut self, callback_origins: &[String]) -> Result<(), Error> {
+        let mut origins = vec![self.receiver.origin().to_owned()];
+        origins.extend_from_slice(callback_origins);
+        let origins = origins.join(",");
+        let (stack, origins_text) = (&*self, origins.as_str());
+        // Each update takes the emulator about half a second; they do not depend on each other.
+        thread::scope(|scope| {
+            let updates: Vec<_> = stack
+                .functions
+                .keys()
+                .map(|function| {
+                    let mut changes = Vec::new();
+                    if stack.function_urls.contains_key(function) {
+                        changes.push(("SLUICE_LOCAL_TENANT", Some(stack.tenant.as_str())));
+                    }
+                    if CALLBACK_FUNCTIONS.contains(&function.as_str()) {
+                        changes.push(("SLUICE_EXTRA_CALLBACK_ORIGINS", Some(origins_text)));
+                    }
+                    scope.spawn(move || {
+                        if changes.is_empty() {
+                            Ok(())
+                        } else {
+                            stack.set_environment(function, &changes)
+                        }
+                    })
+                })
+                .collect();
+            updates.into_iter().try_for_each(|update| {
+                update
+                    .join()
+                    .unwrap_or_else(|_panic| Err(Error::Sample("setting a function's environment panicked".to_owned())))
+            })
+        })?;
+        let with_url: Vec<&str> = self.function_urls.keys().map(String::as_str).collect();
+        self.local_settings = vec![
+            format!(
+                "SLUICE_LOCAL_TENANT={} on {} (ministack's Function URLs pass on no identity)",
+                self.tenant,
+                with_url.join(", ")
+            ),
+            format!(
+                "SLUICE_EXTRA_CALLBACK_ORIGINS={origins} on {}",
+                CALLBACK_FUNCTIONS.join(", ")
+            ),
+        ];
+        Ok(())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        files::remove(&self.folder);
+    }
+}
+
+/// Takes the folder for this stack alone, and empties it of the last one's logs and state.
+fn take_folder(options: &Options) -> Result<File, Error> {
+    let folder = options.folder.as_path();
+    place::made(folder)?;
+    let lock = venv::lock_file(&folder.join("lock"))?;
+    if options.wait_for_folder {
+        lock.lock()
+            .map_err(Error::io(format_args!("locking {}", folder.display())))?;
+    } else {
+        lock.try_lock().map_err(|_held| Error::FolderInUse {
+            folder: folder.to_path_buf(),
+        })?;
+    }
+    for entry in fs::read_dir(folder)
+        .map_err(Error::io(format_args!("reading {}", folder.display())))?
+        .flatten()
+    {
+        let path: PathBuf = entry.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            drop(fs::remove_file(&path));
+        }
+    }
+    drop(fs::remove_dir_all(folder.join("tmp")));
+    files::remove(folder);
+    Ok(lock)
+}
+
+/// The template's functions: `sluice-create-run` is `create-run`.
+fn deployed_functions(product: &Deployment) -> BTreeMap<String, String> {
+    product
+        .of_kind("AWS::Lambda::Function")
+        .map(|function| {
+            let name = function.physical_id.as_str();
+            let short = name
+                .strip_prefix(STACK)
+                .and_then(|rest| rest.strip_prefix('-'))
+                .unwrap_or(name);
+            (short.to_owned(), name.to_owned())
+        })
+        .collect()
+}
+
+fn function_urls(bridge: &Bridge, functions: &BTreeMap<String, String>, endpoint: &str) -> BTreeMap<String, String> {
+    let mut urls = BTreeMap::new();
+    for (short, name) in functions {
+        // Functions without a URL answer ResourceNotFoundException.
+        let Ok(found) = bridge.aws("lambda", "get_function_url_config", &json!({"FunctionName": name})) else {
+            continue;
+        };
+        let host = found["FunctionUrl"]
+            .as_str()
+            .and_then(|url| url.strip_prefix("https://"))
+            .unwrap_or_default();
+        if let Some((id, _)) = host.split_once('.') {
+            urls.insert(short.clone(), format!("{endpoint}/_aws/lambda-url/{id}/"));
+        }
+    }
+    urls
+}
+
+fn one_of(deployment: &Deployment, kind: &str) -> Result<String, Error> {
+    deployment
+        .of_kind(kind)
+        .next()
+        .map(|resource| resource.physical_id.clone())
+        .ok_or_else(|| Error::Deploy {
+            stack: STACK.to_owned(),
+            reason: format!("it has no {kind}"),
+        })
+}

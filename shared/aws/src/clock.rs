@@ -1,0 +1,26 @@
+//! The clock of the machine.
+
+use jiff::Timestamp;
+use sluice_core::ports::Clock;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    /// Cut to milliseconds, as times are stored: a time read back equals the time that was written.
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock port")]
+    fn now(&self) -> Timestamp {
+        let now = Timestamp::now();
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// For measuring how old something in memory is. Tests can move it.
+pub(crate) fn monotonic_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}

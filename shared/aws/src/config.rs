@@ -1,0 +1,264 @@
+//! What the environment says. The only place of this crate that reads it.
+
+use aws_credential_types::Credentials;
+use sluice_core::budget::MicroUsd;
+use sluice_core::callback::Destinations;
+use sluice_core::flow::create_run::Policy;
+use sluice_core::limits;
+use url::Url;
+
+/// Settings of the adapters.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub region: String,
+    /// `Debug` leaves the secret out.
+    pub credentials: Credentials,
+    pub endpoints: Endpoints,
+    /// The single table.
+    pub table: String,
+    /// The bus for Sluice's own events.
+    pub event_bus: String,
+    /// The state machine that a compute node gets when its declaration names none.
+    pub runner_arn: Option<String>,
+    /// Regions whose Lambda Function URLs may be called back.
+    pub callback_regions: Vec<String>,
+    /// Origins that may be called back besides. On a laptop only.
+    pub extra_callback_origins: Vec<String>,
+    /// The largest `executionBudgetUsd`.
+    pub max_budget: MicroUsd,
+}
+
+/// Where the services are, when not at their own addresses: on a laptop, and in tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints {
+    pub dynamodb: Option<String>,
+    pub sfn: Option<String>,
+    pub events: Option<String>,
+}
+
+/// Why the environment cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("environment variable {variable} {fault}")]
+pub struct ConfigError {
+    pub variable: &'static str,
+    pub fault: String,
+}
+
+const REGION: &str = "AWS_REGION";
+const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+const TABLE: &str = "SLUICE_TABLE";
+const EVENT_BUS: &str = "SLUICE_EVENT_BUS";
+const RUNNER_ARN: &str = "SLUICE_RUNNER_ARN";
+const CALLBACK_REGIONS: &str = "SLUICE_CALLBACK_REGIONS";
+const EXTRA_CALLBACK_ORIGINS: &str = "SLUICE_EXTRA_CALLBACK_ORIGINS";
+const MAX_BUDGET_USD: &str = "SLUICE_MAX_BUDGET_USD";
+
+impl Settings {
+    /// Reads the environment of the process.
+    ///
+    /// # Errors
+    /// When a variable is missing or makes no sense.
+    #[expect(clippy::disallowed_methods, reason = "this is the config module")]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// [`Self::from_env`] with the environment given. Blank variables count as absent.
+    ///
+    /// # Errors
+    /// As [`Self::from_env`].
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let optional = |name: &str| {
+            variable(name)
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        let required = |name: &'static str| {
+            optional(name).ok_or_else(|| ConfigError {
+                variable: name,
+                fault: "is not set".to_owned(),
+            })
+        };
+        let endpoint = |name: &str| optional(name).or_else(|| optional(ENDPOINT));
+        let region = required(REGION)?;
+        Ok(Self {
+            // Lambda gives its credentials in the environment and renews them with the whole sandbox.
+            credentials: Credentials::new(
+                required(ACCESS_KEY_ID)?,
+                required(SECRET_ACCESS_KEY)?,
+                optional(SESSION_TOKEN),
+                None,
+                "environment",
+            ),
+            endpoints: Endpoints {
+                dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
+                sfn: endpoint("AWS_ENDPOINT_URL_SFN"),
+                events: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
+            },
+            table: required(TABLE)?,
+            event_bus: optional(EVENT_BUS).unwrap_or_else(|| "default".to_owned()),
+            runner_arn: optional(RUNNER_ARN),
+            callback_regions: optional(CALLBACK_REGIONS).map_or_else(|| vec![region.clone()], |text| list(&text)),
+            extra_callback_origins: optional(EXTRA_CALLBACK_ORIGINS)
+                .map_or_else(|| Ok(Vec::new()), |text| origins(&text))?,
+            max_budget: optional(MAX_BUDGET_USD).map_or(Ok(LARGEST_BUDGET), |text| budget(&text))?,
+            region,
+        })
+    }
+
+    /// Everything at one address, with credentials that open nothing.
+    pub fn for_test(endpoint: &str) -> Self {
+        let endpoint = Some(endpoint.to_owned());
+        Self {
+            region: "eu-west-1".to_owned(),
+            credentials: Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test"),
+            endpoints: Endpoints {
+                dynamodb: endpoint.clone(),
+                sfn: endpoint.clone(),
+                events: endpoint,
+            },
+            table: "sluice-test".to_owned(),
+            event_bus: "default".to_owned(),
+            runner_arn: Some("arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".to_owned()),
+            callback_regions: vec!["eu-west-1".to_owned()],
+            extra_callback_origins: Vec::new(),
+            max_budget: LARGEST_BUDGET,
+        }
+    }
+
+    /// Where webhooks may go.
+    pub fn destinations(&self) -> Destinations {
+        Destinations {
+            regions: self.callback_regions.clone(),
+            extra_origins: self.extra_callback_origins.clone(),
+        }
+    }
+
+    /// What a request for a run is held to.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            destinations: self.destinations(),
+            max_budget: self.max_budget,
+        }
+    }
+}
+
+const LARGEST_BUDGET: MicroUsd = MicroUsd::from_usd(limits::BUDGET_USD);
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',')
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+/// Each as a browser would spell it, because that is what a callback URL's origin is compared with.
+fn origins(text: &str) -> Result<Vec<String>, ConfigError> {
+    list(text)
+        .iter()
+        .map(|part| match Url::parse(part) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url.origin().ascii_serialization()),
+            Ok(_) | Err(_) => Err(ConfigError {
+                variable: EXTRA_CALLBACK_ORIGINS,
+                fault: format!("has {part}, which is no http(s) origin"),
+            }),
+        })
+        .collect()
+}
+
+fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
+    MicroUsd::parse(text, LARGEST_BUDGET).map_err(|error| ConfigError {
+        variable: MAX_BUDGET_USD,
+        fault: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let least = [
+            ("AWS_REGION", "eu-west-1"),
+            ("AWS_ACCESS_KEY_ID", "AKID"),
+            ("AWS_SECRET_ACCESS_KEY", "very-secret"),
+            ("SLUICE_TABLE", "sluice-table"),
+        ];
+        let find = |name: &str| {
+            let found = variables.iter().chain(&least).find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Settings::from_variables(find)
+    }
+
+    #[test]
+    fn the_least_environment_is_enough() {
+        let settings = read(&[]).expect("settings");
+        assert_eq!(settings.callback_regions, ["eu-west-1"]);
+        assert_eq!(settings.event_bus, "default");
+        assert_eq!(settings.max_budget, MicroUsd::from_usd(100_000));
+        assert_eq!(settings.endpoints, Endpoints::default());
+        assert!(settings.extra_callback_origins.is_empty() && settings.runner_arn.is_none());
+    }
+
+    #[test]
+    fn a_missing_variable_is_named() {
+        let error = read(&[("SLUICE_TABLE", " ")]).expect_err("no table");
+        assert_eq!(error.to_string(), "environment variable SLUICE_TABLE is not set");
+    }
+
+    #[test]
+    fn a_services_own_endpoint_beats_the_common_one() {
+        let settings = read(&[
+            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+            ("AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:2"),
+        ]);
+        let endpoints = settings.expect("settings").endpoints;
+        assert_eq!(endpoints.dynamodb.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(endpoints.sfn.as_deref(), Some("http://127.0.0.1:2"));
+        assert_eq!(endpoints.events.as_deref(), Some("http://127.0.0.1:1"));
+    }
+
+    #[test]
+    fn lists_and_origins_are_taken_apart() {
+        let settings = read(&[
+            ("SLUICE_CALLBACK_REGIONS", "eu-west-1, us-east-1,"),
+            (
+                "SLUICE_EXTRA_CALLBACK_ORIGINS",
+                "http://127.0.0.1:9000/,HTTP://LocalHost:80",
+            ),
+        ])
+        .expect("settings");
+        assert_eq!(settings.callback_regions, ["eu-west-1", "us-east-1"]);
+        assert_eq!(
+            settings.extra_callback_origins,
+            ["http://127.0.0.1:9000", "http://localhost"]
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for (variable, value) in [
+            ("SLUICE_MAX_BUDGET_USD", "-1"),
+            ("SLUICE_MAX_BUDGET_USD", "100001"),
+            ("SLUICE_EXTRA_CALLBACK_ORIGINS", "file:///etc/passwd"),
+            ("SLUICE_EXTRA_CALLBACK_ORIGINS", "localhost"),
+        ] {
+            assert_eq!(read(&[(variable, value)]).expect_err(value).variable, variable);
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        assert!(
+            !format!(
+                "{:?}",
+                read(&[("AWS_SESSION_TOKEN", "very-private")]).expect("settings")
+            )
+            .contains("very-")
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id; an
+//! id never holds the separator `#`, so no key reaches into another's.
+
+use super::item::Key;
+use jiff::Timestamp;
+use sluice_core::canonical::sha256_hex;
+use sluice_core::id::{
+    ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
+};
+use sluice_core::idempotency::Operation;
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::ports::SHARDS;
+use sluice_core::time::rfc3339_millis;
+
+/// Attributes that are keys, of the table or of an index.
+pub const PK: &str = "pk";
+pub const SK: &str = "sk";
+pub const TENANT_KEY: &str = "tenantKey";
+pub const DEFINITION_KEY: &str = "definitionKey";
+pub const STATUS_KEY: &str = "statusKey";
+pub const TIME_KEY: &str = "timeKey";
+pub const OPEN_SHARD: &str = "openShard";
+pub const OPEN_AT: &str = "openAt";
+pub const DUE_SHARD: &str = "dueShard";
+pub const DUE_AT: &str = "dueAt";
+
+/// Indexes.
+pub const BY_TENANT: &str = "byTenant";
+pub const BY_DEFINITION: &str = "byDefinition";
+pub const BY_STATUS: &str = "byStatus";
+pub const OPEN: &str = "open";
+pub const DUE: &str = "due";
+
+/// The sort key of the one item that a partition is named after.
+pub const HEAD: &str = "HEAD";
+pub const STEPS: &str = "STEP#";
+pub const DELIVERIES: &str = "DELIVERY#";
+pub const ATTEMPTS: &str = "ATTEMPT#";
+pub const VERSIONS: &str = "VERSION#";
+
+pub fn run_pk(tenant: &TenantId, run_id: RunId) -> String {
+    format!("T#{tenant}#RUN#{run_id}")
+}
+
+pub fn run_head(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), HEAD)
+}
+
+pub fn snapshot(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "SNAPSHOT")
+}
+
+pub fn output(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "OUTPUT")
+}
+
+pub fn step(tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{STEPS}{node_id}"))
+}
+
+pub fn delivery(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{DELIVERIES}{number:04}"))
+}
+
+pub fn delivery_body(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("BODY#{number:04}"))
+}
+
+pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
+}
+
+/// The caller's key is hashed, because it may be longer or stranger than a key of ours.
+pub fn idempotency(tenant: &TenantId, operation: Operation, key: &IdempotencyKey) -> Key {
+    let hash = sha256_hex(&[&String::from(key.clone())]);
+    Key::new(format!("T#{tenant}#IDEM#{}#{hash}", operation.as_str()), "IDEM")
+}
+
+fn definition_pk(tenant: &TenantId, id: DefinitionId) -> String {
+    format!("T#{tenant}#DEF#{id}")
+}
+
+pub fn definition(tenant: &TenantId, id: DefinitionId) -> Key {
+    Key::new(definition_pk(tenant, id), HEAD)
+}
+
+pub fn version(tenant: &TenantId, id: DefinitionId, number: u32) -> Key {
+    Key::new(definition_pk(tenant, id), format!("{VERSIONS}{number:08}"))
+}
+
+pub fn definition_name(tenant: &TenantId, name: &DefinitionName) -> Key {
+    Key::new(format!("T#{tenant}#DEFNAME#{name}"), "NAME")
+}
+
+pub fn instance(tenant: &TenantId, id: InstanceId) -> Key {
+    Key::new(format!("T#{tenant}#INST#{id}"), HEAD)
+}
+
+pub fn processor(key: &ProcessorKey) -> Key {
+    Key::new(format!("OP#PROCESSOR#{key}"), HEAD)
+}
+
+pub fn compute_node(key: &ComputeNodeKey) -> Key {
+    Key::new(format!("OP#NODE#{key}"), HEAD)
+}
+
+// Partitions of the indexes.
+
+pub fn runs_of_tenant(tenant: &TenantId) -> String {
+    format!("T#{tenant}#RUNS")
+}
+
+pub fn runs_of_definition(tenant: &TenantId, id: DefinitionId) -> String {
+    format!("T#{tenant}#DEF#{id}#RUNS")
+}
+
+pub fn runs_in_status(tenant: &TenantId, status: RunStatus) -> String {
+    format!("T#{tenant}#STATUS#{}", status.as_str())
+}
+
+pub fn definitions_of_tenant(tenant: &TenantId) -> String {
+    format!("T#{tenant}#DEFS")
+}
+
+pub fn instances_of_tenant(tenant: &TenantId) -> String {
+    format!("T#{tenant}#INSTS")
+}
+
+pub fn processors() -> String {
+    "OP#PROCESSORS".to_owned()
+}
+
+pub fn compute_nodes() -> String {
+    "OP#NODES".to_owned()
+}
+
+/// The shard of everything that belongs to a run. The last byte of a version 4 or 7 UUID is random.
+pub fn shard(run_id: RunId) -> u8 {
+    run_id.0.as_bytes()[15] % SHARDS
+}
+
+pub fn open_shard(shard: u8) -> String {
+    format!("OPEN#{shard:02}")
+}
+
+pub fn due_shard(shard: u8) -> String {
+    format!("DUE#{shard:02}")
+}
+
+// Sort keys of the indexes: a time first, then what makes them unique.
+
+pub fn time_key(at: Timestamp, id: impl std::fmt::Display) -> String {
+    format!("{}#{id}", rfc3339_millis(at))
+}
+
+/// The id in a [`time_key`].
+pub fn id_in_time_key<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let (at, id) = text.split_once('#')?;
+    let at = at
+        .parse::<Timestamp>()
+        .ok()
+        .filter(|parsed| rfc3339_millis(*parsed) == at);
+    at.and_then(|_| id.parse().ok())
+}
+
+pub fn due_at(at: Timestamp, run_id: RunId, number: u32) -> String {
+    format!("{}#{run_id}#{number:04}", rfc3339_millis(at))
+}
+
+/// Sorts after every [`due_at`] of that millisecond and before any later one: `$` follows `#`.
+pub fn due_until(now: Timestamp) -> String {
+    format!("{}$", rfc3339_millis(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_now_sorts_before_the_bound_and_what_is_due_later_does_not() {
+        let at = |millis| Timestamp::from_millisecond(millis).expect("a time");
+        let run_id = "ffffffff-ffff-4fff-bfff-ffffffffffff".parse().expect("a run id");
+        assert!(due_at(at(1_795_322_388_123), run_id, 9_999) < due_until(at(1_795_322_388_123)));
+        assert!(due_at(at(1_795_322_388_124), run_id, 1) > due_until(at(1_795_322_388_123)));
+    }
+
+    #[test]
+    fn shards_are_spread_and_stable() {
+        let run = |text: &str| text.parse::<RunId>().expect("a run id");
+        assert_eq!(shard(run("0190163d-8694-439b-aea5-966c26f8ad91")), 1);
+        assert_eq!(shard(run("0190163d-8694-439b-aea5-966c26f8ad9f")), 15);
+        assert_eq!(open_shard(1), "OPEN#01");
+    }
+
+    #[test]
+    fn only_a_time_key_gives_its_id() {
+        let id = "0190163d-8694-439b-aea5-966c26f8ad91";
+        let key = format!("2026-11-22T04:39:48.123Z#{id}");
+        assert_eq!(
+            id_in_time_key::<RunId>(&key).map(|id| id.to_string()).as_deref(),
+            Some(id)
+        );
+        for other in [
+            id.to_owned(),
+            format!("2026-11-22#{id}"),
+            format!("2026-11-22T04:39:48Z#{id}"),
+            format!("{key}#"),
+        ] {
+            assert_eq!(id_in_time_key::<RunId>(&other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Walking an index partition page by page.
+//!
+//! A cursor is the sort key of the last item looked at, preceded by a digest of the walk it belongs to. It carries no
+//! authority: the walk is rebuilt from the caller's own tenant and filter, and a cursor of another walk is refused.
+
+use super::item::{Item, Key, text};
+use super::{Store, corrupt, failed, keys};
+use aws_sdk_dynamodb::types::AttributeValue;
+use sluice_core::canonical::sha256_hex;
+use sluice_core::ports::{Page, StoreResult};
+
+/// Queries behind one page of a filtered list, at most, and items that each looks at.
+const FILTERED_QUERIES: u32 = 4;
+const FILTERED_ITEMS: i32 = 200;
+/// Hex digits of a walk's digest.
+const DIGEST_CHARS: usize = 16;
+
+/// One way through a partition.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    pub operation: &'static str,
+    /// `None` walks the table itself, strongly consistent.
+    pub index: Option<&'static str>,
+    /// Name and value of the partition key.
+    pub partition: (&'static str, String),
+    /// Name of the sort key.
+    pub sort: &'static str,
+    pub range: Range,
+    /// An attribute that must have this text.
+    pub filter: Option<(&'static str, String)>,
+    pub ascending: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Range {
+    All,
+    Prefix(&'static str),
+    /// Both inclusive.
+    Between(String, String),
+    From(String),
+    Below(String),
+}
+
+impl Walk {
+    fn digest(&self) -> String {
+        let range = format!("{:?}", self.range);
+        let (attribute, value) = self.filter.as_ref().map_or(("", ""), |(name, value)| (name, value));
+        let direction = if self.ascending { "ascending" } else { "descending" };
+        let index = self.index.unwrap_or_default();
+        let mut digest = sha256_hex(&[
+            index,
+            self.partition.0,
+            &self.partition.1,
+            &range,
+            attribute,
+            value,
+            direction,
+        ]);
+        digest.truncate(DIGEST_CHARS);
+        digest
+    }
+
+    fn cursor(&self, last: &Item) -> Option<String> {
+        text(last, self.sort).map(|position| format!("{}.{position}", self.digest()))
+    }
+
+    /// Where to go on, from a cursor of this walk. `key` finds the table key of the item with a sort key.
+    fn start(&self, cursor: &str, key: impl Fn(&str) -> Option<Key>) -> StoreResult<Item> {
+        let position = cursor
+            .strip_prefix(&self.digest())
+            .and_then(|rest| rest.strip_prefix('.'));
+        let position = position.ok_or_else(|| corrupt(self.operation, "the cursor belongs to another list"))?;
+        let key = key(position).ok_or_else(|| corrupt(self.operation, "the cursor names no item"))?;
+        let mut start = key.into_item();
+        start.insert(self.partition.0.to_owned(), AttributeValue::S(self.partition.1.clone()));
+        start.insert(self.sort.to_owned(), AttributeValue::S(position.to_owned()));
+        Ok(start)
+    }
+}
+
+impl Store {
+    /// A page of what `walk` finds, read by `read`.
+    pub(super) async fn page<T, E>(
+        &self,
+        walk: &Walk,
+        limit: u32,
+        cursor: Option<&str>,
+        key: impl Fn(&str) -> Option<Key>,
+        read: impl Fn(Item) -> Result<T, E>,
+    ) -> StoreResult<Page<T>>
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let most = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let mut start = cursor.map(|cursor| walk.start(cursor, key)).transpose()?;
+        let mut items = Vec::new();
+        for _ in 0..FILTERED_QUERIES {
+            let wanted = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
+            let looked_at = if walk.filter.is_some() {
+                wanted.max(FILTERED_ITEMS)
+            } else {
+                wanted
+            };
+            let (found, last) = self.query(walk, Some(looked_at), start.take()).await?;
+            let mut found = found.into_iter().peekable();
+            while let Some(item) = found.next() {
+                let is_full = items.len() + 1 == most && found.peek().is_some();
+                let next = if is_full { walk.cursor(&item) } else { None };
+                items.push(read(item).map_err(|error| corrupt(walk.operation, error))?);
+                if is_full {
+                    return Ok(Page { items, next });
+                }
+            }
+            start = last;
+            if start.is_none() || items.len() == most {
+                break;
+            }
+        }
+        Ok(Page {
+            items,
+            next: start.as_ref().and_then(|last| walk.cursor(last)),
+        })
+    }
+
+    /// Everything that `walk` finds.
+    pub(super) async fn all(&self, walk: &Walk) -> StoreResult<Vec<Item>> {
+        let mut items = Vec::new();
+        let mut start = None;
+        loop {
+            let (found, last) = self.query(walk, None, start).await?;
+            items.extend(found);
+            if last.is_none() {
+                return Ok(items);
+            }
+            start = last;
+        }
+    }
+
+    /// One `Query`: what it found, and the key it stopped at if there may be more.
+    pub(super) async fn query(
+        &self,
+        walk: &Walk,
+        limit: Option<i32>,
+        start: Option<Item>,
+    ) -> StoreResult<(Vec<Item>, Option<Item>)> {
+        let value = |text: &str| AttributeValue::S(text.to_owned());
+        let mut call = self
+            .client
+            .query()
+            .table_name(&*self.table)
+            .set_index_name(walk.index.map(str::to_owned))
+            .consistent_read(walk.index.is_none())
+            .scan_index_forward(walk.ascending)
+            .set_limit(limit)
+            .set_exclusive_start_key(start)
+            .expression_attribute_names("#partition", walk.partition.0)
+            .expression_attribute_values(":partition", value(&walk.partition.1));
+        let (condition, bounds) = match &walk.range {
+            Range::All => ("", None),
+            Range::Prefix(prefix) => (" AND begins_with(#sort, :from)", Some((*prefix, None))),
+            Range::Between(from, to) => (" AND #sort BETWEEN :from AND :to", Some((from.as_str(), Some(to)))),
+            Range::From(from) => (" AND #sort >= :from", Some((from.as_str(), None))),
+            Range::Below(below) => (" AND #sort < :from", Some((below.as_str(), None))),
+        };
+        if let Some((from, to)) = bounds {
+            call = call
+                .expression_attribute_names("#sort", walk.sort)
+                .expression_attribute_values(":from", value(from));
+            if let Some(to) = to {
+                call = call.expression_attribute_values(":to", value(to));
+            }
+        }
+        if let Some((name, wanted)) = &walk.filter {
+            call = call
+                .filter_expression("#filter = :filter")
+                .expression_attribute_names("#filter", *name)
+                .expression_attribute_values(":filter", value(wanted));
+        }
+        let answer = call
+            .key_condition_expression(format!("#partition = :partition{condition}"))
+            .send()
+            .await;
+        let answer = answer.map_err(|error| failed(walk.operation, &error))?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+
+    /// Every item of a run whose sort key starts with `prefix`, in order.
+    pub(super) async fn under(
+        &self,
+        operation: &'static str,
+        pk: String,
+        prefix: &'static str,
+    ) -> StoreResult<Vec<Item>> {
+        let walk = Walk {
+            operation,
+            index: None,
+            partition: (keys::PK, pk),
+            sort: keys::SK,
+            range: Range::Prefix(prefix),
+            filter: None,
+            ascending: true,
+        };
+        self.all(&walk).await
+    }
+}

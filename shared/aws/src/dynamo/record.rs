@@ -1,0 +1,105 @@
+//! Recording a run: head, snapshot and idempotency record in one transaction, one round trip.
+
+use super::transact::{Transacted, Write};
+use super::{Store, corrupt, item, keys};
+use item::{Item, s};
+use jiff::Timestamp;
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord};
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::ports::{NewRun, RecordRun, Recorded, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::run::Run;
+use sluice_core::snapshot::RecordKeys;
+use sluice_core::time::rfc3339_millis;
+
+const RECORD: &str = "record the run";
+
+/// Statuses that the runner itself writes.
+const WRITTEN_BY_THE_RUNNER: [RunStatus; 3] = [RunStatus::Running, RunStatus::Paused, RunStatus::WaitingForInput];
+
+// Places of the writes in the transaction.
+const HEAD: usize = 0;
+const IDEMPOTENCY: usize = 2;
+
+impl RecordRun for Store {
+    async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
+        let unwritable = |error| corrupt(RECORD, error);
+        let head = item::from_run(&new.run).map_err(unwritable)?;
+        let mut writes = vec![
+            Write::put_new(head),
+            Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)),
+        ];
+        if let Some((claim, record)) = &new.idempotency {
+            // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
+            let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
+                .only_if("attribute_not_exists(pk) OR expiresAt <= :now")
+                .with(":now", s(rfc3339_millis(new.run.created_at)));
+            writes.push(write);
+        }
+        let mut refusals = match self.transact(RECORD, Some(new.run.run_id.to_string()), writes).await? {
+            Transacted::Written => return Ok(Recorded::Created),
+            Transacted::Refused(refusals) => refusals,
+        };
+        // A head of ours under this id means that an earlier try was carried out and its answer lost; the run may have
+        // moved on since.
+        if let Some(Some(head)) = refusals.at(HEAD) {
+            return if is_ours(head, &new.run)? {
+                Ok(Recorded::Created)
+            } else {
+                Err(id_taken(new.run.run_id))
+            };
+        }
+        match refusals.at(IDEMPOTENCY) {
+            Some(Some(first)) => {
+                let first = item::to_idempotency(first).map_err(unwritable)?;
+                Ok(if first.run.run_id == new.run.run_id {
+                    Recorded::Created
+                } else {
+                    Recorded::KeyTaken(Box::new(first))
+                })
+            }
+            // Refused, yet nothing lies there: it was deleted in between.
+            Some(None) | None => Err(StoreError {
+                operation: RECORD,
+                class: StoreErrorClass::Conflict,
+                source: None,
+            }),
+        }
+    }
+
+    async fn first_with_key(
+        &self,
+        tenant: &TenantId,
+        claim: &IdempotencyClaim,
+        now: Timestamp,
+    ) -> StoreResult<Option<IdempotencyRecord>> {
+        const OPERATION: &str = "find the first request with a key";
+        let found = self
+            .get(OPERATION, keys::idempotency(tenant, claim.operation, &claim.key))
+            .await?;
+        let record = found
+            .map(item::to_idempotency)
+            .transpose()
+            .map_err(|error| corrupt(OPERATION, error))?;
+        Ok(record.filter(|record| !record.has_expired(now)))
+    }
+
+    fn record_keys(&self, tenant: &TenantId, run_id: RunId) -> RecordKeys {
+        RecordKeys {
+            pk: keys::run_pk(tenant, run_id),
+            status_keys: WRITTEN_BY_THE_RUNNER
+                .into_iter()
+                .map(|status| (status.as_str(), keys::runs_in_status(tenant, status)))
+                .collect(),
+        }
+    }
+}
+
+fn is_ours(head: Item, run: &Run) -> StoreResult<bool> {
+    let found = item::to_run(head).map_err(|error| corrupt(RECORD, error))?;
+    Ok(found.run_id == run.run_id && found.snapshot_hash == run.snapshot_hash)
+}
+
+fn id_taken(run_id: RunId) -> StoreError {
+    corrupt(RECORD, format!("another run has the id {run_id}"))
+}

@@ -1,0 +1,250 @@
+//! One transaction: all of its writes or none.
+
+use super::item::{Item, Key};
+use super::{Store, class, corrupt, failed};
+use crate::fault::Fault;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
+use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Times a transaction is tried against others that touch the same items.
+const TRIES: u32 = 6;
+/// The first pause is up to this; each later one up to twice the one before.
+const FIRST_PAUSE_MS: u64 = 20;
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub(super) enum Transacted {
+    Written,
+    /// Nothing was written.
+    Refused(Refusals),
+}
+
+/// Which conditions did not hold, in the order of the writes.
+#[derive(Debug)]
+pub(super) struct Refusals(Vec<Option<Option<Item>>>);
+
+impl Refusals {
+    /// Whether the condition of this write was one of those that did not hold.
+    pub fn include(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(Option::is_some)
+    }
+
+    /// `None` when the condition of this write held; else the item as it is, if there is one.
+    pub fn at(&mut self, index: usize) -> Option<Option<Item>> {
+        self.0.get_mut(index).and_then(Option::take)
+    }
+}
+
+/// A write in a transaction.
+pub(super) struct Write {
+    what: What,
+    condition: Option<&'static str>,
+    values: Item,
+}
+
+enum What {
+    Put(Item),
+    /// Sets the attributes of the item and removes those named; leaves all others as they are.
+    Update {
+        key: Key,
+        set: Item,
+        remove: &'static [&'static str],
+    },
+}
+
+impl Write {
+    pub fn put(item: Item) -> Self {
+        Self {
+            what: What::Put(item),
+            condition: None,
+            values: Item::new(),
+        }
+    }
+
+    pub fn put_new(item: Item) -> Self {
+        Self::put(item).only_if("attribute_not_exists(pk)")
+    }
+
+    pub fn update(key: Key, set: Item, remove: &'static [&'static str]) -> Self {
+        Self {
+            what: What::Update { key, set, remove },
+            condition: None,
+            values: Item::new(),
+        }
+    }
+
+    pub fn only_if(self, condition: &'static str) -> Self {
+        Self {
+            condition: Some(condition),
+            ..self
+        }
+    }
+
+    pub fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
+        self.values.insert(name.to_owned(), value);
+        self
+    }
+
+    fn into_action(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
+        let old = ReturnValuesOnConditionCheckFailure::AllOld;
+        let condition = self.condition.map(str::to_owned);
+        match self.what {
+            What::Put(item) => {
+                let put = Put::builder()
+                    .table_name(table)
+                    .set_item(Some(item))
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
+                    .return_values_on_condition_check_failure(old);
+                Ok(TransactWriteItem::builder().put(put.build()?).build())
+            }
+            What::Update { key, set, remove } => {
+                let (expression, names, mut values) = update_expression(set, remove);
+                values.extend(self.values);
+                let update = Update::builder()
+                    .table_name(table)
+                    .set_key(Some(key.into_item()))
+                    .update_expression(expression)
+                    .set_expression_attribute_names(Some(names))
+                    .set_expression_attribute_values(Some(values))
+                    .set_condition_expression(condition)
+                    .return_values_on_condition_check_failure(old);
+                Ok(TransactWriteItem::builder().update(update.build()?).build())
+            }
+        }
+    }
+}
+
+/// Every name is a placeholder, because many words are reserved.
+fn update_expression(set: Item, remove: &[&str]) -> (String, HashMap<String, String>, Item) {
+    let (mut names, mut values) = (HashMap::new(), Item::new());
+    let (mut sets, mut removes) = (Vec::new(), Vec::new());
+    for name in remove.iter().filter(|name| !set.contains_key(**name)) {
+        let placeholder = format!("#r{}", removes.len());
+        names.insert(placeholder.clone(), (*name).to_owned());
+        removes.push(placeholder);
+    }
+    for (name, value) in set {
+        let index = sets.len();
+        sets.push(format!("#s{index} = :s{index}"));
+        names.insert(format!("#s{index}"), name);
+        values.insert(format!(":s{index}"), value);
+    }
+    let mut expression = format!("SET {}", sets.join(", "));
+    if !removes.is_empty() {
+        expression = format!("{expression} REMOVE {}", removes.join(", "));
+    }
+    (expression, names, values)
+}
+
+impl Store {
+    /// Writes all or nothing, and tries again while others' transactions are in the way.
+    ///
+    /// `token` makes a repetition within ten minutes answer like the first; without one the SDK makes its own, which
+    /// covers its retries.
+    pub(super) async fn transact(
+        &self,
+        operation: &'static str,
+        token: Option<String>,
+        writes: Vec<Write>,
+    ) -> StoreResult<Transacted> {
+        let actions = writes
+            .into_iter()
+            .map(|write| write.into_action(&self.table))
+            .collect::<Result<Vec<_>, _>>();
+        let actions = actions.map_err(|error| corrupt(operation, error))?;
+        let token = token.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let mut attempt = 0;
+        loop {
+            let call = self
+                .client
+                .transact_write_items()
+                .set_transact_items(Some(actions.clone()))
+                .client_request_token(&token);
+            let Err(error) = call.send().await else {
+                return Ok(Transacted::Written);
+            };
+            let error = match judge(operation, error) {
+                Ok(refusals) => return Ok(Transacted::Refused(refusals)),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !error.is_conflict() || attempt == TRIES {
+                return Err(error);
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+    }
+}
+
+/// Full jitter, so that racers do not meet again.
+fn pause(attempt: u32) -> Duration {
+    let most_us = (FIRST_PAUSE_MS * 1_000) << attempt.min(6);
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    Duration::from_micros(random % most_us)
+}
+
+fn judge(operation: &'static str, error: SdkError<TransactWriteItemsError>) -> Result<Refusals, StoreError> {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
+        let reasons = canceled.cancellation_reasons();
+        let codes = || reasons.iter().filter_map(CancellationReason::code);
+        if codes().any(|code| code == "ConditionalCheckFailed") {
+            let refusal = |reason: &CancellationReason| {
+                (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item().cloned())
+            };
+            return Ok(Refusals(reasons.iter().map(refusal).collect()));
+        }
+        // The gravest of what is left; a conflict only counts where it is the one thing in the way.
+        let mut classes: Vec<_> = codes()
+            .filter(|code| *code != "None")
+            .map(|code| class(Some(code)))
+            .collect();
+        classes.sort_by_key(|class| *class == StoreErrorClass::Conflict);
+        let class = classes.first().copied().unwrap_or(StoreErrorClass::Unavailable);
+        return Err(StoreError::new(
+            operation,
+            class,
+            Fault::new(
+                "TransactionCanceledException",
+                canceled.message().unwrap_or("no message"),
+            ),
+        ));
+    }
+    Err(failed(operation, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_update_removes_only_what_it_does_not_set() {
+        let set = Item::from([("error".to_owned(), AttributeValue::S("x".to_owned()))]);
+        let (expression, names, values) = update_expression(set, &["error", "openShard"]);
+        assert_eq!(expression, "SET #s0 = :s0 REMOVE #r0");
+        assert_eq!(
+            names,
+            HashMap::from([
+                ("#s0".to_owned(), "error".to_owned()),
+                ("#r0".to_owned(), "openShard".to_owned())
+            ])
+        );
+        assert_eq!(
+            values,
+            Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))])
+        );
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_short() {
+        for attempt in 1..TRIES {
+            assert!(pause(attempt) < Duration::from_millis(FIRST_PAUSE_MS << attempt));
+        }
+    }
+}

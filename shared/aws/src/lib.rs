@@ -1,0 +1,54 @@
+//! Every adapter of Sluice: the ports of `sluice-core` over DynamoDB, Step Functions, EventBridge and signed webhooks.
+//! No other crate names `aws_sdk_*` or speaks HTTP to the outside.
+//!
+//! A function's `main.rs` reads [`config::Settings`] and calls [`Aws::connect`]; nothing else is needed from here.
+
+pub mod clients;
+pub mod clock;
+pub mod config;
+pub mod dynamo;
+pub mod events;
+mod fault;
+pub mod ids;
+pub mod sfn;
+pub mod webhook;
+
+use config::Settings;
+
+/// Everything outside, ready to use. Cheap to clone: all clones share connections and caches.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    pub store: dynamo::Store,
+    pub engine: Engine,
+    pub webhook: webhook::Sender,
+    pub clock: clock::SystemClock,
+}
+
+/// Step Functions and the event bus.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) sfn: aws_sdk_sfn::Client,
+    pub(crate) events: aws_sdk_eventbridge::Client,
+    pub(crate) event_bus: String,
+}
+
+impl Aws {
+    /// Makes the clients. Opens no connection yet.
+    #[expect(
+        clippy::unused_async,
+        reason = "part of the public face, so that connecting early would break no caller"
+    )]
+    pub async fn connect(settings: &Settings) -> Self {
+        let clients = clients::Clients::new(settings);
+        Self {
+            store: dynamo::Store::new(clients.dynamodb, &settings.table),
+            engine: Engine {
+                sfn: clients.sfn,
+                events: clients.events,
+                event_bus: settings.event_bus.clone(),
+            },
+            webhook: webhook::Sender::new(settings.destinations(), settings.credentials.clone()),
+            clock: clock::SystemClock,
+        }
+    }
+}

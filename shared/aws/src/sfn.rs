@@ -1,0 +1,208 @@
+//! The engine's executions: started, stopped, described, listed.
+
+use crate::Engine;
+use crate::fault::Fault;
+use aws_sdk_sfn::error::ProvideErrorMetadata;
+use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
+use aws_sdk_sfn::operation::start_execution::StartExecutionError;
+use aws_sdk_sfn::types::ExecutionStatus;
+use jiff::Timestamp;
+use sluice_core::lifecycle::EngineEnd;
+use sluice_core::operator::execution_arn;
+use sluice_core::ports::{
+    DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page, ReadExecutionInput,
+    StartExecution, StartOutcome, StartRequest, StopExecution,
+};
+use sluice_core::run::{EndDetails, RunError};
+
+/// Characters that `StopExecution` takes.
+/// Source: <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html>
+const STOP_ERROR_CHARS: usize = 256;
+const STOP_CAUSE_CHARS: usize = 32_768;
+/// Executions on a page of `ListExecutions`, at most.
+const LIST_PAGE: i32 = 1_000;
+
+fn failed(operation: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
+    EngineError {
+        operation,
+        source: Some(source.into()),
+    }
+}
+
+impl StartExecution for Engine {
+    async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
+        let call = self
+            .sfn
+            .start_execution()
+            .state_machine_arn(request.state_machine_arn)
+            .name(request.run_id.to_string())
+            .input(request.input);
+        let Err(error) = call.send().await else {
+            return Ok(StartOutcome::Started);
+        };
+        let Some(answer) = error.as_service_error() else {
+            return Err(failed("start an execution", Fault::of(&error)));
+        };
+        if matches!(answer, StartExecutionError::ExecutionAlreadyExists(_)) {
+            return self.whose_execution(request).await;
+        }
+        match answer.code() {
+            Some(
+                code @ ("StateMachineDoesNotExist"
+                | "StateMachineDeleting"
+                | "InvalidArn"
+                | "InvalidName"
+                | "InvalidExecutionInput"
+                | "ValidationException"),
+            ) => Ok(StartOutcome::Refused {
+                code: code.to_owned(),
+                message: answer.message().unwrap_or_default().to_owned(),
+            }),
+            Some(_) | None => Err(failed("start an execution", Fault::of(&error))),
+        }
+    }
+}
+
+impl Engine {
+    /// The name is taken: by an earlier start of the same run, unless the input says otherwise.
+    async fn whose_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
+        const OPERATION: &str = "compare an execution of that name";
+        let arn = execution_arn(request.state_machine_arn, request.run_id)
+            .ok_or_else(|| failed(OPERATION, format!("{} is no state machine", request.state_machine_arn)))?;
+        let found = self.sfn.describe_execution().execution_arn(&arn).send().await;
+        let found = found.map_err(|error| failed(OPERATION, Fault::of(&error)))?;
+        let input = found
+            .input()
+            .ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
+        Ok(if is_same_json(input, request.input) {
+            StartOutcome::Started
+        } else {
+            StartOutcome::Refused {
+                code: "ExecutionAlreadyExists".to_owned(),
+                message: format!("{arn} exists and has another input"),
+            }
+        })
+    }
+}
+
+/// The text is kept as it was sent, but an emulator may have printed it anew.
+fn is_same_json(left: &str, right: &str) -> bool {
+    let parse = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    left == right || parse(left).is_some_and(|left| Some(left) == parse(right))
+}
+
+impl StopExecution for Engine {
+    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
+        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+        let call = self
+            .sfn
+            .stop_execution()
+            .execution_arn(execution_arn)
+            .error(cut(error, STOP_ERROR_CHARS))
+            .cause(cut(cause, STOP_CAUSE_CHARS));
+        let Err(error) = call.send().await else { return Ok(()) };
+        let has_ended = error.as_service_error().is_some_and(|answer| match answer.code() {
+            Some("ExecutionDoesNotExist") => true,
+            Some("ValidationException") => answer.message().is_some_and(says_not_running),
+            Some(_) | None => false,
+        });
+        if has_ended {
+            Ok(())
+        } else {
+            Err(failed("stop an execution", Fault::of(&error)))
+        }
+    }
+}
+
+fn says_not_running(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["finished", "not running", "already ended", "terminated"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+impl DescribeExecution for Engine {
+    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
+        match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
+            Ok(found) => state(&found),
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(DescribeExecutionError::ExecutionDoesNotExist(_))
+                ) =>
+            {
+                Ok(ExecutionState::Unknown)
+            }
+            Err(error) => Err(failed("describe an execution", Fault::of(&error))),
+        }
+    }
+}
+
+impl ReadExecutionInput for Engine {
+    async fn execution_input(&self, execution_arn: &str) -> EngineResult<Option<String>> {
+        match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
+            Ok(found) => Ok(found.input().map(str::to_owned)),
+            Err(error)
+                if matches!(
+                    error.as_service_error(),
+                    Some(DescribeExecutionError::ExecutionDoesNotExist(_))
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed("read an execution's input", Fault::of(&error))),
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum may grow; what is new is no end that we know")]
+fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
+    let end = match found.status() {
+        // A redrive that waits for its turn will run again.
+        ExecutionStatus::Running | ExecutionStatus::PendingRedrive => return Ok(ExecutionState::Running),
+        ExecutionStatus::Succeeded => EngineEnd::Succeeded,
+        ExecutionStatus::Failed => EngineEnd::Failed,
+        ExecutionStatus::TimedOut => EngineEnd::TimedOut,
+        ExecutionStatus::Aborted => EngineEnd::Aborted,
+        other => return Err(failed("describe an execution", format!("its status is {other}"))),
+    };
+    let error = match (found.error(), found.cause()) {
+        (None, None) => None,
+        (code, cause) => Some(RunError::from_engine(
+            code.unwrap_or_default(),
+            cause.unwrap_or_default(),
+        )),
+    };
+    let stopped_at = found
+        .stop_date()
+        .and_then(|at| at.to_millis().ok())
+        .and_then(|at| Timestamp::from_millisecond(at).ok());
+    Ok(ExecutionState::Ended(
+        end,
+        EndDetails {
+            stopped_at,
+            output: found.output().map(str::to_owned),
+            error,
+        },
+    ))
+}
+
+impl ListExecutions for Engine {
+    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
+        let call = self
+            .sfn
+            .list_executions()
+            .state_machine_arn(state_machine_arn)
+            .status_filter(ExecutionStatus::Running)
+            .max_results(LIST_PAGE)
+            .set_next_token(cursor.map(str::to_owned));
+        let page = call
+            .send()
+            .await
+            .map_err(|error| failed("list running executions", Fault::of(&error)))?;
+        Ok(Page {
+            items: page.executions.into_iter().map(|execution| execution.name).collect(),
+            next: page.next_token,
+        })
+    }
+}

@@ -1,0 +1,593 @@
+//! Definitions and their immutable versions: a DAG of nodes, checked before it is stored.
+
+use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
+use crate::invalid::{Invalid, pointer_token};
+use crate::limits;
+use crate::operator::Processor;
+use crate::time::millis;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A named workflow of one tenant. `rev` is its optimistic lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    pub tenant: TenantId,
+    pub id: DefinitionId,
+    pub name: DefinitionName,
+    pub display_name: Option<String>,
+    pub description: Option<String>,
+    /// The version a run gets when none is asked for. `None` until one is activated.
+    pub active_version: Option<u32>,
+    /// The newest version; 0 before the first.
+    pub latest_version: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub rev: u64,
+}
+
+/// One immutable revision of a definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub definition_id: DefinitionId,
+    /// 1, 2, 3…
+    pub number: u32,
+    pub document: VersionDocument,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+/// Which version a run gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VersionRule {
+    #[default]
+    Active,
+    Latest,
+    Number(u32),
+}
+
+impl std::str::FromStr for VersionRule {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "active" => Ok(Self::Active),
+            "latest" => Ok(Self::Latest),
+            _ => match text.parse::<u32>() {
+                Ok(number) if number > 0 && number.to_string() == text => Ok(Self::Number(number)),
+                Ok(_) | Err(_) => Err("must be \"active\", \"latest\" or a version number from 1"),
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for VersionRule {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Active => formatter.write_str("active"),
+            Self::Latest => formatter.write_str("latest"),
+            Self::Number(number) => number.fmt(formatter),
+        }
+    }
+}
+
+/// What a version says. This is also its stored and its wire form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct VersionDocument {
+    pub nodes: Vec<Node>,
+    #[serde(default)]
+    pub edges: Vec<Edge>,
+    /// JSON Schema (draft 2020-12 unless `$schema` says otherwise) of a run's `input`. Absent: any input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+}
+
+/// A vertex of the DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    pub id: NodeId,
+    #[serde(rename = "type")]
+    pub node_type: NodeType,
+    /// The operator's key. Needed by `processor` and `data-target`, allowed on `data-source`, refused on `external`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ProcessorKey>,
+    /// Lambda qualifier or task-definition revision; a run may override it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, Parameter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// JSON Schema of what an `external` node is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeType {
+    DataSource,
+    Processor,
+    /// Someone outside reports the result, or a person gives input.
+    External,
+    DataTarget,
+}
+
+impl NodeType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DataSource => "data-source",
+            Self::Processor => "processor",
+            Self::External => "external",
+            Self::DataTarget => "data-target",
+        }
+    }
+}
+
+/// `to` runs after `from` and is given its result.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Edge {
+    pub from: NodeId,
+    pub to: NodeId,
+}
+
+/// A parameter that a node takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Parameter {
+    #[serde(rename = "type")]
+    pub parameter_type: ParameterType,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub required: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ParameterType {
+    String,
+    Number,
+    Integer,
+    Boolean,
+    Object,
+    Array,
+    /// Never the secret itself but `{"secretRef": "<ARN in Secrets Manager or SSM Parameter Store>"}`.
+    Secret,
+}
+
+impl ParameterType {
+    /// Whether `value` is of this type.
+    pub fn admits(self, value: &Value) -> bool {
+        match self {
+            Self::String => value.is_string(),
+            Self::Number => value.is_number(),
+            Self::Integer => value.as_number().is_some_and(|number| {
+                let literal = number.to_string();
+                literal
+                    .strip_prefix('-')
+                    .unwrap_or(&literal)
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit())
+            }),
+            Self::Boolean => value.is_boolean(),
+            Self::Object => value.is_object(),
+            Self::Array => value.is_array(),
+            Self::Secret => value.as_object().is_some_and(|object| {
+                object.len() == 1
+                    && object
+                        .get("secretRef")
+                        .and_then(Value::as_str)
+                        .is_some_and(is_secret_arn)
+            }),
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Integer => "an integer",
+            Self::Boolean => "a boolean",
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::Secret => "{\"secretRef\": \"<ARN of a Secrets Manager secret or SSM parameter>\"}",
+        }
+    }
+}
+
+fn is_secret_arn(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    matches!(
+        parts.as_slice(),
+        ["arn", partition, service, region, account, resource]
+            if partition.starts_with("aws")
+                && !region.is_empty()
+                && account.len() == 12
+                && ((*service == "secretsmanager" && resource.starts_with("secret:"))
+                    || (*service == "ssm" && resource.starts_with("parameter/")))
+    )
+}
+
+/// How a failed attempt at a node is repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts in all, the first included: 1 to 10.
+    #[serde(default = "Retry::one_attempt")]
+    pub max_attempts: u32,
+    /// Seconds before the second attempt: 1 to 3,600.
+    #[serde(default = "Retry::one_second")]
+    pub interval_seconds: u32,
+    /// Each further wait is this many times longer: 1 to 10.
+    #[serde(default = "Retry::double")]
+    pub backoff_rate: u32,
+}
+
+impl Retry {
+    const fn one_attempt() -> u32 {
+        1
+    }
+    const fn one_second() -> u32 {
+        1
+    }
+    const fn double() -> u32 {
+        2
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: Self::one_attempt(),
+            interval_seconds: Self::one_second(),
+            backoff_rate: Self::double(),
+        }
+    }
+}
+
+/// The order in which a checked version runs, as indexes into its nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Nodes of a stage run in parallel; a stage starts when the one before has ended.
+    pub stages: Vec<Vec<usize>>,
+    /// Nodes with no edge leading away: their results are the run's output.
+    pub leaves: Vec<usize>,
+}
+
+impl VersionDocument {
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == *id)
+    }
+
+    /// The keys of all processors this version names.
+    pub fn processor_keys(&self) -> BTreeSet<ProcessorKey> {
+        self.nodes.iter().filter_map(|node| node.processor.clone()).collect()
+    }
+
+    /// Checks everything that can be checked before a run exists.
+    ///
+    /// # Errors
+    /// Every violation found, by JSON pointer into the document.
+    pub fn check(&self, tenant: &TenantId, processors: &BTreeMap<ProcessorKey, Processor>) -> Result<Layout, Invalid> {
+        let mut invalid = Invalid::default();
+        self.check_nodes(tenant, processors, &mut invalid);
+        if let Some(schema) = &self.input_schema
+            && let Err(message) = crate::template::compile_schema(schema)
+        {
+            invalid.add("/inputSchema", "invalid_schema", message);
+        }
+        self.check_edges(&mut invalid);
+        let layout = self.layout(&mut invalid);
+        if invalid.violations.is_empty() {
+            let events = self.worst_case_history_events(&layout);
+            if events > limits::HISTORY_EVENTS {
+                invalid.add(
+                    "/nodes",
+                    "history_too_long",
+                    format!(
+                        "a run may write {events} events into its execution history at worst, above the bound of {}: \
+                         use fewer nodes, stages or attempts",
+                        limits::HISTORY_EVENTS
+                    ),
+                );
+            }
+        }
+        invalid.into_result().map(|()| layout)
+    }
+
+    fn check_nodes(&self, tenant: &TenantId, processors: &BTreeMap<ProcessorKey, Processor>, invalid: &mut Invalid) {
+        if self.nodes.is_empty() {
+            invalid.add("/nodes", "no_nodes", "a version has at least one node");
+        }
+        if self.nodes.len() > limits::VERSION_NODES {
+            invalid.add(
+                "/nodes",
+                "too_many_nodes",
+                format!("a version has at most {} nodes", limits::VERSION_NODES),
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let at = format!("/nodes/{index}");
+            if !seen.insert(&node.id) {
+                invalid.add(
+                    format!("{at}/id"),
+                    "duplicate_node",
+                    format!("node id {} is used twice", node.id),
+                );
+            }
+            check_processor(node, &at, tenant, processors, invalid);
+            check_parameters(node, &at, invalid);
+            if let Some(retry) = node.retry {
+                for (field, value, allowed) in [
+                    ("maxAttempts", retry.max_attempts, 1..=limits::NODE_ATTEMPTS),
+                    ("intervalSeconds", retry.interval_seconds, 1..=3_600),
+                    ("backoffRate", retry.backoff_rate, 1..=10),
+                ] {
+                    if !allowed.contains(&value) {
+                        invalid.add(
+                            format!("{at}/retry/{field}"),
+                            "out_of_range",
+                            format!("must be from {} to {}", allowed.start(), allowed.end()),
+                        );
+                    }
+                }
+            }
+            match &node.schema {
+                Some(_) if node.node_type != NodeType::External => {
+                    invalid.add(
+                        format!("{at}/schema"),
+                        "unexpected_schema",
+                        "only an external node has a schema",
+                    );
+                }
+                Some(schema) => {
+                    if let Err(message) = crate::template::compile_schema(schema) {
+                        invalid.add(format!("{at}/schema"), "invalid_schema", message);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn check_edges(&self, invalid: &mut Invalid) {
+        let mut seen = BTreeSet::new();
+        for (index, edge) in self.edges.iter().enumerate() {
+            for (end, id) in [("from", &edge.from), ("to", &edge.to)] {
+                if self.node(id).is_none() {
+                    invalid.add(
+                        format!("/edges/{index}/{end}"),
+                        "dangling_edge",
+                        format!("there is no node {id} in this version"),
+                    );
+                }
+            }
+            if !seen.insert(edge) {
+                invalid.add(
+                    format!("/edges/{index}"),
+                    "duplicate_edge",
+                    format!("the edge {} -> {} stands twice", edge.from, edge.to),
+                );
+            }
+            if self
+                .node(&edge.to)
+                .is_some_and(|node| node.node_type == NodeType::DataSource)
+            {
+                invalid.add(
+                    format!("/edges/{index}/to"),
+                    "edge_into_source",
+                    format!("{} is a data source: nothing runs before it", edge.to),
+                );
+            }
+        }
+    }
+
+    /// Stages by longest distance from an entry node (Kahn's algorithm, a level at a time).
+    fn layout(&self, invalid: &mut Invalid) -> Layout {
+        let index_of: BTreeMap<&NodeId, usize> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(index, node)| (&node.id, index))
+            .collect();
+        let mut waits_for = vec![0usize; self.nodes.len()];
+        let mut followers = vec![Vec::new(); self.nodes.len()];
+        for edge in &self.edges {
+            if let (Some(&from), Some(&to)) = (index_of.get(&edge.from), index_of.get(&edge.to)) {
+                waits_for[to] += 1;
+                followers[from].push(to);
+            }
+        }
+        if self.nodes.len() > 1 {
+            for (index, node) in self.nodes.iter().enumerate() {
+                let isolated = waits_for[index] == 0 && followers[index].is_empty();
+                let starved = waits_for[index] == 0 && node.node_type == NodeType::DataTarget;
+                if isolated || starved {
+                    invalid.add(
+                        format!("/nodes/{index}"),
+                        "unreachable_node",
+                        format!("no edge leads to {}: nothing would reach it", node.id),
+                    );
+                }
+            }
+        }
+        let leaves = (0..self.nodes.len())
+            .filter(|&index| followers[index].is_empty())
+            .collect();
+        let mut stages = Vec::new();
+        let mut stage: Vec<usize> = (0..self.nodes.len()).filter(|&index| waits_for[index] == 0).collect();
+        let mut placed = 0;
+        while !stage.is_empty() {
+            placed += stage.len();
+            let mut next = Vec::new();
+            for &index in &stage {
+                for &follower in &followers[index] {
+                    waits_for[follower] -= 1;
+                    if waits_for[follower] == 0 {
+                        next.push(follower);
+                    }
+                }
+            }
+            next.sort_unstable();
+            stages.push(std::mem::replace(&mut stage, next));
+        }
+        if placed < self.nodes.len() {
+            let path = a_cycle(&waits_for, &followers);
+            let names: Vec<&str> = path.iter().map(|&index| self.nodes[index].id.as_str()).collect();
+            invalid.add(
+                "/edges",
+                "cycle",
+                format!("the nodes run in a circle: {}", names.join(" -> ")),
+            );
+        }
+        Layout { stages, leaves }
+    }
+
+    /// The most events that one execution of this version can write into its history, counted by the rules of the
+    /// runner in `infra/state-machines/`. A contract test holds the two together.
+    pub fn worst_case_history_events(&self, layout: &Layout) -> u64 {
+        let nodes: u64 = self
+            .nodes
+            .iter()
+            .map(|node| history::node_events(node.node_type, node.processor.is_some(), node.retry.unwrap_or_default()))
+            .sum();
+        history::PER_RUN + history::PER_STAGE * layout.stages.len() as u64 + nodes
+    }
+}
+
+fn check_processor(
+    node: &Node,
+    at: &str,
+    tenant: &TenantId,
+    processors: &BTreeMap<ProcessorKey, Processor>,
+    invalid: &mut Invalid,
+) {
+    match (&node.processor, node.node_type) {
+        (None, NodeType::Processor | NodeType::DataTarget) => invalid.add(
+            format!("{at}/processor"),
+            "missing_processor",
+            format!("a {} names the processor that it runs", node.node_type.as_str()),
+        ),
+        (Some(_), NodeType::External) => {
+            invalid.add(
+                format!("{at}/processor"),
+                "unexpected_processor",
+                "an external node runs no processor",
+            );
+        }
+        (Some(key), NodeType::DataSource | NodeType::Processor | NodeType::DataTarget) => {
+            // A processor of other tenants is answered like one that does not exist.
+            if !processors
+                .get(key)
+                .is_some_and(|processor| processor.tenants.admits(tenant))
+            {
+                invalid.add(
+                    format!("{at}/processor"),
+                    "unknown_processor",
+                    format!("there is no processor {key}"),
+                );
+            }
+        }
+        (None, NodeType::DataSource | NodeType::External) => {}
+    }
+    if node.tag.is_some() && node.processor.is_none() {
+        invalid.add(
+            format!("{at}/tag"),
+            "unexpected_tag",
+            "only a node with a processor has a tag",
+        );
+    }
+}
+
+fn check_parameters(node: &Node, at: &str, invalid: &mut Invalid) {
+    for (name, parameter) in &node.parameters {
+        let at = format!("{at}/parameters/{}", pointer_token(name));
+        if name.is_empty() || name.len() > 128 {
+            invalid.add(at.clone(), "out_of_range", "a parameter's name has 1 to 128 characters");
+        }
+        if let Some(default) = &parameter.default
+            && !parameter.parameter_type.admits(default)
+        {
+            invalid.add(
+                format!("{at}/default"),
+                "wrong_type",
+                format!("must be {}", parameter.parameter_type.as_str()),
+            );
+        }
+    }
+}
+
+/// Some cycle among the nodes that could not be placed, as a closed path.
+fn a_cycle(waits_for: &[usize], followers: &[Vec<usize>]) -> Vec<usize> {
+    // Every unplaced node has an unplaced predecessor, so walking backwards must meet itself.
+    let predecessor_of =
+        |node: usize| (0..followers.len()).find(|&before| waits_for[before] > 0 && followers[before].contains(&node));
+    let Some(mut node) = (0..waits_for.len()).find(|&index| waits_for[index] > 0) else {
+        return Vec::new();
+    };
+    let mut path = vec![node];
+    while let Some(before) = predecessor_of(node) {
+        path.push(before);
+        if let Some(first) = path.iter().position(|&index| index == before)
+            && first + 1 < path.len()
+        {
+            path.drain(..first);
+            break;
+        }
+        node = before;
+    }
+    path.reverse();
+    path
+}
+
+/// Events per part of the runner, each with every retry it may take.
+/// Source: <https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html>
+mod history {
+    use super::{NodeType, Retry};
+
+    /// Start and end, the claim, the last choice and the final state.
+    pub const PER_RUN: u64 = 26;
+    /// Choice, pause check, map. A pause comes out of the reserve above the bound.
+    pub const PER_STAGE: u64 = 21;
+    /// Map iteration, step start, the result that cannot be written, its failure that cannot be written either. Less what the
+    /// last attempt does not do: back off and choose again.
+    const PER_NODE: u64 = 35;
+    /// What a value takes beyond that.
+    const PER_VALUE: u64 = 6;
+    /// One invocation with its service retries, and the wait before the next. A nested state machine's, which is dearer
+    /// than a function's: what is behind a processor's key may change after a version was checked.
+    const PER_ATTEMPT: u64 = 24;
+    /// One wait for an answer from outside.
+    const PER_WAIT: u64 = 31;
+
+    pub fn node_events(node_type: NodeType, has_processor: bool, retry: Retry) -> u64 {
+        let attempts = u64::from(retry.max_attempts);
+        PER_NODE
+            + match node_type {
+                NodeType::External => PER_WAIT * attempts,
+                NodeType::DataSource if !has_processor => PER_VALUE,
+                NodeType::DataSource | NodeType::Processor | NodeType::DataTarget => PER_ATTEMPT * attempts,
+            }
+    }
+}
+
+/// How a version is shown in lists: without its document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionSummary {
+    pub version: u32,
+    #[serde(with = "millis")]
+    pub created_at: Timestamp,
+    pub created_by: String,
+}

@@ -1,0 +1,77 @@
+//! Cancel a run: idempotent, and truthful in every state.
+
+use crate::caller::Caller;
+use crate::flow::settle_run::{self, settle};
+use crate::flow::{Answer, Refusal};
+use crate::id::RunId;
+use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
+use crate::ports::{AnnounceDue, ChangeRun, StopExecution};
+use crate::run::{EndDetails, Run};
+use jiff::Timestamp;
+
+/// What became of a request to cancel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Canceled {
+    /// The execution is being stopped.
+    Underway(Run),
+    /// The run is `CANCELED`, by this request or before it.
+    Already(Run),
+    /// The run had ended otherwise: too late.
+    TooLate(Run),
+}
+
+/// Cancels a run.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for an unknown run, [`Refusal::Store`] when the store fails.
+pub async fn cancel_run<S, E>(store: &S, engine: &E, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Canceled>
+where
+    S: ChangeRun,
+    E: StopExecution + AnnounceDue,
+{
+    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let run = run.ok_or_else(|| Refusal::NotFound {
+        what: "workflow run",
+        id: run_id.to_string(),
+    })?;
+    let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
+    let settled = settle(store, run.clone(), event, &EndDetails::default(), now)
+        .await
+        .map_err(Refusal::Store)?;
+    let run = match settled {
+        Some(settlement) => {
+            settle_run::announce(engine, &settlement).await;
+            settlement.after
+        }
+        // Nothing changed: the run is being stopped or has ended, perhaps since it was loaded.
+        None => {
+            let current = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+            current.ok_or_else(|| Refusal::NotFound {
+                what: "workflow run",
+                id: run_id.to_string(),
+            })?
+        }
+    };
+    if run.status == RunStatus::Canceling {
+        stop(engine, &run).await;
+    }
+    Ok(match run.status {
+        RunStatus::Canceled => Canceled::Already(run),
+        RunStatus::Succeeded | RunStatus::Failed => Canceled::TooLate(run),
+        RunStatus::Queued
+        | RunStatus::Pending
+        | RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::WaitingForInput
+        | RunStatus::Canceling => Canceled::Underway(run),
+    })
+}
+
+/// Asks the engine to stop a run whose intent is recorded. A failure is left to the reconciler, which asks again.
+pub async fn stop<E: StopExecution>(engine: &E, run: &Run) -> bool {
+    let intent = run.stop_intent.map_or("aborted", StopIntent::as_str);
+    engine
+        .stop_execution(&run.execution_arn(), &format!("Sluice.{intent}"), intent)
+        .await
+        .is_ok()
+}

@@ -1,0 +1,319 @@
+//! Reconcile: mend what crashes and lost events left behind. Every minute it starts what was recorded and never
+//! started, settles what the events missed, ends what ran out of time, asks again for stops that failed, and hands out
+//! due deliveries.
+//!
+//! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
+//! conditional write on the run as it is; one run's trouble never keeps the sweep from the others.
+
+use crate::flow::cancel_run::stop;
+use crate::flow::create_run::start_input;
+use crate::flow::settle_run::{announce, settle};
+use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
+use crate::ports::{
+    AnnounceDue, ChangeRun, Clock, DescribeExecution, ExecutionState, ListExecutions, RecordRun, SHARDS,
+    StartExecution, StartOutcome, StartRequest, StopExecution, Sweep,
+};
+use crate::run::{EndDetails, Run, RunError};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A run younger than this may still be in the hands of the request that made it.
+pub const START_GRACE: SignedDuration = SignedDuration::from_secs(20);
+/// A run that could not be started for this long ends `FAILED`/`start_failed`.
+pub const START_PATIENCE: SignedDuration = SignedDuration::from_hours(1);
+/// A run changed within this time is left to the event that is probably under way.
+pub const EVENT_GRACE: SignedDuration = SignedDuration::from_secs(20);
+/// How long the engine may not know an execution before it counts as vanished: its answers are eventually consistent.
+pub const VANISH_PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Bounds of one sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// `DescribeExecution` has a quota of about 15 a second for the whole account.
+    pub describes: u32,
+    /// Deliveries handed out per shard.
+    pub deliveries_per_shard: u32,
+    /// When to stop beginning new work.
+    pub until: Timestamp,
+}
+
+/// What one sweep did. Every count is a metric.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub open: u32,
+    pub started: u32,
+    pub settled: u32,
+    pub timed_out: u32,
+    pub stops_asked: u32,
+    pub described: u32,
+    pub announced: u32,
+    /// Whether the bounds cut the sweep short; the next one goes on.
+    pub cut_short: bool,
+    /// What went wrong, each with its run or shard. The sweep went on.
+    pub faults: Vec<String>,
+}
+
+/// One sweep.
+pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> Report
+where
+    S: Sweep + RecordRun + ChangeRun,
+    E: StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
+    C: Clock,
+{
+    let mut sweep = Sweeper {
+        store,
+        engine,
+        clock,
+        bounds,
+        report: Report::default(),
+    };
+    // Deliveries first: they are quick to hand out and somebody waits for them.
+    sweep.hand_out_deliveries().await;
+    let executing = sweep.visit_open_runs().await;
+    for (state_machine_arn, runs) in executing {
+        sweep.settle_difference(&state_machine_arn, runs).await;
+    }
+    sweep.report
+}
+
+struct Sweeper<'a, S, E, C> {
+    store: &'a S,
+    engine: &'a E,
+    clock: &'a C,
+    bounds: Bounds,
+    report: Report,
+}
+
+impl<S, E, C> Sweeper<'_, S, E, C>
+where
+    S: Sweep + RecordRun + ChangeRun,
+    E: StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
+    C: Clock,
+{
+    fn is_out_of_time(&mut self) -> bool {
+        let out = self.clock.now() >= self.bounds.until;
+        self.report.cut_short |= out;
+        out
+    }
+
+    fn fault(&mut self, what: impl std::fmt::Display, error: &dyn std::error::Error) {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        self.report.faults.push(format!("{what}: {error}{source}"));
+    }
+
+    async fn hand_out_deliveries(&mut self) {
+        for shard in 0..SHARDS {
+            let now = self.clock.now();
+            match self
+                .store
+                .due_deliveries(shard, now, self.bounds.deliveries_per_shard)
+                .await
+            {
+                Ok(due) if due.is_empty() => {}
+                Ok(due) => match self.engine.announce_due(&due).await {
+                    Ok(()) => self.report.announced += due.len() as u32,
+                    Err(error) => self.fault(format_args!("deliveries of shard {shard}"), &error),
+                },
+                Err(error) => self.fault(format_args!("deliveries of shard {shard}"), &error),
+            }
+        }
+    }
+
+    /// Acts on what an open run shows by itself, and returns the runs whose executions should be running, by their
+    /// state machine.
+    async fn visit_open_runs(&mut self) -> BTreeMap<String, Vec<Run>> {
+        let mut executing: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+        for shard in 0..SHARDS {
+            let mut cursor = None;
+            loop {
+                if self.is_out_of_time() {
+                    return executing;
+                }
+                let page = match self.store.open_runs(shard, cursor.as_deref()).await {
+                    Ok(page) => page,
+                    Err(error) => {
+                        self.fault(format_args!("open runs of shard {shard}"), &error);
+                        break;
+                    }
+                };
+                for run in page.items {
+                    self.report.open += 1;
+                    if let Some(run) = self.visit(run).await {
+                        executing.entry(run.state_machine_arn.clone()).or_default().push(run);
+                    }
+                }
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+        }
+        executing
+    }
+
+    async fn visit(&mut self, run: Run) -> Option<Run> {
+        let now = self.clock.now();
+        match run.status {
+            RunStatus::Queued | RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => None,
+            RunStatus::Pending => {
+                if now.duration_since(run.created_at) >= START_GRACE {
+                    self.start_again(run, now).await;
+                }
+                None
+            }
+            RunStatus::Canceling => {
+                // Stopping again is harmless, and the first stop may have been lost.
+                self.report.stops_asked += 1;
+                if !stop(self.engine, &run).await {
+                    self.report
+                        .faults
+                        .push(format!("run {}: its execution could not be stopped", run.run_id));
+                }
+                Some(run)
+            }
+            RunStatus::Running | RunStatus::Paused | RunStatus::WaitingForInput => {
+                if run.deadline().is_some_and(|deadline| deadline <= now) {
+                    self.time_out(run, now).await
+                } else {
+                    Some(run)
+                }
+            }
+        }
+    }
+
+    /// The run was recorded, but nobody knows whether it was started: start it again, which is safe by its name.
+    async fn start_again(&mut self, run: Run, now: Timestamp) {
+        let run_id = run.run_id;
+        let (run, snapshot) = match (
+            self.store.load_run(&run.tenant_id, run_id).await,
+            self.store.load_snapshot(&run.tenant_id, run_id).await,
+        ) {
+            (Ok(Some(run)), Ok(Some(snapshot))) if run.status == RunStatus::Pending => (run, snapshot),
+            (Ok(_), Ok(_)) => return,
+            (Err(error), _) | (_, Err(error)) => return self.fault(format_args!("run {run_id}"), &error),
+        };
+        let input = match start_input(&snapshot, &self.store.record_keys(&run.tenant_id, run_id)) {
+            Ok(input) => input,
+            Err(error) => return self.fault(format_args!("run {run_id}"), &error),
+        };
+        let age = now.duration_since(run.created_at);
+        let request = StartRequest {
+            state_machine_arn: &run.state_machine_arn,
+            run_id,
+            input: &input,
+        };
+        let error = match self.engine.start_execution(&request).await {
+            Ok(StartOutcome::Started) => {
+                self.report.started += 1;
+                // Started long ago and still not claimed: it may have ended before it could claim its run.
+                if age >= START_GRACE * 3 {
+                    self.settle_by_description(run, now).await;
+                }
+                return;
+            }
+            Ok(StartOutcome::Refused { code, message }) => RunError::new(&code, &message, 8_192),
+            Err(_unanswered) if age < START_PATIENCE => return,
+            Err(unanswered) => {
+                let source = unanswered.source.map(|source| source.to_string()).unwrap_or_default();
+                RunError::new(
+                    "Sluice.StartTimedOut",
+                    &format!("the run could not be started for an hour: {source}"),
+                    8_192,
+                )
+            }
+        };
+        let end = EndDetails {
+            error: Some(error),
+            ..EndDetails::default()
+        };
+        self.settle(run, RunEvent::StartRefused, &end, now).await;
+    }
+
+    async fn time_out(&mut self, run: Run, now: Timestamp) -> Option<Run> {
+        let event = RunEvent::StopAsked(StopIntent::TimedOut);
+        match settle(self.store, run.clone(), event, &EndDetails::default(), now).await {
+            Ok(Some(settlement)) => {
+                self.report.timed_out += 1;
+                announce(self.engine, &settlement).await;
+                if settlement.after.status == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
+                    self.report
+                        .faults
+                        .push(format!("run {}: its execution could not be stopped", run.run_id));
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
+        }
+        None
+    }
+
+    /// Open records were read first, so whatever the engine does not list as running now has ended since.
+    async fn settle_difference(&mut self, state_machine_arn: &str, runs: Vec<Run>) {
+        let mut running = BTreeSet::new();
+        let mut cursor = None;
+        loop {
+            match self
+                .engine
+                .running_executions(state_machine_arn, cursor.as_deref())
+                .await
+            {
+                Ok(page) => {
+                    running.extend(page.items);
+                    cursor = page.next;
+                }
+                Err(error) => return self.fault(state_machine_arn, &error),
+            }
+            if cursor.is_none() {
+                break;
+            }
+        }
+        for run in runs {
+            let now = self.clock.now();
+            if running.contains(&run.run_id.to_string()) || now.duration_since(run.updated_at) < EVENT_GRACE {
+                continue;
+            }
+            if self.report.described >= self.bounds.describes || self.is_out_of_time() {
+                self.report.cut_short = true;
+                return;
+            }
+            self.settle_by_description(run, now).await;
+        }
+    }
+
+    async fn settle_by_description(&mut self, run: Run, now: Timestamp) {
+        self.report.described += 1;
+        match self.engine.describe_execution(&run.execution_arn()).await {
+            Ok(ExecutionState::Running) => {}
+            Ok(ExecutionState::Ended(end, details)) => {
+                self.settle(run, RunEvent::EngineEnded(end), &details, now).await
+            }
+            Ok(ExecutionState::Unknown) => {
+                if run.status != RunStatus::Pending && now.duration_since(run.updated_at) >= VANISH_PATIENCE {
+                    let error = RunError::new(
+                        "Sluice.ExecutionVanished",
+                        "Step Functions no longer knows this execution",
+                        512,
+                    );
+                    let end = EndDetails {
+                        error: Some(error),
+                        ..EndDetails::default()
+                    };
+                    self.settle(run, RunEvent::EngineVanished, &end, now).await;
+                }
+            }
+            Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
+        }
+    }
+
+    async fn settle(&mut self, run: Run, event: RunEvent, end: &EndDetails, now: Timestamp) {
+        let run_id = run.run_id;
+        match settle(self.store, run, event, end, now).await {
+            Ok(Some(settlement)) => {
+                self.report.settled += 1;
+                announce(self.engine, &settlement).await;
+            }
+            Ok(None) => {}
+            Err(error) => self.fault(format_args!("run {run_id}"), &error),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! One contract for every way in: same key and same payload, the first answer again; same key and another payload,
+//! a conflict that names the first run.
+
+use crate::id::IdempotencyKey;
+use crate::run::Run;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The operations whose keys are apart from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    Create,
+    Invoke,
+    Replay,
+}
+
+impl Operation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Invoke => "invoke",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// What a caller sent to make a request repeatable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyClaim {
+    pub operation: Operation,
+    pub key: IdempotencyKey,
+    /// SHA-256 of the path and the canonical body.
+    pub payload_hash: String,
+}
+
+/// What is kept of the first request with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdempotencyRecord {
+    pub payload_hash: String,
+    /// The run as it was answered the first time.
+    pub run: Run,
+    /// From when the key is free again. `None`: as long as the run is kept, which is for good.
+    #[serde(with = "crate::time::millis_opt", default)]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl IdempotencyRecord {
+    /// Whether the key is free again. TTL deletion may lag by days, so it is never trusted.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    pub fn is_repeated_by(&self, claim: &IdempotencyClaim) -> bool {
+        self.payload_hash == claim.payload_hash
+    }
+}

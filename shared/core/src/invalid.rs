@@ -1,0 +1,62 @@
+//! What is wrong with a request: every violation at once, each with the JSON pointer of its field.
+
+use std::fmt;
+
+/// One violation. `pointer` is an RFC 6901 JSON pointer into the request body (`""` is the whole body), or
+/// `header:Name`, `query:name`, `path:name` for what is not in the body. `code` is stable, `message` is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub pointer: String,
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// A request that is refused as it stands: at least one violation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid {
+    pub violations: Vec<Violation>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for violation in &self.violations {
+            write!(formatter, "{separator}{}: {}", violation.pointer, violation.message)?;
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+impl Invalid {
+    pub fn one(pointer: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        let mut invalid = Self::default();
+        invalid.add(pointer, code, message);
+        invalid
+    }
+
+    pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.violations.push(Violation {
+            pointer: pointer.into(),
+            code,
+            message: message.into(),
+        });
+    }
+
+    pub fn extend(&mut self, other: Invalid) {
+        self.violations.extend(other.violations);
+    }
+
+    /// `Ok` when nothing was added.
+    ///
+    /// # Errors
+    /// Itself, when there is a violation.
+    pub fn into_result(self) -> Result<(), Self> {
+        if self.violations.is_empty() { Ok(()) } else { Err(self) }
+    }
+}
+
+/// Escapes one reference token of a JSON pointer (RFC 6901, section 3).
+pub fn pointer_token(text: &str) -> String {
+    text.replace('~', "~0").replace('/', "~1")
+}

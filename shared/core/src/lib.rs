@@ -1,0 +1,26 @@
+//! The nouns, rules and flows of Sluice.
+//!
+//! Nothing in this crate knows AWS, HTTP, a clock, the environment or an async runtime: time and ids come in as
+//! values, the outside world through the narrow traits in [`ports`].
+//!
+//! Start with [`lifecycle::step`], the state machine of a run; then one flow under [`flow`].
+
+pub mod budget;
+pub mod callback;
+pub mod caller;
+pub mod canonical;
+pub mod definition;
+pub mod flow;
+pub mod id;
+pub mod idempotency;
+pub mod instance;
+pub mod invalid;
+pub mod lifecycle;
+pub mod limits;
+pub mod operator;
+pub mod ports;
+pub mod run;
+pub mod snapshot;
+pub mod step;
+pub mod template;
+pub mod time;

@@ -1,0 +1,191 @@
+//! The run: its head, what lists show, and the one way to change it.
+
+use crate::budget::MicroUsd;
+use crate::callback::Delivery;
+use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
+use crate::lifecycle::{Decision, RunEvent, RunStatus, StopIntent, TerminationReason, step};
+use crate::time::{millis, millis_opt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The head of a run. Also its stored form: `camelCase` attributes, absent where `None` or empty.
+///
+/// The runner writes some of these itself (`status`, `started_at`, `updated_at`, `rev`, `pause_token`, `waiting_nodes`,
+/// `stage_index`); every write by anyone adds one to `rev`, so a conditional write of a whole head loses nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub tenant_id: TenantId,
+    pub run_id: RunId,
+    pub name: String,
+    pub status: RunStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub termination_reason: Option<TerminationReason>,
+    /// Recorded before the execution is stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_intent: Option<StopIntent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RunError>,
+    pub definition_id: DefinitionId,
+    pub definition_name: DefinitionName,
+    pub version: u32,
+    pub instance_id: InstanceId,
+    pub compute_node: ComputeNodeKey,
+    /// The runner that executes this run. With the run's id it makes the execution's ARN.
+    pub state_machine_arn: String,
+    /// The caller's cap; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_budget_micro_usd: Option<MicroUsd>,
+    /// Counted from `started_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_run_duration_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    pub created_by: String,
+    #[serde(with = "millis")]
+    pub created_at: Timestamp,
+    #[serde(with = "millis")]
+    pub updated_at: Timestamp,
+    /// When the execution claimed the run.
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// The stage the runner has reached, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_index: Option<u32>,
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub pause_requested_at: Option<Timestamp>,
+    /// The task token of a runner that waits at its pause gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_token: Option<String>,
+    /// External nodes that wait for their answer.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waiting_nodes: BTreeSet<String>,
+    /// How many deliveries the run owes or owed.
+    #[serde(default)]
+    pub deliveries: u32,
+    pub has_callback: bool,
+    /// SHA-256 of the stored snapshot.
+    pub snapshot_hash: String,
+    /// Optimistic lock.
+    pub rev: u64,
+}
+
+/// Why a run failed, as its caller sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunError {
+    /// From Step Functions or the processor, e.g. `States.TaskFailed`; at most 256 characters.
+    pub code: String,
+    /// At most [`RunError::HEAD_MESSAGE_CHARS`] in a head; longer in the run's output item.
+    pub message: String,
+}
+
+impl RunError {
+    pub const CODE_CHARS: usize = 256;
+    pub const HEAD_MESSAGE_CHARS: usize = 512;
+    /// What a webhook says at most.
+    pub const FULL_MESSAGE_CHARS: usize = 8_192;
+
+    pub fn new(code: &str, message: &str, most: usize) -> Self {
+        Self {
+            code: code.chars().take(Self::CODE_CHARS).collect(),
+            message: message.chars().take(most).collect(),
+        }
+    }
+
+    /// What Step Functions says of a failure. The runner's own causes are JSON that names the failed node; they become
+    /// a sentence. Any other cause is kept as it is.
+    pub fn from_engine(code: &str, cause: &str) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct RunnerCause {
+            node_id: String,
+            #[serde(default)]
+            cause: serde_json::Value,
+        }
+        let message = match serde_json::from_str::<RunnerCause>(cause) {
+            Ok(RunnerCause { node_id, cause }) => match cause.as_str() {
+                Some(text) if !text.is_empty() => format!("node {node_id}: {text}"),
+                None if !cause.is_null() => format!("node {node_id}: {cause}"),
+                Some(_) | None => format!("node {node_id} failed"),
+            },
+            Err(_other_form) => cause.to_owned(),
+        };
+        Self::new(code, &message, Self::FULL_MESSAGE_CHARS)
+    }
+}
+
+/// What the engine says of an execution's end, from its event or from `DescribeExecution`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndDetails {
+    /// When the execution stopped, by the engine's clock.
+    pub stopped_at: Option<Timestamp>,
+    /// The execution's output, JSON text as the engine gave it.
+    pub output: Option<String>,
+    pub error: Option<RunError>,
+}
+
+/// A change of a run, to be written in one transaction or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunChange {
+    /// The `rev` this change was decided on.
+    pub expected_rev: u64,
+    /// The run after the change; its `rev` is one higher.
+    pub run: Run,
+    /// Set at the end of a run that has output.
+    pub output: Option<String>,
+    /// What the end of the run owes. Empty for every other change.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Run {
+    /// The ARN of the run's execution, whether or not it has started. The state machine's ARN was checked when the
+    /// operator declared it, so there always is one.
+    pub fn execution_arn(&self) -> String {
+        crate::operator::execution_arn(&self.state_machine_arn, self.run_id)
+            .unwrap_or_else(|| format!("{}/{}", self.state_machine_arn, self.run_id))
+    }
+
+    /// When the run's time is up, once it runs.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let seconds = i64::try_from(self.max_run_duration_seconds?).ok()?;
+        Some(self.started_at? + jiff::SignedDuration::from_secs(seconds))
+    }
+
+    pub fn decide(&self, event: RunEvent) -> Decision {
+        step(self.status, self.stop_intent, event)
+    }
+
+    /// The run after `event`, or `None` when it changes nothing.
+    pub fn after(&self, event: RunEvent, now: Timestamp) -> Option<Run> {
+        let Decision::Move(next) = self.decide(event) else {
+            return None;
+        };
+        let mut run = self.clone();
+        run.rev += 1;
+        run.updated_at = now.max(self.updated_at);
+        run.status = next.to;
+        run.termination_reason = next.reason;
+        match event {
+            RunEvent::StopAsked(intent) => run.stop_intent = Some(intent),
+            RunEvent::Claimed => run.started_at = Some(now),
+            RunEvent::Dispatched
+            | RunEvent::PauseTaken
+            | RunEvent::Resumed
+            | RunEvent::InputAwaited
+            | RunEvent::InputGiven { .. }
+            | RunEvent::StartRefused
+            | RunEvent::EngineEnded(_)
+            | RunEvent::EngineVanished => {}
+        }
+        if next.to.is_terminal() {
+            run.completed_at = Some(now);
+            run.pause_requested_at = None;
+            run.pause_token = None;
+            run.waiting_nodes.clear();
+        }
+        Some(run)
+    }
+}

@@ -1,0 +1,165 @@
+//! What a run executes, frozen when it is recorded, and the Step Functions input made from it.
+//!
+//! **Invariant:** nothing that changes later (definition, instance, processor, compute node) shows through a snapshot.
+
+use crate::budget::MicroUsd;
+use crate::canonical;
+use crate::definition::{Edge, NodeType};
+use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag, TenantId};
+use crate::limits;
+use crate::time::millis;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+use std::collections::BTreeMap;
+
+/// The frozen run. Also its stored form: one JSON text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    pub run_id: RunId,
+    pub tenant_id: TenantId,
+    pub created_by: String,
+    #[serde(with = "millis")]
+    pub created_at: Timestamp,
+    pub workflow_definition_id: DefinitionId,
+    pub workflow_definition_name: DefinitionName,
+    pub workflow_version: u32,
+    pub workflow_instance_id: InstanceId,
+    pub compute_node_id: ComputeNodeKey,
+    pub state_machine_arn: String,
+    pub execution_budget_micro_usd: Option<MicroUsd>,
+    pub compute_node_budget_micro_usd: Option<MicroUsd>,
+    pub max_run_duration_seconds: Option<u64>,
+    pub nodes: Vec<SnapshotNode>,
+    pub edges: Vec<Edge>,
+    /// Node ids by stage.
+    pub stages: Vec<Vec<NodeId>>,
+    pub leaves: Vec<NodeId>,
+    /// As the caller wrote it.
+    pub input: Option<Box<RawValue>>,
+    pub layers: Vec<LayerName>,
+    pub callback: Option<Callback>,
+}
+
+/// Where and with what the caller wants to hear of the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Callback {
+    pub url: String,
+    /// The caller's JSON, byte for byte. It never enters the execution.
+    pub context: Option<Box<RawValue>>,
+}
+
+/// A node with everything resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotNode {
+    pub node_id: NodeId,
+    pub node_type: NodeType,
+    pub run: NodeRun,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<Tag>,
+    pub max_attempts: u32,
+    pub retry_interval_seconds: u32,
+    pub retry_backoff_rate: u32,
+    pub params: BTreeMap<String, Value>,
+    pub depends_on: Vec<NodeId>,
+    /// This data source's own entry of the request.
+    pub data_source: Option<Value>,
+    /// This data target's own entry of the request, enriched with the compute node's registry.
+    pub data_target: Option<Value>,
+    /// What an external node's answer must look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Value>,
+}
+
+/// What the runner does at a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum NodeRun {
+    /// The node's result is its data source.
+    Value,
+    #[serde(rename_all = "camelCase")]
+    Lambda { function_arn: String },
+    #[serde(rename_all = "camelCase")]
+    StateMachine { state_machine_arn: String },
+    /// Wait for an answer from outside.
+    External,
+}
+
+/// Where the runner finds its run: the only key text that leaves the store, made by the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordKeys {
+    pub pk: String,
+    /// By status: the index key the head has in that status.
+    pub status_keys: BTreeMap<&'static str, String>,
+}
+
+impl Snapshot {
+    /// Stored text and its SHA-256.
+    ///
+    /// # Errors
+    /// Never, for a snapshot made by Sluice: every part of it is JSON already.
+    pub fn to_text(&self) -> Result<(String, String), serde_json::Error> {
+        let text = serde_json::to_string(self)?;
+        let hash = canonical::sha256_hex(&[&text]);
+        Ok((text, hash))
+    }
+
+    /// The execution's input. It carries no secret, no token and no callback context.
+    ///
+    /// # Errors
+    /// Never, for a snapshot made by Sluice.
+    pub fn execution_input(&self, record: &RecordKeys) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ExecutionInput<'a> {
+            spec_version: &'static str,
+            run_id: RunId,
+            tenant_id: &'a TenantId,
+            workflow_definition_id: DefinitionId,
+            workflow_version: u32,
+            execution_budget_usd: Option<Number>,
+            execution_budget_micro_usd: Option<u64>,
+            compute_node_budget_usd: Option<Number>,
+            compute_node_budget_micro_usd: Option<u64>,
+            inline_result_bytes: usize,
+            record: &'a RecordKeys,
+            input: Option<&'a RawValue>,
+            layers: &'a [LayerName],
+            leaves: &'a [NodeId],
+            stages: Vec<Vec<&'a SnapshotNode>>,
+        }
+        let by_id: BTreeMap<&NodeId, &SnapshotNode> = self.nodes.iter().map(|node| (&node.node_id, node)).collect();
+        let stages = self
+            .stages
+            .iter()
+            .map(|stage| stage.iter().filter_map(|id| by_id.get(id).copied()).collect())
+            .collect();
+        serde_json::to_string(&ExecutionInput {
+            spec_version: "1",
+            run_id: self.run_id,
+            tenant_id: &self.tenant_id,
+            workflow_definition_id: self.workflow_definition_id,
+            workflow_version: self.workflow_version,
+            execution_budget_usd: self.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+            execution_budget_micro_usd: self.execution_budget_micro_usd.map(|micro| micro.0),
+            compute_node_budget_usd: self.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
+            compute_node_budget_micro_usd: self.compute_node_budget_micro_usd.map(|micro| micro.0),
+            inline_result_bytes: inline_result_bytes(self.nodes.len()),
+            record,
+            input: self.input.as_deref(),
+            layers: &self.layers,
+            leaves: &self.leaves,
+            stages,
+        })
+    }
+}
+
+/// Bytes of one node's result that travel inline. All nodes together stay below what a state may carry, so no DAG can
+/// outgrow the state machine; a larger result travels as a reference.
+pub fn inline_result_bytes(nodes: usize) -> usize {
+    (limits::INLINE_RESULTS_BYTES / nodes.max(1)).min(limits::INLINE_RESULT_BYTES)
+}

@@ -1,0 +1,87 @@
+//! Steps: what happened to each node of a run. The runner writes them; this module reads them.
+
+use crate::id::{NodeId, RunId};
+use crate::lifecycle::RunStatus;
+use crate::run::{Run, RunError};
+use jiff::Timestamp;
+
+/// One node of one run, as the runner recorded it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub run_id: RunId,
+    pub node_id: NodeId,
+    pub node_type: String,
+    pub stage: u32,
+    pub status: StepStatus,
+    /// Attempts begun, from 1.
+    pub attempt: u32,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// JSON text.
+    pub result: Option<String>,
+    pub error: Option<RunError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepStatus {
+    Running,
+    /// An external node that waits for its answer.
+    Waiting,
+    Succeeded,
+    Failed,
+    /// Under way when its run ended.
+    Canceled,
+    /// Not begun when its run ended, or not begun yet: only shown, never stored.
+    Pending,
+}
+
+impl StepStatus {
+    pub const ALL: [Self; 6] = [
+        Self::Running,
+        Self::Waiting,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Canceled,
+        Self::Pending,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "RUNNING",
+            Self::Waiting => "WAITING",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::Canceled => "CANCELED",
+            Self::Pending => "PENDING",
+        }
+    }
+}
+
+impl std::str::FromStr for StepStatus {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or("not a step's status")
+    }
+}
+
+impl Step {
+    /// The step as its run allows it to be seen. After a stop, work in flight may still record its end: such a late
+    /// write loses, because a run that was not carried to its end closes its open steps at its own end.
+    pub fn as_seen_in(mut self, run: &Run) -> Self {
+        let Some(completed_at) = run.completed_at.filter(|_| run.status != RunStatus::Succeeded) else {
+            return self;
+        };
+        let ended_in_time = self.ended_at.is_some_and(|ended_at| ended_at <= completed_at);
+        if !ended_in_time {
+            self.status = StepStatus::Canceled;
+            self.ended_at = Some(completed_at.max(self.started_at.unwrap_or(completed_at)));
+            self.result = None;
+            self.error = None;
+        }
+        self
+    }
+}

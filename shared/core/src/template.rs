@@ -1,0 +1,189 @@
+//! What a version leaves open until a run is made: `{{variables}}`, `[[runtimeVariables]]`, and JSON Schemas.
+
+use crate::invalid::Invalid;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Compiles a JSON Schema that a tenant wrote. Patterns run on a linear-time engine, and nothing is fetched.
+///
+/// # Errors
+/// A sentence for the tenant.
+pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
+    if !schema.is_object() && !schema.is_boolean() {
+        return Err("a JSON Schema is an object or a boolean".to_owned());
+    }
+    jsonschema::options()
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .build(schema)
+        .map_err(|error| format!("not a usable JSON Schema: {error}"))
+}
+
+/// Checks `value` against `schema`; every violation is reported below `at`.
+pub fn check_schema(schema: &Value, value: &Value, at: &str, invalid: &mut Invalid) {
+    match compile_schema(schema) {
+        Ok(validator) => {
+            for error in validator.iter_errors(value).take(100) {
+                invalid.add(
+                    format!("{at}{}", error.instance_path()),
+                    "schema_violation",
+                    error.to_string(),
+                );
+            }
+        }
+        Err(message) => invalid.add(at, "invalid_schema", message),
+    }
+}
+
+/// The values for the two kinds of placeholder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Variables {
+    /// For `{{name}}`.
+    pub variables: BTreeMap<String, Value>,
+    /// For `[[name]]`.
+    pub runtime_variables: BTreeMap<String, Value>,
+}
+
+impl Variables {
+    /// Replaces every placeholder in every string of `value`. A string that is nothing but one placeholder becomes the
+    /// variable's value, of whatever type; inside other text a string is inserted as it is, anything else as JSON.
+    /// What is inserted is not searched again. A placeholder without a value is a violation at `at`.
+    pub fn fill(&self, value: &mut Value, at: &str, invalid: &mut Invalid) {
+        match value {
+            Value::String(text) => {
+                if let Some(filled) = self.fill_text(text, at, invalid) {
+                    *value = filled;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item, at, invalid)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.fill(field, at, invalid)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn fill_text(&self, text: &str, at: &str, invalid: &mut Invalid) -> Option<Value> {
+        let mut filled = String::new();
+        let mut rest = text;
+        let mut found = false;
+        while let Some(start) = rest.find("{{").into_iter().chain(rest.find("[[")).min() {
+            let (values, close, kind) = if rest[start..].starts_with("{{") {
+                (&self.variables, "}}", "variable")
+            } else {
+                (&self.runtime_variables, "]]", "runtime variable")
+            };
+            let name_and_on = &rest[start + 2..];
+            let name = name_and_on.find(close).map(|end| &name_and_on[..end]);
+            let Some(name) = name.filter(|name| is_variable_name(name.trim())) else {
+                // Not a placeholder, just two brackets.
+                filled.push_str(&rest[..start + 2]);
+                rest = name_and_on;
+                continue;
+            };
+            found = true;
+            let after = &name_and_on[name.len() + close.len()..];
+            match values.get(name.trim()) {
+                Some(value) if start == 0 && rest.len() == text.len() && after.is_empty() => {
+                    return Some(value.clone());
+                }
+                Some(Value::String(value)) => {
+                    filled.push_str(&rest[..start]);
+                    filled.push_str(value);
+                }
+                Some(value) => {
+                    filled.push_str(&rest[..start]);
+                    filled.push_str(&value.to_string());
+                }
+                None => invalid.add(
+                    at,
+                    "unresolved_variable",
+                    format!("the {kind} {:?} has no value", name.trim()),
+                ),
+            }
+            rest = after;
+        }
+        found.then(|| {
+            filled.push_str(rest);
+            Value::String(filled)
+        })
+    }
+}
+
+fn is_variable_name(text: &str) -> bool {
+    (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn fill(text: &str) -> (Value, Vec<String>) {
+        let variables = Variables {
+            variables: BTreeMap::from([
+                ("name".to_owned(), json!("Ada")),
+                ("n".to_owned(), json!(3)),
+                ("x".to_owned(), json!("{{name}}")),
+            ]),
+            runtime_variables: BTreeMap::from([("key".to_owned(), json!({"a": 1}))]),
+        };
+        let mut value = json!(text);
+        let mut invalid = Invalid::default();
+        variables.fill(&mut value, "/nodes/0", &mut invalid);
+        (
+            value,
+            invalid
+                .violations
+                .into_iter()
+                .map(|violation| violation.message)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn placeholders_are_filled_once() {
+        for (text, filled) in [
+            ("Hello {{name}}!", json!("Hello Ada!")),
+            ("{{ name }}", json!("Ada")),
+            ("{{n}}", json!(3)),
+            ("{{n}} times", json!("3 times")),
+            ("[[key]]", json!({"a": 1})),
+            ("a [[key]] {{name}}", json!("a {\"a\":1} Ada")),
+            ("{{x}} {{x}}", json!("{{name}} {{name}}")),
+            ("{{}} {{a b}} [[ [0]", json!("{{}} {{a b}} [[ [0]")),
+            ("plain", json!("plain")),
+            ("{{name", json!("{{name")),
+        ] {
+            assert_eq!(fill(text), (filled, vec![]), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_without_a_value_is_named() {
+        assert_eq!(fill("{{nobody}}").1, ["the variable \"nobody\" has no value"]);
+        assert_eq!(fill("[[name]]").1, ["the runtime variable \"name\" has no value"]);
+    }
+
+    #[test]
+    fn a_schema_never_reaches_out() {
+        for schema in [
+            json!({"$ref": "https://example.com/schema.json"}),
+            json!({"$ref": "file:///etc/passwd"}),
+            json!(3),
+        ] {
+            assert!(compile_schema(&schema).is_err(), "{schema}");
+        }
+    }
+
+    #[test]
+    fn every_schema_violation_is_reported_with_its_place() {
+        let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
+        let mut invalid = Invalid::default();
+        check_schema(&schema, &json!({"n": "x"}), "/input", &mut invalid);
+        let places: Vec<&str> = invalid
+            .violations
+            .iter()
+            .map(|violation| violation.pointer.as_str())
+            .collect();
+        assert_eq!(places.len(), 2);
+        assert!(places.contains(&"/input") && places.contains(&"/input/n"), "{places:?}");
+    }
+}

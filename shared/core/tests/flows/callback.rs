@@ -1,0 +1,268 @@
+use crate::world::{World, command, with_callback};
+use serde_json::{Value, json};
+use sluice_core::callback::{AttemptOutcome, Delivery, DeliveryStatus, Destinations, RETRY_SCHEDULE_SECONDS};
+use sluice_core::flow::deliver::Delivered;
+use sluice_core::lifecycle::EngineEnd;
+use sluice_core::ports::{Clock, DeliveryRef, StoreErrorClass};
+use sluice_core::snapshot::Callback;
+use sluice_testkit::fault::Fault;
+
+const REJECTED: AttemptOutcome = AttemptOutcome::Rejected {
+    http_status: 500,
+    retry_after_seconds: None,
+};
+
+fn ended(world: &World) -> Vec<DeliveryRef> {
+    let run = world.running(1);
+    world
+        .end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#))
+        .expect("settled")
+        .owed
+}
+
+fn webhook(world: &World) -> Delivery {
+    world
+        .store
+        .deliveries()
+        .into_iter()
+        .find(|(delivery, _)| delivery.number == 1)
+        .expect("a webhook")
+        .0
+}
+
+#[test]
+fn the_context_and_the_output_come_back_byte_for_byte() {
+    let world = World::new();
+    let context = r#"{"n":12345678901234567890123,"x":1.10,"k":"\u00e9", "a":  [ ]}"#;
+    let mut command = with_callback(command());
+    command.callback = command.callback.map(|callback| Callback {
+        context: Some(crate::world::raw(context)),
+        ..callback
+    });
+    let run = world.create(command, 1).expect("accepted").run;
+    world
+        .engine
+        .claim(&world.store, &run.execution_arn(), world.clock.now());
+    let owed = world
+        .end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#))
+        .expect("settled")
+        .owed;
+    world.deliver(&owed[0]);
+    let body = world.receiver.received()[0].body.clone();
+    assert!(
+        body.ends_with(&format!("\"completionCallbackContext\":{context}}}")),
+        "{body}"
+    );
+    assert!(body.contains(r#""output":{"results":{"store":{"n":1.10}}}"#), "{body}");
+    let envelope: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(envelope["type"], "workflow.run.terminal");
+    assert_eq!(
+        (envelope["status"].clone(), envelope["terminationReason"].clone()),
+        (json!("SUCCEEDED"), json!("completed"))
+    );
+}
+
+#[test]
+fn the_status_event_carries_neither_output_nor_context() {
+    let world = World::new();
+    let owed = ended(&world);
+    world.deliver(&owed[1]);
+    let detail: Value = serde_json::from_str(&world.engine.published()[0]).expect("JSON");
+    assert_eq!(detail["status"], "SUCCEEDED");
+    assert_eq!(
+        (detail.get("output"), detail.get("completionCallbackContext")),
+        (None, None)
+    );
+}
+
+#[test]
+fn a_large_output_is_left_out_and_said_so() {
+    let world = World::new();
+    let run = world.running(1);
+    let output = format!("{{\"results\":\"{}\"}}", "x".repeat(310 * 1024));
+    world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
+    let body: Value = serde_json::from_str(&webhook(&world).body).expect("JSON");
+    assert_eq!((body.get("output"), body["outputOmitted"].clone()), (None, json!(true)));
+}
+
+#[test]
+fn two_failures_then_a_success_are_three_attempts_of_one_message() {
+    let world = World::new();
+    let owed = ended(&world);
+    world.receiver.answer_next([
+        REJECTED,
+        AttemptOutcome::Unreachable {
+            error_class: "timeout".to_owned(),
+        },
+    ]);
+    let Delivered::Attempted(delivery, attempts) = world.deliver(&owed[0]) else {
+        panic!("attempts were due")
+    };
+    assert_eq!(attempts.len(), 2, "the second attempt follows in the same invocation");
+    assert_eq!(delivery.status, DeliveryStatus::Scheduled);
+    assert_eq!(world.deliver(&owed[0]), Delivered::Nothing, "the third is not due yet");
+    world.clock.advance(70);
+    assert_eq!(world.reconcile().announced, 2, "this one and the one on the event bus");
+    assert!(world.engine.take_announced().contains(&owed[0]));
+    world.deliver(&owed[0]);
+    let received = world.receiver.received();
+    assert_eq!(received.len(), 3);
+    assert!(
+        received
+            .iter()
+            .all(|one| one.webhook_id == received[0].webhook_id && one.body == received[0].body)
+    );
+    assert_eq!(received.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
+}
+
+#[test]
+fn a_receiver_that_never_answers_ends_in_a_dead_letter_after_about_a_day() {
+    let world = World::new();
+    let owed = ended(&world);
+    let began = world.clock.now();
+    world.receiver.answer_next(std::iter::repeat_n(REJECTED, 100));
+    while !webhook(&world).status.has_ended() {
+        world.clock.advance(60);
+        world.deliver(&owed[0]);
+    }
+    let (delivery, attempts) = world.store.deliveries().remove(0);
+    assert_eq!(delivery.dead_letter_reason.as_deref(), Some("attempts_exhausted"));
+    assert_eq!(
+        (delivery.attempts as usize, attempts.len()),
+        (RETRY_SCHEDULE_SECONDS.len() + 1, RETRY_SCHEDULE_SECONDS.len() + 1)
+    );
+    let hours = world.clock.now().duration_since(began).as_hours();
+    assert!((20..=28).contains(&hours), "{hours}");
+}
+
+#[test]
+fn gone_means_gone() {
+    let world = World::new();
+    let owed = ended(&world);
+    world.receiver.answer_next([AttemptOutcome::Gone]);
+    world.deliver(&owed[0]);
+    assert_eq!(webhook(&world).status, DeliveryStatus::DeadLettered);
+    assert_eq!(webhook(&world).dead_letter_reason.as_deref(), Some("gone"));
+    assert_eq!(world.receiver.received().len(), 1);
+}
+
+#[test]
+fn retry_after_is_followed_within_bounds() {
+    for (asked, least, most) in [(30, 30, 31), (0, 2, 3), (1_000_000, 3_600, 3_601)] {
+        let world = World::new();
+        let owed = ended(&world);
+        world.receiver.answer_next([
+            AttemptOutcome::Rejected {
+                http_status: 429,
+                retry_after_seconds: Some(asked),
+            },
+            REJECTED,
+        ]);
+        let before = world.clock.now();
+        world.deliver(&owed[0]);
+        let first_wait = match world.receiver.received().as_slice() {
+            [_, second] => second.at.duration_since(before).as_secs(),
+            _ => webhook(&world)
+                .next_attempt_at
+                .expect("scheduled")
+                .duration_since(before)
+                .as_secs(),
+        };
+        assert!(
+            (least..=most).contains(&first_wait),
+            "asked {asked}, waited {first_wait}"
+        );
+    }
+}
+
+#[test]
+fn an_attempt_whose_record_is_lost_is_made_again_after_its_lease() {
+    let world = World::new();
+    let owed = ended(&world);
+    let mut calls = 0;
+    world.store.faults.set(move |operation| {
+        calls += u32::from(operation == "change the delivery");
+        (operation == "change the delivery" && calls == 2).then_some(Fault::Before(StoreErrorClass::Unavailable))
+    });
+    let lost = sluice_testkit::block_on(sluice_core::flow::deliver::deliver(
+        &world.store,
+        &world.engine,
+        &world.receiver,
+        &world.clock,
+        &owed[0],
+    ));
+    assert!(lost.is_err());
+    world.store.faults.clear();
+    assert_eq!(
+        world.deliver(&owed[0]),
+        Delivered::Nothing,
+        "the attempt may still be under way"
+    );
+    world.clock.advance(61);
+    world.deliver(&owed[0]);
+    assert_eq!(world.receiver.received().len(), 2, "at least once");
+    assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
+}
+
+#[test]
+fn late_and_repeated_events_change_nothing() {
+    let world = World::new();
+    let run = world.running(1);
+    world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+    let settled = world.run(run.run_id);
+    for end in [
+        EngineEnd::Succeeded,
+        EngineEnd::Failed,
+        EngineEnd::TimedOut,
+        EngineEnd::Aborted,
+    ] {
+        assert_eq!(world.settle(&run, end, &Default::default()), None);
+    }
+    assert_eq!(world.run(run.run_id), settled);
+    assert_eq!(world.store.deliveries().len(), 2);
+}
+
+#[test]
+fn only_function_urls_of_allowed_regions_are_destinations() {
+    let destinations = Destinations {
+        regions: vec!["eu-west-1".to_owned()],
+        extra_origins: vec!["http://127.0.0.1:9000".to_owned()],
+    };
+    let id = "abcdefghijklmnopqrstuvwxyz012345";
+    for good in [
+        format!("https://{id}.lambda-url.eu-west-1.on.aws"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws/a/b?c=d"),
+        "http://127.0.0.1:9000/hooks/x".to_owned(),
+    ] {
+        assert!(destinations.admit(&good).is_ok(), "{good}");
+    }
+    for bad in [
+        format!("http://{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws:443/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws:8443/"),
+        format!("https://{id}.lambda-url.us-east-1.on.aws/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws.evil.example/"),
+        format!("https://user@{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https://user:pw@{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws/#fragment"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws@evil.example/"),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws\\@evil.example/"),
+        format!("https://x.{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("HTTPS://{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https://{}.lambda-url.eu-west-1.on.aws/", id.to_uppercase()),
+        format!("https://{id}.lambda-url.eu-west-1.on.aws./"),
+        format!(" https://{id}.lambda-url.eu-west-1.on.aws/"),
+        format!("https:{id}.lambda-url.eu-west-1.on.aws/"),
+        "https://.lambda-url.eu-west-1.on.aws/".to_owned(),
+        "https://169.254.169.254/".to_owned(),
+        "https://[::1]/".to_owned(),
+        "http://127.0.0.1:9001/".to_owned(),
+        "http://127.0.0.1:9000@evil.example/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+        String::new(),
+    ] {
+        assert!(destinations.admit(&bad).is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,202 @@
+use crate::world::World;
+use serde_json::{Value, json};
+use sluice_core::definition::VersionDocument;
+use sluice_core::flow::manage_definitions::{DefinitionTexts, activate_version, add_version, create_definition};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::id::DefinitionRef;
+use sluice_core::ports::Clock;
+use sluice_testkit::{block_on, fixture};
+
+fn add(world: &World, document: Value) -> Answer<u32> {
+    let document: VersionDocument = serde_json::from_value(document).expect("the document's shape");
+    let definition = DefinitionRef::Name("text-report".parse().expect("a name"));
+    block_on(add_version(
+        &world.store,
+        &world.caller,
+        &definition,
+        document,
+        false,
+        world.clock.now(),
+    ))
+    .map(|(_, version)| version.number)
+}
+
+fn processor(id: &str) -> Value {
+    json!({"id": id, "type": "processor", "processor": "readability"})
+}
+
+fn edges(pairs: &[(&str, &str)]) -> Value {
+    pairs.iter().map(|(from, to)| json!({"from": from, "to": to})).collect()
+}
+
+#[test]
+fn every_fault_of_a_version_has_a_precise_error() {
+    for (document, pointer, code) in [
+        (json!({"nodes": []}), "/nodes", "no_nodes"),
+        (
+            json!({"nodes": [processor("a"), processor("a")], "edges": edges(&[("a", "a")])}),
+            "/nodes/1/id",
+            "duplicate_node",
+        ),
+        (
+            json!({"nodes": [processor("a"), processor("b")], "edges": edges(&[("a", "b"), ("a", "x")])}),
+            "/edges/1/to",
+            "dangling_edge",
+        ),
+        (
+            json!({"nodes": [processor("a"), processor("b")], "edges": edges(&[("x", "b"), ("a", "b")])}),
+            "/edges/0/from",
+            "dangling_edge",
+        ),
+        (
+            json!({"nodes": [processor("a"), processor("b")], "edges": edges(&[("a", "b"), ("a", "b")])}),
+            "/edges/1",
+            "duplicate_edge",
+        ),
+        (
+            json!({"nodes": [processor("a"), processor("b")], "edges": edges(&[("a", "b"), ("b", "a")])}),
+            "/edges",
+            "cycle",
+        ),
+        (
+            json!({"nodes": [processor("a")], "edges": edges(&[("a", "a")])}),
+            "/edges",
+            "cycle",
+        ),
+        (
+            json!({"nodes": [processor("a"), processor("b"), processor("c")], "edges": edges(&[("a", "b")])}),
+            "/nodes/2",
+            "unreachable_node",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "processor", "processor": "nobodys"}]}),
+            "/nodes/0/processor",
+            "unknown_processor",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "processor"}]}),
+            "/nodes/0/processor",
+            "missing_processor",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "external", "processor": "readability"}]}),
+            "/nodes/0/processor",
+            "unexpected_processor",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "external", "tag": "1"}]}),
+            "/nodes/0/tag",
+            "unexpected_tag",
+        ),
+        (
+            json!({"nodes": [{"id": "s", "type": "data-source"}, processor("a")], "edges": edges(&[("a", "s")])}),
+            "/edges/0/to",
+            "edge_into_source",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "processor", "processor": "readability", "retry": {"maxAttempts": 11}}]}),
+            "/nodes/0/retry/maxAttempts",
+            "out_of_range",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "processor", "processor": "readability", "parameters": {"n/m": {"type": "integer", "default": 1.5}}}]}),
+            "/nodes/0/parameters/n~1m/default",
+            "wrong_type",
+        ),
+        (
+            json!({"nodes": [{"id": "a", "type": "processor", "processor": "readability", "parameters": {"k": {"type": "secret", "default": "hunter2"}}}]}),
+            "/nodes/0/parameters/k/default",
+            "wrong_type",
+        ),
+        (
+            json!({"nodes": [processor("a")], "inputSchema": {"type": "nonsense"}}),
+            "/inputSchema",
+            "invalid_schema",
+        ),
+        (
+            json!({"nodes": [processor("a")], "inputSchema": {"$ref": "https://example.com/x"}}),
+            "/inputSchema",
+            "invalid_schema",
+        ),
+    ] {
+        let world = World::new();
+        let writes = world.store.writes();
+        let Err(Refusal::Invalid(invalid)) = add(&world, document.clone()) else {
+            panic!("{document} was taken")
+        };
+        assert!(
+            invalid
+                .violations
+                .iter()
+                .any(|violation| violation.pointer == pointer && violation.code == code),
+            "{document}: {invalid:?}"
+        );
+        assert_eq!(world.store.writes(), writes, "{document}");
+    }
+}
+
+#[test]
+fn a_cycle_is_shown_as_the_way_around() {
+    let world = World::new();
+    let nodes: Vec<Value> = ["a", "b", "c", "d"].into_iter().map(processor).collect();
+    let Err(Refusal::Invalid(invalid)) = add(
+        &world,
+        json!({"nodes": nodes, "edges": edges(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])}),
+    ) else {
+        panic!("a cycle was taken")
+    };
+    let way = &invalid.violations[0].message;
+    assert!(
+        way.contains("b -> c -> d -> b") || way.contains("c -> d -> b -> c") || way.contains("d -> b -> c -> d"),
+        "{way}"
+    );
+}
+
+#[test]
+fn a_version_whose_history_could_grow_too_long_is_refused() {
+    let world = World::new();
+    let nodes: Vec<Value> = (0..500)
+        .map(|n| json!({"id": format!("n{n}"), "type": "processor", "processor": "readability", "retry": {"maxAttempts": 10}}))
+        .collect();
+    let chain: Vec<(String, String)> = (1..500).map(|n| (format!("n{}", n - 1), format!("n{n}"))).collect();
+    let chain: Vec<(&str, &str)> = chain.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let Err(Refusal::Invalid(invalid)) = add(&world, json!({"nodes": nodes, "edges": edges(&chain)})) else {
+        panic!("taken")
+    };
+    assert_eq!(invalid.violations[0].code, "history_too_long");
+}
+
+#[test]
+fn versions_are_numbered_and_one_is_active() {
+    let world = World::new();
+    assert_eq!(add(&world, json!({"nodes": [processor("a")]})).expect("taken"), 2);
+    assert_eq!(add(&world, json!({"nodes": [processor("b")]})).expect("taken"), 3);
+    let definition = DefinitionRef::Id(fixture::definition_id(7));
+    let now = world.clock.now();
+    let activate = |number| block_on(activate_version(&world.store, &world.caller, &definition, number, now));
+    assert_eq!(activate(3).expect("activated").active_version, Some(3));
+    assert!(matches!(activate(4), Err(Refusal::NotFound { .. })));
+    assert!(matches!(activate(0), Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn a_name_is_one_definition_of_its_tenant() {
+    let world = World::new();
+    let create = |tenant: &str, id| {
+        let name = "text-report".parse().expect("a name");
+        let caller = fixture::caller(tenant);
+        block_on(create_definition(
+            &world.store,
+            &caller,
+            fixture::definition_id(id),
+            name,
+            DefinitionTexts::default(),
+            world.clock.now(),
+        ))
+    };
+    assert!(matches!(
+        create("acme", 8),
+        Err(Refusal::Conflict { code: "name_taken", .. })
+    ));
+    assert!(create("other", 9).is_ok());
+}

@@ -1,0 +1,159 @@
+//! One tenant's seeded world, and the few things that tests do with it.
+
+use serde_json::value::RawValue;
+use sluice_core::caller::Caller;
+use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::deliver::{Delivered, deliver};
+use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
+use sluice_core::flow::settle_run::{Settlement, settle};
+use sluice_core::flow::{Answer, cancel_run};
+use sluice_core::id::{DefinitionRef, RunId};
+use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::ports::{Clock, DeliveryRef};
+use sluice_core::run::{EndDetails, Run};
+use sluice_core::snapshot::Callback;
+use sluice_testkit::clock::FixedClock;
+use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::receiver::MemoryReceiver;
+use sluice_testkit::store::MemoryStore;
+use sluice_testkit::{block_on, fixture};
+
+pub struct World {
+    pub store: MemoryStore,
+    pub engine: MemoryEngine,
+    pub clock: FixedClock,
+    pub receiver: MemoryReceiver,
+    pub caller: Caller,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let world = Self {
+            store: MemoryStore::default(),
+            engine: MemoryEngine::default(),
+            clock: FixedClock::default(),
+            receiver: MemoryReceiver::default(),
+            caller: fixture::caller("acme"),
+        };
+        block_on(fixture::seed(&world.store, "acme", world.clock.now()));
+        world
+    }
+
+    pub fn create(&self, command: Command, id: u128) -> Answer<Accepted> {
+        let policy = fixture::policy();
+        let (run_id, now) = (fixture::run_id(id), self.clock.now());
+        block_on(create_run(
+            &self.store,
+            &self.engine,
+            &policy,
+            &self.caller,
+            command,
+            run_id,
+            now,
+        ))
+    }
+
+    /// A run with a webhook, recorded and started but not yet claimed.
+    pub fn pending(&self, id: u128) -> Run {
+        self.create(with_callback(command()), id).expect("accepted").run
+    }
+
+    /// A run with a webhook, claimed by its execution.
+    pub fn running(&self, id: u128) -> Run {
+        let run = self.pending(id);
+        assert!(self.engine.claim(&self.store, &run.execution_arn(), self.clock.now()));
+        self.run(run.run_id)
+    }
+
+    pub fn run(&self, run_id: RunId) -> Run {
+        self.store.run(&self.caller.tenant, run_id).expect("the run exists")
+    }
+
+    pub fn cancel(&self, run_id: RunId) -> Answer<cancel_run::Canceled> {
+        block_on(cancel_run::cancel_run(
+            &self.store,
+            &self.engine,
+            &self.caller,
+            run_id,
+            self.clock.now(),
+        ))
+    }
+
+    /// Ends the execution and settles the run by its event.
+    pub fn end(&self, run: &Run, end: EngineEnd, output: Option<&str>) -> Option<Settlement> {
+        let (end, details) = self.engine.end(&run.execution_arn(), end, output, self.clock.now())?;
+        self.settle(run, end, &details)
+    }
+
+    pub fn settle(&self, run: &Run, end: EngineEnd, details: &EndDetails) -> Option<Settlement> {
+        let event = RunEvent::EngineEnded(end);
+        block_on(settle(
+            &self.store,
+            self.run(run.run_id),
+            event,
+            details,
+            self.clock.now(),
+        ))
+        .expect("settles")
+    }
+
+    pub fn deliver(&self, delivery: &DeliveryRef) -> Delivered {
+        block_on(deliver(
+            &self.store,
+            &self.engine,
+            &self.receiver,
+            &self.clock,
+            delivery,
+        ))
+        .expect("the store answers")
+    }
+
+    pub fn reconcile(&self) -> Report {
+        let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
+        let bounds = Bounds {
+            describes: 100,
+            deliveries_per_shard: 50,
+            until,
+        };
+        block_on(reconcile_runs(&self.store, &self.engine, &self.clock, bounds))
+    }
+}
+
+pub fn command() -> Command {
+    let mut command = Command::new(Source::Configuration {
+        definition: DefinitionRef::Id(fixture::definition_id(7)),
+        version: sluice_core::definition::VersionRule::Active,
+        compute_node: None,
+        processor_configs: std::collections::BTreeMap::new(),
+        named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
+        version_at: "/workflowInstanceConfiguration/version",
+    });
+    command.variables.variables.insert("language".to_owned(), "en".into());
+    let formula = std::collections::BTreeMap::from([("formula".to_owned(), "flesch".into())]);
+    command
+        .processor_params
+        .insert("readability".parse().expect("a node"), formula);
+    command
+}
+
+pub fn with_callback(mut command: Command) -> Command {
+    command.callback = Some(Callback {
+        url: fixture::CALLBACK_URL.to_owned(),
+        context: Some(raw(r#"{"z": 1, "a":1.10}"#)),
+    });
+    command
+}
+
+pub fn with_key(mut command: Command, key: &str, payload_hash: &str) -> Command {
+    command.idempotency = Some(IdempotencyClaim {
+        operation: Operation::Create,
+        key: key.parse().expect("a key"),
+        payload_hash: payload_hash.to_owned(),
+    });
+    command
+}
+
+pub fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).expect("JSON")
+}

@@ -1,0 +1,339 @@
+//! Who the caller is: the authorizer's verdict in the event, and nothing else.
+//!
+//! **Invariants:** a tenant never comes from a body, a header or a path; without a verdict there is no caller, except
+//! where a tenant for local development is configured, which the deployed template never does.
+
+use crate::http::{Authorizer, Iam, Jwt, Request};
+use crate::problem::{self, Problem};
+use serde_json::Value;
+use sluice_core::caller::{Caller, Principal};
+use sluice_core::id::TenantId;
+use std::collections::BTreeMap;
+
+/// Characters of a principal that are kept.
+const PRINCIPAL_CHARS: usize = 512;
+
+/// How verdicts become callers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityConfig {
+    /// The JWT claim with the tenant.
+    pub tenant_claim: String,
+    /// The JWT scope that marks the operator.
+    pub operator_scope: String,
+    /// IAM principals that are the operator.
+    pub operator_principals: Vec<Pattern>,
+    /// IAM principals whose tenant is not their account, the most specific pattern first.
+    pub principal_tenants: Vec<(Pattern, TenantId)>,
+    /// Stands in for a missing verdict, as operator. Local development only.
+    pub local_tenant: Option<TenantId>,
+}
+
+/// An ARN, or the beginning of one with `*` after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(String);
+
+impl Pattern {
+    fn matches(&self, arn: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(start) => arn.starts_with(start),
+            None => arn == self.0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {message}")]
+pub struct ConfigError {
+    pub name: &'static str,
+    pub message: String,
+}
+
+impl IdentityConfig {
+    /// # Errors
+    /// When a variable is there but cannot be read.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the edge reads its configuration"
+    )]
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// A test's configuration: what no variable sets.
+    pub fn for_test() -> Self {
+        Self {
+            tenant_claim: "tenant_id".to_owned(),
+            operator_scope: "sluice/operator".to_owned(),
+            operator_principals: Vec::new(),
+            principal_tenants: Vec::new(),
+            local_tenant: None,
+        }
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let given = |name: &str| {
+            variable(name)
+                .map(|text| text.trim().to_owned())
+                .filter(|text| !text.is_empty())
+        };
+        let defaults = Self::for_test();
+        let operator_principals = given("SLUICE_OPERATOR_PRINCIPALS").unwrap_or_default();
+        let principal_tenants = given("SLUICE_PRINCIPAL_TENANTS").unwrap_or_else(|| "{}".to_owned());
+        let local_tenant = match given("SLUICE_LOCAL_TENANT") {
+            Some(text) => Some(tenant("SLUICE_LOCAL_TENANT", &text)?),
+            None => None,
+        };
+        Ok(Self {
+            tenant_claim: given("SLUICE_TENANT_CLAIM").unwrap_or(defaults.tenant_claim),
+            operator_scope: given("SLUICE_OPERATOR_SCOPE").unwrap_or(defaults.operator_scope),
+            operator_principals: operator_principals
+                .split(',')
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+                .map(|text| Pattern(text.to_owned()))
+                .collect(),
+            principal_tenants: principal_tenants_of(&principal_tenants)?,
+            local_tenant,
+        })
+    }
+
+    /// The caller of a request.
+    ///
+    /// # Errors
+    /// 401 without a verdict, 403 for a verdict that names no tenant.
+    pub fn caller(&self, request: &Request) -> Result<Caller, Problem> {
+        let caller = match &request.authorizer {
+            Some(Authorizer { iam: Some(iam), .. }) => self.iam_caller(iam)?,
+            Some(Authorizer { jwt: Some(jwt), .. }) => self.jwt_caller(jwt)?,
+            Some(Authorizer { iam: None, jwt: None }) | None => self.local_caller()?,
+        };
+        request.span.record("tenant.id", caller.tenant.as_str());
+        Ok(caller)
+    }
+
+    fn iam_caller(&self, iam: &Iam) -> Result<Caller, Problem> {
+        let arn = iam.user_arn.as_deref().unwrap_or_default();
+        let mapped = self.principal_tenants.iter().find(|(pattern, _)| pattern.matches(arn));
+        let tenant = match (mapped, &iam.account_id) {
+            (Some((_, tenant)), _) => tenant.clone(),
+            (None, Some(account_id)) => account_id
+                .parse()
+                .map_err(|_| no_tenant("the signer's account is no tenant"))?,
+            (None, None) => return Err(unauthenticated()),
+        };
+        let is_operator = self.operator_principals.iter().any(|pattern| pattern.matches(arn));
+        let name = if arn.is_empty() {
+            iam.account_id.as_deref().unwrap_or_default()
+        } else {
+            arn
+        };
+        Ok(Caller {
+            tenant,
+            principal: principal(name),
+            is_operator,
+        })
+    }
+
+    fn jwt_caller(&self, jwt: &Jwt) -> Result<Caller, Problem> {
+        let claim = |name: &str| {
+            jwt.claims
+                .as_ref()
+                .and_then(|claims| claims.get(name))
+                .and_then(Value::as_str)
+        };
+        let Some(tenant) = claim(&self.tenant_claim) else {
+            return Err(no_tenant(&format!("the token has no claim {}", self.tenant_claim)));
+        };
+        let tenant = tenant.parse().map_err(|error| {
+            no_tenant(&format!(
+                "the token's claim {} is no tenant: {error}",
+                self.tenant_claim
+            ))
+        })?;
+        let in_claim = claim("scope").is_some_and(|scopes| scopes.split(' ').any(|scope| scope == self.operator_scope));
+        let in_list = jwt
+            .scopes
+            .as_ref()
+            .is_some_and(|scopes| scopes.contains(&self.operator_scope));
+        let name = claim("sub").or_else(|| claim("client_id")).unwrap_or("unnamed");
+        Ok(Caller {
+            tenant,
+            principal: principal(name),
+            is_operator: in_claim || in_list,
+        })
+    }
+
+    fn local_caller(&self) -> Result<Caller, Problem> {
+        let tenant = self.local_tenant.clone().ok_or_else(unauthenticated)?;
+        Ok(Caller {
+            tenant,
+            principal: principal("local"),
+            is_operator: true,
+        })
+    }
+}
+
+fn principal(name: &str) -> Principal {
+    Principal(name.chars().take(PRINCIPAL_CHARS).collect())
+}
+
+fn unauthenticated() -> Problem {
+    Problem::new(
+        &problem::UNAUTHENTICATED,
+        "the request carries no identity that an authorizer has verified",
+    )
+    .with_header("www-authenticate", "Bearer realm=\"sluice\"")
+}
+
+fn no_tenant(detail: &str) -> Problem {
+    Problem::new(&problem::NO_TENANT, detail)
+}
+
+fn tenant(name: &'static str, text: &str) -> Result<TenantId, ConfigError> {
+    text.parse().map_err(|error| ConfigError {
+        name,
+        message: format!("{text:?} is no tenant: {error}"),
+    })
+}
+
+fn principal_tenants_of(text: &str) -> Result<Vec<(Pattern, TenantId)>, ConfigError> {
+    const NAME: &str = "SLUICE_PRINCIPAL_TENANTS";
+    let map: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| ConfigError {
+        name: NAME,
+        message: format!("must be a JSON object of principal patterns and tenants: {error}"),
+    })?;
+    let mut tenants = Vec::with_capacity(map.len());
+    for (pattern, text) in map {
+        tenants.push((Pattern(pattern), tenant(NAME, &text)?));
+    }
+    tenants.sort_by_key(|(Pattern(pattern), _)| {
+        std::cmp::Reverse((pattern.trim_end_matches('*').len(), !pattern.ends_with('*')))
+    });
+    Ok(tenants)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Event;
+    use lambda_runtime::LambdaEvent;
+    use serde_json::json;
+
+    fn caller(config: &IdentityConfig, authorizer: Value) -> Result<(String, String, bool), u16> {
+        let event = json!({"requestContext": {"authorizer": authorizer}}).to_string();
+        let event: Event = serde_json::from_str(&event).expect("an event");
+        let request = Request::from(LambdaEvent::new(event, lambda_runtime::Context::default()));
+        match config.caller(&request) {
+            Ok(caller) => Ok((caller.tenant.to_string(), caller.principal.0, caller.is_operator)),
+            Err(problem) => Err(problem.kind.status),
+        }
+    }
+
+    fn said(tenant: &str, principal: &str, is_operator: bool) -> Result<(String, String, bool), u16> {
+        Ok((tenant.to_owned(), principal.to_owned(), is_operator))
+    }
+
+    fn config(variables: &[(&str, &str)]) -> Result<IdentityConfig, ConfigError> {
+        IdentityConfig::read(|name| {
+            variables
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    const ADA: &str = "arn:aws:iam::123456789012:user/ada";
+    const CHAT: &str = "arn:aws:sts::123456789012:assumed-role/chat/i-1";
+
+    #[test]
+    fn an_account_is_a_tenant_unless_the_operator_says_otherwise() {
+        let plain = config(&[]).expect("config");
+        assert_eq!(
+            caller(&plain, json!({"iam": {"accountId": "123456789012", "userArn": ADA}})),
+            said("123456789012", ADA, false)
+        );
+        let mapped = config(&[
+            ("SLUICE_OPERATOR_PRINCIPALS", " arn:aws:iam::123456789012:user/ada , "),
+            (
+                "SLUICE_PRINCIPAL_TENANTS",
+                r#"{"arn:aws:sts::123456789012:*":"all","arn:aws:sts::123456789012:assumed-role/chat/*":"chat"}"#,
+            ),
+        ])
+        .expect("config");
+        assert_eq!(
+            caller(&mapped, json!({"iam": {"accountId": "123456789012", "userArn": ADA}})),
+            said("123456789012", ADA, true)
+        );
+        assert_eq!(
+            caller(&mapped, json!({"iam": {"accountId": "123456789012", "userArn": CHAT}})),
+            said("chat", CHAT, false)
+        );
+        let other = "arn:aws:sts::123456789012:assumed-role/chatter/i-1";
+        assert_eq!(
+            caller(&mapped, json!({"iam": {"accountId": "123456789012", "userArn": other}})),
+            said("all", other, false)
+        );
+    }
+
+    #[test]
+    fn a_token_names_its_tenant_and_its_operator() {
+        let config = config(&[]).expect("config");
+        let token = |claims: Value, scopes: Value| json!({"jwt": {"claims": claims, "scopes": scopes}});
+        assert_eq!(
+            caller(&config, token(json!({"tenant_id": "acme", "sub": "ada"}), Value::Null)),
+            said("acme", "ada", false)
+        );
+        let scope = json!({"tenant_id": "acme", "client_id": "ci", "scope": "a sluice/operator", "exp": 1_900_000_000});
+        assert_eq!(caller(&config, token(scope, Value::Null)), said("acme", "ci", true));
+        let listed = json!(["sluice/operator"]);
+        assert_eq!(
+            caller(&config, token(json!({"tenant_id": "acme"}), listed)),
+            said("acme", "unnamed", true)
+        );
+        let near = json!({"tenant_id": "acme", "scope": "sluice/operators"});
+        assert_eq!(caller(&config, token(near, json!([]))), said("acme", "unnamed", false));
+    }
+
+    #[test]
+    fn who_has_no_tenant_is_refused() {
+        let config = config(&[]).expect("config");
+        for authorizer in [
+            json!({"jwt": {"claims": {"sub": "ada"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "a#b"}}}),
+            json!({"jwt": {"claims": {"tenant_id": 7}}}),
+            json!({"iam": {"accountId": "a b"}}),
+        ] {
+            assert_eq!(caller(&config, authorizer.clone()), Err(403), "{authorizer}");
+        }
+        for authorizer in [
+            Value::Null,
+            json!({}),
+            json!({"lambda": {"tenant": "acme"}}),
+            json!({"iam": {}}),
+        ] {
+            assert_eq!(caller(&config, authorizer.clone()), Err(401), "{authorizer}");
+        }
+    }
+
+    #[test]
+    fn the_local_tenant_stands_in_only_for_a_missing_verdict() {
+        let local = config(&[("SLUICE_LOCAL_TENANT", "dev")]).expect("config");
+        assert_eq!(caller(&local, Value::Null), said("dev", "local", true));
+        assert_eq!(
+            caller(&local, json!({"jwt": {"claims": {"tenant_id": "acme"}}})),
+            said("acme", "unnamed", false)
+        );
+        assert_eq!(caller(&local, json!({"jwt": {"claims": {}}})), Err(403));
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_read_is_named() {
+        for (name, value) in [
+            ("SLUICE_LOCAL_TENANT", "a b"),
+            ("SLUICE_PRINCIPAL_TENANTS", "[]"),
+            ("SLUICE_PRINCIPAL_TENANTS", r#"{"arn:aws:*":"a b"}"#),
+        ] {
+            assert_eq!(config(&[(name, value)]).expect_err("refused").name, name);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Logs: JSON lines on standard output, which Lambda hands to CloudWatch. Each message reads alone and carries dotted
+//! fields; a failure is logged once, at the boundary. Bodies, tokens, contexts and credentials are never logged.
+
+use jiff::{SignedDuration, Timestamp};
+use lambda_runtime::Context;
+use sluice_core::id::{RunId, TenantId};
+use std::error::Error;
+use std::time::Duration;
+use tracing::Span;
+use tracing_subscriber::EnvFilter;
+
+/// The variable with the filter, such as `info` or `sluice=debug,warn`.
+const FILTER: &str = "SLUICE_LOG";
+
+/// Sets the process up for logging. Called once, first thing.
+pub fn init() {
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .init();
+}
+
+/// The span of one event that is not a request.
+pub fn event_span(context: &Context) -> Span {
+    tracing::error_span!(
+        "event",
+        lambda.request.id = context.request_id,
+        xray.trace.id = context.xray_trace_id,
+        tenant.id = tracing::field::Empty,
+        run.id = tracing::field::Empty,
+    )
+}
+
+/// Names the run an event is about.
+pub fn about_run(span: &Span, tenant: &TenantId, run_id: RunId) {
+    span.record("tenant.id", tenant.as_str());
+    span.record("run.id", tracing::field::display(run_id));
+}
+
+/// An error with everything that led to it, as one line for the log.
+pub fn causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line = format!("{line}: {error}");
+        source = error.source();
+    }
+    line
+}
+
+/// When to stop beginning new work: `reserve` before Lambda ends the invocation. An invocation without a deadline, as
+/// some emulators make it, gets half a minute.
+pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timestamp {
+    let end = i64::try_from(context.deadline).ok().filter(|millis| *millis > 0);
+    let end = end.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let reserve = SignedDuration::try_from(reserve).unwrap_or_default();
+    end.map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
+}

@@ -1,0 +1,149 @@
+//! Wire types: the request bodies and the views of the native API, in camelCase. Plain structs, so that the API's
+//! description can be derived from them.
+
+pub mod create_run;
+pub mod definitions;
+pub mod fields;
+pub mod instances;
+pub mod invoke_definition;
+pub mod operator;
+pub mod runs;
+
+use crate::cursor;
+use crate::http::{Query, Request};
+use crate::problem::Problem;
+use crate::telemetry::causes;
+use serde::Serialize;
+use sluice_core::flow::Refusal;
+use sluice_core::invalid::Invalid;
+use sluice_core::limits;
+use sluice_core::ports::{Page, StoreError, StoreErrorClass};
+
+/// Items on a page unless the caller says otherwise.
+const DEFAULT_LIMIT: u32 = 20;
+
+/// Which part of a list is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Paging {
+    pub limit: u32,
+    /// The store's own cursor.
+    pub cursor: Option<String>,
+    /// Names the list, with everything that narrows it.
+    list: Vec<String>,
+}
+
+impl Paging {
+    /// Query parameters of every list.
+    pub const PARAMETERS: [&'static str; 2] = ["limit", "cursor"];
+
+    /// Reads them. `list` names the list, with everything that narrows it.
+    pub fn read(query: &mut Query, list: Vec<String>) -> Self {
+        let limit = query.number("limit", 1..=limits::PAGE_ITEMS).unwrap_or(DEFAULT_LIMIT);
+        let cursor = match query.text("cursor").map(|text| cursor::open(&borrowed(&list), text)) {
+            Some(Ok(cursor)) => Some(cursor),
+            Some(Err(invalid)) => {
+                query.invalid.extend(invalid);
+                None
+            }
+            None => None,
+        };
+        Self { limit, cursor, list }
+    }
+
+    /// Reads the query of a list that nothing narrows further.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn alone(request: &Request, list: Vec<String>) -> Result<Self, Invalid> {
+        let mut query = request.query(&Self::PARAMETERS);
+        let paging = Self::read(&mut query, list);
+        query.finish()?;
+        Ok(paging)
+    }
+
+    /// The `nextCursor` of a page.
+    pub fn next<T>(&self, page: &Page<T>) -> Option<String> {
+        page.next
+            .as_deref()
+            .map(|next| cursor::seal(&borrowed(&self.list), next))
+    }
+
+    /// What a failed read of the list says to its caller. A cursor that the store never gave is corrupt to it: then the
+    /// caller made it up.
+    pub fn blame(&self, error: StoreError) -> Problem {
+        if self.cursor.is_some() && error.class == StoreErrorClass::Corrupt {
+            tracing::warn!(error.cause = causes(&error), "cursor refused");
+            return cursor::refused().into();
+        }
+        error.into()
+    }
+
+    /// [`Self::blame`], for a list that a flow reads.
+    pub fn blame_refusal(&self, refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Store(error) => self.blame(error),
+            Refusal::Invalid(_)
+            | Refusal::NotFound { .. }
+            | Refusal::OperatorOnly(_)
+            | Refusal::Conflict { .. }
+            | Refusal::KeyReused { .. } => refusal.into(),
+        }
+    }
+}
+
+/// The query of a read that takes no parameters.
+///
+/// # Errors
+/// When there are some.
+pub fn no_query(request: &Request) -> Result<(), Invalid> {
+    request.query(&[]).finish()
+}
+
+fn borrowed(list: &[String]) -> Vec<&str> {
+    list.iter().map(String::as_str).collect()
+}
+
+/// Views of a page's items under the list's own name.
+macro_rules! list_view {
+    ($(#[$doc:meta])* $name:ident, $field:ident: $item:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Serialize)]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            pub $field: Vec<$item>,
+            /// Goes on after this page; `null` on the last. A page may be short and still have a next one.
+            pub next_cursor: Option<String>,
+        }
+    };
+}
+
+list_view!(
+    /// `GET /v1/workflow-runs`
+    RunList,
+    runs: runs::RunView
+);
+list_view!(
+    /// `GET /v1/workflow-definitions`
+    DefinitionList,
+    definitions: definitions::DefinitionView
+);
+list_view!(
+    /// `GET /v1/workflow-definitions/{definition}/versions`
+    VersionList,
+    versions: definitions::VersionSummaryView
+);
+list_view!(
+    /// `GET /v1/workflow-instances`
+    InstanceList,
+    instances: instances::InstanceView
+);
+list_view!(
+    /// `GET /v1/processors`
+    ProcessorList,
+    processors: operator::ProcessorView
+);
+list_view!(
+    /// `GET /v1/compute-nodes`
+    ComputeNodeList,
+    compute_nodes: operator::ComputeNodeView
+);

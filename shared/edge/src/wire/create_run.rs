@@ -1,0 +1,143 @@
+//! `POST /v1/workflow-runs`
+
+use super::fields::{self, RunFields};
+use super::instances::{InstanceConfigurationBody, ProcessorConfigs};
+use crate::http::Request;
+use crate::json;
+use crate::problem::Problem;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice_core::flow::Refusal;
+use sluice_core::flow::create_run::{Command, Source};
+use sluice_core::id::DefinitionRef;
+use sluice_core::idempotency::Operation;
+use sluice_core::invalid::Invalid;
+use std::collections::BTreeMap;
+
+const CONFIGURATION: &str = "/workflowInstanceConfiguration";
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreateRunBody {
+    /// Exactly one of this and `workflowInstanceConfiguration`.
+    workflow_instance_id: Option<String>,
+    workflow_instance_configuration: Option<InstanceConfigurationBody>,
+    name: Option<String>,
+    input: Option<Box<RawValue>>,
+    data_sources: Option<BTreeMap<String, Value>>,
+    data_targets: Option<BTreeMap<String, Value>>,
+    processor_params: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    tags: Option<BTreeMap<String, String>>,
+    layers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    variables: Option<BTreeMap<String, Value>>,
+    runtime_variables: Option<BTreeMap<String, Value>>,
+    /// US dollars, at most 6 decimals. Absent or 0: no cap.
+    execution_budget_usd: Option<Box<RawValue>>,
+    max_run_duration_seconds: Option<u64>,
+    completion_callback_url: Option<String>,
+    /// Comes back byte for byte.
+    completion_callback_context: Option<Box<RawValue>>,
+    /// As the header `Idempotency-Key`.
+    client_token: Option<String>,
+}
+
+impl json::Body for CreateRunBody {
+    const OBJECTS: &'static [&'static str] = &["", CONFIGURATION, "/workflowInstanceConfiguration/processorConfigs/*"];
+}
+
+/// A request that could be read.
+#[derive(Debug)]
+pub struct CreateRun {
+    pub command: Command,
+    configs: ProcessorConfigs,
+}
+
+impl CreateRun {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it and can be told from it alone.
+    pub fn read(request: &Request) -> Result<Self, Problem> {
+        let body: CreateRunBody = request.json()?;
+        let mut invalid = Invalid::default();
+        let token = body.client_token.as_deref();
+        let claim = fields::claim(request, Operation::Create, "clientToken", token, &mut invalid)?;
+        let fields = RunFields {
+            name: body.name,
+            input: body.input,
+            data_sources: body.data_sources,
+            data_targets: body.data_targets,
+            processor_params: body.processor_params,
+            tags: body.tags,
+            layers: body.layers,
+            labels: body.labels,
+            variables: body.variables,
+            runtime_variables: body.runtime_variables,
+            execution_budget_usd: body.execution_budget_usd,
+            max_run_duration_seconds: body.max_run_duration_seconds,
+            completion_callback_url: body.completion_callback_url,
+            completion_callback_context: body.completion_callback_context,
+        };
+        let mut configs = ProcessorConfigs::default();
+        let source = match (body.workflow_instance_id, body.workflow_instance_configuration) {
+            (Some(id), None) => fields::id("/workflowInstanceId", &id, &mut invalid).map(Source::Instance),
+            (None, Some(configuration)) => configuration_source(configuration, &mut configs, &mut invalid),
+            (Some(_), Some(_)) | (None, None) => {
+                let message = "exactly one of workflowInstanceId and workflowInstanceConfiguration must be given";
+                invalid.add("", "exactly_one", message);
+                None
+            }
+        };
+        // The other fields are looked at even if there is no source, so that everything is reported.
+        let command = match source {
+            Some(source) => Some(fields.into_command(source, claim, &mut invalid)),
+            None => {
+                let nowhere = Source::Instance(sluice_core::id::InstanceId(Default::default()));
+                fields.into_command(nowhere, None, &mut invalid);
+                None
+            }
+        };
+        invalid.into_result()?;
+        let command = command.ok_or_else(|| Invalid::one("", "invalid", "must name what to run"))?;
+        Ok(Self { command, configs })
+    }
+
+    /// The core names a processor config by its node; the body has a list.
+    pub fn locate(configs: &ProcessorConfigs, refusal: Refusal) -> Problem {
+        let mut problem = Problem::from(refusal);
+        for violation in &mut problem.errors {
+            violation.pointer = configs.locate(CONFIGURATION, &violation.pointer);
+        }
+        problem
+    }
+
+    pub fn into_parts(self) -> (Command, ProcessorConfigs) {
+        (self.command, self.configs)
+    }
+}
+
+fn configuration_source(
+    body: InstanceConfigurationBody,
+    configs: &mut ProcessorConfigs,
+    invalid: &mut Invalid,
+) -> Option<Source> {
+    let at = |field: &str| format!("{CONFIGURATION}/{field}");
+    let definition: Option<DefinitionRef> =
+        fields::id(at("workflowDefinitionId"), &body.workflow_definition_id, invalid);
+    let version = fields::version(&at("version"), body.version.as_deref(), invalid);
+    let compute_node = match &body.compute_node_id {
+        Some(key) => Some(fields::id(at("computeNodeId"), key, invalid)?),
+        None => None,
+    };
+    *configs = ProcessorConfigs::read(CONFIGURATION, body.processor_configs, invalid);
+    Some(Source::Configuration {
+        definition: definition?,
+        version,
+        compute_node,
+        processor_configs: configs.by_node(),
+        named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
+        version_at: "/workflowInstanceConfiguration/version",
+    })
+}

@@ -1,0 +1,162 @@
+//! Reading fields that several bodies have. Each reports what is wrong and lets the others be looked at too.
+
+use crate::http::Request;
+use crate::problem::Problem;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::create_run::{Command, Source};
+use sluice_core::id::{InvalidId, NodeId};
+use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::invalid::{Invalid, pointer_token};
+use sluice_core::snapshot::Callback;
+use sluice_core::template::Variables;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+/// What both ways to a run take, by the names of the body.
+#[derive(Debug, Default)]
+pub struct RunFields {
+    pub name: Option<String>,
+    pub input: Option<Box<RawValue>>,
+    pub data_sources: Option<BTreeMap<String, Value>>,
+    pub data_targets: Option<BTreeMap<String, Value>>,
+    pub processor_params: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    pub tags: Option<BTreeMap<String, String>>,
+    pub layers: Option<Vec<String>>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub variables: Option<BTreeMap<String, Value>>,
+    pub runtime_variables: Option<BTreeMap<String, Value>>,
+    pub execution_budget_usd: Option<Box<RawValue>>,
+    pub max_run_duration_seconds: Option<u64>,
+    pub completion_callback_url: Option<String>,
+    pub completion_callback_context: Option<Box<RawValue>>,
+}
+
+impl RunFields {
+    pub fn into_command(self, source: Source, idempotency: Option<IdempotencyClaim>, invalid: &mut Invalid) -> Command {
+        let callback = match (self.completion_callback_url, self.completion_callback_context) {
+            (Some(url), context) => Some(Callback { url, context }),
+            (None, Some(_)) => {
+                let message = "needs completionCallbackUrl: there is nowhere to send it";
+                invalid.add("/completionCallbackContext", "needs_other_field", message);
+                None
+            }
+            (None, None) => None,
+        };
+        let layers = self.layers.unwrap_or_default();
+        Command {
+            name: self.name,
+            input: self.input,
+            data_sources: by_node("/dataSources", self.data_sources, invalid),
+            data_targets: by_node("/dataTargets", self.data_targets, invalid),
+            processor_params: by_node("/processorParams", self.processor_params, invalid),
+            tags: by_node("/tags", self.tags, invalid)
+                .into_iter()
+                .filter_map(|(node, tag)| Some((node.clone(), id(format!("/tags/{node}"), &tag, invalid)?)))
+                .collect(),
+            layers: layers
+                .iter()
+                .enumerate()
+                .filter_map(|(index, layer)| id(format!("/layers/{index}"), layer, invalid))
+                .collect(),
+            labels: self.labels.unwrap_or_default(),
+            variables: Variables {
+                variables: self.variables.unwrap_or_default(),
+                runtime_variables: self.runtime_variables.unwrap_or_default(),
+            },
+            execution_budget_usd: number("/executionBudgetUsd", self.execution_budget_usd.as_deref(), invalid),
+            max_run_duration_seconds: self.max_run_duration_seconds,
+            callback,
+            idempotency,
+            ..Command::new(source)
+        }
+    }
+}
+
+/// An identifier.
+pub fn id<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invalid: &mut Invalid) -> Option<T> {
+    match text.parse() {
+        Ok(id) => Some(id),
+        Err(InvalidId(message)) => {
+            invalid.add(at, "invalid", message);
+            None
+        }
+    }
+}
+
+/// A map by node id.
+fn by_node<T>(at: &str, map: Option<BTreeMap<String, T>>, invalid: &mut Invalid) -> BTreeMap<NodeId, T> {
+    map.unwrap_or_default()
+        .into_iter()
+        .filter_map(|(key, value)| Some((id(format!("{at}/{}", pointer_token(&key)), &key, invalid)?, value)))
+        .collect()
+}
+
+/// A JSON number, as its caller wrote it.
+pub fn number(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> Option<String> {
+    let literal = raw?.get();
+    if literal.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        return Some(literal.to_owned());
+    }
+    invalid.add(at, "wrong_type", "must be a number");
+    None
+}
+
+/// `3`, `"active"` or `"latest"`; active when absent.
+pub fn version(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> VersionRule {
+    match raw.map(RawValue::get) {
+        None => VersionRule::Active,
+        Some("\"active\"") => VersionRule::Active,
+        Some("\"latest\"") => VersionRule::Latest,
+        Some(literal) => match literal.parse() {
+            Ok(rule @ VersionRule::Number(_)) => rule,
+            Ok(VersionRule::Active | VersionRule::Latest) | Err(_) => {
+                invalid.add(
+                    at,
+                    "invalid",
+                    "must be \"active\", \"latest\" or a version number from 1",
+                );
+                VersionRule::Active
+            }
+        },
+    }
+}
+
+/// The idempotency key of the header or of the body's `field`.
+///
+/// # Errors
+/// When the payload cannot be read.
+pub fn claim(
+    request: &Request,
+    operation: Operation,
+    field: &str,
+    in_body: Option<&str>,
+    invalid: &mut Invalid,
+) -> Result<Option<IdempotencyClaim>, Problem> {
+    const HEADER: &str = "header:Idempotency-Key";
+    let in_header = request.header("idempotency-key");
+    if let (Some(header), Some(body)) = (in_header, in_body)
+        && header != body
+    {
+        invalid.add(
+            format!("/{field}"),
+            "key_mismatch",
+            "must equal the Idempotency-Key header, or be left out",
+        );
+        return Ok(None);
+    }
+    let (at, text) = match (in_header, in_body) {
+        (Some(text), _) => (HEADER.to_owned(), text),
+        (None, Some(text)) => (format!("/{field}"), text),
+        (None, None) => return Ok(None),
+    };
+    let Some(key) = id(at, text, invalid) else {
+        return Ok(None);
+    };
+    Ok(Some(IdempotencyClaim {
+        operation,
+        key,
+        payload_hash: request.payload_hash()?,
+    }))
+}

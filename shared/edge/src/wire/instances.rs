@@ -1,0 +1,166 @@
+//! Saved configurations.
+
+use super::fields;
+use crate::json;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::create_run::DEFAULT_COMPUTE_NODE;
+use sluice_core::id::{ComputeNodeKey, DefinitionRef, NodeId, Tag};
+use sluice_core::instance::{Instance, ProcessorConfig};
+use sluice_core::invalid::Invalid;
+use sluice_core::time::rfc3339_millis;
+use std::collections::BTreeMap;
+
+/// The body of `POST /v1/workflow-instances`, and a part of `POST /v1/workflow-runs`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstanceConfigurationBody {
+    /// Id or name.
+    pub workflow_definition_id: String,
+    /// A number, `"active"` (default) or `"latest"`.
+    pub version: Option<Box<RawValue>>,
+    /// The operator's key; `default` when absent.
+    pub compute_node_id: Option<String>,
+    pub processor_configs: Option<Vec<ProcessorConfigBody>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProcessorConfigBody {
+    node_id: String,
+    params: Option<BTreeMap<String, Value>>,
+    tag: Option<String>,
+}
+
+impl json::Body for InstanceConfigurationBody {
+    const OBJECTS: &'static [&'static str] = &["", "/processorConfigs/*"];
+}
+
+/// What an instance is made of, read from its body.
+#[derive(Debug)]
+pub struct Configuration {
+    pub definition: DefinitionRef,
+    pub version: VersionRule,
+    pub compute_node: ComputeNodeKey,
+    pub configs: ProcessorConfigs,
+}
+
+impl InstanceConfigurationBody {
+    /// # Errors
+    /// Everything that is wrong with the body itself.
+    pub fn read(self) -> Result<Configuration, Invalid> {
+        let mut invalid = Invalid::default();
+        let definition = fields::id("/workflowDefinitionId", &self.workflow_definition_id, &mut invalid);
+        let version = fields::version("/version", self.version.as_deref(), &mut invalid);
+        let key = self.compute_node_id.as_deref().unwrap_or(DEFAULT_COMPUTE_NODE);
+        let compute_node = fields::id("/computeNodeId", key, &mut invalid);
+        let configs = ProcessorConfigs::read("", self.processor_configs, &mut invalid);
+        match (definition, compute_node) {
+            (Some(definition), Some(compute_node)) if invalid.violations.is_empty() => Ok(Configuration {
+                definition,
+                version,
+                compute_node,
+                configs,
+            }),
+            _ => Err(invalid),
+        }
+    }
+}
+
+/// Processor configs in the order of the body.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessorConfigs(Vec<(NodeId, ProcessorConfig)>);
+
+impl ProcessorConfigs {
+    /// Reads `processorConfigs` of the object at `at`.
+    pub fn read(at: &str, bodies: Option<Vec<ProcessorConfigBody>>, invalid: &mut Invalid) -> Self {
+        let mut configs: Vec<(NodeId, ProcessorConfig)> = Vec::new();
+        for (index, body) in bodies.unwrap_or_default().into_iter().enumerate() {
+            let at = format!("{at}/processorConfigs/{index}");
+            let tag: Option<Tag> = body.tag.and_then(|tag| fields::id(format!("{at}/tag"), &tag, invalid));
+            let Some(node) = fields::id::<NodeId>(format!("{at}/nodeId"), &body.node_id, invalid) else {
+                continue;
+            };
+            if configs.iter().any(|(known, _)| *known == node) {
+                invalid.add(
+                    format!("{at}/nodeId"),
+                    "repeated",
+                    format!("node {node} is configured twice"),
+                );
+            }
+            configs.push((
+                node,
+                ProcessorConfig {
+                    params: body.params.unwrap_or_default(),
+                    tag,
+                },
+            ));
+        }
+        Self(configs)
+    }
+
+    pub fn by_node(&self) -> BTreeMap<NodeId, ProcessorConfig> {
+        self.0.iter().cloned().collect()
+    }
+
+    /// A pointer that names a config of the object at `at` by its node, as a pointer into the list.
+    pub fn locate(&self, at: &str, pointer: &str) -> String {
+        let list = format!("{at}/processorConfigs/");
+        let Some(rest) = pointer.strip_prefix(&list) else {
+            return pointer.to_owned();
+        };
+        let (node, below) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        match self.0.iter().position(|(known, _)| known.as_str() == node) {
+            Some(index) => format!("{list}{index}{below}"),
+            None => pointer.to_owned(),
+        }
+    }
+}
+
+/// An instance as its callers see it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceView {
+    id: String,
+    workflow_definition_id: String,
+    /// A number, `"active"` or `"latest"`.
+    version: Value,
+    compute_node_id: String,
+    processor_configs: Vec<ProcessorConfigView>,
+    created_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessorConfigView {
+    node_id: String,
+    params: BTreeMap<String, Value>,
+    tag: Option<String>,
+}
+
+impl From<&Instance> for InstanceView {
+    fn from(instance: &Instance) -> Self {
+        let content = &instance.content;
+        Self {
+            id: instance.id.to_string(),
+            workflow_definition_id: content.definition_id.to_string(),
+            version: match content.version {
+                VersionRule::Number(number) => Value::from(number),
+                rule @ (VersionRule::Active | VersionRule::Latest) => Value::from(rule.to_string()),
+            },
+            compute_node_id: content.compute_node.to_string(),
+            processor_configs: content
+                .processor_configs
+                .iter()
+                .map(|(node, config)| ProcessorConfigView {
+                    node_id: node.to_string(),
+                    params: config.params.clone(),
+                    tag: config.tag.as_ref().map(ToString::to_string),
+                })
+                .collect(),
+            created_at: rfc3339_millis(instance.created_at),
+        }
+    }
+}

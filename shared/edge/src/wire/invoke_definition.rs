@@ -1,0 +1,82 @@
+//! `POST /v1/workflow-definitions/{definition}/invoke`
+
+use super::fields::{self, RunFields};
+use crate::http::Request;
+use crate::json;
+use crate::problem::Problem;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use sluice_core::flow::create_run::{Command, Source};
+use sluice_core::id::DefinitionRef;
+use sluice_core::idempotency::Operation;
+use sluice_core::invalid::Invalid;
+use std::collections::BTreeMap;
+
+/// May be left out altogether.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InvokeDefinitionBody {
+    /// A number, `"active"` (default) or `"latest"`.
+    version: Option<Box<RawValue>>,
+    name: Option<String>,
+    input: Option<Box<RawValue>>,
+    data_sources: Option<BTreeMap<String, Value>>,
+    data_targets: Option<BTreeMap<String, Value>>,
+    processor_params: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    tags: Option<BTreeMap<String, String>>,
+    layers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    variables: Option<BTreeMap<String, Value>>,
+    runtime_variables: Option<BTreeMap<String, Value>>,
+    /// US dollars, at most 6 decimals. Absent or 0: no cap.
+    execution_budget_usd: Option<Box<RawValue>>,
+    max_run_duration_seconds: Option<u64>,
+    completion_callback_url: Option<String>,
+    /// Comes back byte for byte.
+    completion_callback_context: Option<Box<RawValue>>,
+    /// As the header `Idempotency-Key`.
+    idempotency_key: Option<String>,
+}
+
+impl json::Body for InvokeDefinitionBody {
+    const OBJECTS: &'static [&'static str] = &[""];
+}
+
+/// The command that a request for `definition` stands for.
+///
+/// # Errors
+/// Everything that is wrong with it and can be told from it alone.
+pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, Problem> {
+    let body: InvokeDefinitionBody = request.json_or_empty()?;
+    let mut invalid = Invalid::default();
+    let key = body.idempotency_key.as_deref();
+    let claim = fields::claim(request, Operation::Invoke, "idempotencyKey", key, &mut invalid)?;
+    let source = Source::Configuration {
+        definition,
+        version: fields::version("/version", body.version.as_deref(), &mut invalid),
+        compute_node: None,
+        processor_configs: BTreeMap::new(),
+        named_at: "path:definition",
+        version_at: "/version",
+    };
+    let fields = RunFields {
+        name: body.name,
+        input: body.input,
+        data_sources: body.data_sources,
+        data_targets: body.data_targets,
+        processor_params: body.processor_params,
+        tags: body.tags,
+        layers: body.layers,
+        labels: body.labels,
+        variables: body.variables,
+        runtime_variables: body.runtime_variables,
+        execution_budget_usd: body.execution_budget_usd,
+        max_run_duration_seconds: body.max_run_duration_seconds,
+        completion_callback_url: body.completion_callback_url,
+        completion_callback_context: body.completion_callback_context,
+    };
+    let command = fields.into_command(source, claim, &mut invalid);
+    invalid.into_result()?;
+    Ok(command)
+}

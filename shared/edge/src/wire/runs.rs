@@ -1,0 +1,328 @@
+//! Runs, steps and deliveries as their callers see them, and the filters of their list.
+
+use super::Paging;
+use crate::http::{Query, Request};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Number;
+use serde_json::value::RawValue;
+use sluice_core::budget::MicroUsd;
+use sluice_core::callback::{Attempt, AttemptOutcome, Channel, Delivery};
+use sluice_core::flow::Refusal;
+use sluice_core::id::{InvalidId, RunId, TenantId};
+use sluice_core::invalid::Invalid;
+use sluice_core::lifecycle::TerminationReason;
+use sluice_core::limits;
+use sluice_core::ports::RunFilter;
+use sluice_core::run::{Run, RunError};
+use sluice_core::step::Step;
+use sluice_core::time::rfc3339_millis;
+use std::collections::BTreeMap;
+
+/// Where a run is found.
+pub fn run_path(run_id: impl std::fmt::Display) -> String {
+    format!("/v1/workflow-runs/{run_id}")
+}
+
+/// The run a path names.
+///
+/// # Errors
+/// `NotFound` for what is no run id: there is no such run.
+pub fn run_id_in_path(text: &str) -> Result<RunId, Refusal> {
+    text.parse().map_err(|InvalidId(_)| Refusal::NotFound {
+        what: "workflow run",
+        id: text.to_owned(),
+    })
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    id: String,
+    name: String,
+    status: &'static str,
+    termination_reason: Option<&'static str>,
+    workflow_definition_id: String,
+    workflow_definition_name: String,
+    workflow_version: u32,
+    workflow_instance_id: String,
+    compute_node_id: String,
+    /// US dollars, exact; `null` for no cap.
+    execution_budget_usd: Option<Number>,
+    max_run_duration_seconds: Option<u64>,
+    labels: BTreeMap<String, String>,
+    created_by: String,
+    created_at: String,
+    updated_at: String,
+    started_at: Option<String>,
+    completed_at: Option<String>,
+    error: Option<RunError>,
+    /// The stage reached, from 0.
+    stage: Option<u32>,
+    waiting_nodes: Vec<String>,
+    pause_requested: bool,
+    execution_arn: String,
+    /// SHA-256 of the frozen snapshot.
+    snapshot_hash: String,
+    /// What the run resulted in, as Step Functions has it. Only of one run at a time, and only of one that has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<Box<RawValue>>,
+    links: RunLinks,
+}
+
+#[derive(Debug, Serialize)]
+struct RunLinks {
+    #[serde(rename = "self")]
+    this: String,
+    steps: String,
+    deliveries: String,
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> Self {
+        let path = run_path(run.run_id);
+        Self {
+            id: run.run_id.to_string(),
+            name: run.name.clone(),
+            status: run.status.as_str(),
+            termination_reason: run.termination_reason.map(TerminationReason::as_str),
+            workflow_definition_id: run.definition_id.to_string(),
+            workflow_definition_name: run.definition_name.to_string(),
+            workflow_version: run.version,
+            workflow_instance_id: run.instance_id.to_string(),
+            compute_node_id: run.compute_node.to_string(),
+            execution_budget_usd: run.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+            max_run_duration_seconds: run.max_run_duration_seconds,
+            labels: run.labels.clone(),
+            created_by: run.created_by.clone(),
+            created_at: rfc3339_millis(run.created_at),
+            updated_at: rfc3339_millis(run.updated_at),
+            started_at: run.started_at.map(rfc3339_millis),
+            completed_at: run.completed_at.map(rfc3339_millis),
+            error: run.error.clone(),
+            stage: run.stage_index,
+            waiting_nodes: run.waiting_nodes.iter().cloned().collect(),
+            pause_requested: run.pause_requested_at.is_some(),
+            execution_arn: run.execution_arn(),
+            snapshot_hash: run.snapshot_hash.clone(),
+            output: None,
+            links: RunLinks {
+                steps: format!("{path}/steps"),
+                deliveries: format!("{path}/deliveries"),
+                this: path,
+            },
+        }
+    }
+}
+
+impl RunView {
+    /// With the run's output, JSON text.
+    #[must_use]
+    pub fn with_output(self, output: Option<String>) -> Self {
+        Self {
+            output: output.and_then(raw),
+            ..self
+        }
+    }
+}
+
+/// JSON text to be shown as it is.
+fn raw(text: String) -> Option<Box<RawValue>> {
+    RawValue::from_string(text).ok()
+}
+
+/// What happened to one node of a run.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    node_id: String,
+    node_type: String,
+    stage: u32,
+    status: &'static str,
+    /// Attempts begun.
+    attempt: u32,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    duration_ms: Option<u64>,
+    error: Option<RunError>,
+    result_bytes: Option<usize>,
+    /// Only of one step at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        let duration = step
+            .started_at
+            .zip(step.ended_at)
+            .map(|(from, to)| to.duration_since(from).as_millis());
+        Self {
+            node_id: step.node_id.to_string(),
+            node_type: step.node_type.clone(),
+            stage: step.stage,
+            status: step.status.as_str(),
+            attempt: step.attempt,
+            started_at: step.started_at.map(rfc3339_millis),
+            ended_at: step.ended_at.map(rfc3339_millis),
+            duration_ms: duration.map(|millis| u64::try_from(millis).unwrap_or(0)),
+            error: step.error.clone(),
+            result_bytes: step.result.as_ref().map(String::len),
+            result: None,
+        }
+    }
+}
+
+impl StepView {
+    /// With its result.
+    pub fn with_result(step: &Step) -> Self {
+        Self {
+            result: step.result.clone().and_then(raw),
+            ..Self::from(step)
+        }
+    }
+}
+
+/// `GET /v1/workflow-runs/{runId}/steps`
+#[derive(Debug, Serialize)]
+pub struct StepList {
+    pub steps: Vec<StepView>,
+}
+
+/// A notification that a run owes or owed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryView {
+    number: u32,
+    /// `webhook` or `event-bus`.
+    channel: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    webhook_id: String,
+    status: &'static str,
+    attempts: Vec<AttemptView>,
+    next_attempt_at: Option<String>,
+    created_at: String,
+    ended_at: Option<String>,
+    dead_letter_reason: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AttemptView {
+    number: u32,
+    at: String,
+    duration_ms: u64,
+    /// `delivered`, `gone`, `rejected` or `unreachable`.
+    outcome: &'static str,
+    http_status: Option<u16>,
+    error_class: Option<String>,
+    retry_after_seconds: Option<u64>,
+}
+
+impl DeliveryView {
+    pub fn new(delivery: &Delivery, attempts: &[Attempt]) -> Self {
+        Self {
+            number: delivery.number,
+            channel: delivery.channel.as_str(),
+            url: match &delivery.channel {
+                Channel::Webhook { url } => Some(url.clone()),
+                Channel::EventBus => None,
+            },
+            webhook_id: delivery.webhook_id(),
+            status: delivery.status.as_str(),
+            attempts: attempts.iter().map(AttemptView::from).collect(),
+            next_attempt_at: delivery.next_attempt_at.map(rfc3339_millis),
+            created_at: rfc3339_millis(delivery.created_at),
+            ended_at: delivery.ended_at.map(rfc3339_millis),
+            dead_letter_reason: delivery.dead_letter_reason.clone(),
+        }
+    }
+}
+
+impl From<&Attempt> for AttemptView {
+    fn from(attempt: &Attempt) -> Self {
+        let (outcome, http_status, error_class, retry_after_seconds) = match &attempt.outcome {
+            AttemptOutcome::Delivered { http_status } => ("delivered", *http_status, None, None),
+            AttemptOutcome::Gone => ("gone", Some(410), None, None),
+            AttemptOutcome::Rejected {
+                http_status,
+                retry_after_seconds,
+            } => ("rejected", Some(*http_status), None, *retry_after_seconds),
+            AttemptOutcome::Unreachable { error_class } => ("unreachable", None, Some(error_class.clone()), None),
+        };
+        Self {
+            number: attempt.number,
+            at: rfc3339_millis(attempt.at),
+            duration_ms: attempt.duration_ms,
+            outcome,
+            http_status,
+            error_class,
+            retry_after_seconds,
+        }
+    }
+}
+
+/// `GET /v1/workflow-runs/{runId}/deliveries`
+#[derive(Debug, Serialize)]
+pub struct DeliveryList {
+    pub deliveries: Vec<DeliveryView>,
+}
+
+/// The query of `GET /v1/workflow-runs`.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Paging), Invalid> {
+    const PARAMETERS: [&str; 7] = [
+        "status",
+        "workflowDefinitionId",
+        "createdFrom",
+        "createdBefore",
+        "order",
+        "limit",
+        "cursor",
+    ];
+    let mut query = request.query(&PARAMETERS);
+    let time = |query: &mut Query, name: &str| {
+        query.read(name, |text| {
+            text.parse::<Timestamp>()
+                .map_err(|_| "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z")
+        })
+    };
+    let filter = RunFilter {
+        status: query.read("status", str::parse),
+        definition_id: query.read("workflowDefinitionId", str::parse),
+        created_from: time(&mut query, "createdFrom"),
+        created_before: time(&mut query, "createdBefore"),
+        ascending: query
+            .read("order", |text| match text {
+                "asc" => Ok(true),
+                "desc" => Ok(false),
+                _ => Err("must be asc or desc"),
+            })
+            .unwrap_or(false),
+    };
+    // The cursor belongs to the tenant's list with this filter, whatever the size of its pages.
+    let mut list = vec!["runs".to_owned(), tenant.to_string()];
+    list.extend(
+        PARAMETERS[..5]
+            .iter()
+            .map(|name| query.text(name).unwrap_or_default().to_owned()),
+    );
+    let paging = Paging::read(&mut query, list);
+    query.finish()?;
+    Ok((filter, paging))
+}
+
+/// The query of `GET /v1/workflow-runs/{runId}`: seconds to wait for the run to end.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn wait_query(request: &Request) -> Result<u32, Invalid> {
+    let mut query = request.query(&["waitSeconds"]);
+    let seconds = query.number("waitSeconds", 0..=limits::WAIT_SECONDS).unwrap_or(0);
+    query.finish()?;
+    Ok(seconds)
+}

@@ -1,0 +1,339 @@
+//! Step Functions and the event bus in memory: named executions, idempotent starts, stops, and a runner whose claim is
+//! the same conditional write that the real state machine makes.
+
+use crate::fault::{Fault, Faults, lock};
+use crate::store::MemoryStore;
+use jiff::Timestamp;
+use sluice_core::callback::AttemptOutcome;
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::operator::execution_arn;
+use sluice_core::ports::{
+    AnnounceDue, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page,
+    PublishStatus, ReadExecutionInput, StartExecution, StartOutcome, StartRequest, StopExecution,
+};
+use sluice_core::run::{EndDetails, RunError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// One execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    pub state_machine_arn: String,
+    pub run_id: RunId,
+    pub tenant: TenantId,
+    pub input: String,
+    pub started: bool,
+    pub end: Option<(EngineEnd, EndDetails)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    executions: BTreeMap<String, Execution>,
+    /// Times a new execution came to be.
+    starts: u32,
+    stops: Vec<String>,
+    announced: Vec<DeliveryRef>,
+    published: Vec<String>,
+    refusal: Option<(String, String)>,
+    changes: u64,
+}
+
+/// Clones share one engine.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryEngine {
+    state: Arc<Mutex<State>>,
+    pub faults: Faults,
+}
+
+impl MemoryEngine {
+    /// Every execution by ARN.
+    pub fn executions(&self) -> BTreeMap<String, Execution> {
+        lock(&self.state).executions.clone()
+    }
+
+    pub fn execution(&self, arn: &str) -> Option<Execution> {
+        lock(&self.state).executions.get(arn).cloned()
+    }
+
+    /// Grows whenever an execution, or what is on the bus, may have changed.
+    pub fn changes(&self) -> u64 {
+        lock(&self.state).changes
+    }
+
+    /// How many executions ever came to be.
+    pub fn starts(&self) -> u32 {
+        lock(&self.state).starts
+    }
+
+    /// Execution ARNs whose stop was asked for, each time.
+    pub fn stops(&self) -> Vec<String> {
+        lock(&self.state).stops.clone()
+    }
+
+    /// Deliveries handed to the bus, and not taken yet.
+    pub fn take_announced(&self) -> Vec<DeliveryRef> {
+        std::mem::take(&mut lock(&self.state).announced)
+    }
+
+    /// Details of "Workflow Run Status Changed" events.
+    pub fn published(&self) -> Vec<String> {
+        lock(&self.state).published.clone()
+    }
+
+    /// Every start is refused for good from now on; `None` ends that.
+    pub fn refuse_starts(&self, code: Option<&str>) {
+        lock(&self.state).refusal = code.map(|code| (code.to_owned(), "refused by the test".to_owned()));
+    }
+
+    /// The execution's first state: claims its run, or ends the execution without running a node. Returns whether the
+    /// run was claimed.
+    pub fn claim(&self, store: &MemoryStore, arn: &str, now: Timestamp) -> bool {
+        let mut state = lock(&self.state);
+        let Some(execution) = state
+            .executions
+            .get_mut(arn)
+            .filter(|execution| execution.end.is_none())
+        else {
+            return false;
+        };
+        let claimed = store.update_run(&execution.tenant, execution.run_id, |run| match run.status {
+            RunStatus::Pending => run.after(RunEvent::Claimed, now),
+            RunStatus::Running if execution.started => Some(run.clone()),
+            _ => None,
+        });
+        if claimed {
+            execution.started = true;
+        } else {
+            let error = RunError::new("Sluice.ClaimRefused", "the run may not start", 512);
+            let details = EndDetails {
+                stopped_at: Some(now),
+                output: None,
+                error: Some(error),
+            };
+            execution.end = Some((EngineEnd::Failed, details));
+        }
+        claimed
+    }
+
+    /// Ends a running execution. Returns what its status event would say, or `None` when it had ended.
+    pub fn end(
+        &self,
+        arn: &str,
+        end: EngineEnd,
+        output: Option<&str>,
+        now: Timestamp,
+    ) -> Option<(EngineEnd, EndDetails)> {
+        let mut state = lock(&self.state);
+        let execution = state
+            .executions
+            .get_mut(arn)
+            .filter(|execution| execution.end.is_none())?;
+        let error = match end {
+            EngineEnd::Failed => Some(RunError::new("States.TaskFailed", "a node failed", 512)),
+            EngineEnd::Succeeded | EngineEnd::TimedOut | EngineEnd::Aborted => None,
+        };
+        let details = EndDetails {
+            stopped_at: Some(now),
+            output: output.map(str::to_owned),
+            error,
+        };
+        execution.end = Some((end, details));
+        execution.end.clone()
+    }
+
+    /// Puts an execution in that Sluice did not start.
+    pub fn start_foreign(&self, state_machine_arn: &str, run_id: RunId, tenant: &TenantId) {
+        let Some(arn) = execution_arn(state_machine_arn, run_id) else {
+            return;
+        };
+        let foreign = Execution {
+            state_machine_arn: state_machine_arn.to_owned(),
+            run_id,
+            tenant: tenant.clone(),
+            input: "{}".to_owned(),
+            started: false,
+            end: None,
+        };
+        lock(&self.state).executions.entry(arn).or_insert(foreign);
+    }
+
+    /// Runs a failed execution again under its old ARN, as a redrive in the engine does.
+    pub fn redrive(&self, arn: &str) -> bool {
+        match lock(&self.state).executions.get_mut(arn) {
+            Some(execution) if matches!(execution.end, Some((EngineEnd::Failed, _))) && execution.started => {
+                execution.end = None;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Forgets an execution, as Step Functions does 90 days after its end.
+    pub fn forget(&self, arn: &str) {
+        lock(&self.state).executions.remove(arn);
+    }
+
+    async fn act<T>(&self, operation: &'static str, effect: impl FnOnce(&mut State) -> T + Send) -> EngineResult<T>
+    where
+        T: Send,
+    {
+        let failed = || EngineError {
+            operation,
+            source: Some("injected".into()),
+        };
+        crate::turn().await;
+        let fault = self.faults.next(operation);
+        if let Some(Fault::Before(_)) = fault {
+            return Err(failed());
+        }
+        let result = {
+            let mut state = lock(&self.state);
+            state.changes += 1;
+            effect(&mut state)
+        };
+        crate::turn().await;
+        match fault {
+            Some(Fault::After(_)) => Err(failed()),
+            Some(Fault::Before(_)) | None => Ok(result),
+        }
+    }
+}
+
+impl StartExecution for MemoryEngine {
+    async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
+        self.act("start the execution", |state| {
+            if let Some((code, message)) = &state.refusal {
+                return StartOutcome::Refused {
+                    code: code.clone(),
+                    message: message.clone(),
+                };
+            }
+            let Some(arn) = execution_arn(request.state_machine_arn, request.run_id) else {
+                return StartOutcome::Refused {
+                    code: "InvalidArn".to_owned(),
+                    message: "not an ARN".to_owned(),
+                };
+            };
+            if let Some(execution) = state.executions.get(&arn) {
+                // Running or closed: ours if it has our input.
+                return if execution.input == request.input {
+                    StartOutcome::Started
+                } else {
+                    let code = "ExecutionAlreadyExists".to_owned();
+                    StartOutcome::Refused {
+                        code,
+                        message: "an execution of this name has other input".to_owned(),
+                    }
+                };
+            }
+            let input: serde_json::Value = serde_json::from_str(request.input).unwrap_or_default();
+            let Ok(tenant) = input["tenantId"].as_str().unwrap_or_default().parse() else {
+                let message = "the input names no tenant".to_owned();
+                return StartOutcome::Refused {
+                    code: "InvalidExecutionInput".to_owned(),
+                    message,
+                };
+            };
+            state.starts += 1;
+            state.executions.insert(
+                arn,
+                Execution {
+                    state_machine_arn: request.state_machine_arn.to_owned(),
+                    run_id: request.run_id,
+                    tenant,
+                    input: request.input.to_owned(),
+                    started: false,
+                    end: None,
+                },
+            );
+            StartOutcome::Started
+        })
+        .await
+    }
+}
+
+impl StopExecution for MemoryEngine {
+    async fn stop_execution(&self, execution_arn: &str, _error: &str, _cause: &str) -> EngineResult<()> {
+        self.act("stop the execution", |state| {
+            state.stops.push(execution_arn.to_owned());
+            if let Some(execution) = state.executions.get_mut(execution_arn)
+                && execution.end.is_none()
+            {
+                execution.end = Some((EngineEnd::Aborted, EndDetails::default()));
+            }
+        })
+        .await
+    }
+}
+
+impl DescribeExecution for MemoryEngine {
+    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
+        self.act("describe the execution", |state| {
+            match state.executions.get(execution_arn) {
+                None => ExecutionState::Unknown,
+                Some(Execution { end: None, .. }) => ExecutionState::Running,
+                Some(Execution {
+                    end: Some((end, details)),
+                    ..
+                }) => ExecutionState::Ended(*end, details.clone()),
+            }
+        })
+        .await
+    }
+}
+
+impl ReadExecutionInput for MemoryEngine {
+    async fn execution_input(&self, execution_arn: &str) -> EngineResult<Option<String>> {
+        self.act("read the execution's input", |state| {
+            state
+                .executions
+                .get(execution_arn)
+                .map(|execution| execution.input.clone())
+        })
+        .await
+    }
+}
+
+impl ListExecutions for MemoryEngine {
+    async fn running_executions(&self, state_machine_arn: &str, _cursor: Option<&str>) -> EngineResult<Page<String>> {
+        self.act("list running executions", |state| {
+            let running = state
+                .executions
+                .values()
+                .filter(|execution| execution.state_machine_arn == state_machine_arn && execution.end.is_none())
+                .map(|execution| execution.run_id.to_string())
+                .collect();
+            Page {
+                items: running,
+                next: None,
+            }
+        })
+        .await
+    }
+}
+
+impl AnnounceDue for MemoryEngine {
+    async fn announce_due(&self, deliveries: &[DeliveryRef]) -> EngineResult<()> {
+        let deliveries = deliveries.to_vec();
+        self.act("announce due deliveries", move |state| {
+            state.announced.extend(deliveries)
+        })
+        .await
+    }
+}
+
+impl PublishStatus for MemoryEngine {
+    async fn publish_status(&self, detail: &str) -> AttemptOutcome {
+        let detail = detail.to_owned();
+        match self
+            .act("publish the status", move |state| state.published.push(detail))
+            .await
+        {
+            Ok(()) => AttemptOutcome::Delivered { http_status: None },
+            Err(_) => AttemptOutcome::Unreachable {
+                error_class: "bus".to_owned(),
+            },
+        }
+    }
+}

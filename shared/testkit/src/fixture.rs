@@ -1,0 +1,164 @@
+//! Things that most tests need: a caller, a small definition, and ids that stay the same.
+
+use crate::store::MemoryStore;
+use jiff::Timestamp;
+use serde_json::json;
+use sluice_core::budget::MicroUsd;
+use sluice_core::callback::Destinations;
+use sluice_core::caller::{Caller, Principal};
+use sluice_core::definition::{Definition, Version, VersionDocument};
+use sluice_core::flow::create_run::Policy;
+use sluice_core::id::{DefinitionId, RunId, TenantId};
+use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
+use sluice_core::ports::{ManageDefinitions, ManageOperator};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+pub const RUNNER_ARN: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner";
+/// A destination that [`policy`] admits.
+pub const CALLBACK_URL: &str = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws/hook";
+
+/// # Panics
+/// When `text` is no tenant id.
+pub fn tenant(text: &str) -> TenantId {
+    match text.parse() {
+        Ok(tenant) => tenant,
+        Err(error) => panic!("{text}: {error}"),
+    }
+}
+
+/// An ordinary caller of `tenant`.
+pub fn caller(tenant_id: &str) -> Caller {
+    Caller {
+        tenant: tenant(tenant_id),
+        principal: Principal(format!("{tenant_id}/someone")),
+        is_operator: false,
+    }
+}
+
+pub fn run_id(number: u128) -> RunId {
+    RunId(Uuid::from_u128(number))
+}
+
+pub fn definition_id(number: u128) -> DefinitionId {
+    DefinitionId(Uuid::from_u128(number))
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        destinations: Destinations {
+            regions: vec!["eu-west-1".to_owned()],
+            extra_origins: Vec::new(),
+        },
+        max_budget: MicroUsd::from_usd(100_000),
+    }
+}
+
+/// A source, two processors side by side, and a target: parameters of most kinds, a retry, an input schema.
+///
+/// # Panics
+/// Never: the document is valid.
+pub fn document() -> VersionDocument {
+    let document = json!({
+        "nodes": [
+            {"id": "text", "type": "data-source"},
+            {"id": "frequencies", "type": "processor", "processor": "word-frequencies",
+             "parameters": {"top": {"type": "integer", "default": 20}, "language": {"type": "string", "default": "{{language}}"}},
+             "retry": {"maxAttempts": 3, "intervalSeconds": 1, "backoffRate": 2}},
+            {"id": "readability", "type": "processor", "processor": "readability", "tag": "live",
+             "parameters": {"formula": {"type": "string", "required": true}}},
+            {"id": "store", "type": "data-target", "processor": "store-object"}
+        ],
+        "edges": [
+            {"from": "text", "to": "frequencies"}, {"from": "text", "to": "readability"},
+            {"from": "frequencies", "to": "store"}, {"from": "readability", "to": "store"}
+        ],
+        "inputSchema": {"type": ["object", "null"], "properties": {"title": {"type": "string"}}}
+    });
+    match serde_json::from_value(document) {
+        Ok(document) => document,
+        Err(error) => panic!("the sample document: {error}"),
+    }
+}
+
+/// The operator's processors that [`document`] names.
+pub fn processors(now: Timestamp) -> Vec<Processor> {
+    ["word-frequencies", "readability", "store-object"]
+        .into_iter()
+        .filter_map(|key| {
+            Some(Processor {
+                key: key.parse().ok()?,
+                target: ProcessorTarget::Lambda {
+                    function_arn: format!("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-{key}"),
+                },
+                tenants: Tenants(vec!["*".to_owned()]),
+                description: None,
+                updated_at: now,
+            })
+        })
+        .collect()
+}
+
+/// The compute node `default`.
+///
+/// # Panics
+/// Never: its keys are valid.
+pub fn compute_node(now: Timestamp) -> ComputeNode {
+    let (Ok(key), Ok(models), Ok(corpora)) = ("default".parse(), "models".parse(), "corpora".parse()) else {
+        panic!("keys are words")
+    };
+    ComputeNode {
+        key,
+        state_machine_arn: RUNNER_ARN.to_owned(),
+        tenants: Tenants(vec!["*".to_owned()]),
+        registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
+        layers: BTreeMap::from([(models, LayerStatus::Ready), (corpora, LayerStatus::Creating)]),
+        max_budget: Some(MicroUsd::from_usd(50)),
+        updated_at: now,
+    }
+}
+
+/// Puts processors, the compute node, and the definition `text-report` (id 7, version 1, active) of `tenant` into a store.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Definition {
+    for processor in processors(now) {
+        assert!(store.save_processor(&processor).await.is_ok());
+    }
+    assert!(store.save_compute_node(&compute_node(now)).await.is_ok());
+    let Ok(name) = "text-report".parse() else {
+        panic!("a name")
+    };
+    let created = Definition {
+        tenant: tenant(tenant_id),
+        id: definition_id(7),
+        name,
+        display_name: Some("Text report".to_owned()),
+        description: None,
+        active_version: None,
+        latest_version: 0,
+        created_at: now,
+        updated_at: now,
+        rev: 1,
+    };
+    assert!(store.create_definition(&created).await.is_ok());
+    let definition = Definition {
+        active_version: Some(1),
+        latest_version: 1,
+        rev: 2,
+        ..created
+    };
+    let version = Version {
+        definition_id: definition.id,
+        number: 1,
+        document: document(),
+        created_at: now,
+        created_by: "someone".to_owned(),
+    };
+    assert!(matches!(
+        store.change_definition(&definition, Some(&version)).await,
+        Ok(true)
+    ));
+    definition
+}

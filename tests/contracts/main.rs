@@ -1,0 +1,7 @@
+//! The documents that no compiler holds together: the template, the state machine, the processor contract, the samples.
+
+mod history;
+mod processor;
+mod runner;
+mod samples;
+mod template;

@@ -1,0 +1,149 @@
+//! The faults of the matrix that happen around the flows, and the dice that decide when.
+
+use crate::Play;
+use sluice_testkit::fault::lock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+macro_rules! faults {
+    ($($name:ident $code:literal $text:literal,)*) => {
+        /// A fault of the matrix that the simulation injects.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum FaultKind { $($name,)* }
+
+        impl FaultKind {
+            pub const ALL: &'static [FaultKind] = &[$(FaultKind::$name,)*];
+
+            /// Its number in the fault matrix.
+            pub const fn code(self) -> &'static str {
+                match self { $(FaultKind::$name => $code,)* }
+            }
+
+            pub const fn text(self) -> &'static str {
+                match self { $(FaultKind::$name => $text,)* }
+            }
+        }
+    };
+}
+
+faults! {
+    CrashBeforeRecord "A01" "crash before the first write",
+    RecordReplyLost "A02" "record written, answer lost, caller repeats",
+    CrashBeforeStart "A03" "crash after the record, before the start",
+    StartReplyLost "A04" "started, answer lost",
+    CrashAfterStart "A05" "crash after the start, before the answer; caller repeats",
+    StartThrottled "A06" "start throttled for a second, a minute, half an hour",
+    ExecutionLimit "A07" "execution limit exceeded",
+    StateMachineGone "A08" "state machine deleted between resolve and start",
+    ForeignStart "A09" "an execution of the run's name with other input",
+    ClosedName "A10" "a start repeated after the execution has closed",
+    KilledAtAwait "A11" "Lambda killed between any two awaits",
+    RacersSamePayload "A12" "racers with one key and one payload",
+    RacersOtherPayload "A13" "racers with one key and two payloads",
+    KeyAfterItsTime "A14" "key used again after its time, its record still there",
+    StoreTrouble "A15" "throttle, conflict or fault of the store",
+    StaleIndex "A16" "index read that lags behind",
+    ClockSkew "A17" "clocks ten minutes apart",
+    AliasMoved "A18" "active version changed while a run is made",
+    EventLost "B01" "terminal event never comes",
+    EventRepeated "B02" "terminal event comes 2 to 10 times",
+    EventReordered "B03" "events out of order",
+    EventDelayed "B04" "event delayed for up to a day",
+    ForeignEvent "B06" "event of an execution that is not ours",
+    OutputExcluded "B08" "output not in the event",
+    CrashBeforeSend "B09" "crash after the terminal write, before the webhook",
+    CrashAfterSend "B10" "crash after the receiver's 2xx, before the record of it",
+    EngineRedrive "B12" "redrive in the engine",
+    ReceiverError "C01" "receiver answers 5xx",
+    ReceiverHangs "C02" "receiver hangs, though it did the work",
+    ReceiverResets "C03" "connection reset",
+    ReceiverRetryAfter "C04" "429 or 503 with Retry-After",
+    ReceiverForbids "C05" "403",
+    ReceiverGone "C06" "410",
+    ReceiverRedirects "C07" "redirect",
+    ReceiverVanished "C11" "no such host",
+    Exhausted "C12" "every attempt fails",
+    TwoSenders "C13" "two senders of one delivery",
+    CancelBeforeStart "D01" "cancel before the start",
+    CancelBeforeFinish "D02" "cancel commits before the finish",
+    FinishBeforeCancel "D03" "finish commits before the cancel",
+    StopTrouble "D04" "stop throttled, failed, or its answer lost",
+    CancelRepeated "D05" "several cancels at once",
+    CrashAfterStop "D06" "crash after the stop, and the event lost",
+    ForeignGuess "F06" "another tenant's run id",
+    SweepCrash "G01" "reconciler dies in mid-sweep",
+    TwoSweeps "G02" "two reconcilers at once",
+    DescribeThrottled "G03" "DescribeExecution throttled",
+    HistoryGone "G04" "execution history gone while the record is open",
+    PartialOutage "G05" "engine or store away for half an hour",
+}
+
+/// Decides about faults from the play's seed, and counts them.
+#[derive(Clone, Debug)]
+pub struct Dice(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    rng: fastrand::Rng,
+    armed: bool,
+    next: u32,
+    left_out: BTreeSet<u32>,
+    injected: BTreeMap<FaultKind, u64>,
+}
+
+impl Dice {
+    pub fn new(play: &Play) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            rng: fastrand::Rng::with_seed(play.seed ^ 0x5eed_fa17),
+            armed: true,
+            next: 0,
+            left_out: play.left_out.clone(),
+            injected: BTreeMap::new(),
+        })))
+    }
+
+    /// Whether a fault that happens once in `one_in` times happens now.
+    pub fn roll(&self, one_in: u32) -> bool {
+        let mut state = lock(&self.0);
+        if !state.armed || state.rng.u32(0..one_in) != 0 {
+            return false;
+        }
+        let number = state.next;
+        state.next += 1;
+        !state.left_out.contains(&number)
+    }
+
+    /// [`Self::roll`], counted as `kind`.
+    pub fn inject(&self, kind: FaultKind, one_in: u32) -> bool {
+        let happens = self.roll(one_in);
+        if happens {
+            self.count(kind);
+        }
+        happens
+    }
+
+    pub fn count(&self, kind: FaultKind) {
+        *lock(&self.0).injected.entry(kind).or_default() += 1;
+    }
+
+    pub fn pick(&self, choices: u32) -> u32 {
+        lock(&self.0).rng.u32(0..choices)
+    }
+
+    /// No more faults.
+    pub fn disarm(&self) {
+        lock(&self.0).armed = false;
+    }
+
+    pub fn is_armed(&self) -> bool {
+        lock(&self.0).armed
+    }
+
+    pub fn injected(&self) -> BTreeMap<FaultKind, u64> {
+        lock(&self.0).injected.clone()
+    }
+
+    pub fn rolled(&self) -> u32 {
+        lock(&self.0).next
+    }
+}

@@ -1,0 +1,135 @@
+//! Planted bugs: what a hurried change might break. The simulation has to notice each of them.
+
+use sluice_core::ports::{
+    AnnounceDue, DeliveryRef, DescribeExecution, EngineResult, ExecutionState, ListExecutions, Page, StartExecution,
+    StartOutcome, StartRequest, StopExecution,
+};
+use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::store::Laxity;
+
+/// A planted bug. Each is made by a port or an actor that behaves as if the flow had lost one of its precautions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutation {
+    /// The execution is started before its record is written.
+    StartBeforeWrite,
+    /// A change of a run does not check that the run is still as it was read.
+    ChangeWithoutCondition,
+    /// A key that is taken does not keep the second request from being recorded.
+    KeyWithoutCondition,
+    /// The record of a key is compared without its payload.
+    PayloadNotCompared,
+    /// The runner starts its run in whatever status that is.
+    ClaimUnconditional,
+    /// The webhook's body is built anew on every attempt.
+    BodyRebuiltPerAttempt,
+    /// A status event settles a run that has ended already.
+    EventNotIdempotent,
+    /// The end and what it owes are not written together.
+    OwedOutsideTransaction,
+    /// The reconciler does not start what was never started.
+    NeverStartedAgain,
+    /// The reconciler does not look for ends that no event told of.
+    DifferenceNotDescribed,
+    /// The reconciler does not hand out due deliveries.
+    DueNotHandedOut,
+    /// The stop of a cancelled run is not asked for again.
+    StopNotRepeated,
+    /// A cancel says that it worked without having done anything.
+    CancelSilentlyIgnored,
+    /// A key counts as free as soon as its run has ended.
+    KeyFreedTooEarly,
+    /// A run is found by its id whoever asks.
+    TenantNotChecked,
+}
+
+impl Mutation {
+    pub const ALL: [Self; 15] = [
+        Self::StartBeforeWrite,
+        Self::ChangeWithoutCondition,
+        Self::KeyWithoutCondition,
+        Self::PayloadNotCompared,
+        Self::ClaimUnconditional,
+        Self::BodyRebuiltPerAttempt,
+        Self::EventNotIdempotent,
+        Self::OwedOutsideTransaction,
+        Self::NeverStartedAgain,
+        Self::DifferenceNotDescribed,
+        Self::DueNotHandedOut,
+        Self::StopNotRepeated,
+        Self::CancelSilentlyIgnored,
+        Self::KeyFreedTooEarly,
+        Self::TenantNotChecked,
+    ];
+}
+
+impl Mutation {
+    /// The precaution that the table forgets.
+    pub fn laxity(self) -> Option<Laxity> {
+        match self {
+            Self::ChangeWithoutCondition => Some(Laxity::ChangeUnconditional),
+            Self::KeyWithoutCondition => Some(Laxity::KeyUnconditional),
+            Self::PayloadNotCompared => Some(Laxity::PayloadNotCompared),
+            Self::OwedOutsideTransaction => Some(Laxity::OwedApart),
+            Self::KeyFreedTooEarly => Some(Laxity::KeyFreedAtEnd),
+            Self::TenantNotChecked => Some(Laxity::TenantNotChecked),
+            Self::StartBeforeWrite
+            | Self::ClaimUnconditional
+            | Self::BodyRebuiltPerAttempt
+            | Self::EventNotIdempotent
+            | Self::NeverStartedAgain
+            | Self::DifferenceNotDescribed
+            | Self::DueNotHandedOut
+            | Self::StopNotRepeated
+            | Self::CancelSilentlyIgnored => None,
+        }
+    }
+}
+
+/// The engine as the reconciler sees it, deaf to one of its requests where a bug is planted.
+#[derive(Clone, Debug)]
+pub struct SweepEngine {
+    pub engine: MemoryEngine,
+    pub mutation: Option<Mutation>,
+}
+
+impl StartExecution for SweepEngine {
+    async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
+        if self.mutation == Some(Mutation::NeverStartedAgain) {
+            return Ok(StartOutcome::Started);
+        }
+        self.engine.start_execution(request).await
+    }
+}
+
+impl StopExecution for SweepEngine {
+    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
+        if self.mutation == Some(Mutation::StopNotRepeated) {
+            return Ok(());
+        }
+        self.engine.stop_execution(execution_arn, error, cause).await
+    }
+}
+
+impl DescribeExecution for SweepEngine {
+    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
+        if self.mutation == Some(Mutation::DifferenceNotDescribed) {
+            return Ok(ExecutionState::Running);
+        }
+        self.engine.describe_execution(execution_arn).await
+    }
+}
+
+impl ListExecutions for SweepEngine {
+    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
+        self.engine.running_executions(state_machine_arn, cursor).await
+    }
+}
+
+impl AnnounceDue for SweepEngine {
+    async fn announce_due(&self, deliveries: &[DeliveryRef]) -> EngineResult<()> {
+        if self.mutation == Some(Mutation::DueNotHandedOut) {
+            return Ok(());
+        }
+        self.engine.announce_due(deliveries).await
+    }
+}

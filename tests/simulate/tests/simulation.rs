@@ -1,0 +1,111 @@
+//! The service survives thousands of bad days, and the simulation would notice if it did not.
+
+use simulate::{FaultKind, Mutation, Play, shorten, simulate};
+use std::collections::BTreeMap;
+use std::thread;
+
+const SEEDS: u64 = 2_000;
+/// Within how many seeds a planted bug has to be found.
+const SEEDS_PER_BUG: u64 = 300;
+
+fn explain(play: &Play) -> String {
+    match shorten(play) {
+        Some((shortest, outcome)) => {
+            format!(
+                "seed {}, {} steps: {:?}\n{}",
+                play.seed,
+                shortest.steps,
+                outcome.violation,
+                outcome.log.join("\n")
+            )
+        }
+        None => format!("seed {} fails, but not when it is played again", play.seed),
+    }
+}
+
+#[test]
+fn every_invariant_holds_through_thousands_of_bad_days() {
+    let workers: Vec<_> = (0..2)
+        .map(|worker| {
+            thread::spawn(move || {
+                let mut injected: BTreeMap<FaultKind, u64> = BTreeMap::new();
+                for seed in (worker..SEEDS).step_by(2) {
+                    let play = Play::new(seed);
+                    let outcome = simulate(&play);
+                    assert!(outcome.violation.is_none(), "{}", explain(&play));
+                    for (kind, times) in outcome.injected {
+                        *injected.entry(kind).or_default() += times;
+                    }
+                }
+                injected
+            })
+        })
+        .collect();
+    let mut injected: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    for worker in workers {
+        for (kind, times) in worker.join().expect("no violation") {
+            *injected.entry(kind).or_default() += times;
+        }
+    }
+    for kind in FaultKind::ALL {
+        assert!(
+            injected.get(kind).is_some_and(|times| *times >= 10),
+            "{} was hardly injected",
+            kind.text()
+        );
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let workers: Vec<_> = (0..2)
+        .map(|worker| {
+            thread::spawn(move || {
+                for mutation in Mutation::ALL.into_iter().skip(worker).step_by(2) {
+                    let found = (0..SEEDS_PER_BUG).find(|seed| {
+                        simulate(&Play {
+                            mutation: Some(mutation),
+                            ..Play::new(*seed)
+                        })
+                        .violation
+                        .is_some()
+                    });
+                    assert!(
+                        found.is_some(),
+                        "{mutation:?} went unnoticed through {SEEDS_PER_BUG} seeds"
+                    );
+                }
+            })
+        })
+        .collect();
+    workers
+        .into_iter()
+        .for_each(|worker| worker.join().expect("every bug is found"));
+}
+
+#[test]
+fn a_play_is_the_same_every_time() {
+    for seed in 0..20 {
+        let (first, second) = (simulate(&Play::new(seed)), simulate(&Play::new(seed)));
+        assert_eq!((first.log, first.injected), (second.log, second.injected));
+    }
+}
+
+#[test]
+fn a_failing_play_is_made_short() {
+    let failing = (0..SEEDS_PER_BUG)
+        .map(|seed| Play {
+            mutation: Some(Mutation::StartBeforeWrite),
+            ..Play::new(seed)
+        })
+        .find(|play| simulate(play).violation.is_some())
+        .expect("the bug is found");
+    let (shortest, outcome) = shorten(&failing).expect("it still fails");
+    assert!(
+        shortest.steps < failing.steps / 4,
+        "{} of {} steps",
+        shortest.steps,
+        failing.steps
+    );
+    assert!(outcome.violation.is_some());
+}
