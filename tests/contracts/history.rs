@@ -36,12 +36,7 @@ struct Longest<'a> {
 
 impl<'a> Longest<'a> {
     fn of(machine: &'a Machine, kind: Option<&'a str>, gates: &Gates) -> u64 {
-        let mut longest = Self {
-            machine,
-            kind,
-            known: BTreeMap::new(),
-            under_way: Vec::new(),
-        };
+        let mut longest = Self { machine, kind, known: BTreeMap::new(), under_way: Vec::new() };
         longest.from(&machine.start, gates).expect("the machine can end")
     }
 
@@ -55,10 +50,7 @@ impl<'a> Longest<'a> {
         if let Some(known) = self.known.get(&here) {
             return *known;
         }
-        assert!(
-            !self.under_way.contains(&here),
-            "nothing bounds the circle through {name}"
-        );
+        assert!(!self.under_way.contains(&here), "nothing bounds the circle through {name}");
         self.under_way.push(here.clone());
         let longest = self
             .ways(name)
@@ -89,8 +81,7 @@ impl<'a> Longest<'a> {
                 .into_iter()
                 .flatten()
                 .filter(|choice| {
-                    self.kind
-                        .is_none_or(|kind| runner::asks_for_kind(choice).is_none_or(|asked| asked == kind))
+                    self.kind.is_none_or(|kind| runner::asks_for_kind(choice).is_none_or(|asked| asked == kind))
                 })
                 .map(|choice| choice["Next"].as_str())
                 .chain([state["Default"].as_str()])
@@ -138,34 +129,19 @@ fn task_attempts(state: &Value) -> (u64, u64) {
         .iter()
         .find(|retrier| names(retrier, "States.QueryEvaluationError"))
         .is_some_and(|retrier| retrier["MaxAttempts"] != 0);
-    assert!(
-        !repeats_evaluations,
-        "an expression that failed fails again: {resource} must not be repeated for it"
-    );
-    let repeated: u64 = retriers
-        .iter()
-        .map(|retrier| retrier["MaxAttempts"].as_u64().unwrap_or(3))
-        .sum();
+    assert!(!repeats_evaluations, "an expression that failed fails again: {resource} must not be repeated for it");
+    let repeated: u64 = retriers.iter().map(|retrier| retrier["MaxAttempts"].as_u64().unwrap_or(3)).sum();
     (repeated * attempt, attempt)
 }
 
 /// Whether a retrier or catcher is for this error.
 fn names(handler: &Value, error: &str) -> bool {
-    handler["ErrorEquals"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|named| named == error || named == "States.ALL")
+    handler["ErrorEquals"].as_array().into_iter().flatten().any(|named| named == error || named == "States.ALL")
 }
 
 /// Everything around the nodes.
 fn around(machine: &Machine, stages: u64, pauses: u64) -> u64 {
-    EXECUTION
-        + Longest::of(
-            machine,
-            None,
-            &Gates::from([("RunStage", stages), ("PauseGate", pauses)]),
-        )
+    EXECUTION + Longest::of(machine, None, &Gates::from([("RunStage", stages), ("PauseGate", pauses)]))
 }
 
 /// One node with all its attempts, whatever of `kinds` it turns out to be.
@@ -204,9 +180,7 @@ fn document(nodes: Value, edges: &[(&str, &str)]) -> VersionDocument {
 fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Processor> {
     let processor = Processor {
         key: "p".parse().expect("a key"),
-        target: ProcessorTarget::Lambda {
-            function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".to_owned(),
-        },
+        target: ProcessorTarget::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".to_owned() },
         tenants: Tenants(vec!["*".to_owned()]),
         description: None,
         updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
@@ -257,10 +231,7 @@ fn the_reserve_above_the_bound_is_enough_for_a_hundred_pauses() {
     let hundred = around(&machine, 1, 100) - around(&machine, 1, 0);
     assert_eq!(hundred, 100 * one, "each pause costs the same");
     let reserve = STEP_FUNCTIONS_STOPS_AT - limits::HISTORY_EVENTS;
-    assert!(
-        hundred <= reserve,
-        "100 pauses write {hundred} events, {reserve} are kept for them"
-    );
+    assert!(hundred <= reserve, "100 pauses write {hundred} events, {reserve} are kept for them");
 }
 
 #[test]

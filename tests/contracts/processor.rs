@@ -33,11 +33,7 @@ fn every_definition_is_described_and_its_examples_are_valid() {
     for (name, definition) in definitions {
         let validator = processor_contract(name);
         for example in definition["examples"].as_array().into_iter().flatten() {
-            assert_eq!(
-                violations(&validator, example),
-                Vec::<String>::new(),
-                "{name}: {example}"
-            );
+            assert_eq!(violations(&validator, example), Vec::<String>::new(), "{name}: {example}");
             examples += 1;
         }
     }
@@ -57,37 +53,22 @@ fn what_breaks_the_contract_is_found() {
         violations(&validator, &input)
     };
     assert_eq!(broken(|_| {}), Vec::<String>::new());
-    let changes: [(&str, fn(&mut Value)); 11] = [
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 11] = [
         ("a budget of nothing", |input| {
             input["executionBudgetUsd"] = json!(0);
             input["executionBudgetMicroUsd"] = json!(0);
         }),
-        ("a budget in one unit only", |input| {
-            input["executionBudgetMicroUsd"] = Value::Null
-        }),
-        ("no budget, but micro-dollars", |input| {
-            input["executionBudgetUsd"] = Value::Null
-        }),
-        ("half a micro-dollar", |input| {
-            input["executionBudgetMicroUsd"] = json!(0.5)
-        }),
-        ("a missing field", |input| {
-            drop(input.as_object_mut().map(|input| input.remove("layers")))
-        }),
+        ("a budget in one unit only", |input| input["executionBudgetMicroUsd"] = Value::Null),
+        ("no budget, but micro-dollars", |input| input["executionBudgetUsd"] = Value::Null),
+        ("half a micro-dollar", |input| input["executionBudgetMicroUsd"] = json!(0.5)),
+        ("a missing field", |input| drop(input.as_object_mut().map(|input| input.remove("layers")))),
         ("an attempt before the first", |input| input["attempt"] = json!(0)),
         ("an external node", |input| input["nodeType"] = json!("external")),
-        ("a target's entry for a processor", |input| {
-            input["dataTarget"] = json!({})
-        }),
-        ("a source's entry for a processor", |input| {
-            input["dataSource"] = json!({})
-        }),
-        ("a reference to nowhere", |input| {
-            input["inputs"]["text"] = json!({"resultRef": {"runId": "x"}})
-        }),
-        ("a secret that is no reference", |input| {
-            input["params"]["apiKey"] = json!({"secretRef": "hunter2"})
-        }),
+        ("a target's entry for a processor", |input| input["dataTarget"] = json!({})),
+        ("a source's entry for a processor", |input| input["dataSource"] = json!({})),
+        ("a reference to nowhere", |input| input["inputs"]["text"] = json!({"resultRef": {"runId": "x"}})),
+        ("a secret that is no reference", |input| input["params"]["apiKey"] = json!({"secretRef": "hunter2"})),
     ];
     for (what, change) in changes {
         assert_ne!(broken(change), Vec::<String>::new(), "{what}");
@@ -101,19 +82,14 @@ fn the_bounds_of_the_contract_are_those_of_the_service() {
     assert_eq!(properties["attempt"]["maximum"], limits::NODE_ATTEMPTS);
     assert_eq!(properties["layers"]["maxItems"], limits::LAYERS);
     let most = MicroUsd::from_usd(limits::BUDGET_USD);
-    assert_eq!(
-        properties["executionBudgetUsd"]["oneOf"][1]["maximum"],
-        limits::BUDGET_USD
-    );
+    assert_eq!(properties["executionBudgetUsd"]["oneOf"][1]["maximum"], limits::BUDGET_USD);
     assert_eq!(contract["$defs"]["microUsd"]["oneOf"][1]["maximum"], most.0);
 }
 
 #[test]
 fn the_runner_hands_over_exactly_the_fields_of_the_contract() {
     let nodes = runner::machine().of_nodes();
-    let request = nodes.state("RecordStart")["Assign"]["request"]
-        .as_str()
-        .expect("the request's expression");
+    let request = nodes.state("RecordStart")["Assign"]["request"].as_str().expect("the request's expression");
     // `{'specVersion': '1', 'runId': $run.runId, …}`: the keys are the quoted words before a colon.
     let mut fields: BTreeSet<&str> = request
         .split('\'')
@@ -124,26 +100,15 @@ fn the_runner_hands_over_exactly_the_fields_of_the_contract() {
         .collect();
     for call in ["InvokeFunction", "RunStateMachine", "RunContainer"] {
         let arguments = nodes.state(call)["Arguments"].to_string();
-        assert!(
-            arguments.contains("$merge([$request, {'attempt': $attempt}])"),
-            "{call}: {arguments}"
-        );
+        assert!(arguments.contains("$merge([$request, {'attempt': $attempt}])"), "{call}: {arguments}");
     }
     fields.insert("attempt");
     let contract = contract();
     let input = &contract["$defs"]["input"];
-    let properties: BTreeSet<&str> = input["properties"]
-        .as_object()
-        .expect("properties")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let properties: BTreeSet<&str> =
+        input["properties"].as_object().expect("properties").keys().map(String::as_str).collect();
     assert_eq!(fields, properties);
-    let required: BTreeSet<&str> = input["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
+    let required: BTreeSet<&str> =
+        input["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     assert_eq!(required, properties, "the runner always sends every field");
 }

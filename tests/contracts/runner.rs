@@ -22,17 +22,12 @@ impl Machine {
         let states = document["States"].as_object().expect("a machine has states");
         Self {
             start: document["StartAt"].as_str().expect("a machine has a start").to_owned(),
-            states: states
-                .iter()
-                .map(|(name, state)| (name.clone(), state.clone()))
-                .collect(),
+            states: states.iter().map(|(name, state)| (name.clone(), state.clone())).collect(),
         }
     }
 
     pub fn state(&self, name: &str) -> &Value {
-        self.states
-            .get(name)
-            .unwrap_or_else(|| panic!("there is no state {name}"))
+        self.states.get(name).unwrap_or_else(|| panic!("there is no state {name}"))
     }
 
     /// The machine that runs one node, inside the Map over a stage.
@@ -41,12 +36,9 @@ impl Machine {
     }
 
     fn targets(state: &Value) -> impl Iterator<Item = &str> {
-        let handlers = ["Choices", "Catch"]
-            .into_iter()
-            .flat_map(|name| state[name].as_array().into_iter().flatten());
+        let handlers = ["Choices", "Catch"].into_iter().flat_map(|name| state[name].as_array().into_iter().flatten());
         let next = handlers.map(|handler| &handler["Next"]);
-        next.chain([&state["Next"], &state["Default"]])
-            .filter_map(Value::as_str)
+        next.chain([&state["Next"], &state["Default"]]).filter_map(Value::as_str)
     }
 }
 
@@ -115,10 +107,7 @@ fn the_first_state_claims_the_run_or_ends_the_execution() {
     assert_eq!(refused.len(), 1, "anything but a refusal fails the execution");
     assert_eq!(refused[0]["Next"], "ClaimRefused");
     let end = machine.state("ClaimRefused");
-    assert_eq!(
-        (&end["Type"], &end["Error"]),
-        (&"Fail".into(), &"Sluice.ClaimRefused".into())
-    );
+    assert_eq!((&end["Type"], &end["Error"]), (&"Fail".into(), &"Sluice.ClaimRefused".into()));
 }
 
 #[test]
@@ -135,9 +124,7 @@ fn a_refused_condition_is_never_tried_again() {
     // DynamoDB's optimized integration and the SDK integration spell the error differently.
     for machine in both() {
         for (name, state) in &machine.states {
-            let Some(resource) = state["Resource"]
-                .as_str()
-                .filter(|resource| resource.contains("dynamodb:updateItem"))
+            let Some(resource) = state["Resource"].as_str().filter(|resource| resource.contains("dynamodb:updateItem"))
             else {
                 continue;
             };
@@ -149,10 +136,7 @@ fn a_refused_condition_is_never_tried_again() {
                 });
                 first.map_or(0, |retrier| retrier["MaxAttempts"].as_u64().unwrap_or(3))
             };
-            for error in [
-                "DynamoDB.ConditionalCheckFailedException",
-                "DynamoDb.ConditionalCheckFailedException",
-            ] {
+            for error in ["DynamoDB.ConditionalCheckFailedException", "DynamoDb.ConditionalCheckFailedException"] {
                 assert_eq!(named(error), 0, "{name} ({resource}) repeats {error}");
             }
         }
@@ -164,11 +148,7 @@ fn the_runner_writes_only_what_others_read() {
     let mut head = BTreeSet::new();
     let mut step = BTreeSet::new();
     for machine in both() {
-        for state in machine
-            .states
-            .values()
-            .filter(|state| state["Arguments"]["TableName"] == "${TableName}")
-        {
+        for state in machine.states.values().filter(|state| state["Arguments"]["TableName"] == "${TableName}") {
             let arguments = &state["Arguments"];
             let written = written_attributes(arguments);
             if arguments["Key"]["sk"]["S"] == "HEAD" {
@@ -181,12 +161,7 @@ fn the_runner_writes_only_what_others_read() {
             }
         }
     }
-    let sorted = |names: &[&str]| {
-        names
-            .iter()
-            .map(|name| (*name).to_owned())
-            .collect::<BTreeSet<String>>()
-    };
+    let sorted = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
     assert_eq!(
         head,
         sorted(&[
@@ -229,11 +204,7 @@ fn the_runner_writes_only_what_others_read() {
 #[test]
 fn every_expression_is_closed_and_every_substitution_is_known() {
     let text = sluice_tests::text(RUNNER);
-    let substitutions: BTreeSet<&str> = text
-        .split("${")
-        .skip(1)
-        .filter_map(|rest| rest.split('}').next())
-        .collect();
+    let substitutions: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect();
     assert_eq!(substitutions, BTreeSet::from(["Partition", "TableName"]));
     assert_eq!(text.matches("{%").count(), text.matches("%}").count());
     assert_eq!(json(RUNNER)["QueryLanguage"], "JSONata");

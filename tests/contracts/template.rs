@@ -13,13 +13,7 @@ const TEMPLATE: &str = "infra/template.yaml";
 const SAMPLE_TEMPLATE: &str = "infra/local/sample/template.yaml";
 
 /// The functions behind the API, each with a URL of its own; the others are for events.
-const HTTP_FUNCTIONS: [&str; 5] = [
-    "cancel-run",
-    "create-run",
-    "invoke-definition",
-    "manage-definitions",
-    "read-runs",
-];
+const HTTP_FUNCTIONS: [&str; 5] = ["cancel-run", "create-run", "invoke-definition", "manage-definitions", "read-runs"];
 const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
 
 /// Every route, and the function that answers it.
@@ -36,22 +30,10 @@ const ROUTES: [(&str, &str); 28] = [
     ("GET /v1/workflow-definitions", "manage-definitions"),
     ("GET /v1/workflow-definitions/{definition}", "manage-definitions"),
     ("PATCH /v1/workflow-definitions/{definition}", "manage-definitions"),
-    (
-        "POST /v1/workflow-definitions/{definition}/versions",
-        "manage-definitions",
-    ),
-    (
-        "GET /v1/workflow-definitions/{definition}/versions",
-        "manage-definitions",
-    ),
-    (
-        "GET /v1/workflow-definitions/{definition}/versions/{version}",
-        "manage-definitions",
-    ),
-    (
-        "POST /v1/workflow-definitions/{definition}/versions/{version}/activate",
-        "manage-definitions",
-    ),
+    ("POST /v1/workflow-definitions/{definition}/versions", "manage-definitions"),
+    ("GET /v1/workflow-definitions/{definition}/versions", "manage-definitions"),
+    ("GET /v1/workflow-definitions/{definition}/versions/{version}", "manage-definitions"),
+    ("POST /v1/workflow-definitions/{definition}/versions/{version}/activate", "manage-definitions"),
     ("POST /v1/workflow-instances", "manage-definitions"),
     ("GET /v1/workflow-instances", "manage-definitions"),
     ("GET /v1/workflow-instances/{instanceId}", "manage-definitions"),
@@ -70,9 +52,8 @@ const ROUTES: [(&str, &str); 28] = [
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let read = "import json, sys; from samtranslator.yaml_helper import yaml_parse; \
                 print(json.dumps(yaml_parse(open(sys.argv[1], encoding='utf-8').read()), default=str))";
-    let output = run(Command::new(program("python").expect("the Python environment"))
-        .args(["-c", read])
-        .arg(file(TEMPLATE)));
+    let output =
+        run(Command::new(program("python").expect("the Python environment")).args(["-c", read]).arg(file(TEMPLATE)));
     serde_json::from_str(&output).expect("the template as JSON")
 });
 
@@ -87,12 +68,7 @@ fn run(command: &mut Command) -> String {
         .output()
         .expect("the program starts");
     let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}{}",
-        said(&output.stdout),
-        said(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}{}", said(&output.stdout), said(&output.stderr));
     said(&output.stdout)
 }
 
@@ -115,10 +91,7 @@ fn resource(id: &str) -> &'static Value {
 
 /// `CreateRun` of `create-run`: what its resources' names begin with.
 fn logical(function: &str) -> String {
-    function
-        .split('-')
-        .map(|word| word[..1].to_uppercase() + &word[1..])
-        .collect()
+    function.split('-').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
 }
 
 fn functions() -> impl Iterator<Item = &'static str> {
@@ -149,16 +122,13 @@ fn short(value: &Value) -> String {
 }
 
 fn list(value: &Value) -> Vec<&Value> {
-    value
-        .as_array()
-        .map_or_else(|| vec![value], |items| items.iter().collect())
+    value.as_array().map_or_else(|| vec![value], |items| items.iter().collect())
 }
 
 /// The statements of all policies of a role.
 fn statements(role: &str) -> Vec<&'static Value> {
     let own = resource(role)["Policies"].as_array().into_iter().flatten();
-    own.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]))
-        .collect()
+    own.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"])).collect()
 }
 
 /// A role's rights, one line each.
@@ -166,17 +136,8 @@ fn rights(role: &str) -> String {
     let mut lines = Vec::new();
     for statement in statements(role) {
         assert_eq!(statement["Effect"], "Allow", "{statement}");
-        let texts = |name: &str| {
-            list(&statement[name])
-                .into_iter()
-                .map(short)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        let condition = match &statement["Condition"] {
-            Value::Null => String::new(),
-            condition => format!(" if {condition}"),
-        };
+        let texts = |name: &str| list(&statement[name]).into_iter().map(short).collect::<Vec<_>>().join(" ");
+        let condition = statement.get("Condition").map_or_else(String::new, |condition| format!(" if {condition}"));
         lines.push(format!(
             "{}: {} on {}{condition}",
             statement["Sid"].as_str().unwrap_or("-"),
@@ -190,9 +151,7 @@ fn rights(role: &str) -> String {
 #[test]
 fn sam_finds_nothing_to_complain_about() {
     let sam = program("sam").expect("the Python environment");
-    run(Command::new(sam)
-        .args(["validate", "--lint", "--region", "eu-west-1", "--template"])
-        .arg(file(TEMPLATE)));
+    run(Command::new(sam).args(["validate", "--lint", "--region", "eu-west-1", "--template"]).arg(file(TEMPLATE)));
 }
 
 #[test]
@@ -207,14 +166,8 @@ fn cfn_lint_finds_nothing_to_complain_about() {
 fn the_table_keeps_what_it_must_and_forgets_what_it_may() {
     let table = resource("Table");
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-    assert_eq!(
-        table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"],
-        true
-    );
-    assert_eq!(
-        table["TimeToLiveSpecification"],
-        json!({"AttributeName": "ttl", "Enabled": true})
-    );
+    assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+    assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "ttl", "Enabled": true}));
     assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
     assert_eq!(table["DeletionProtectionEnabled"], reference("TableDeletionProtection"));
     assert_eq!(DOCUMENT["Parameters"]["TableDeletionProtection"]["Default"], "true");
@@ -228,11 +181,7 @@ fn the_table_keeps_what_it_must_and_forgets_what_it_may() {
 #[test]
 fn the_indexes_are_those_the_store_asks() {
     let key = |schema: &Value| -> String {
-        let names = schema
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|part| part["AttributeName"].as_str());
+        let names = schema.as_array().into_iter().flatten().filter_map(|part| part["AttributeName"].as_str());
         names.collect::<Vec<_>>().join(" ")
     };
     let table = resource("Table");
@@ -275,53 +224,26 @@ fn every_function_of_the_project_is_deployed_under_its_own_name() {
     assert_eq!(deployed, named.iter().map(String::as_str).collect());
     for function in functions() {
         let properties = resource(&(logical(function) + "Function"));
-        assert_eq!(
-            properties["FunctionName"],
-            json!({"Fn::Sub": format!("${{AWS::StackName}}-{function}")})
-        );
+        assert_eq!(properties["FunctionName"], json!({"Fn::Sub": format!("${{AWS::StackName}}-{function}")}));
         assert_eq!(properties["CodeUri"], format!("../target/lambda/{function}/"));
-        assert_eq!(
-            properties["Role"],
-            arn(&(logical(function) + "Role")),
-            "a role of its own"
-        );
+        assert_eq!(properties["Role"], arn(&(logical(function) + "Role")), "a role of its own");
         // Everything that functions share stands in one place.
-        for shared in [
-            "Runtime",
-            "Handler",
-            "Architectures",
-            "Tracing",
-            "Environment",
-            "Layers",
-            "Events",
-            "Policies",
-        ] {
+        for shared in ["Runtime", "Handler", "Architectures", "Tracing", "Environment", "Layers", "Events", "Policies"]
+        {
             assert!(properties.get(shared).is_none(), "{function} has {shared} of its own");
         }
     }
     let globals = &DOCUMENT["Globals"]["Function"];
     assert_eq!(
-        (
-            &globals["Runtime"],
-            &globals["Handler"],
-            &globals["Architectures"],
-            &globals["Tracing"]
-        ),
-        (
-            &json!("provided.al2023"),
-            &json!("bootstrap"),
-            &json!([{"Ref": "Architecture"}]),
-            &json!("Active")
-        )
+        (&globals["Runtime"], &globals["Handler"], &globals["Architectures"], &globals["Tracing"]),
+        (&json!("provided.al2023"), &json!("bootstrap"), &json!([{"Ref": "Architecture"}]), &json!("Active"))
     );
     assert_eq!(DOCUMENT["Parameters"]["Architecture"]["Default"], "arm64");
 }
 
 #[test]
 fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
-    let variables = DOCUMENT["Globals"]["Function"]["Environment"]["Variables"]
-        .as_object()
-        .expect("variables");
+    let variables = DOCUMENT["Globals"]["Function"]["Environment"]["Variables"].as_object().expect("variables");
     let names: BTreeSet<&str> = variables.keys().map(String::as_str).collect();
     let expected = [
         "SLUICE_CALLBACK_REGIONS",
@@ -336,11 +258,7 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_TENANT_CLAIM",
     ];
     assert_eq!(names, expected.into());
-    for development in [
-        "SLUICE_LOCAL_TENANT",
-        "SLUICE_EXTRA_CALLBACK_ORIGINS",
-        "AWS_ENDPOINT_URL",
-    ] {
+    for development in ["SLUICE_LOCAL_TENANT", "SLUICE_EXTRA_CALLBACK_ORIGINS", "AWS_ENDPOINT_URL"] {
         assert!(!text(TEMPLATE).contains(development), "{development}");
     }
 }
@@ -375,12 +293,8 @@ fn every_log_is_kept_for_a_set_time_and_never_has_data() {
     let (_, stage) = of_type("AWS::ApiGatewayV2::Stage").next().expect("a stage");
     let format: Value = serde_json::from_str(stage["AccessLogSettings"]["Format"].as_str().expect("a format"))
         .expect("an access log of JSON lines");
-    let logged: BTreeSet<&str> = format
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(_, value)| value.as_str())
-        .collect();
+    let logged: BTreeSet<&str> =
+        format.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()).collect();
     // No path, query, header, body or identity of the caller.
     let allowed = [
         "$context.authorizer.error",
@@ -414,30 +328,19 @@ fn every_route_is_spelled_out_and_leads_to_its_function() {
         .map(|(id, route)| {
             assert_eq!(route["ApiId"], reference("Api"), "{id}");
             // Who they are is proved before a function is reached, whichever way the operator has chosen.
-            assert_eq!(
-                route["AuthorizationType"],
-                json!({"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}),
-                "{id}"
-            );
+            assert_eq!(route["AuthorizationType"], json!({"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}), "{id}");
             assert_eq!(
                 route["AuthorizerId"],
                 json!({"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}),
                 "{id}"
             );
             let target = route["Target"]["Fn::Sub"].as_str().expect("a target");
-            let integration = target
-                .strip_prefix("integrations/${")
-                .and_then(|rest| rest.strip_suffix('}'));
-            (
-                route["RouteKey"].as_str().expect("a key"),
-                integration.expect("an integration").to_owned(),
-            )
+            let integration = target.strip_prefix("integrations/${").and_then(|rest| rest.strip_suffix('}'));
+            (route["RouteKey"].as_str().expect("a key"), integration.expect("an integration").to_owned())
         })
         .collect();
-    let expected: BTreeMap<&str, String> = ROUTES
-        .into_iter()
-        .map(|(route, function)| (route, logical(function) + "Integration"))
-        .collect();
+    let expected: BTreeMap<&str, String> =
+        ROUTES.into_iter().map(|(route, function)| (route, logical(function) + "Integration")).collect();
     assert_eq!(routes, expected);
 }
 
@@ -452,10 +355,7 @@ fn an_http_function_has_an_integration_a_permission_and_a_url_with_iam() {
         let permission = resource(&format!("{name}ApiPermission"));
         assert_eq!(permission["FunctionName"], reference(&format!("{name}Function")));
         assert_eq!(permission["Principal"], "apigateway.amazonaws.com");
-        assert!(
-            short(&permission["SourceArn"]).starts_with("arn:execute-api::${Api}/"),
-            "only from this API"
-        );
+        assert!(short(&permission["SourceArn"]).starts_with("arn:execute-api::${Api}/"), "only from this API");
         assert_eq!(
             *resource(&format!("{name}Url")),
             json!({"TargetFunctionArn": arn(&format!("{name}Function")), "AuthType": "AWS_IAM"})
@@ -485,10 +385,7 @@ fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
             "detail": {"stateMachineArn": [{"Ref": "Runner"}], "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]},
         })
     );
-    assert!(
-        ended.get("EventBusName").is_none(),
-        "Step Functions tells only the default bus"
-    );
+    assert!(ended.get("EventBusName").is_none(), "Step Functions tells only the default bus");
     let due = resource("DeliveryDueRule");
     assert_eq!(due["EventBusName"], reference("EventBusName"));
     assert_eq!(
@@ -521,10 +418,7 @@ fn the_sweep_runs_every_minute_and_is_never_run_twice_for_one() {
     let schedule = resource("ReconcileSchedule");
     assert_eq!(schedule["ScheduleExpression"], "rate(1 minute)");
     assert_eq!(schedule["Target"]["Arn"], arn("ReconcileRunsFunction"));
-    assert_eq!(
-        schedule["Target"]["DeadLetterConfig"]["Arn"],
-        arn("ScheduleDeadLetters")
-    );
+    assert_eq!(schedule["Target"]["DeadLetterConfig"]["Arn"], arn("ScheduleDeadLetters"));
     assert_eq!(schedule["Target"]["RoleArn"], arn("ReconcileScheduleRole"));
     let function = resource("ReconcileRunsFunction");
     assert_eq!(function["EventInvokeConfig"]["MaximumRetryAttempts"], 0);
@@ -537,10 +431,7 @@ fn nothing_goes_wrong_without_an_alarm() {
     let alarms: BTreeSet<String> = of_type("AWS::CloudWatch::Alarm")
         .map(|(id, alarm)| {
             assert_eq!(alarm["AlarmActions"], actions, "{id} tells nobody");
-            assert!(
-                alarm["AlarmDescription"].as_str().is_some_and(|text| text.len() > 10),
-                "{id} says nothing"
-            );
+            assert!(alarm["AlarmDescription"].as_str().is_some_and(|text| text.len() > 10), "{id} says nothing");
             let dimension = &alarm["Dimensions"][0];
             let of = dimension["Value"]["Ref"].as_str().map(str::to_owned);
             let of = of.unwrap_or_else(|| dimension["Value"]["Fn::GetAtt"][0].as_str().unwrap_or("?").to_owned());
@@ -558,10 +449,7 @@ fn nothing_goes_wrong_without_an_alarm() {
         })
         .collect();
     expected.extend(of_type("AWS::SQS::Queue").map(|(id, queue)| {
-        assert_eq!(
-            queue["MessageRetentionPeriod"], 1_209_600,
-            "{id} keeps what it has for 14 days"
-        );
+        assert_eq!(queue["MessageRetentionPeriod"], 1_209_600, "{id} keeps what it has for 14 days");
         format!("ApproximateNumberOfMessagesVisible of {id} > 0")
     }));
     expected.insert("Invocations of ReconcileRunsFunction < 1".to_owned());
@@ -595,25 +483,17 @@ fn no_right_is_for_everything_but_where_aws_knows_no_resource() {
             }
             if sid == "Trace" {
                 let actions = list(&statement["Action"]);
-                assert!(
-                    actions
-                        .iter()
-                        .all(|action| action.as_str().is_some_and(|action| action.starts_with("xray:")))
-                );
+                assert!(actions.iter().all(|action| action.as_str().is_some_and(|action| action.starts_with("xray:"))));
             }
         }
-        assert!(
-            resource(role).get("ManagedPolicyArns").is_none(),
-            "{role} has rights that nobody here has chosen"
-        );
+        assert!(resource(role).get("ManagedPolicyArns").is_none(), "{role} has rights that nobody here has chosen");
     }
 }
 
 #[test]
 fn every_function_has_exactly_its_rights() {
-    let all: Vec<String> = functions()
-        .map(|function| format!("{function}\n{}", rights(&(logical(function) + "Role"))))
-        .collect();
+    let all: Vec<String> =
+        functions().map(|function| format!("{function}\n{}", rights(&(logical(function) + "Role")))).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r#"
     cancel-run
     Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
@@ -703,10 +583,7 @@ fn a_function_url_is_called_only_where_it_checks_signatures() {
         let condition = &call["Condition"];
         match call["Action"].as_str() {
             Some("lambda:InvokeFunctionUrl") => {
-                assert_eq!(
-                    *condition,
-                    json!({"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}})
-                );
+                assert_eq!(*condition, json!({"StringEquals": {"lambda:FunctionUrlAuthType": "AWS_IAM"}}));
             }
             Some("lambda:InvokeFunction") => {
                 assert_eq!(*condition, json!({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}));

@@ -52,8 +52,5 @@ pub fn processor_contract(definition: &str) -> Validator {
 
 /// What a value breaks of a schema, each with its place.
 pub fn violations(validator: &Validator, value: &Value) -> Vec<String> {
-    validator
-        .iter_errors(value)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect()
+    validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }

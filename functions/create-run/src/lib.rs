@@ -66,7 +66,7 @@ where
             );
         }
         let response =
-            Response::json(201, &RunView::from(&accepted.run)).with("location", run_path(accepted.run.run_id));
+            Response::json(201, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))
     }
 }

@@ -69,7 +69,7 @@ where
             );
         }
         let response =
-            Response::json(202, &RunView::from(&accepted.run)).with("location", run_path(accepted.run.run_id));
+            Response::json(202, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))
     }
 }

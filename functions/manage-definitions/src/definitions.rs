@@ -28,7 +28,7 @@ where
         let Some(name) = name else { return Err(invalid.into()) };
         let (id, now) = ((self.new_definition_id)(), self.clock.now());
         let definition = flow::create_definition(&self.store, caller, id, name, body.into_texts(), now).await?;
-        Ok(Response::json(201, &DefinitionView::from(&definition)).with("location", definition_path(definition.id)))
+        Ok(Response::json(201, &DefinitionView::from(&definition)).located(&definition_path(definition.id)))
     }
 
     pub(crate) async fn list_definitions(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
@@ -83,7 +83,7 @@ where
         let (definition, version) =
             flow::add_version(&self.store, caller, &definition, document, activate, now).await?;
         let location = format!("{}/versions/{}", definition_path(definition.id), version.number);
-        Ok(Response::json(201, &VersionView::new(&definition, &version)).with("location", location))
+        Ok(Response::json(201, &VersionView::new(&definition, &version)).located(&location))
     }
 
     pub(crate) async fn list_versions(
@@ -167,7 +167,7 @@ where
         // An instance never changes, so one that was made at another time was there before.
         let status = if instance.created_at == now { 201 } else { 200 };
         let location = format!("/v1/workflow-instances/{}", instance.id);
-        Ok(Response::json(status, &InstanceView::from(&instance)).with("location", location))
+        Ok(Response::json(status, &InstanceView::from(&instance)).located(&location))
     }
 
     pub(crate) async fn list_instances(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {

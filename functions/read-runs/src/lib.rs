@@ -8,7 +8,7 @@ use sluice_core::ports::{Clock, ReadRuns};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::problem::Problem;
-use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, RunView, StepList, StepView, run_id_in_path};
+use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepList, StepView, run_id_in_path};
 use sluice_edge::wire::{RunList, no_query};
 use std::convert::Infallible;
 use tracing::Instrument;
@@ -74,9 +74,14 @@ impl<S: ReadRuns, C: Clock> App<S, C> {
     }
 
     async fn get(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        let wait_seconds = runs::wait_query(request)?;
+        let GetRun { wait_seconds, with_snapshot } = GetRun::read(request)?;
         let (run, output) = read_runs::get_run(&self.store, &self.clock, caller, run_id, wait_seconds).await?;
-        Ok(Response::json(200, &RunView::from(&run).with_output(output)))
+        let replays = self.store.list_replays(&caller.tenant, run_id).await?;
+        let mut view = RunView::from(&run).with_output(output).with_replays(&replays);
+        if with_snapshot && let Some(snapshot) = self.store.load_snapshot(&caller.tenant, run_id).await? {
+            view = view.with_snapshot(snapshot);
+        }
+        Ok(Response::json(200, &view))
     }
 
     async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {

@@ -1,9 +1,9 @@
 //! The sweep of every minute: mends what crashes and lost events left behind.
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::{Diagnostic, LambdaEvent};
 use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
 use sluice_core::ports::{
-    AnnounceDue, ChangeRun, Clock, DescribeExecution, ListExecutions, RecordRun, SHARDS, StartExecution, StopExecution,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, RecordRun, SHARDS, StartExecution, StopExecution,
     Sweep,
 };
 use sluice_edge::event::Schedule;
@@ -28,15 +28,15 @@ pub struct App<S, E, C> {
 
 impl<S, E, C> App<S, E, C>
 where
-    S: Sweep + RecordRun + ChangeRun,
-    E: StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
+    S: Sweep + RecordRun + AnswerNode,
+    E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
     /// One sweep.
     ///
     /// # Errors
     /// When nothing at all could be read.
-    pub async fn handle(&self, event: LambdaEvent<Schedule>) -> Result<(), Error> {
+    pub async fn handle(&self, event: LambdaEvent<Schedule>) -> Result<(), Diagnostic> {
         let bounds = Bounds {
             describes: DESCRIBES,
             deliveries_per_shard: DELIVERIES_PER_SHARD,
@@ -46,14 +46,21 @@ where
         let report = reconcile_runs(&self.store, &self.engine, &self.clock, bounds)
             .instrument(span.clone())
             .await;
-        span.in_scope(|| log(&report));
-        if found_nothing_but_faults(&report) {
-            Err("the sweep could read nothing".into())
-        } else {
-            Ok(())
-        }
+        span.in_scope(|| {
+            log(&report);
+            if found_nothing_but_faults(&report) {
+                Err(telemetry::to_be_retried(&NothingRead))
+            } else {
+                Ok(())
+            }
+        })
     }
 }
+
+/// Why a sweep counts as failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the sweep could read nothing")]
+struct NothingRead;
 
 fn log(report: &Report) {
     for fault in &report.faults {
@@ -65,6 +72,7 @@ fn log(report: &Report) {
         sweep.settled = report.settled,
         sweep.timed_out = report.timed_out,
         sweep.stops_asked = report.stops_asked,
+        sweep.handed_over = report.handed_over,
         sweep.described = report.described,
         sweep.announced = report.announced,
         sweep.cut_short = report.cut_short,

@@ -3,7 +3,7 @@
 //! **Invariants:** nothing is sent before the terminal write is durable; an event that a retry cannot mend is logged,
 //! counted and done; everything this function misses the reconciler mends.
 
-use lambda_runtime::{Error, LambdaEvent};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::flow::settle_run::settle;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
@@ -36,12 +36,10 @@ where
     ///
     /// # Errors
     /// Only what a retry of the same event can mend.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<(), Error> {
+    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<(), Diagnostic> {
         let span = telemetry::event_span(&event.context);
         let taken = self.take(event.payload.read()).instrument(span.clone()).await;
-        taken.inspect_err(|error| {
-            span.in_scope(|| tracing::error!(error.cause = telemetry::causes(&**error), "event failed, to be retried"));
-        })
+        taken.map_err(|error| span.in_scope(|| telemetry::to_be_retried(&*error)))
     }
 
     async fn take(&self, happening: Happening) -> Result<(), Error> {
@@ -70,10 +68,14 @@ where
         let Some(run) = self.find_run(&ended).await? else {
             return Ok(());
         };
-        if ended.output_left_out {
+        if ended.output_left_out && !run.status.is_terminal() {
+            // Without an answer the run must not end, or its output would be lost: the event comes again, or the
+            // reconciler comes by.
             match self.engine.describe_execution(&ended.execution_arn).await? {
                 ExecutionState::Ended(end, details) => (ended.end, ended.details) = (end, details),
-                ExecutionState::Running | ExecutionState::Unknown => {}
+                ExecutionState::Running | ExecutionState::Unknown => {
+                    return Err("the engine does not show the output of the execution yet".into());
+                }
             }
         }
         let event = RunEvent::EngineEnded(ended.end);

@@ -10,7 +10,7 @@ pub const HELP: &str = "\
 cargo dev: Sluice on this machine, without an AWS account and without Docker
 
 Builds the functions, deploys infra/template.yaml to a local AWS emulator, runs a sample workflow on a real text, shows its
-result and its verified webhook, then serves until Ctrl-C. It needs Python 3.11 or newer (for the emulator).
+result and its verified webhook, then serves until Ctrl-C. It needs Python 3.10 or newer (for the emulator).
 
   --once                    exit after the sample: 0 only if it SUCCEEDED and its webhook was delivered and verified
   --port N                  the API's port on 127.0.0.1 (default 8787; 0 lets the system choose)

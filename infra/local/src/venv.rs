@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::{Error, keeper, place};
 
 /// The Python versions (3.x) for which every pinned package is published.
-const OLDEST_MINOR: u32 = 11;
+const OLDEST_MINOR: u32 = 10;
 const NEWEST_MINOR: u32 = 14;
 
 pub(crate) struct Venv {

@@ -17,7 +17,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(8);
 /// All attempts at an engine call together: a start that hangs still leaves time to answer 201 `PENDING`.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(6);
 const MAX_ATTEMPTS: u32 = 3;
-const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// The SDK's own first pause is up to a second, far longer than a call takes.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
 /// The three services.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ fn shared_config(settings: &Settings) -> SdkConfig {
         .retry_config(
             RetryConfig::standard()
                 .with_max_attempts(MAX_ATTEMPTS)
-                .with_max_backoff(MAX_BACKOFF),
+                .with_initial_backoff(INITIAL_BACKOFF),
         )
         .timeout_config(timeouts(STORE_TIMEOUT))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().build())

@@ -52,9 +52,13 @@ impl AnnounceDue for Engine {
             run_id: RunId,
             delivery: u32,
         }
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| EngineError {
-            operation: "announce due deliveries",
-            source: Some(source),
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+            // Callers leave what is not announced to the sweep, so the cause is said here.
+            tracing::warn!(error = %source, "due deliveries could not be announced");
+            EngineError {
+                operation: "announce due deliveries",
+                source: Some(source),
+            }
         };
         for batch in deliveries.chunks(BATCH) {
             let mut entries = Vec::with_capacity(batch.len());

@@ -1,31 +1,34 @@
-//! The engine's executions: started, stopped, described, listed.
+//! The engine's executions: started, stopped, answered, described, listed.
 
 use crate::Engine;
 use crate::fault::Fault;
-use aws_sdk_sfn::error::ProvideErrorMetadata;
+use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::types::ExecutionStatus;
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::operator::execution_arn;
 use sluice_core::ports::{
-    DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page, ReadExecutionInput,
-    StartExecution, StartOutcome, StartRequest, StopExecution,
+    AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page, ReadExecutionInput,
+    StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
 
-/// Characters that `StopExecution` takes.
+/// Characters that `StopExecution` and `SendTaskFailure` take.
 /// Source: <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html>
-const STOP_ERROR_CHARS: usize = 256;
-const STOP_CAUSE_CHARS: usize = 32_768;
+const ERROR_CHARS: usize = 256;
+const CAUSE_CHARS: usize = 32_768;
 /// Executions on a page of `ListExecutions`, at most.
 const LIST_PAGE: i32 = 1_000;
 
 fn failed(operation: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineError {
+    let source = source.into();
+    // Most callers go on without the engine and leave it to the sweep: nobody but this would tell why.
+    tracing::warn!(error.operation = operation, error = %source, "the engine did not do what it was asked");
     EngineError {
         operation,
-        source: Some(source.into()),
+        source: Some(source),
     }
 }
 
@@ -93,13 +96,12 @@ fn is_same_json(left: &str, right: &str) -> bool {
 
 impl StopExecution for Engine {
     async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
-        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
         let call = self
             .sfn
             .stop_execution()
             .execution_arn(execution_arn)
-            .error(cut(error, STOP_ERROR_CHARS))
-            .cause(cut(cause, STOP_CAUSE_CHARS));
+            .error(cut(error, ERROR_CHARS))
+            .cause(cut(cause, CAUSE_CHARS));
         let Err(error) = call.send().await else { return Ok(()) };
         let has_ended = error.as_service_error().is_some_and(|answer| match answer.code() {
             Some("ExecutionDoesNotExist") => true,
@@ -114,11 +116,44 @@ impl StopExecution for Engine {
     }
 }
 
+fn cut(text: &str, most: usize) -> String {
+    text.chars().take(most).collect()
+}
+
 fn says_not_running(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     ["finished", "not running", "already ended", "terminated"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+impl AnswerTask for Engine {
+    async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
+        match answer {
+            TaskAnswer::Success(output) => {
+                let call = self.sfn.send_task_success().task_token(token).output(*output);
+                answered("answer a task", call.send().await)
+            }
+            TaskAnswer::Failure { error, cause } => {
+                let call = self.sfn.send_task_failure().task_token(token);
+                let call = call.error(cut(error, ERROR_CHARS)).cause(cut(cause, CAUSE_CHARS));
+                answered("fail a task", call.send().await)
+            }
+        }
+    }
+}
+
+/// Step Functions says `TaskTimedOut` also of a task that has its answer, and of one whose execution has ended.
+fn answered<T, E, R>(operation: &'static str, answer: Result<T, SdkError<E, R>>) -> EngineResult<TaskAnswered>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let Err(error) = answer else { return Ok(TaskAnswered::Taken) };
+    match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+        Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken") => Ok(TaskAnswered::NotWaiting),
+        Some(_) | None => Err(failed(operation, Fault::of(&error))),
+    }
 }
 
 impl DescribeExecution for Engine {
@@ -155,7 +190,10 @@ impl ReadExecutionInput for Engine {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum may grow; what is new is no end that we know")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the SDK's enum may grow; what is new is no end that we know"
+)]
 fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
     let end = match found.status() {
         // A redrive that waits for its turn will run again.
@@ -173,15 +211,17 @@ fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
             cause.unwrap_or_default(),
         )),
     };
+    // The engine sends seconds as a floating-point number: a millisecond may come a little short.
     let stopped_at = found
         .stop_date()
-        .and_then(|at| at.to_millis().ok())
-        .and_then(|at| Timestamp::from_millisecond(at).ok());
+        .and_then(|at| Timestamp::from_nanosecond(at.as_nanos()).ok());
+    let stopped_at = stopped_at.and_then(|at| at.round(Unit::Millisecond).ok());
     Ok(ExecutionState::Ended(
         end,
         EndDetails {
             stopped_at,
-            output: found.output().map(str::to_owned),
+            // Only success has an output; an emulator shows error and cause there, too.
+            output: found.output().filter(|_| end == EngineEnd::Succeeded).map(str::to_owned),
             error,
         },
     ))

@@ -37,12 +37,7 @@ impl MicroUsd {
             None => (false, literal),
         };
         let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
-            Some(at) => (
-                &unsigned[..at],
-                unsigned[at + 1..]
-                    .parse::<i32>()
-                    .map_err(|_| InvalidBudget::NotANumber)?,
-            ),
+            Some(at) => (&unsigned[..at], unsigned[at + 1..].parse::<i32>().map_err(|_| InvalidBudget::NotANumber)?),
             None => (unsigned, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -69,20 +64,9 @@ impl MicroUsd {
             return Err(InvalidBudget::TooPrecise);
         }
         let too_large = InvalidBudget::TooLarge(most);
-        let scale = u32::try_from(power)
-            .ok()
-            .and_then(|power| 10u64.checked_pow(power))
-            .ok_or(too_large)?;
-        let micro = significant
-            .parse::<u64>()
-            .ok()
-            .and_then(|digits| digits.checked_mul(scale))
-            .ok_or(too_large)?;
-        if micro > most.0 {
-            Err(too_large)
-        } else {
-            Ok(Self(micro))
-        }
+        let scale = u32::try_from(power).ok().and_then(|power| 10u64.checked_pow(power)).ok_or(too_large)?;
+        let micro = significant.parse::<u64>().ok().and_then(|digits| digits.checked_mul(scale)).ok_or(too_large)?;
+        if micro > most.0 { Err(too_large) } else { Ok(Self(micro)) }
     }
 
     /// As a JSON number in US dollars, exact and without an exponent: `1.25`, `0.000001`, `100000`.

@@ -5,8 +5,9 @@
 
 use crate::budget::MicroUsd;
 use crate::canonical;
-use crate::id::{RunId, TenantId};
+use crate::id::{DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::invalid::Invalid;
+use crate::lifecycle::{RunStatus, TerminationReason};
 use crate::limits;
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Callback;
@@ -15,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::{Host, Url};
+use utoipa::ToSchema;
 
 /// One notification that a run owes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ impl Channel {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DeliveryStatus {
     /// Waits for its time.
@@ -114,10 +116,7 @@ pub enum AttemptOutcome {
     Gone,
     /// Any other status. `retry_after_seconds` only from 429 and 503.
     #[serde(rename_all = "camelCase")]
-    Rejected {
-        http_status: u16,
-        retry_after_seconds: Option<u64>,
-    },
+    Rejected { http_status: u16, retry_after_seconds: Option<u64> },
     /// No answer: `timeout`, `connect`, `reset`, `tls`, `bus`…, or `refused_address` when the guard said no.
     #[serde(rename_all = "camelCase")]
     Unreachable { error_class: String },
@@ -128,6 +127,8 @@ pub enum AttemptOutcome {
 pub const RETRY_SCHEDULE_SECONDS: [i64; 7] = [2, 60, 300, 1_800, 7_200, 21_600, 50_400];
 /// A `Retry-After` is followed only within these bounds, in seconds.
 pub const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<i64> = 1..=3_600;
+/// Bytes of a callback URL.
+pub const URL_BYTES: usize = 2_048;
 /// How long an attempt may be in flight before another sender takes over, in seconds.
 pub const LEASE_SECONDS: i64 = 60;
 
@@ -153,13 +154,23 @@ impl Delivery {
         })
     }
 
+    /// The delivery to be sent again from `now` on, from the beginning of its schedule; `None` while an attempt is under way.
+    pub fn again(&self, now: Timestamp) -> Option<Self> {
+        let is_under_way = self.status == DeliveryStatus::InFlight && !self.is_due(now);
+        (!is_under_way).then(|| Self {
+            status: DeliveryStatus::Scheduled,
+            round_attempts: 0,
+            next_attempt_at: Some(now),
+            ended_at: None,
+            dead_letter_reason: None,
+            rev: self.rev + 1,
+            ..self.clone()
+        })
+    }
+
     /// The delivery after its attempt ended with `outcome` at `now`.
     pub fn after(&self, outcome: &AttemptOutcome, now: Timestamp) -> Self {
-        let mut next = Self {
-            rev: self.rev + 1,
-            next_attempt_at: None,
-            ..self.clone()
-        };
+        let mut next = Self { rev: self.rev + 1, next_attempt_at: None, ..self.clone() };
         let dead = |next: &mut Self, reason: &str| {
             next.status = DeliveryStatus::DeadLettered;
             next.ended_at = Some(now);
@@ -175,9 +186,7 @@ impl Delivery {
                 dead(&mut next, "gone");
                 return next;
             }
-            AttemptOutcome::Rejected {
-                retry_after_seconds, ..
-            } => *retry_after_seconds,
+            AttemptOutcome::Rejected { retry_after_seconds, .. } => *retry_after_seconds,
             AttemptOutcome::Unreachable { .. } => None,
         };
         match self.wait_seconds(retry_after) {
@@ -195,9 +204,7 @@ impl Delivery {
     fn wait_seconds(&self, retry_after: Option<u64>) -> Option<i64> {
         let scheduled = *RETRY_SCHEDULE_SECONDS.get(usize::try_from(self.round_attempts).ok()?.checked_sub(1)?)?;
         let asked = retry_after.map_or(0, |seconds| {
-            i64::try_from(seconds)
-                .unwrap_or(i64::MAX)
-                .clamp(*RETRY_AFTER_SECONDS.start(), *RETRY_AFTER_SECONDS.end())
+            i64::try_from(seconds).unwrap_or(i64::MAX).clamp(*RETRY_AFTER_SECONDS.start(), *RETRY_AFTER_SECONDS.end())
         });
         let digest = canonical::sha256_hex(&[&self.webhook_id(), &self.attempts.to_string()]);
         let thousandth = i64::from_str_radix(&digest[..4], 16).unwrap_or(0) % 1_000;
@@ -225,11 +232,7 @@ pub fn owed(run: &Run, callback: Option<&Callback>, end: &EndDetails, now: Times
     let mut deliveries = Vec::with_capacity(2);
     if let Some(callback) = callback {
         let url = callback.url.clone();
-        deliveries.push(delivery(
-            1,
-            Channel::Webhook { url },
-            webhook_body(run, Some(callback), end),
-        ));
+        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end)));
     }
     let number = deliveries.len() as u32 + 1;
     deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end)));
@@ -238,10 +241,7 @@ pub fn owed(run: &Run, callback: Option<&Callback>, end: &EndDetails, now: Times
 
 /// The webhook's body, at most [`limits::WEBHOOK_BODY_BYTES`] plus the caller's context.
 fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails) -> String {
-    let output = end
-        .output
-        .as_deref()
-        .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     let context = callback.and_then(|callback| callback.context.as_deref());
     let body = envelope(run, end, output, false, context);
     if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
@@ -256,6 +256,55 @@ fn status_changed_body(run: &Run, end: &EndDetails) -> String {
     envelope(run, end, None, end.output.is_some(), None)
 }
 
+/// What a webhook says once a run has ended. The event on the bus says the same, without output and context.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope<'a> {
+    /// `1`
+    spec_version: &'static str,
+    /// `workflow.run.terminal`
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[schema(value_type = TenantId)]
+    tenant_id: &'a TenantId,
+    run_id: RunId,
+    #[schema(value_type = RunStatus)]
+    status: &'static str,
+    #[schema(value_type = Option<TerminationReason>, required)]
+    termination_reason: Option<&'static str>,
+    name: &'a str,
+    #[schema(value_type = DefinitionId)]
+    workflow_definition_id: String,
+    #[schema(value_type = DefinitionName)]
+    workflow_definition_name: &'a str,
+    #[schema(minimum = 1)]
+    workflow_version: u32,
+    #[schema(value_type = InstanceId)]
+    workflow_instance_id: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime, required)]
+    started_at: Option<String>,
+    #[schema(format = DateTime, required)]
+    completed_at: Option<String>,
+    #[schema(value_type = Option<RunError>, required)]
+    error: Option<&'a RunError>,
+    /// What the run resulted in, as Step Functions has it.
+    #[schema(value_type = Value, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a RawValue>,
+    /// There is an output, and it is too large for a webhook.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    output_omitted: bool,
+    /// The caller's cap in US dollars, exact; `null` for none.
+    #[schema(value_type = Option<f64>, minimum = 0, required)]
+    execution_budget_usd: Option<serde_json::Number>,
+    /// `completionCallbackContext` of the request, byte for byte.
+    #[schema(value_type = Value, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_callback_context: Option<&'a RawValue>,
+}
+
 fn envelope(
     run: &Run,
     end: &EndDetails,
@@ -263,40 +312,13 @@ fn envelope(
     output_omitted: bool,
     context: Option<&RawValue>,
 ) -> String {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Envelope<'a> {
-        spec_version: &'static str,
-        #[serde(rename = "type")]
-        kind: &'static str,
-        tenant_id: &'a TenantId,
-        run_id: RunId,
-        status: &'static str,
-        termination_reason: Option<&'static str>,
-        name: &'a str,
-        workflow_definition_id: String,
-        workflow_definition_name: &'a str,
-        workflow_version: u32,
-        workflow_instance_id: String,
-        created_at: String,
-        started_at: Option<String>,
-        completed_at: Option<String>,
-        error: Option<&'a RunError>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        output: Option<&'a RawValue>,
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        output_omitted: bool,
-        execution_budget_usd: Option<serde_json::Number>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        completion_callback_context: Option<&'a RawValue>,
-    }
     let envelope = Envelope {
         spec_version: "1",
         kind: "workflow.run.terminal",
         tenant_id: &run.tenant_id,
         run_id: run.run_id,
         status: run.status.as_str(),
-        termination_reason: run.termination_reason.map(crate::lifecycle::TerminationReason::as_str),
+        termination_reason: run.termination_reason.map(TerminationReason::as_str),
         name: &run.name,
         workflow_definition_id: run.definition_id.to_string(),
         workflow_definition_name: run.definition_name.as_str(),
@@ -338,7 +360,7 @@ impl Destinations {
     /// A sentence for the caller.
     pub fn admit(&self, text: &str) -> Result<Destination, &'static str> {
         const FORM: &str = "must be a Lambda Function URL: https://<url-id>.lambda-url.<region>.on.aws/…";
-        if text.len() > 2_048 || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
+        if text.len() > URL_BYTES || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
             return Err("must be at most 2048 printable ASCII characters");
         }
         let url = Url::parse(text).map_err(|_| FORM)?;
@@ -351,11 +373,7 @@ impl Destinations {
         let origin = url.origin().ascii_serialization();
         if self.extra_origins.contains(&origin) {
             let region = self.regions.first().cloned().unwrap_or_default();
-            return Ok(Destination {
-                url,
-                region,
-                is_extra: true,
-            });
+            return Ok(Destination { url, region, is_extra: true });
         }
         if url.scheme() != "https" || url.port().is_some() {
             return Err(FORM);
@@ -366,10 +384,8 @@ impl Destinations {
         let [id, "lambda-url", region, "on", "aws"] = host.split('.').collect::<Vec<_>>()[..] else {
             return Err(FORM);
         };
-        let is_id = (8..=64).contains(&id.len())
-            && id
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let is_id =
+            (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         // The text itself must spell the host: what a parser mends (tabs, case, backslashes, %-escapes) is refused.
         let spelled = text
             .strip_prefix("https://")
@@ -381,11 +397,7 @@ impl Destinations {
         if !self.regions.iter().any(|allowed| allowed == region) {
             return Err("is in a region that callbacks may not go to");
         }
-        Ok(Destination {
-            region: region.to_owned(),
-            url,
-            is_extra: false,
-        })
+        Ok(Destination { region: region.to_owned(), url, is_extra: false })
     }
 
     /// [`Self::admit`], reported as a violation of the field.

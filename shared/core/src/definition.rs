@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
 
 /// A named workflow of one tenant. `rev` is its optimistic lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ pub struct VersionDocument {
 }
 
 /// A vertex of the DAG.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Node {
     pub id: NodeId,
@@ -108,7 +109,7 @@ pub struct Node {
     pub description: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NodeType {
     DataSource,
@@ -130,7 +131,7 @@ impl NodeType {
 }
 
 /// `to` runs after `from` and is given its result.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Edge {
     pub from: NodeId,
@@ -138,7 +139,7 @@ pub struct Edge {
 }
 
 /// A parameter that a node takes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Parameter {
     #[serde(rename = "type")]
@@ -151,7 +152,7 @@ pub struct Parameter {
     pub description: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterType {
     String,
@@ -172,21 +173,13 @@ impl ParameterType {
             Self::Number => value.is_number(),
             Self::Integer => value.as_number().is_some_and(|number| {
                 let literal = number.to_string();
-                literal
-                    .strip_prefix('-')
-                    .unwrap_or(&literal)
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit())
+                literal.strip_prefix('-').unwrap_or(&literal).bytes().all(|byte| byte.is_ascii_digit())
             }),
             Self::Boolean => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::Array => value.is_array(),
             Self::Secret => value.as_object().is_some_and(|object| {
-                object.len() == 1
-                    && object
-                        .get("secretRef")
-                        .and_then(Value::as_str)
-                        .is_some_and(is_secret_arn)
+                object.len() == 1 && object.get("secretRef").and_then(Value::as_str).is_some_and(is_secret_arn)
             }),
         }
     }
@@ -218,16 +211,19 @@ fn is_secret_arn(text: &str) -> bool {
 }
 
 /// How a failed attempt at a node is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Retry {
     /// Attempts in all, the first included: 1 to 10.
+    #[schema(minimum = 1, maximum = 10, default = 1)]
     #[serde(default = "Retry::one_attempt")]
     pub max_attempts: u32,
     /// Seconds before the second attempt: 1 to 3,600.
+    #[schema(minimum = 1, maximum = 3600, default = 1)]
     #[serde(default = "Retry::one_second")]
     pub interval_seconds: u32,
     /// Each further wait is this many times longer: 1 to 10.
+    #[schema(minimum = 1, maximum = 10, default = 2)]
     #[serde(default = "Retry::double")]
     pub backoff_rate: u32,
 }
@@ -246,11 +242,7 @@ impl Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Self {
-            max_attempts: Self::one_attempt(),
-            interval_seconds: Self::one_second(),
-            backoff_rate: Self::double(),
-        }
+        Self { max_attempts: Self::one_attempt(), interval_seconds: Self::one_second(), backoff_rate: Self::double() }
     }
 }
 
@@ -309,21 +301,13 @@ impl VersionDocument {
             invalid.add("/nodes", "no_nodes", "a version has at least one node");
         }
         if self.nodes.len() > limits::VERSION_NODES {
-            invalid.add(
-                "/nodes",
-                "too_many_nodes",
-                format!("a version has at most {} nodes", limits::VERSION_NODES),
-            );
+            invalid.add("/nodes", "too_many_nodes", format!("a version has at most {} nodes", limits::VERSION_NODES));
         }
         let mut seen = BTreeSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let at = format!("/nodes/{index}");
             if !seen.insert(&node.id) {
-                invalid.add(
-                    format!("{at}/id"),
-                    "duplicate_node",
-                    format!("node id {} is used twice", node.id),
-                );
+                invalid.add(format!("{at}/id"), "duplicate_node", format!("node id {} is used twice", node.id));
             }
             check_processor(node, &at, tenant, processors, invalid);
             check_parameters(node, &at, invalid);
@@ -344,11 +328,7 @@ impl VersionDocument {
             }
             match &node.schema {
                 Some(_) if node.node_type != NodeType::External => {
-                    invalid.add(
-                        format!("{at}/schema"),
-                        "unexpected_schema",
-                        "only an external node has a schema",
-                    );
+                    invalid.add(format!("{at}/schema"), "unexpected_schema", "only an external node has a schema");
                 }
                 Some(schema) => {
                     if let Err(message) = crate::template::compile_schema(schema) {
@@ -379,10 +359,7 @@ impl VersionDocument {
                     format!("the edge {} -> {} stands twice", edge.from, edge.to),
                 );
             }
-            if self
-                .node(&edge.to)
-                .is_some_and(|node| node.node_type == NodeType::DataSource)
-            {
+            if self.node(&edge.to).is_some_and(|node| node.node_type == NodeType::DataSource) {
                 invalid.add(
                     format!("/edges/{index}/to"),
                     "edge_into_source",
@@ -394,13 +371,8 @@ impl VersionDocument {
 
     /// Stages by longest distance from an entry node (Kahn's algorithm, a level at a time).
     fn layout(&self, invalid: &mut Invalid) -> Layout {
-        let index_of: BTreeMap<&NodeId, usize> = self
-            .nodes
-            .iter()
-            .enumerate()
-            .rev()
-            .map(|(index, node)| (&node.id, index))
-            .collect();
+        let index_of: BTreeMap<&NodeId, usize> =
+            self.nodes.iter().enumerate().rev().map(|(index, node)| (&node.id, index)).collect();
         let mut waits_for = vec![0usize; self.nodes.len()];
         let mut followers = vec![Vec::new(); self.nodes.len()];
         for edge in &self.edges {
@@ -422,9 +394,7 @@ impl VersionDocument {
                 }
             }
         }
-        let leaves = (0..self.nodes.len())
-            .filter(|&index| followers[index].is_empty())
-            .collect();
+        let leaves = (0..self.nodes.len()).filter(|&index| followers[index].is_empty()).collect();
         let mut stages = Vec::new();
         let mut stage: Vec<usize> = (0..self.nodes.len()).filter(|&index| waits_for[index] == 0).collect();
         let mut placed = 0;
@@ -445,11 +415,7 @@ impl VersionDocument {
         if placed < self.nodes.len() {
             let path = a_cycle(&waits_for, &followers);
             let names: Vec<&str> = path.iter().map(|&index| self.nodes[index].id.as_str()).collect();
-            invalid.add(
-                "/edges",
-                "cycle",
-                format!("the nodes run in a circle: {}", names.join(" -> ")),
-            );
+            invalid.add("/edges", "cycle", format!("the nodes run in a circle: {}", names.join(" -> ")));
         }
         Layout { stages, leaves }
     }
@@ -480,33 +446,18 @@ fn check_processor(
             format!("a {} names the processor that it runs", node.node_type.as_str()),
         ),
         (Some(_), NodeType::External) => {
-            invalid.add(
-                format!("{at}/processor"),
-                "unexpected_processor",
-                "an external node runs no processor",
-            );
+            invalid.add(format!("{at}/processor"), "unexpected_processor", "an external node runs no processor");
         }
         (Some(key), NodeType::DataSource | NodeType::Processor | NodeType::DataTarget) => {
             // A processor of other tenants is answered like one that does not exist.
-            if !processors
-                .get(key)
-                .is_some_and(|processor| processor.tenants.admits(tenant))
-            {
-                invalid.add(
-                    format!("{at}/processor"),
-                    "unknown_processor",
-                    format!("there is no processor {key}"),
-                );
+            if !processors.get(key).is_some_and(|processor| processor.tenants.admits(tenant)) {
+                invalid.add(format!("{at}/processor"), "unknown_processor", format!("there is no processor {key}"));
             }
         }
         (None, NodeType::DataSource | NodeType::External) => {}
     }
     if node.tag.is_some() && node.processor.is_none() {
-        invalid.add(
-            format!("{at}/tag"),
-            "unexpected_tag",
-            "only a node with a processor has a tag",
-        );
+        invalid.add(format!("{at}/tag"), "unexpected_tag", "only a node with a processor has a tag");
     }
 }
 

@@ -1,11 +1,13 @@
 //! The verbs, one file each: what a caller or an event asks for, decided purely, then carried out through the ports.
 
 pub mod cancel_run;
+pub mod control_run;
 pub mod create_run;
 pub mod deliver;
 pub mod manage_definitions;
 pub mod read_runs;
 pub mod reconcile_runs;
+pub mod replay_run;
 pub mod settle_run;
 
 use crate::invalid::Invalid;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Why a text is not an identifier of the wanted kind. Shown to callers.
@@ -13,7 +14,8 @@ pub struct InvalidId(pub &'static str);
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $message:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[schema(value_type = String, format = "uuid", pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -38,9 +40,10 @@ macro_rules! uuid_id {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $rule:expr, $message:literal) => {
+    ($(#[$doc:meta])* $name:ident, $rule:expr, $pattern:literal, $message:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        #[schema(pattern = $pattern)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
@@ -102,48 +105,56 @@ text_id!(
     /// The isolation boundary. Starts every primary key, so it never contains the key separator `#`.
     TenantId,
     |text| within(text, 1, 128, |c| c.is_ascii_alphanumeric() || "_.:@-".contains(c)),
+    "^[A-Za-z0-9_.:@-]{1,128}$",
     "must be 1 to 128 characters of A-Z a-z 0-9 _ . : @ -"
 );
 text_id!(
     /// A definition's name, unique in its tenant. Never shaped like a UUID, so a path segment is either a name or an id.
     DefinitionName,
     |text| word(text, 40) && Uuid::try_parse(text).is_err(),
+    "^[A-Za-z0-9_-]{1,40}$",
     "must be 1 to 40 characters of A-Z a-z 0-9 _ - and not shaped like a UUID"
 );
 text_id!(
     /// A node of a version's DAG.
     NodeId,
     |text| word(text, 64),
+    "^[A-Za-z0-9_-]{1,64}$",
     "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 text_id!(
     /// The operator's name for a processor.
     ProcessorKey,
     |text| word(text, 64),
+    "^[A-Za-z0-9_-]{1,64}$",
     "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 text_id!(
     /// The operator's name for a compute node.
     ComputeNodeKey,
     |text| word(text, 64),
+    "^[A-Za-z0-9_-]{1,64}$",
     "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 text_id!(
     /// A persistent layer of a compute node.
     LayerName,
     |text| word(text, 64),
+    "^[A-Za-z0-9_-]{1,64}$",
     "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 text_id!(
     /// A Lambda qualifier (version or alias) or an ECS task-definition revision.
     Tag,
     |text| within(text, 1, 128, |c| c.is_ascii_alphanumeric() || "_-$".contains(c)),
+    "^[A-Za-z0-9_$-]{1,128}$",
     "must be 1 to 128 characters of A-Z a-z 0-9 _ - $"
 );
 text_id!(
     /// The caller's idempotency key: printable ASCII, so that it fits a header.
     IdempotencyKey,
     |text| within(text, 1, crate::limits::KEY_CHARS, |c| c.is_ascii_graphic()),
+    "^[!-~]{1,255}$",
     "must be 1 to 255 printable ASCII characters without spaces"
 );
 
@@ -166,12 +177,9 @@ impl FromStr for DefinitionRef {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse()
-            .map(Self::Id)
-            .or_else(|InvalidId(_)| text.parse().map(Self::Name))
-            .map_err(|InvalidId(_)| {
-                InvalidId("must be a definition's id (UUID) or name (1 to 40 characters of A-Z a-z 0-9 _ -)")
-            })
+        text.parse().map(Self::Id).or_else(|InvalidId(_)| text.parse().map(Self::Name)).map_err(|InvalidId(_)| {
+            InvalidId("must be a definition's id (UUID) or name (1 to 40 characters of A-Z a-z 0-9 _ -)")
+        })
     }
 }
 
@@ -213,10 +221,7 @@ mod tests {
     #[test]
     fn a_definition_reference_is_a_name_or_an_id() {
         assert!(matches!("text-report".parse(), Ok(DefinitionRef::Name(_))));
-        assert!(matches!(
-            "0190163d-8694-739b-aea5-966c26f8ad91".parse(),
-            Ok(DefinitionRef::Id(_))
-        ));
+        assert!(matches!("0190163d-8694-739b-aea5-966c26f8ad91".parse(), Ok(DefinitionRef::Id(_))));
         assert!("0190163D-8694-739B-AEA5-966C26F8AD91".parse::<DefinitionRef>().is_err());
         assert!("no spaces".parse::<DefinitionRef>().is_err());
     }

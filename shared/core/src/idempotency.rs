@@ -2,8 +2,9 @@
 //! a conflict that names the first run.
 
 use crate::id::IdempotencyKey;
+use crate::limits;
 use crate::run::Run;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The operations whose keys are apart from each other.
@@ -47,6 +48,12 @@ pub struct IdempotencyRecord {
 }
 
 impl IdempotencyRecord {
+    /// The record of a run that a claim's first request made at `now`.
+    pub fn first(claim: &IdempotencyClaim, run: &Run, now: Timestamp) -> Self {
+        let expires_at = Some(now + SignedDuration::from_secs(limits::IDEMPOTENCY_SECONDS));
+        Self { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at }
+    }
+
     /// Whether the key is free again. TTL deletion may lag by days, so it is never trusted.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)

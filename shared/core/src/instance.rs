@@ -44,10 +44,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_6a3e_5b1d_4c0a_9d5e_2f8b_7a41_c9d
 impl InstanceContent {
     /// The id of this content in `tenant`: equal content has an equal id, so two racing creators make one instance.
     pub fn id(&self, tenant: &TenantId) -> InstanceId {
-        InstanceId(Uuid::new_v5(
-            &NAMESPACE,
-            format!("{tenant}#{}", canonical::text(&self.to_json())).as_bytes(),
-        ))
+        InstanceId(Uuid::new_v5(&NAMESPACE, format!("{tenant}#{}", canonical::text(&self.to_json())).as_bytes()))
     }
 
     /// Stored and hashed form.
@@ -94,10 +91,7 @@ mod tests {
             compute_node: "default".parse().expect("a key"),
             processor_configs: BTreeMap::from([(
                 "a".parse().expect("a node"),
-                ProcessorConfig {
-                    params: BTreeMap::from([("top".to_owned(), json!(5))]),
-                    tag: None,
-                },
+                ProcessorConfig { params: BTreeMap::from([("top".to_owned(), json!(5))]), tag: None },
             )]),
         }
     }
@@ -108,21 +102,11 @@ mod tests {
             ("mine".parse().expect("a tenant"), "yours".parse().expect("a tenant"));
         assert_eq!(content().id(&mine), content().id(&mine));
         assert_ne!(content().id(&mine), content().id(&yours));
-        assert_ne!(
-            content().id(&mine),
-            InstanceContent {
-                version: VersionRule::Latest,
-                ..content()
-            }
-            .id(&mine)
-        );
+        assert_ne!(content().id(&mine), InstanceContent { version: VersionRule::Latest, ..content() }.id(&mine));
     }
 
     #[test]
     fn content_survives_its_stored_form() {
-        assert_eq!(
-            InstanceContent::from_json(&content().to_json()).expect("reads"),
-            content()
-        );
+        assert_eq!(InstanceContent::from_json(&content().to_json()).expect("reads"), content());
     }
 }

@@ -36,11 +36,7 @@ impl Invalid {
     }
 
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
-        self.violations.push(Violation {
-            pointer: pointer.into(),
-            code,
-            message: message.into(),
-        });
+        self.violations.push(Violation { pointer: pointer.into(), code, message: message.into() });
     }
 
     pub fn extend(&mut self, other: Invalid) {

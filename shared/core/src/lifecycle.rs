@@ -4,8 +4,9 @@
 //! beats any intent to stop.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RunStatus {
     /// Recorded; waits for a concurrency slot.
@@ -70,7 +71,7 @@ impl std::str::FromStr for RunStatus {
 }
 
 /// Why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TerminationReason {
     Completed,
@@ -145,8 +146,11 @@ pub enum RunEvent {
     Dispatched,
     /// The runner's first state claimed the run.
     Claimed,
+    /// A caller wants the run to stop at the next stage boundary.
+    PauseAsked,
     /// The runner stopped at a stage boundary because a pause was asked for.
     PauseTaken,
+    /// A caller wants it to go on, or takes back a pause that has not come into effect.
     Resumed,
     /// An external node began to wait.
     InputAwaited,
@@ -176,16 +180,15 @@ impl Move {
     }
 
     const fn end(to: RunStatus, reason: TerminationReason) -> Self {
-        Self {
-            to,
-            reason: Some(reason),
-        }
+        Self { to, reason: Some(reason) }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Move(Move),
+    /// Something about the run changes, but not its status.
+    Stay,
     /// True but of no consequence: repeated, or too late.
     Ignore,
     /// Cannot be: the one who asks is told so, and nothing changes.
@@ -194,7 +197,7 @@ pub enum Decision {
 
 /// What `event` does to a run in `status` whose stop, if any was recorded, was meant as `intent`.
 pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent) -> Decision {
-    use Decision::{Ignore, Illegal};
+    use Decision::{Ignore, Illegal, Stay};
     use RunEvent as E;
     use RunStatus as S;
     match (status, event) {
@@ -205,7 +208,13 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
         ) => Ignore,
         (
             S::Succeeded | S::Failed | S::Canceled,
-            E::Dispatched | E::PauseTaken | E::Resumed | E::InputAwaited | E::InputGiven { .. } | E::StopAsked(_),
+            E::Dispatched
+            | E::PauseAsked
+            | E::PauseTaken
+            | E::Resumed
+            | E::InputAwaited
+            | E::InputGiven { .. }
+            | E::StopAsked(_),
         ) => Illegal,
 
         (S::Queued, E::Dispatched) => Decision::Move(Move::to(S::Pending)),
@@ -215,20 +224,24 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
         (S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::Claimed) => Ignore,
         (S::Queued, E::Claimed) => Illegal,
 
+        (S::Pending | S::Running | S::WaitingForInput, E::PauseAsked) => Stay,
+        (S::Paused, E::PauseAsked) => Ignore,
+        (S::Queued | S::Canceling, E::PauseAsked) => Illegal,
+
         (S::Running, E::PauseTaken) => Decision::Move(Move::to(S::Paused)),
         (S::Paused, E::PauseTaken) => Ignore,
         (S::Queued | S::Pending | S::WaitingForInput | S::Canceling, E::PauseTaken) => Illegal,
 
         (S::Paused, E::Resumed) => Decision::Move(Move::to(S::Running)),
-        (S::Running | S::WaitingForInput, E::Resumed) => Ignore,
-        (S::Queued | S::Pending | S::Canceling, E::Resumed) => Illegal,
+        (S::Pending | S::Running | S::WaitingForInput, E::Resumed) => Stay,
+        (S::Queued | S::Canceling, E::Resumed) => Illegal,
 
         (S::Running, E::InputAwaited) => Decision::Move(Move::to(S::WaitingForInput)),
         (S::WaitingForInput, E::InputAwaited) => Ignore,
         (S::Queued | S::Pending | S::Paused | S::Canceling, E::InputAwaited) => Illegal,
 
         (S::WaitingForInput, E::InputGiven { others_wait: false }) => Decision::Move(Move::to(S::Running)),
-        (S::WaitingForInput, E::InputGiven { others_wait: true }) => Ignore,
+        (S::WaitingForInput, E::InputGiven { others_wait: true }) => Stay,
         (S::Queued | S::Pending | S::Running | S::Paused | S::Canceling, E::InputGiven { .. }) => Illegal,
 
         // What never ran ends at once; what runs is stopped first.
@@ -267,17 +280,14 @@ mod tests {
     use RunEvent as E;
     use RunStatus as S;
 
-    const ENGINE_ENDS: [EngineEnd; 4] = [
-        EngineEnd::Succeeded,
-        EngineEnd::Failed,
-        EngineEnd::TimedOut,
-        EngineEnd::Aborted,
-    ];
+    const ENGINE_ENDS: [EngineEnd; 4] =
+        [EngineEnd::Succeeded, EngineEnd::Failed, EngineEnd::TimedOut, EngineEnd::Aborted];
 
     fn every_event() -> Vec<RunEvent> {
         let mut events = vec![
             E::Dispatched,
             E::Claimed,
+            E::PauseAsked,
             E::PauseTaken,
             E::Resumed,
             E::InputAwaited,
@@ -293,10 +303,7 @@ mod tests {
 
     fn every_state() -> Vec<(RunStatus, Option<StopIntent>)> {
         let intents: Vec<_> = StopIntent::ALL.into_iter().map(Some).chain([None]).collect();
-        S::ALL
-            .into_iter()
-            .flat_map(|status| intents.clone().into_iter().map(move |intent| (status, intent)))
-            .collect()
+        S::ALL.into_iter().flat_map(|status| intents.clone().into_iter().map(move |intent| (status, intent))).collect()
     }
 
     #[test]
@@ -304,7 +311,7 @@ mod tests {
         for (status, intent) in every_state().into_iter().filter(|(status, _)| status.is_terminal()) {
             for event in every_event() {
                 assert!(
-                    !matches!(step(status, intent, event), Decision::Move(_)),
+                    matches!(step(status, intent, event), Decision::Ignore | Decision::Illegal),
                     "{status:?} {event:?}"
                 );
             }
@@ -328,10 +335,7 @@ mod tests {
         for (status, intent) in every_state() {
             for event in every_event() {
                 if let Decision::Move(next) = step(status, intent, event) {
-                    assert!(
-                        !matches!(step(next.to, intent, event), Decision::Move(_)),
-                        "{status:?} {event:?}"
-                    );
+                    assert!(!matches!(step(next.to, intent, event), Decision::Move(_)), "{status:?} {event:?}");
                 }
             }
         }
@@ -341,10 +345,7 @@ mod tests {
     fn a_succeeded_engine_beats_any_intent() {
         for (status, intent) in every_state() {
             if !status.is_terminal() && status != S::Queued {
-                let expected = Decision::Move(Move {
-                    to: S::Succeeded,
-                    reason: Some(TerminationReason::Completed),
-                });
+                let expected = Decision::Move(Move { to: S::Succeeded, reason: Some(TerminationReason::Completed) });
                 assert_eq!(step(status, intent, E::EngineEnded(EngineEnd::Succeeded)), expected);
             }
         }
@@ -364,23 +365,12 @@ mod tests {
     #[test]
     fn an_aborted_engine_ends_as_it_was_meant() {
         for (intent, to, reason) in [
-            (
-                Some(StopIntent::CanceledByCaller),
-                S::Canceled,
-                TerminationReason::CanceledByCaller,
-            ),
+            (Some(StopIntent::CanceledByCaller), S::Canceled, TerminationReason::CanceledByCaller),
             (Some(StopIntent::TimedOut), S::Failed, TerminationReason::TimedOut),
-            (
-                Some(StopIntent::BudgetExceeded),
-                S::Failed,
-                TerminationReason::BudgetExceeded,
-            ),
+            (Some(StopIntent::BudgetExceeded), S::Failed, TerminationReason::BudgetExceeded),
             (None, S::Canceled, TerminationReason::AbortedInEngine),
         ] {
-            let expected = Decision::Move(Move {
-                to,
-                reason: Some(reason),
-            });
+            let expected = Decision::Move(Move { to, reason: Some(reason) });
             assert_eq!(step(S::Canceling, intent, E::EngineEnded(EngineEnd::Aborted)), expected);
             assert_eq!(step(S::Running, intent, E::EngineEnded(EngineEnd::Aborted)), expected);
         }

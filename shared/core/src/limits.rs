@@ -33,6 +33,8 @@ pub const WAIT_SECONDS: u32 = 20;
 pub const DURATION_SECONDS: std::ops::RangeInclusive<u64> = 1..=2_592_000;
 /// Largest budget in whole USD. An operator may set a smaller one.
 pub const BUDGET_USD: u64 = 100_000;
+/// Replays of replays of a run.
+pub const REPLAY_DEPTH: u32 = 10;
 /// Labels of one run.
 pub const LABELS: usize = 50;
 /// Characters of a label's name and of its value.

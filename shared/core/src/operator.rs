@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// Who may use something: everyone (`["*"]`) or the tenants listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,9 +16,7 @@ pub struct Tenants(pub Vec<String>);
 
 impl Tenants {
     pub fn admits(&self, tenant: &TenantId) -> bool {
-        self.0
-            .iter()
-            .any(|allowed| allowed == "*" || allowed == tenant.as_str())
+        self.0.iter().any(|allowed| allowed == "*" || allowed == tenant.as_str())
     }
 }
 
@@ -87,7 +86,7 @@ pub struct ComputeNode {
     pub updated_at: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum LayerStatus {
     Creating,
@@ -147,19 +146,13 @@ mod tests {
             execution_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner", id).as_deref(),
             Some("arn:aws:states:eu-west-1:123456789012:execution:sluice-runner:0190163d-8694-739b-aea5-966c26f8ad91")
         );
-        assert_eq!(
-            execution_arn("arn:aws:lambda:eu-west-1:123456789012:function:x", id),
-            None
-        );
+        assert_eq!(execution_arn("arn:aws:lambda:eu-west-1:123456789012:function:x", id), None);
     }
 
     #[test]
     fn only_plain_arns_of_the_right_service_are_taken() {
         for (arn, good) in [
-            (
-                "arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-x",
-                true,
-            ),
+            ("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-x", true),
             ("arn:aws-cn:lambda:cn-north-1:123456789012:function:x", true),
             ("arn:aws:lambda:eu-west-1:123456789012:function:x:1", false),
             ("arn:aws:lambda:eu-west-1:12345678901:function:x", false),
@@ -167,23 +160,14 @@ mod tests {
             ("arn:aws:lambda:eu-west-1:123456789012:function:*", false),
             ("", false),
         ] {
-            assert_eq!(
-                ProcessorTarget::Lambda {
-                    function_arn: arn.to_owned()
-                }
-                .fault()
-                .is_none(),
-                good,
-                "{arn}"
-            );
+            assert_eq!(ProcessorTarget::Lambda { function_arn: arn.to_owned() }.fault().is_none(), good, "{arn}");
         }
     }
 
     #[test]
     fn a_tag_qualifies_the_arn() {
-        let target = ProcessorTarget::Lambda {
-            function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:x".to_owned(),
-        };
+        let target =
+            ProcessorTarget::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:x".to_owned() };
         let tag: Tag = "live".parse().expect("a tag");
         assert!(target.qualified_arn(Some(&tag)).ends_with(":function:x:live"));
         assert!(target.qualified_arn(None).ends_with(":function:x"));

@@ -44,11 +44,7 @@ impl StoreError {
         class: StoreErrorClass,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self {
-            operation,
-            class,
-            source: Some(source.into()),
-        }
+        Self { operation, class, source: Some(source.into()) }
     }
 
     pub fn is_conflict(&self) -> bool {
@@ -138,6 +134,16 @@ pub trait LoadRun: Send + Sync {
     ) -> impl Future<Output = StoreResult<Option<Snapshot>>> + Send;
 }
 
+/// An answer to an external node, as it is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeAnswer {
+    /// JSON text, as its giver wrote it.
+    pub value: String,
+    /// Who gave it.
+    pub by: String,
+    pub at: Timestamp,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
     Done,
@@ -148,6 +154,24 @@ pub enum Changed {
 pub trait ChangeRun: LoadRun {
     /// Writes head, output and deliveries, all or nothing, if the run is still at `expected_rev`.
     fn change_run(&self, change: &RunChange) -> impl Future<Output = StoreResult<Changed>> + Send;
+}
+
+pub trait AnswerNode: ChangeRun {
+    /// Writes the changed head and the answer of one of its nodes, all or nothing, if the run is still at `expected_rev` and
+    /// the node waits with no answer yet. `None` when the node does not, and nothing was written.
+    fn answer_node(
+        &self,
+        change: &RunChange,
+        node_id: &NodeId,
+        answer: &NodeAnswer,
+    ) -> impl Future<Output = StoreResult<Option<Changed>>> + Send;
+    /// The task token and the recorded answer of a node that still waits. Strongly consistent.
+    fn load_answer(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+    ) -> impl Future<Output = StoreResult<Option<(String, String)>>> + Send;
 }
 
 /// What a list of runs is narrowed to.
@@ -179,6 +203,7 @@ pub trait ReadRuns: LoadRun {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
+    /// Without results: those may be large.
     fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
     fn load_step(
         &self,
@@ -186,6 +211,8 @@ pub trait ReadRuns: LoadRun {
         run_id: RunId,
         node_id: &NodeId,
     ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
+    /// Ids of the runs that repeat this one, at most 100.
+    fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<RunId>>> + Send;
     /// The run's output, JSON text.
     fn load_output(&self, tenant: &TenantId, run_id: RunId)
     -> impl Future<Output = StoreResult<Option<String>>> + Send;
@@ -344,6 +371,33 @@ pub enum ExecutionState {
     Ended(EngineEnd, EndDetails),
     /// Never started, or its history is gone.
     Unknown,
+}
+
+/// What a runner that waits for a task token is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAnswer<'a> {
+    /// With the task's output, JSON text.
+    Success(&'a str),
+    Failure {
+        error: &'a str,
+        cause: &'a str,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAnswered {
+    Taken,
+    /// Nobody waits for this token: it was answered before, or its execution has ended.
+    NotWaiting,
+}
+
+pub trait AnswerTask: Send + Sync {
+    /// Answers a task token. Repeating an answer is harmless.
+    fn answer_task(
+        &self,
+        token: &str,
+        answer: &TaskAnswer<'_>,
+    ) -> impl Future<Output = EngineResult<TaskAnswered>> + Send;
 }
 
 pub trait DescribeExecution: Send + Sync {

@@ -3,11 +3,12 @@
 use crate::budget::MicroUsd;
 use crate::callback::Delivery;
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
-use crate::lifecycle::{Decision, RunEvent, RunStatus, StopIntent, TerminationReason, step};
+use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, StopIntent, TerminationReason, step};
 use crate::time::{millis, millis_opt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
 
 /// The head of a run. Also its stored form: `camelCase` attributes, absent where `None` or empty.
 ///
@@ -63,6 +64,15 @@ pub struct Run {
     /// External nodes that wait for their answer.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waiting_nodes: BTreeSet<String>,
+    /// External nodes whose answer is recorded and not yet known to be in the runner's hands.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub answered_nodes: BTreeSet<String>,
+    /// The run that this one repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<RunId>,
+    /// How many runs back the first of the chain of replays is.
+    #[serde(default)]
+    pub replay_depth: u32,
     /// How many deliveries the run owes or owed.
     #[serde(default)]
     pub deliveries: u32,
@@ -74,7 +84,7 @@ pub struct Run {
 }
 
 /// Why a run failed, as its caller sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunError {
     /// From Step Functions or the processor, e.g. `States.TaskFailed`; at most 256 characters.
     pub code: String,
@@ -89,10 +99,7 @@ impl RunError {
     pub const FULL_MESSAGE_CHARS: usize = 8_192;
 
     pub fn new(code: &str, message: &str, most: usize) -> Self {
-        Self {
-            code: code.chars().take(Self::CODE_CHARS).collect(),
-            message: message.chars().take(most).collect(),
-        }
+        Self { code: code.chars().take(Self::CODE_CHARS).collect(), message: message.chars().take(most).collect() }
     }
 
     /// What Step Functions says of a failure. The runner's own causes are JSON that names the failed node; they become
@@ -158,10 +165,39 @@ impl Run {
         step(self.status, self.stop_intent, event)
     }
 
+    /// A new run of the same thing, recorded at `now` and not started; its id and links are the caller's to set.
+    pub fn as_new(&self, now: Timestamp) -> Self {
+        Self {
+            status: RunStatus::Pending,
+            termination_reason: None,
+            stop_intent: None,
+            error: None,
+            created_at: now,
+            updated_at: now,
+            started_at: None,
+            completed_at: None,
+            stage_index: None,
+            pause_requested_at: None,
+            pause_token: None,
+            waiting_nodes: BTreeSet::new(),
+            answered_nodes: BTreeSet::new(),
+            deliveries: 0,
+            rev: 1,
+            ..self.clone()
+        }
+    }
+
+    /// Whether the runner waits at its gate for a resume that is recorded already.
+    pub fn owes_a_resume(&self) -> bool {
+        self.pause_token.is_some() && self.pause_requested_at.is_none() && self.status != RunStatus::Paused
+    }
+
     /// The run after `event`, or `None` when it changes nothing.
     pub fn after(&self, event: RunEvent, now: Timestamp) -> Option<Run> {
-        let Decision::Move(next) = self.decide(event) else {
-            return None;
+        let next = match self.decide(event) {
+            Decision::Move(next) => next,
+            Decision::Stay => Move { to: self.status, reason: None },
+            Decision::Ignore | Decision::Illegal => return None,
         };
         let mut run = self.clone();
         run.rev += 1;
@@ -171,9 +207,10 @@ impl Run {
         match event {
             RunEvent::StopAsked(intent) => run.stop_intent = Some(intent),
             RunEvent::Claimed => run.started_at = Some(now),
+            RunEvent::PauseAsked => run.pause_requested_at = Some(now),
+            RunEvent::Resumed => run.pause_requested_at = None,
             RunEvent::Dispatched
             | RunEvent::PauseTaken
-            | RunEvent::Resumed
             | RunEvent::InputAwaited
             | RunEvent::InputGiven { .. }
             | RunEvent::StartRefused
@@ -185,6 +222,7 @@ impl Run {
             run.pause_requested_at = None;
             run.pause_token = None;
             run.waiting_nodes.clear();
+            run.answered_nodes.clear();
         }
         Some(run)
     }

@@ -69,6 +69,9 @@ pub struct SnapshotNode {
     pub data_source: Option<Value>,
     /// This data target's own entry of the request, enriched with the compute node's registry.
     pub data_target: Option<Value>,
+    /// The run whose result this node repeats instead of running again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_from: Option<RunId>,
     /// What an external node's answer must look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
@@ -133,11 +136,8 @@ impl Snapshot {
             stages: Vec<Vec<&'a SnapshotNode>>,
         }
         let by_id: BTreeMap<&NodeId, &SnapshotNode> = self.nodes.iter().map(|node| (&node.node_id, node)).collect();
-        let stages = self
-            .stages
-            .iter()
-            .map(|stage| stage.iter().filter_map(|id| by_id.get(id).copied()).collect())
-            .collect();
+        let stages =
+            self.stages.iter().map(|stage| stage.iter().filter_map(|id| by_id.get(id).copied()).collect()).collect();
         serde_json::to_string(&ExecutionInput {
             spec_version: "1",
             run_id: self.run_id,

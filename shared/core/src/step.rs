@@ -4,6 +4,7 @@ use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;
 use crate::run::{Run, RunError};
 use jiff::Timestamp;
+use utoipa::ToSchema;
 
 /// One node of one run, as the runner recorded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +18,14 @@ pub struct Step {
     pub attempt: u32,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
-    /// JSON text.
+    /// JSON text. Left out of lists.
     pub result: Option<String>,
+    pub result_bytes: Option<u64>,
     pub error: Option<RunError>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
 pub enum StepStatus {
     Running,
     /// An external node that waits for its answer.
@@ -36,14 +39,8 @@ pub enum StepStatus {
 }
 
 impl StepStatus {
-    pub const ALL: [Self; 6] = [
-        Self::Running,
-        Self::Waiting,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Canceled,
-        Self::Pending,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Canceled, Self::Pending];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,10 +58,7 @@ impl std::str::FromStr for StepStatus {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or("not a step's status")
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or("not a step's status")
     }
 }
 
@@ -80,6 +74,7 @@ impl Step {
             self.status = StepStatus::Canceled;
             self.ended_at = Some(completed_at.max(self.started_at.unwrap_or(completed_at)));
             self.result = None;
+            self.result_bytes = None;
             self.error = None;
         }
         self

@@ -23,11 +23,7 @@ pub fn check_schema(schema: &Value, value: &Value, at: &str, invalid: &mut Inval
     match compile_schema(schema) {
         Ok(validator) => {
             for error in validator.iter_errors(value).take(100) {
-                invalid.add(
-                    format!("{at}{}", error.instance_path()),
-                    "schema_violation",
-                    error.to_string(),
-                );
+                invalid.add(format!("{at}{}", error.instance_path()), "schema_violation", error.to_string());
             }
         }
         Err(message) => invalid.add(at, "invalid_schema", message),
@@ -92,11 +88,7 @@ impl Variables {
                     filled.push_str(&rest[..start]);
                     filled.push_str(&value.to_string());
                 }
-                None => invalid.add(
-                    at,
-                    "unresolved_variable",
-                    format!("the {kind} {:?} has no value", name.trim()),
-                ),
+                None => invalid.add(at, "unresolved_variable", format!("the {kind} {:?} has no value", name.trim())),
             }
             rest = after;
         }
@@ -128,14 +120,7 @@ mod tests {
         let mut value = json!(text);
         let mut invalid = Invalid::default();
         variables.fill(&mut value, "/nodes/0", &mut invalid);
-        (
-            value,
-            invalid
-                .violations
-                .into_iter()
-                .map(|violation| violation.message)
-                .collect(),
-        )
+        (value, invalid.violations.into_iter().map(|violation| violation.message).collect())
     }
 
     #[test]
@@ -164,11 +149,9 @@ mod tests {
 
     #[test]
     fn a_schema_never_reaches_out() {
-        for schema in [
-            json!({"$ref": "https://example.com/schema.json"}),
-            json!({"$ref": "file:///etc/passwd"}),
-            json!(3),
-        ] {
+        for schema in
+            [json!({"$ref": "https://example.com/schema.json"}), json!({"$ref": "file:///etc/passwd"}), json!(3)]
+        {
             assert!(compile_schema(&schema).is_err(), "{schema}");
         }
     }
@@ -178,11 +161,7 @@ mod tests {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
         let mut invalid = Invalid::default();
         check_schema(&schema, &json!({"n": "x"}), "/input", &mut invalid);
-        let places: Vec<&str> = invalid
-            .violations
-            .iter()
-            .map(|violation| violation.pointer.as_str())
-            .collect();
+        let places: Vec<&str> = invalid.violations.iter().map(|violation| violation.pointer.as_str()).collect();
         assert_eq!(places.len(), 2);
         assert!(places.contains(&"/input") && places.contains(&"/input/n"), "{places:?}");
     }

@@ -159,15 +159,11 @@ fn engine_error(end: EngineEnd, error: Option<&str>, cause: Option<&str>) -> Opt
     match (end, error, cause) {
         (EngineEnd::Succeeded, _, _) | (EngineEnd::Aborted, None, None) => None,
         (EngineEnd::Failed | EngineEnd::TimedOut | EngineEnd::Aborted, error, cause) => {
-            let fallback = if end == EngineEnd::TimedOut {
-                "States.Timeout"
-            } else {
-                "States.Runtime"
+            let (code, message) = match end {
+                EngineEnd::TimedOut => ("States.Timeout", "the execution timed out"),
+                EngineEnd::Succeeded | EngineEnd::Failed | EngineEnd::Aborted => ("States.Runtime", ""),
             };
-            Some(RunError::from_engine(
-                error.unwrap_or(fallback),
-                cause.unwrap_or_default(),
-            ))
+            Some(RunError::from_engine(error.unwrap_or(code), cause.unwrap_or(message)))
         }
     }
 }

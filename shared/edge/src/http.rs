@@ -1,14 +1,25 @@
 //! HTTP as Lambda sees it: API Gateway's payload format 2.0, which Function URLs use as well.
 //! Source: <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
+//!
+//! Events and answers are the types that `lambda_http` has for them. Its conversion of an event into an
+//! `http::Request` is not used: it panics on a query such as `?a=<` and on a body that is no base64, which the gateway
+//! answers with a bare 502.
 
 use crate::json;
 use crate::problem::{self, Problem};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use lambda_http::Body;
+use lambda_http::aws_lambda_events::apigw::{
+    ApiGatewayRequestAuthorizer, ApiGatewayV2httpRequest, ApiGatewayV2httpResponse,
+};
+use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use lambda_http::http::{HeaderMap, HeaderValue, Method};
 use lambda_runtime::LambdaEvent;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sluice_core::canonical;
 use sluice_core::id::RunId;
 use sluice_core::invalid::Invalid;
@@ -16,96 +27,48 @@ use sluice_core::limits;
 use std::collections::BTreeMap;
 use tracing::Span;
 
-/// The event. Nothing in it is required, so that a foreign one is answered and not a fault of the function.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Event {
-    raw_path: Option<String>,
-    raw_query_string: Option<String>,
-    /// Lower-case names; repeated headers are joined with commas.
-    headers: Option<BTreeMap<String, String>>,
-    body: Option<String>,
-    is_base64_encoded: Option<bool>,
-    request_context: RequestContext,
-}
+/// What the function was invoked with. Reading it never fails: what is no request is answered too, and is no fault of
+/// the function.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Box<RawValue>")]
+pub struct Event(Result<Box<ApiGatewayV2httpRequest>, serde_json::Error>);
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct RequestContext {
-    request_id: Option<String>,
-    stage: Option<String>,
-    http: HttpContext,
-    authorizer: Option<Authorizer>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct HttpContext {
-    method: Option<String>,
-}
-
-/// The authorizer's verdict, in one of its forms.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Authorizer {
-    pub iam: Option<Iam>,
-    pub jwt: Option<Jwt>,
-}
-
-/// Whose signature an `AWS_IAM` route or Function URL verified.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Iam {
-    pub account_id: Option<String>,
-    pub user_arn: Option<String>,
-}
-
-/// What a JWT authorizer verified. API Gateway makes every claim a string.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Jwt {
-    pub claims: Option<BTreeMap<String, Value>>,
-    pub scopes: Option<Vec<String>>,
+impl From<Box<RawValue>> for Event {
+    fn from(event: Box<RawValue>) -> Self {
+        Self(serde_json::from_str(event.get()))
+    }
 }
 
 /// A request, whichever way it came.
 #[derive(Debug)]
 pub struct Request {
-    pub method: String,
+    pub method: Method,
     /// Without the stage, as the client sent it.
     pub path: String,
     /// API Gateway's request id, which its caller sees too; else Lambda's.
     pub id: String,
-    pub authorizer: Option<Authorizer>,
+    pub authorizer: Option<ApiGatewayRequestAuthorizer>,
     /// Carries what is known of the request into every log line about it.
     pub span: Span,
-    headers: BTreeMap<String, String>,
+    headers: HeaderMap,
     query: Vec<(String, String)>,
     body: Option<Vec<u8>>,
 }
 
 impl From<LambdaEvent<Event>> for Request {
-    fn from(
-        LambdaEvent {
-            payload: event,
-            context,
-        }: LambdaEvent<Event>,
-    ) -> Self {
+    fn from(LambdaEvent { payload, context }: LambdaEvent<Event>) -> Self {
+        // What cannot be read says neither who asks nor for what, and is refused for that.
+        let (event, unreadable) = match payload.0 {
+            Ok(event) => (event, None),
+            Err(error) => (Box::default(), Some(error)),
+        };
         let raw_path = event.raw_path.unwrap_or_default();
         let path = match event.request_context.stage.as_deref() {
             Some(stage) if stage != "$default" => without_stage(&raw_path, stage).to_owned(),
             Some(_) | None => raw_path,
         };
-        let method = event
-            .request_context
-            .http
-            .method
-            .unwrap_or_default()
-            .to_ascii_uppercase();
-        let id = event
-            .request_context
-            .request_id
-            .unwrap_or_else(|| context.request_id.clone());
+        let method = event.request_context.http.method;
+        let id = event.request_context.request_id.unwrap_or_else(|| context.request_id.clone());
         let query = event.raw_query_string.unwrap_or_default();
         let body = event.body.unwrap_or_default();
         let span = tracing::error_span!(
@@ -113,24 +76,18 @@ impl From<LambdaEvent<Event>> for Request {
             request.id = id,
             lambda.request.id = context.request_id,
             xray.trace.id = context.xray_trace_id,
-            http.method = method,
+            http.method = method.as_str(),
             http.path = path,
             tenant.id = tracing::field::Empty,
             run.id = tracing::field::Empty,
         );
+        if let Some(error) = unreadable {
+            span.in_scope(|| tracing::warn!(error.cause = %error, "the event is no HTTP request"));
+        }
         Self {
-            // Names are lower-case already on AWS; elsewhere perhaps not.
-            headers: event
-                .headers
-                .unwrap_or_default()
-                .into_iter()
-                .map(|(name, value)| (name.to_ascii_lowercase(), value))
-                .collect(),
+            headers: event.headers,
             query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-            body: match event.is_base64_encoded {
-                Some(true) => STANDARD.decode(body).ok(),
-                Some(false) | None => Some(body.into_bytes()),
-            },
+            body: if event.is_base64_encoded { STANDARD.decode(body).ok() } else { Some(body.into_bytes()) },
             authorizer: event.request_context.authorizer,
             method,
             path,
@@ -158,7 +115,8 @@ impl Request {
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        // `HeaderValue::to_str` knows no UTF-8.
+        std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
     }
 
     /// Refuses every method but these.
@@ -171,7 +129,7 @@ impl Request {
         }
         let allowed = methods.join(", ");
         let detail = format!("{} takes {allowed}", self.path);
-        Err(Problem::new(&problem::METHOD_NOT_ALLOWED, detail).with_header("allow", allowed))
+        Err(Problem::new(&problem::METHOD_NOT_ALLOWED, detail).with_header(ALLOW, allowed))
     }
 
     /// What is said of a path that is none of the function's.
@@ -351,13 +309,7 @@ impl Query {
 
 /// An answer in payload format 2.0.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Response {
-    status_code: u16,
-    headers: BTreeMap<&'static str, String>,
-    body: String,
-    is_base64_encoded: bool,
-}
+pub struct Response(ApiGatewayV2httpResponse);
 
 impl Response {
     /// A JSON answer that nobody caches.
@@ -365,45 +317,50 @@ impl Response {
         // Views are made of texts, numbers and JSON that was parsed before: there is nothing in them that cannot be
         // written.
         let body = serde_json::to_string(view).unwrap_or_default();
-        let headers = BTreeMap::from([
-            ("content-type", "application/json".to_owned()),
-            ("cache-control", "no-store".to_owned()),
-            ("x-content-type-options", "nosniff".to_owned()),
-        ]);
-        Self {
-            status_code: status,
-            headers,
-            body,
-            is_base64_encoded: false,
-        }
+        let mut response = ApiGatewayV2httpResponse::default();
+        response.status_code = i64::from(status);
+        response.body = Some(Body::Text(body));
+        Self(response)
+            .with(CONTENT_TYPE, "application/json")
+            .with(CACHE_CONTROL, "no-store")
+            .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
     }
 
+    /// With a header, in place of one of the same name. Its value is ours: paths of ids, numbers, lists of methods.
     #[must_use]
-    pub fn with(mut self, header: &'static str, value: impl Into<String>) -> Self {
-        self.headers.insert(header, value.into());
+    pub fn with(mut self, header: HeaderName, value: impl AsRef<str>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.0.headers.insert(header, value);
+        }
         self
+    }
+
+    /// Says where the thing it is about is found.
+    #[must_use]
+    pub fn located(self, path: &str) -> Self {
+        self.with(LOCATION, path)
     }
 
     /// Marked when it repeats the first answer to an idempotency key.
     #[must_use]
     pub fn replayed(self, replayed: bool) -> Self {
-        if replayed {
-            self.with("idempotent-replayed", "true")
-        } else {
-            self
-        }
+        const MARK: HeaderName = HeaderName::from_static("idempotent-replayed");
+        if replayed { self.with(MARK, "true") } else { self }
     }
 
     pub fn status(&self) -> u16 {
-        self.status_code
+        u16::try_from(self.0.status_code).unwrap_or_default()
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
+        self.0.headers.get(name)?.to_str().ok()
     }
 
     pub fn body(&self) -> &str {
-        &self.body
+        match &self.0.body {
+            Some(Body::Text(text)) => text,
+            Some(_) | None => "",
+        }
     }
 }
 
@@ -412,21 +369,54 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn request(event: Value) -> Request {
+    /// The request of an event that says only what a test is about.
+    fn request(mut event: Value) -> Request {
+        let http = &mut event["requestContext"]["http"];
+        if http.is_null() {
+            *http = json!({"method": "POST"});
+        }
+        read(event)
+    }
+
+    fn read(event: Value) -> Request {
         let event: Event = serde_json::from_str(&event.to_string()).expect("an event");
         Request::from(LambdaEvent::new(event, lambda_runtime::Context::default()))
     }
 
     #[test]
-    fn any_object_is_an_event() {
+    fn anything_is_answered() {
         for event in [
+            json!(null),
+            json!("text"),
+            json!([{}]),
             json!({}),
+            json!({"source": "aws.states", "detail-type": "Step Functions Execution Status Change", "detail": {}}),
             json!({"requestContext": {"http": {}, "authorizer": null}, "headers": null, "body": null}),
+            json!({"rawPath": "/v1/x", "headers": {"a b": "c"}, "requestContext": {"http": {"method": "GET"}}}),
         ] {
-            let request = request(event);
+            let request = read(event);
             assert_eq!(request.segments(), [""]);
+            assert!(request.authorizer.is_none());
             assert!(request.text().expect("no body").is_none());
         }
+    }
+
+    #[test]
+    fn nulls_and_numbers_of_the_gateway_are_read() {
+        let request = read(json!({
+            "version": "2.0", "routeKey": "$default", "rawPath": "/v1/x", "rawQueryString": "a=<", "cookies": null,
+            "headers": {"X-Name": "é"}, "queryStringParameters": null, "pathParameters": null, "stageVariables": null,
+            "requestContext": {
+                "accountId": "anonymous", "stage": "$default", "requestId": "r-1", "time": "22/Nov/2026:04:40:00 +0000",
+                "timeEpoch": 1_795_322_400_000_u64, "http": {"method": "PUT", "path": "/v1/x"}, "authentication": null,
+                "authorizer": {"iam": {"accountId": "1", "cognitoIdentity": null, "principalOrgId": null}, "lambda": null},
+            },
+            "body": null, "isBase64Encoded": false,
+        }));
+        assert_eq!((request.method.as_str(), request.path.as_str(), request.id.as_str()), ("PUT", "/v1/x", "r-1"));
+        assert_eq!(request.header("x-name"), Some("é"));
+        let iam = request.authorizer.and_then(|authorizer| authorizer.iam);
+        assert_eq!(iam.and_then(|iam| iam.account_id).as_deref(), Some("1"));
     }
 
     #[test]
@@ -510,11 +500,11 @@ mod tests {
 
     #[test]
     fn an_answer_has_the_form_of_the_gateway() {
-        let response = Response::json(201, &json!({"id": 1})).with("location", "/x");
+        let response = Response::json(201, &json!({"id": 1})).located("/x");
         let written = serde_json::to_value(&response).expect("writes");
         assert_eq!(
             written,
-            json!({"statusCode": 201, "body": "{\"id\":1}", "isBase64Encoded": false, "headers": {
+            json!({"statusCode": 201, "body": "{\"id\":1}", "isBase64Encoded": false, "cookies": [], "multiValueHeaders": {}, "headers": {
                 "content-type": "application/json", "cache-control": "no-store", "location": "/x", "x-content-type-options": "nosniff"}})
         );
     }

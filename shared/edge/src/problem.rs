@@ -3,6 +3,7 @@
 
 use crate::http::Response;
 use crate::telemetry::causes;
+use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use serde::Serialize;
 use sluice_core::flow::Refusal;
 use sluice_core::invalid::{Invalid, Violation};
@@ -30,6 +31,11 @@ pub static METHOD_NOT_ALLOWED: Kind = kind("method_not_allowed", 405, "The path 
 pub static CONFLICT: Kind = kind("conflict", 409, "It cannot be done as things are");
 pub static NAME_TAKEN: Kind = kind("name_taken", 409, "The name is taken");
 pub static RUN_ENDED: Kind = kind("run_ended", 409, "The run has ended");
+pub static WRONG_STATUS: Kind = kind("wrong_status", 409, "The run is in no status for this");
+pub static RUN_OPEN: Kind = kind("run_open", 409, "The run has not ended");
+pub static NOT_WAITING: Kind = kind("not_waiting", 409, "The node waits for no answer");
+pub static LOOPING_RISK: Kind = kind("looping_risk", 409, "Too many replays of replays");
+pub static ATTEMPT_UNDER_WAY: Kind = kind("attempt_under_way", 409, "The delivery is being attempted");
 pub static KEY_REUSED: Kind = kind(
     "idempotency_key_reused",
     409,
@@ -42,7 +48,7 @@ pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 16] = [
+pub static KINDS: [&Kind; 21] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
     &NO_TENANT,
@@ -53,6 +59,11 @@ pub static KINDS: [&Kind; 16] = [
     &CONFLICT,
     &NAME_TAKEN,
     &RUN_ENDED,
+    &WRONG_STATUS,
+    &RUN_OPEN,
+    &NOT_WAITING,
+    &LOOPING_RISK,
+    &ATTEMPT_UNDER_WAY,
     &KEY_REUSED,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
@@ -127,7 +138,7 @@ pub struct Problem {
     pub errors: Vec<Violation>,
     pub run: Option<Box<AboutRun>>,
     /// Header and value that go with the status.
-    pub header: Option<(&'static str, String)>,
+    pub header: Option<(HeaderName, String)>,
     /// For the log, never for the caller.
     pub cause: Option<Box<str>>,
 }
@@ -152,7 +163,7 @@ impl Problem {
     }
 
     #[must_use]
-    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.header = Some((name, value.into()));
         self
     }
@@ -210,9 +221,9 @@ impl Problem {
                 })
                 .collect(),
         };
-        let response = Response::json(self.kind.status, &body).with("content-type", "application/problem+json");
+        let response = Response::json(self.kind.status, &body).with(CONTENT_TYPE, "application/problem+json");
         match &self.header {
-            Some((name, value)) => response.with(name, value.clone()),
+            Some((name, value)) => response.with(name.clone(), value),
             None => response,
         }
     }
@@ -257,10 +268,10 @@ impl From<StoreError> for Problem {
                 &BUSY,
                 "others are changing the same thing, or too much is asked at once: nothing was done, try again",
             )
-            .with_header("retry-after", RETRY_AFTER_SECONDS),
+            .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS),
             StoreErrorClass::Unavailable => {
                 Self::new(&UNAVAILABLE, "try again; with an idempotency key nothing is done twice")
-                    .with_header("retry-after", RETRY_AFTER_SECONDS)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
             }
             StoreErrorClass::Corrupt => Self::new(&INTERNAL, "the request could not be completed"),
         };
@@ -311,6 +322,23 @@ mod tests {
         }
         let unknown: Vec<&String> = found.iter().filter(|code| !known.contains(code.as_str())).collect();
         assert!(found.len() > 30, "{found:?}");
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
+
+    #[test]
+    fn every_conflict_made_anywhere_is_in_the_table() {
+        let known: BTreeSet<&str> = KINDS.iter().filter(|kind| kind.status == 409).map(|kind| kind.code).collect();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../core/src");
+        let mut found = BTreeSet::new();
+        for file in files(&root) {
+            let text = std::fs::read_to_string(file).expect("a source file");
+            for conflict in text.split("Conflict {").skip(1) {
+                let fields = conflict.split(['}', ';']).next().unwrap_or_default();
+                found.extend(literals(fields).into_iter().filter(|text| is_code(text)).map(str::to_owned));
+            }
+        }
+        assert!(found.len() >= 5, "{found:?}");
+        let unknown: Vec<&String> = found.iter().filter(|code| !known.contains(code.as_str())).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
     }
 

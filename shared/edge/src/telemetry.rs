@@ -2,7 +2,7 @@
 //! fields; a failure is logged once, at the boundary. Bodies, tokens, contexts and credentials are never logged.
 
 use jiff::{SignedDuration, Timestamp};
-use lambda_runtime::Context;
+use lambda_runtime::{Context, Diagnostic};
 use sluice_core::id::{RunId, TenantId};
 use std::error::Error;
 use std::time::Duration;
@@ -14,7 +14,11 @@ const FILTER: &str = "SLUICE_LOG";
 
 /// Sets the process up for logging. Called once, first thing.
 pub fn init() {
-    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The runtime repeats every failure and panic in a form of its own; here they are logged once, with their fields.
+    if let Ok(silence) = "lambda_runtime::layers::panic=off".parse() {
+        filter = filter.add_directive(silence);
+    }
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -22,6 +26,27 @@ pub fn init() {
         .with_span_list(false)
         .with_env_filter(filter)
         .init();
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(
+            counter.panic = 1,
+            panic.message = panic.payload_as_str(),
+            panic.location = panic.location().map(tracing::field::display),
+            "function panicked"
+        );
+    }));
+}
+
+/// Logs the failure of an event and makes of it what Lambda is told, so that the event comes again.
+pub fn to_be_retried(error: &(dyn Error + 'static)) -> Diagnostic {
+    tracing::error!(
+        counter.event_failed = 1,
+        error.cause = causes(error),
+        "event failed, to be retried"
+    );
+    Diagnostic {
+        error_type: "Sluice.EventFailed".to_owned(),
+        error_message: error.to_string(),
+    }
 }
 
 /// The span of one event that is not a request.

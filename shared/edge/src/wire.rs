@@ -1,6 +1,7 @@
 //! Wire types: the request bodies and the views of the native API, in camelCase. Plain structs, so that the API's
 //! description can be derived from them.
 
+pub mod control_run;
 pub mod create_run;
 pub mod definitions;
 pub mod fields;
@@ -8,6 +9,7 @@ pub mod instances;
 pub mod invoke_definition;
 pub mod operator;
 pub mod runs;
+pub mod snapshot;
 
 use crate::cursor;
 use crate::http::{Query, Request};

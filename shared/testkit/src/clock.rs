@@ -21,9 +21,7 @@ impl FixedClock {
     /// # Panics
     /// When `text` is no RFC 3339 time.
     pub fn at(text: &str) -> Self {
-        let Ok(at) = text.parse() else {
-            panic!("{text} is no time")
-        };
+        let Ok(at) = text.parse() else { panic!("{text} is no time") };
         Self(Arc::new(Mutex::new(at)))
     }
 

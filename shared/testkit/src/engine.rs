@@ -9,8 +9,9 @@ use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::operator::execution_arn;
 use sluice_core::ports::{
-    AnnounceDue, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page,
-    PublishStatus, ReadExecutionInput, StartExecution, StartOutcome, StartRequest, StopExecution,
+    AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions,
+    Page, PublishStatus, ReadExecutionInput, StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer,
+    TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
 use std::collections::BTreeMap;
@@ -37,6 +38,10 @@ struct State {
     published: Vec<String>,
     refusal: Option<(String, String)>,
     changes: u64,
+    /// Task tokens that somebody waits for, by the execution that does.
+    tokens: BTreeMap<String, String>,
+    /// Answers taken, by token.
+    answers: BTreeMap<String, String>,
 }
 
 /// Clones share one engine.
@@ -90,27 +95,26 @@ impl MemoryEngine {
     /// run was claimed.
     pub fn claim(&self, store: &MemoryStore, arn: &str, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
-        let Some(execution) = state
-            .executions
-            .get_mut(arn)
-            .filter(|execution| execution.end.is_none())
-        else {
+        let Some(execution) = state.executions.get_mut(arn).filter(|execution| execution.end.is_none()) else {
             return false;
         };
         let claimed = store.update_run(&execution.tenant, execution.run_id, |run| match run.status {
             RunStatus::Pending => run.after(RunEvent::Claimed, now),
             RunStatus::Running if execution.started => Some(run.clone()),
-            _ => None,
+            RunStatus::Queued
+            | RunStatus::Running
+            | RunStatus::Paused
+            | RunStatus::WaitingForInput
+            | RunStatus::Canceling
+            | RunStatus::Succeeded
+            | RunStatus::Failed
+            | RunStatus::Canceled => None,
         });
         if claimed {
             execution.started = true;
         } else {
             let error = RunError::new("Sluice.ClaimRefused", "the run may not start", 512);
-            let details = EndDetails {
-                stopped_at: Some(now),
-                output: None,
-                error: Some(error),
-            };
+            let details = EndDetails { stopped_at: Some(now), output: None, error: Some(error) };
             execution.end = Some((EngineEnd::Failed, details));
         }
         claimed
@@ -125,21 +129,28 @@ impl MemoryEngine {
         now: Timestamp,
     ) -> Option<(EngineEnd, EndDetails)> {
         let mut state = lock(&self.state);
-        let execution = state
-            .executions
-            .get_mut(arn)
-            .filter(|execution| execution.end.is_none())?;
+        let execution = state.executions.get_mut(arn).filter(|execution| execution.end.is_none())?;
         let error = match end {
             EngineEnd::Failed => Some(RunError::new("States.TaskFailed", "a node failed", 512)),
             EngineEnd::Succeeded | EngineEnd::TimedOut | EngineEnd::Aborted => None,
         };
-        let details = EndDetails {
-            stopped_at: Some(now),
-            output: output.map(str::to_owned),
-            error,
-        };
+        let details = EndDetails { stopped_at: Some(now), output: output.map(str::to_owned), error };
         execution.end = Some((end, details));
         execution.end.clone()
+    }
+
+    /// A running execution begins to wait for a task token.
+    pub fn wait_for(&self, arn: &str, token: &str) {
+        let mut state = lock(&self.state);
+        state.changes += 1;
+        state.tokens.insert(token.to_owned(), arn.to_owned());
+    }
+
+    /// The answer that a token was given, once: the execution goes on with it.
+    pub fn take_answer(&self, token: &str) -> Option<String> {
+        let mut state = lock(&self.state);
+        state.changes += 1;
+        state.answers.remove(token)
     }
 
     /// Puts an execution in that Sluice did not start.
@@ -178,10 +189,7 @@ impl MemoryEngine {
     where
         T: Send,
     {
-        let failed = || EngineError {
-            operation,
-            source: Some("injected".into()),
-        };
+        let failed = || EngineError { operation, source: Some("injected".into()) };
         crate::turn().await;
         let fault = self.faults.next(operation);
         if let Some(Fault::Before(_)) = fault {
@@ -204,16 +212,10 @@ impl StartExecution for MemoryEngine {
     async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
         self.act("start the execution", |state| {
             if let Some((code, message)) = &state.refusal {
-                return StartOutcome::Refused {
-                    code: code.clone(),
-                    message: message.clone(),
-                };
+                return StartOutcome::Refused { code: code.clone(), message: message.clone() };
             }
             let Some(arn) = execution_arn(request.state_machine_arn, request.run_id) else {
-                return StartOutcome::Refused {
-                    code: "InvalidArn".to_owned(),
-                    message: "not an ARN".to_owned(),
-                };
+                return StartOutcome::Refused { code: "InvalidArn".to_owned(), message: "not an ARN".to_owned() };
             };
             if let Some(execution) = state.executions.get(&arn) {
                 // Running or closed: ours if it has our input.
@@ -221,19 +223,13 @@ impl StartExecution for MemoryEngine {
                     StartOutcome::Started
                 } else {
                     let code = "ExecutionAlreadyExists".to_owned();
-                    StartOutcome::Refused {
-                        code,
-                        message: "an execution of this name has other input".to_owned(),
-                    }
+                    StartOutcome::Refused { code, message: "an execution of this name has other input".to_owned() }
                 };
             }
             let input: serde_json::Value = serde_json::from_str(request.input).unwrap_or_default();
             let Ok(tenant) = input["tenantId"].as_str().unwrap_or_default().parse() else {
                 let message = "the input names no tenant".to_owned();
-                return StartOutcome::Refused {
-                    code: "InvalidExecutionInput".to_owned(),
-                    message,
-                };
+                return StartOutcome::Refused { code: "InvalidExecutionInput".to_owned(), message };
             };
             state.starts += 1;
             state.executions.insert(
@@ -248,6 +244,25 @@ impl StartExecution for MemoryEngine {
                 },
             );
             StartOutcome::Started
+        })
+        .await
+    }
+}
+
+impl AnswerTask for MemoryEngine {
+    async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
+        let answer = match answer {
+            TaskAnswer::Success(output) => (*output).to_owned(),
+            TaskAnswer::Failure { error, .. } => (*error).to_owned(),
+        };
+        self.act("answer the task", |state| {
+            let waits = state.tokens.get(token).and_then(|arn| state.executions.get(arn));
+            if waits.is_none_or(|execution| execution.end.is_some()) {
+                return TaskAnswered::NotWaiting;
+            }
+            state.tokens.remove(token);
+            state.answers.insert(token.to_owned(), answer);
+            TaskAnswered::Taken
         })
         .await
     }
@@ -269,15 +284,10 @@ impl StopExecution for MemoryEngine {
 
 impl DescribeExecution for MemoryEngine {
     async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
-        self.act("describe the execution", |state| {
-            match state.executions.get(execution_arn) {
-                None => ExecutionState::Unknown,
-                Some(Execution { end: None, .. }) => ExecutionState::Running,
-                Some(Execution {
-                    end: Some((end, details)),
-                    ..
-                }) => ExecutionState::Ended(*end, details.clone()),
-            }
+        self.act("describe the execution", |state| match state.executions.get(execution_arn) {
+            None => ExecutionState::Unknown,
+            Some(Execution { end: None, .. }) => ExecutionState::Running,
+            Some(Execution { end: Some((end, details)), .. }) => ExecutionState::Ended(*end, details.clone()),
         })
         .await
     }
@@ -286,10 +296,7 @@ impl DescribeExecution for MemoryEngine {
 impl ReadExecutionInput for MemoryEngine {
     async fn execution_input(&self, execution_arn: &str) -> EngineResult<Option<String>> {
         self.act("read the execution's input", |state| {
-            state
-                .executions
-                .get(execution_arn)
-                .map(|execution| execution.input.clone())
+            state.executions.get(execution_arn).map(|execution| execution.input.clone())
         })
         .await
     }
@@ -304,10 +311,7 @@ impl ListExecutions for MemoryEngine {
                 .filter(|execution| execution.state_machine_arn == state_machine_arn && execution.end.is_none())
                 .map(|execution| execution.run_id.to_string())
                 .collect();
-            Page {
-                items: running,
-                next: None,
-            }
+            Page { items: running, next: None }
         })
         .await
     }
@@ -316,24 +320,16 @@ impl ListExecutions for MemoryEngine {
 impl AnnounceDue for MemoryEngine {
     async fn announce_due(&self, deliveries: &[DeliveryRef]) -> EngineResult<()> {
         let deliveries = deliveries.to_vec();
-        self.act("announce due deliveries", move |state| {
-            state.announced.extend(deliveries)
-        })
-        .await
+        self.act("announce due deliveries", move |state| state.announced.extend(deliveries)).await
     }
 }
 
 impl PublishStatus for MemoryEngine {
     async fn publish_status(&self, detail: &str) -> AttemptOutcome {
         let detail = detail.to_owned();
-        match self
-            .act("publish the status", move |state| state.published.push(detail))
-            .await
-        {
+        match self.act("publish the status", move |state| state.published.push(detail)).await {
             Ok(()) => AttemptOutcome::Delivered { http_status: None },
-            Err(_) => AttemptOutcome::Unreachable {
-                error_class: "bus".to_owned(),
-            },
+            Err(_) => AttemptOutcome::Unreachable { error_class: "bus".to_owned() },
         }
     }
 }

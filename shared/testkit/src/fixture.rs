@@ -29,11 +29,7 @@ pub fn tenant(text: &str) -> TenantId {
 
 /// An ordinary caller of `tenant`.
 pub fn caller(tenant_id: &str) -> Caller {
-    Caller {
-        tenant: tenant(tenant_id),
-        principal: Principal(format!("{tenant_id}/someone")),
-        is_operator: false,
-    }
+    Caller { tenant: tenant(tenant_id), principal: Principal(format!("{tenant_id}/someone")), is_operator: false }
 }
 
 pub fn run_id(number: u128) -> RunId {
@@ -46,10 +42,7 @@ pub fn definition_id(number: u128) -> DefinitionId {
 
 pub fn policy() -> Policy {
     Policy {
-        destinations: Destinations {
-            regions: vec!["eu-west-1".to_owned()],
-            extra_origins: Vec::new(),
-        },
+        destinations: Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: Vec::new() },
         max_budget: MicroUsd::from_usd(100_000),
     }
 }
@@ -127,9 +120,7 @@ pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Defin
         assert!(store.save_processor(&processor).await.is_ok());
     }
     assert!(store.save_compute_node(&compute_node(now)).await.is_ok());
-    let Ok(name) = "text-report".parse() else {
-        panic!("a name")
-    };
+    let Ok(name) = "text-report".parse() else { panic!("a name") };
     let created = Definition {
         tenant: tenant(tenant_id),
         id: definition_id(7),
@@ -143,12 +134,7 @@ pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Defin
         rev: 1,
     };
     assert!(store.create_definition(&created).await.is_ok());
-    let definition = Definition {
-        active_version: Some(1),
-        latest_version: 1,
-        rev: 2,
-        ..created
-    };
+    let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..created };
     let version = Version {
         definition_id: definition.id,
         number: 1,
@@ -156,9 +142,6 @@ pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Defin
         created_at: now,
         created_by: "someone".to_owned(),
     };
-    assert!(matches!(
-        store.change_definition(&definition, Some(&version)).await,
-        Ok(true)
-    ));
+    assert!(matches!(store.change_definition(&definition, Some(&version)).await, Ok(true)));
     definition
 }

@@ -45,12 +45,8 @@ pub const CALLBACK_URL: &str = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-
 /// # Panics
 /// When there is none.
 pub fn cases(function: &str) -> BTreeMap<String, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../events")
-        .join(function);
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        panic!("there is no {}", folder.display())
-    };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events").join(function);
+    let Ok(entries) = std::fs::read_dir(&folder) else { panic!("there is no {}", folder.display()) };
     let mut cases = BTreeMap::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         let (Some(case), Ok(text)) = (path.file_stem(), std::fs::read_to_string(&path)) else {
@@ -87,10 +83,7 @@ pub struct World {
 /// What the deployment of the samples allows.
 pub fn policy() -> Policy {
     Policy {
-        destinations: Destinations {
-            regions: vec!["us-east-1".to_owned()],
-            extra_origins: Vec::new(),
-        },
+        destinations: Destinations { regions: vec!["us-east-1".to_owned()], extra_origins: Vec::new() },
         max_budget: MicroUsd::from_usd(100_000),
     }
 }
@@ -112,12 +105,7 @@ pub fn instance(tenant_id: &str, world: &World) -> Instance {
         processor_configs: BTreeMap::new(),
     };
     let tenant = tenant(tenant_id);
-    Instance {
-        id: content.id(&tenant),
-        tenant,
-        content,
-        created_at: world.clock.now(),
-    }
+    Instance { id: content.id(&tenant), tenant, content, created_at: world.clock.now() }
 }
 
 impl World {
@@ -134,11 +122,7 @@ impl World {
         world.clock.advance(5);
         for id in [RUNNING, SUCCEEDED] {
             let run = world.load(TENANTS[0], id).await;
-            assert!(
-                world
-                    .engine
-                    .claim(&world.store, &run.execution_arn(), world.clock.now())
-            );
+            assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
         }
         world.record_step().await;
         world.clock.advance(55);
@@ -147,16 +131,8 @@ impl World {
         for run in world.store.runs() {
             let (id, other) = (run.run_id, tenant(TENANTS[1]));
             let snapshot = sure(world.store.load_snapshot(&run.tenant_id, id).await);
-            let snapshot = snapshot
-                .and_then(|snapshot| snapshot.to_text().ok())
-                .map(|(text, _)| text);
-            world.store.seed_run(
-                sluice_core::run::Run {
-                    tenant_id: other.clone(),
-                    ..run.clone()
-                },
-                snapshot,
-            );
+            let snapshot = snapshot.and_then(|snapshot| snapshot.to_text().ok()).map(|(text, _)| text);
+            world.store.seed_run(sluice_core::run::Run { tenant_id: other.clone(), ..run.clone() }, snapshot);
             world.store.seed_output(&other, id, OUTPUT);
         }
         world
@@ -212,12 +188,7 @@ impl World {
             created_at: now,
             created_by: "olga".to_owned(),
         };
-        let active = Definition {
-            active_version: Some(1),
-            latest_version: 1,
-            rev: 2,
-            ..definition
-        };
+        let active = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..definition };
         assert!(sure(self.store.change_definition(&active, Some(&version)).await));
         sure(self.store.save_instance(&instance(tenant_id, self)).await);
     }
@@ -225,10 +196,7 @@ impl World {
     async fn run(&self, id: &str) {
         let caller = caller();
         let source = Source::Instance(instance(TENANTS[0], self).id);
-        let callback = Callback {
-            url: CALLBACK_URL.to_owned(),
-            context: Some(sure(serde_json::from_str(CONTEXT))),
-        };
+        let callback = Callback { url: CALLBACK_URL.to_owned(), context: Some(sure(serde_json::from_str(CONTEXT))) };
         let command = Command {
             name: Some("sample".to_owned()),
             data_sources: BTreeMap::from([(sure("text".parse()), json!({"bucket": "corpora"}))]),
@@ -253,6 +221,7 @@ impl World {
             started_at: Some(started_at),
             ended_at: Some(started_at + jiff::SignedDuration::from_millis(1_250)),
             result: Some(r#"{"the":14431,"ratio":1.10}"#.to_owned()),
+            result_bytes: Some(26),
             error: None,
         };
         self.store.seed_step(&tenant(TENANTS[0]), step);
@@ -262,12 +231,8 @@ impl World {
     async fn end(&self) {
         let now = self.clock.now();
         let run = self.load(TENANTS[0], SUCCEEDED).await;
-        let ended = self
-            .engine
-            .end(&run.execution_arn(), EngineEnd::Succeeded, Some(OUTPUT), now);
-        let Some((end, details)) = ended else {
-            panic!("the execution runs")
-        };
+        let ended = self.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some(OUTPUT), now);
+        let Some((end, details)) = ended else { panic!("the execution runs") };
         let settled = sure(settle(&self.store, run, RunEvent::EngineEnded(end), &details, now).await);
         let owed = settled.map(|settlement| settlement.owed).unwrap_or_default();
         sure(deliver(&self.store, &self.engine, &self.receiver, &self.clock, &owed[1]).await);
@@ -285,11 +250,7 @@ impl World {
 
 fn caller() -> Caller {
     let tenant: TenantId = tenant(TENANTS[0]);
-    Caller {
-        tenant,
-        principal: Principal("ada".to_owned()),
-        is_operator: false,
-    }
+    Caller { tenant, principal: Principal("ada".to_owned()), is_operator: false }
 }
 
 /// The sample pipeline of the local stack.

@@ -11,9 +11,9 @@ use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::instance::Instance;
 use sluice_core::operator::{ComputeNode, Processor};
 use sluice_core::ports::{
-    CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, LoadRun, ManageDefinitions,
-    ManageOperator, NewRun, Page, ReadCatalog, ReadRuns, RecordRun, Recorded, RunFilter, SHARDS, SaveInstance,
-    StoreError, StoreErrorClass, StoreResult, Sweep,
+    AnswerNode, CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, LoadRun,
+    ManageDefinitions, ManageOperator, NewRun, NodeAnswer, Page, ReadCatalog, ReadRuns, RecordRun, Recorded, RunFilter,
+    SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult, Sweep,
 };
 use sluice_core::run::{Run, RunChange};
 use sluice_core::snapshot::{RecordKeys, Snapshot};
@@ -30,6 +30,8 @@ struct Tables {
     snapshots: BTreeMap<RunKey, String>,
     outputs: BTreeMap<RunKey, String>,
     steps: BTreeMap<(TenantId, RunId, NodeId), Step>,
+    /// External nodes that wait: their task token, and their answer once there is one.
+    waiting: BTreeMap<(TenantId, RunId, NodeId), (String, Option<NodeAnswer>)>,
     deliveries: BTreeMap<DeliveryRef, Delivery>,
     attempts: BTreeMap<DeliveryRef, Vec<Attempt>>,
     idempotency: BTreeMap<IdempotencyKeyOf, IdempotencyRecord>,
@@ -84,11 +86,7 @@ impl MemoryStore {
     pub fn deliveries(&self) -> Vec<(Delivery, Vec<Attempt>)> {
         let tables = lock(&self.tables);
         let attempts = |key: &DeliveryRef| tables.attempts.get(key).cloned().unwrap_or_default();
-        tables
-            .deliveries
-            .iter()
-            .map(|(key, delivery)| (delivery.clone(), attempts(key)))
-            .collect()
+        tables.deliveries.iter().map(|(key, delivery)| (delivery.clone(), attempts(key))).collect()
     }
 
     /// Puts a run in as it is, for tests that start in the middle of its life.
@@ -102,15 +100,21 @@ impl MemoryStore {
     }
 
     pub fn seed_output(&self, tenant: &TenantId, run_id: RunId, output: &str) {
-        lock(&self.tables)
-            .outputs
-            .insert((tenant.clone(), run_id), output.to_owned());
+        lock(&self.tables).outputs.insert((tenant.clone(), run_id), output.to_owned());
     }
 
     pub fn seed_step(&self, tenant: &TenantId, step: Step) {
-        lock(&self.tables)
-            .steps
-            .insert((tenant.clone(), step.run_id, step.node_id.clone()), step);
+        lock(&self.tables).steps.insert((tenant.clone(), step.run_id, step.node_id.clone()), step);
+    }
+
+    /// The runner's write when an external node begins to wait with a task token.
+    pub fn begin_wait(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId, token: &str) {
+        lock(&self.tables).waiting.insert((tenant.clone(), run_id, node_id.clone()), (token.to_owned(), None));
+    }
+
+    /// The runner's write when that node's wait is over.
+    pub fn end_wait(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) {
+        lock(&self.tables).waiting.remove(&(tenant.clone(), run_id, node_id.clone()));
     }
 
     pub fn seed_delivery(&self, delivery: Delivery, attempts: Vec<Attempt>) {
@@ -151,11 +155,7 @@ impl MemoryStore {
 }
 
 fn reference(delivery: &Delivery) -> DeliveryRef {
-    DeliveryRef {
-        tenant_id: delivery.tenant_id.clone(),
-        run_id: delivery.run_id,
-        number: delivery.number,
-    }
+    DeliveryRef { tenant_id: delivery.tenant_id.clone(), run_id: delivery.run_id, number: delivery.number }
 }
 
 fn shard_of(run_id: RunId) -> u8 {
@@ -166,26 +166,18 @@ impl ReadCatalog for MemoryStore {
     async fn catalog(&self, tenant: &TenantId, keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
         self.act("read the catalog", |tables| {
             let find = |key: &CatalogKey| match key {
-                CatalogKey::DefinitionName(name) => tables
-                    .names
-                    .get(&(tenant.clone(), name.clone()))
-                    .copied()
-                    .map(CatalogItem::DefinitionName),
-                CatalogKey::Definition(id) => tables
-                    .definitions
-                    .get(&(tenant.clone(), *id))
-                    .cloned()
-                    .map(CatalogItem::Definition),
-                CatalogKey::Version(id, number) => tables
-                    .versions
-                    .get(&(tenant.clone(), *id, *number))
-                    .cloned()
-                    .map(CatalogItem::Version),
-                CatalogKey::Instance(id) => tables
-                    .instances
-                    .get(&(tenant.clone(), *id))
-                    .cloned()
-                    .map(CatalogItem::Instance),
+                CatalogKey::DefinitionName(name) => {
+                    tables.names.get(&(tenant.clone(), name.clone())).copied().map(CatalogItem::DefinitionName)
+                }
+                CatalogKey::Definition(id) => {
+                    tables.definitions.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Definition)
+                }
+                CatalogKey::Version(id, number) => {
+                    tables.versions.get(&(tenant.clone(), *id, *number)).cloned().map(CatalogItem::Version)
+                }
+                CatalogKey::Instance(id) => {
+                    tables.instances.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Instance)
+                }
                 CatalogKey::ComputeNode(key) => tables.compute_nodes.get(key).cloned().map(CatalogItem::ComputeNode),
                 CatalogKey::Processor(key) => tables.processors.get(key).cloned().map(CatalogItem::Processor),
             };
@@ -255,11 +247,7 @@ impl RecordRun for MemoryStore {
     ) -> StoreResult<Option<IdempotencyRecord>> {
         self.act("look up the idempotency key", |tables| {
             let key = (tenant.clone(), claim.operation, claim.key.to_string());
-            Ok(tables
-                .idempotency
-                .get(&key)
-                .filter(|first| !first.has_expired(now))
-                .cloned())
+            Ok(tables.idempotency.get(&key).filter(|first| !first.has_expired(now)).cloned())
         })
         .await
     }
@@ -267,10 +255,7 @@ impl RecordRun for MemoryStore {
     fn record_keys(&self, tenant: &TenantId, run_id: RunId) -> RecordKeys {
         let status_keys =
             ["RUNNING", "PAUSED", "WAITING_FOR_INPUT"].map(|status| (status, format!("{tenant} {status}")));
-        RecordKeys {
-            pk: format!("{tenant} {run_id}"),
-            status_keys: BTreeMap::from(status_keys),
-        }
+        RecordKeys { pk: format!("{tenant} {run_id}"), status_keys: BTreeMap::from(status_keys) }
     }
 }
 
@@ -311,14 +296,48 @@ impl ChangeRun for MemoryStore {
             if let Some(output) = &change.output {
                 tables.outputs.insert(key, output.clone());
             }
-            for delivery in change
-                .deliveries
-                .iter()
-                .filter(|_| self.laxity != Some(Laxity::OwedApart))
-            {
+            for delivery in change.deliveries.iter().filter(|_| self.laxity != Some(Laxity::OwedApart)) {
                 tables.deliveries.insert(reference(delivery), delivery.clone());
             }
             Ok(Changed::Done)
+        })
+        .await
+    }
+}
+
+impl AnswerNode for MemoryStore {
+    async fn answer_node(
+        &self,
+        change: &RunChange,
+        node_id: &NodeId,
+        answer: &NodeAnswer,
+    ) -> StoreResult<Option<Changed>> {
+        self.act("answer the node", |tables| {
+            let key = (change.run.tenant_id.clone(), change.run.run_id);
+            match tables.runs.get(&key) {
+                Some(current) if current.rev == change.expected_rev => {}
+                current => return Ok(Some(Changed::Stale(current.cloned().map(Box::new)))),
+            }
+            let Some((_, empty @ None)) = tables.waiting.get_mut(&(key.0.clone(), key.1, node_id.clone())) else {
+                return Ok(None);
+            };
+            *empty = Some(answer.clone());
+            tables.writes += 1;
+            tables.runs.insert(key, change.run.clone());
+            Ok(Some(Changed::Done))
+        })
+        .await
+    }
+
+    async fn load_answer(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+    ) -> StoreResult<Option<(String, String)>> {
+        self.act("load the answer", |tables| {
+            let waiting = tables.waiting.get(&(tenant.clone(), run_id, node_id.clone()));
+            Ok(waiting.and_then(|(token, answer)| Some((token.clone(), answer.as_ref()?.value.clone()))))
         })
         .await
     }
@@ -354,41 +373,35 @@ impl ReadRuns for MemoryStore {
 
     async fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<Step>> {
         self.act("list steps", |tables| {
-            let steps = tables
-                .steps
-                .iter()
-                .filter(|((owner, run, _), _)| owner == tenant && *run == run_id);
-            Ok(steps.map(|(_, step)| step.clone()).collect())
+            let steps = tables.steps.iter().filter(|((owner, run, _), _)| owner == tenant && *run == run_id);
+            Ok(steps.map(|(_, step)| Step { result: None, ..step.clone() }).collect())
         })
         .await
     }
 
     async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
-        self.act("load the step", |tables| {
-            Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned())
+        self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
+            .await
+    }
+
+    async fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RunId>> {
+        self.act("list replays", |tables| {
+            let replays = tables.runs.values().filter(|run| run.tenant_id == *tenant && run.replay_of == Some(run_id));
+            Ok(replays.map(|run| run.run_id).take(100).collect())
         })
         .await
     }
 
     async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
-        self.act("load the output", |tables| {
-            Ok(tables.outputs.get(&(tenant.clone(), run_id)).cloned())
-        })
-        .await
+        self.act("load the output", |tables| Ok(tables.outputs.get(&(tenant.clone(), run_id)).cloned())).await
     }
 
     async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
         self.act("list deliveries", |tables| {
-            let of_run = tables
-                .deliveries
-                .iter()
-                .filter(|(key, _)| key.tenant_id == *tenant && key.run_id == run_id);
+            let of_run = tables.deliveries.iter().filter(|(key, _)| key.tenant_id == *tenant && key.run_id == run_id);
             Ok(of_run
                 .map(|(key, delivery)| {
-                    let shown = Delivery {
-                        body: String::new(),
-                        ..delivery.clone()
-                    };
+                    let shown = Delivery { body: String::new(), ..delivery.clone() };
                     (shown, tables.attempts.get(key).cloned().unwrap_or_default())
                 })
                 .collect())
@@ -399,10 +412,7 @@ impl ReadRuns for MemoryStore {
 
 impl Deliveries for MemoryStore {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
-        self.act("load the delivery", |tables| {
-            Ok(tables.deliveries.get(delivery).cloned())
-        })
-        .await
+        self.act("load the delivery", |tables| Ok(tables.deliveries.get(delivery).cloned())).await
     }
 
     async fn change_delivery(&self, next: &Delivery, attempt: Option<&Attempt>) -> StoreResult<bool> {
@@ -423,14 +433,8 @@ impl Deliveries for MemoryStore {
 impl Sweep for MemoryStore {
     async fn open_runs(&self, shard: u8, _cursor: Option<&str>) -> StoreResult<Page<Run>> {
         self.act("list open runs", |tables| {
-            let open = tables
-                .runs
-                .values()
-                .filter(|run| !run.status.is_terminal() && shard_of(run.run_id) == shard);
-            Ok(Page {
-                items: open.cloned().collect(),
-                next: None,
-            })
+            let open = tables.runs.values().filter(|run| !run.status.is_terminal() && shard_of(run.run_id) == shard);
+            Ok(Page { items: open.cloned().collect(), next: None })
         })
         .await
     }
@@ -458,9 +462,7 @@ impl ManageDefinitions for MemoryStore {
             }
             tables.writes += 1;
             tables.names.insert(name, definition.id);
-            tables
-                .definitions
-                .insert((definition.tenant.clone(), definition.id), definition.clone());
+            tables.definitions.insert((definition.tenant.clone(), definition.id), definition.clone());
             Ok(DefinitionSaved::Done)
         })
         .await
@@ -469,20 +471,13 @@ impl ManageDefinitions for MemoryStore {
     async fn change_definition(&self, definition: &Definition, version: Option<&Version>) -> StoreResult<bool> {
         self.act("change the definition", |tables| {
             let key = (definition.tenant.clone(), definition.id);
-            if tables
-                .definitions
-                .get(&key)
-                .is_none_or(|current| current.rev + 1 != definition.rev)
-            {
+            if tables.definitions.get(&key).is_none_or(|current| current.rev + 1 != definition.rev) {
                 return Ok(false);
             }
             tables.writes += 1;
             tables.definitions.insert(key, definition.clone());
             if let Some(version) = version {
-                tables.versions.insert(
-                    (definition.tenant.clone(), definition.id, version.number),
-                    version.clone(),
-                );
+                tables.versions.insert((definition.tenant.clone(), definition.id, version.number), version.clone());
             }
             Ok(true)
         })
@@ -490,10 +485,7 @@ impl ManageDefinitions for MemoryStore {
     }
 
     async fn load_definition(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<Option<Definition>> {
-        self.act("load the definition", |tables| {
-            Ok(tables.definitions.get(&(tenant.clone(), id)).cloned())
-        })
-        .await
+        self.act("load the definition", |tables| Ok(tables.definitions.get(&(tenant.clone(), id)).cloned())).await
     }
 
     async fn list_definitions(
@@ -503,12 +495,8 @@ impl ManageDefinitions for MemoryStore {
         cursor: Option<&str>,
     ) -> StoreResult<Page<Definition>> {
         self.act("list definitions", |tables| {
-            let mut mine: Vec<Definition> = tables
-                .definitions
-                .values()
-                .filter(|definition| definition.tenant == *tenant)
-                .cloned()
-                .collect();
+            let mut mine: Vec<Definition> =
+                tables.definitions.values().filter(|definition| definition.tenant == *tenant).cloned().collect();
             mine.sort_by_key(|definition| std::cmp::Reverse((definition.created_at, definition.id)));
             page(mine, limit, cursor)
         })
@@ -537,12 +525,8 @@ impl ManageDefinitions for MemoryStore {
 
     async fn list_instances(&self, tenant: &TenantId, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Instance>> {
         self.act("list instances", |tables| {
-            let mut mine: Vec<Instance> = tables
-                .instances
-                .values()
-                .filter(|instance| instance.tenant == *tenant)
-                .cloned()
-                .collect();
+            let mut mine: Vec<Instance> =
+                tables.instances.values().filter(|instance| instance.tenant == *tenant).cloned().collect();
             mine.sort_by_key(|instance| std::cmp::Reverse((instance.created_at, instance.id)));
             page(mine, limit, cursor)
         })
@@ -570,17 +554,12 @@ impl ManageOperator for MemoryStore {
     }
 
     async fn list_processors(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Processor>> {
-        self.act("list processors", |tables| {
-            page(tables.processors.values().cloned().collect(), limit, cursor)
-        })
-        .await
+        self.act("list processors", |tables| page(tables.processors.values().cloned().collect(), limit, cursor)).await
     }
 
     async fn list_compute_nodes(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<ComputeNode>> {
-        self.act("list compute nodes", |tables| {
-            page(tables.compute_nodes.values().cloned().collect(), limit, cursor)
-        })
-        .await
+        self.act("list compute nodes", |tables| page(tables.compute_nodes.values().cloned().collect(), limit, cursor))
+            .await
     }
 }
 
@@ -590,8 +569,5 @@ fn page<T>(all: Vec<T>, limit: u32, cursor: Option<&str>) -> StoreResult<Page<T>
     let from: usize = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(corrupt))?;
     let to = from.saturating_add(limit as usize);
     let next = (to < all.len()).then(|| to.to_string());
-    Ok(Page {
-        items: all.into_iter().skip(from).take(limit as usize).collect(),
-        next,
-    })
+    Ok(Page { items: all.into_iter().skip(from).take(limit as usize).collect(), next })
 }

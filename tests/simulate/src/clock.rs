@@ -15,17 +15,11 @@ pub struct SimClock {
 
 impl SimClock {
     pub fn new(start: Timestamp) -> Self {
-        Self {
-            time: Arc::new(Mutex::new(start)),
-            skew: SignedDuration::ZERO,
-        }
+        Self { time: Arc::new(Mutex::new(start)), skew: SignedDuration::ZERO }
     }
 
     pub fn skewed_by(&self, skew: SignedDuration) -> Self {
-        Self {
-            time: Arc::clone(&self.time),
-            skew,
-        }
+        Self { time: Arc::clone(&self.time), skew }
     }
 
     pub fn advance(&self, duration: SignedDuration) {
@@ -45,13 +39,6 @@ impl Clock for SimClock {
 
     async fn sleep(&self, duration: Duration) {
         let wake = self.now() + SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
-        poll_fn(|_| {
-            if self.now() >= wake {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+        poll_fn(|_| if self.now() >= wake { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }

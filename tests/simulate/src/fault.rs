@@ -69,6 +69,8 @@ faults! {
     FinishBeforeCancel "D03" "finish commits before the cancel",
     StopTrouble "D04" "stop throttled, failed, or its answer lost",
     CancelRepeated "D05" "several cancels at once",
+    KilledInControl "D08" "killed while it pauses, resumes or answers",
+    AnswerTrouble "D09" "answer to the runner throttled, failed, or its own answer lost",
     CrashAfterStop "D06" "crash after the stop, and the event lost",
     ForeignGuess "F06" "another tenant's run id",
     SweepCrash "G01" "reconciler dies in mid-sweep",

@@ -22,10 +22,7 @@ pub struct Violation {
 pub type Check = Result<(), Violation>;
 
 pub fn broken<T>(invariant: &'static str, text: impl Into<String>) -> Result<T, Violation> {
-    Err(Violation {
-        invariant,
-        text: text.into(),
-    })
+    Err(Violation { invariant, text: text.into() })
 }
 
 /// What callers were told and what has been seen, to hold the service to it.
@@ -40,8 +37,18 @@ pub struct Ledger {
     pub started_by_others: BTreeSet<RunId>,
     /// Runs whose execution the engine forgot before its end was settled: nobody can know how it ended.
     pub forgotten: BTreeSet<RunId>,
+    /// By run: every answer that was tried, the one that its giver was told is taken, the one the runner took.
+    answers: BTreeMap<RunId, Answers>,
     received_until: usize,
     bodies: BTreeMap<String, String>,
+}
+
+/// The answers to the node of a run that waits once.
+#[derive(Debug, Default)]
+struct Answers {
+    tried: BTreeSet<String>,
+    told: Option<String>,
+    taken: Option<String>,
 }
 
 /// A key may be used anew after 24 hours; with clocks apart, only what is well inside its life is judged.
@@ -56,10 +63,7 @@ impl Ledger {
         match self.keys.get(&place) {
             Some((first_payload, first_run, at)) if now.duration_since(*at) < KEY_LIFE => {
                 if *first_run != run.run_id {
-                    return broken(
-                        "I1",
-                        format!("key {key} was answered with {first_run} and with {}", run.run_id),
-                    );
+                    return broken("I1", format!("key {key} was answered with {first_run} and with {}", run.run_id));
                 }
                 if first_payload != payload {
                     return broken("I7", format!("key {key} was answered for two payloads"));
@@ -78,12 +82,31 @@ impl Ledger {
             && now.duration_since(*at) < KEY_LIFE
             && (*first_run != run_id || first_payload == payload)
         {
-            return broken(
-                "I7",
-                format!("key {key}: refused in favour of {run_id}, but {first_run} was answered"),
-            );
+            return broken("I7", format!("key {key}: refused in favour of {run_id}, but {first_run} was answered"));
         }
         Ok(())
+    }
+
+    pub fn try_answer(&mut self, run_id: RunId, value: &str) {
+        self.answers.entry(run_id).or_default().tried.insert(value.to_owned());
+    }
+
+    /// A run waits at most once in a play, so that there is one right answer.
+    pub fn may_wait(&self, run_id: RunId) -> bool {
+        self.answers.get(&run_id).is_none_or(|answers| answers.told.is_none() && answers.taken.is_none())
+    }
+
+    /// A caller was told that its answer is the node's.
+    pub fn told_answered(&mut self, run_id: RunId, value: &str) -> Check {
+        let answers = self.answers.entry(run_id).or_default();
+        match answers.told.replace(value.to_owned()) {
+            Some(first) => broken("I1", format!("two answers to run {run_id} were taken: {first} and {value}")),
+            None => Ok(()),
+        }
+    }
+
+    pub fn took_answer(&mut self, run_id: RunId, value: &str) {
+        self.answers.entry(run_id).or_default().taken = Some(value.to_owned());
     }
 
     /// What can be seen at every instant.
@@ -93,10 +116,7 @@ impl Ledger {
                 continue;
             }
             let Some(run) = store.run(&execution.tenant, execution.run_id) else {
-                return broken(
-                    "I2",
-                    format!("an execution exists without its record: {}", execution.run_id),
-                );
+                return broken("I2", format!("an execution exists without its record: {}", execution.run_id));
             };
             if execution.started && run.started_at.is_none() {
                 return broken("I5", format!("run {} ran a node although it never started", run.run_id));
@@ -110,10 +130,7 @@ impl Ledger {
             {
                 return broken(
                     "I4",
-                    format!(
-                        "run {} ended, and what it owes was not written with its end",
-                        run.run_id
-                    ),
+                    format!("run {} ended, and what it owes was not written with its end", run.run_id),
                 );
             }
             match self.ends.get(&place) {
@@ -131,27 +148,15 @@ impl Ledger {
             }
         }
         for ((_, run_id), end) in &self.ends {
-            if store
-                .run(&end.tenant_id, *run_id)
-                .is_none_or(|run| !run.status.is_terminal())
-            {
-                return broken(
-                    "I3",
-                    format!("run {run_id} had ended {:?} and is open again", end.status),
-                );
+            if store.run(&end.tenant_id, *run_id).is_none_or(|run| !run.status.is_terminal()) {
+                return broken("I3", format!("run {run_id} had ended {:?} and is open again", end.status));
             }
         }
         for request in &received[self.received_until..] {
             if !request.was_terminal {
-                return broken(
-                    "I4",
-                    format!("a webhook of run {} left before its end was durable", request.run_id),
-                );
+                return broken("I4", format!("a webhook of run {} left before its end was durable", request.run_id));
             }
-            let first = self
-                .bodies
-                .entry(request.webhook_id.clone())
-                .or_insert_with(|| request.body.clone());
+            let first = self.bodies.entry(request.webhook_id.clone()).or_insert_with(|| request.body.clone());
             if *first != request.body {
                 return broken("I4", format!("webhook {} has two bodies", request.webhook_id));
             }
@@ -167,24 +172,26 @@ impl Ledger {
                 return broken("I2", format!("run {run_id} was accepted and is gone"));
             }
         }
+        for (run_id, answers) in &self.answers {
+            if let Some(taken) = &answers.taken
+                && (answers.told.as_ref().is_some_and(|told| told != taken) || !answers.tried.contains(taken))
+            {
+                return broken("I1", format!("run {run_id} went on with {taken}, its caller was told otherwise"));
+            }
+        }
         let executions = engine.executions();
         for run in store.runs() {
             if !run.status.is_terminal() {
                 return broken("I2", format!("run {} never ended: {:?}", run.run_id, run.status));
             }
             let end = self.engine_ends.get(&run.run_id).copied();
-            let ran = executions
-                .get(&run.execution_arn())
-                .is_some_and(|execution| execution.started);
+            let ran = executions.get(&run.execution_arn()).is_some_and(|execution| execution.started);
             if !self.forgotten.contains(&run.run_id)
                 && let Some(fault) = mapping_fault(&run, end, ran || run.started_at.is_some())
             {
                 return broken(
                     "I3",
-                    format!(
-                        "run {} ended {:?}/{:?}: {fault}",
-                        run.run_id, run.status, run.termination_reason
-                    ),
+                    format!("run {} ended {:?}/{:?}: {fault}", run.run_id, run.status, run.termination_reason),
                 );
             }
         }
@@ -192,29 +199,19 @@ impl Ledger {
             if !delivery.status.has_ended() {
                 return broken(
                     "I4",
-                    format!(
-                        "delivery {} of run {} is neither delivered nor dead",
-                        delivery.number, delivery.run_id
-                    ),
+                    format!("delivery {} of run {} is neither delivered nor dead", delivery.number, delivery.run_id),
                 );
             }
             if attempts.is_empty() {
                 return broken(
                     "I4",
-                    format!(
-                        "delivery {} of run {} was never tried",
-                        delivery.number, delivery.run_id
-                    ),
+                    format!("delivery {} of run {} was never tried", delivery.number, delivery.run_id),
                 );
             }
-            let succeeded = attempts
-                .iter()
-                .any(|attempt| matches!(attempt.outcome, AttemptOutcome::Delivered { .. }));
+            let succeeded = attempts.iter().any(|attempt| matches!(attempt.outcome, AttemptOutcome::Delivered { .. }));
             let arrived = delivery.number > 1
-                || received
-                    .iter()
-                    .any(|request| request.webhook_id == delivery.webhook_id() && request.accepted);
-            if (delivery.status == DeliveryStatus::Delivered) != succeeded
+                || received.iter().any(|request| request.webhook_id == delivery.webhook_id() && request.accepted);
+            if (delivery.status == DeliveryStatus::Delivered && !succeeded)
                 || (succeeded && store_has_webhook(store, &delivery.run_id) && !arrived)
             {
                 return broken(
@@ -227,11 +224,7 @@ impl Ledger {
             }
         }
         for run in store.runs() {
-            let owed = store
-                .deliveries()
-                .iter()
-                .filter(|(delivery, _)| delivery.run_id == run.run_id)
-                .count() as u32;
+            let owed = store.deliveries().iter().filter(|(delivery, _)| delivery.run_id == run.run_id).count() as u32;
             let due = if run.has_callback { 2 } else { 1 };
             if owed != due {
                 return broken("I4", format!("run {} owes {owed} deliveries, not {due}", run.run_id));

@@ -33,12 +33,7 @@ impl Play {
     pub const STEPS: u32 = 500;
 
     pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            steps: Self::STEPS,
-            mutation: None,
-            left_out: BTreeSet::new(),
-        }
+        Self { seed, steps: Self::STEPS, mutation: None, left_out: BTreeSet::new() }
     }
 }
 
@@ -65,18 +60,11 @@ pub fn shorten(play: &Play) -> Option<(Play, Outcome)> {
     let mut best = (play.clone(), outcome);
     let still_fails = |candidate: &Play| {
         let outcome = simulate(candidate);
-        outcome
-            .violation
-            .as_ref()
-            .is_some_and(|violation| violation.invariant == broken)
-            .then_some(outcome)
+        outcome.violation.as_ref().is_some_and(|violation| violation.invariant == broken).then_some(outcome)
     };
     let mut cut = best.0.steps / 2;
     while cut > 0 {
-        let candidate = Play {
-            steps: best.0.steps.saturating_sub(cut),
-            ..best.0.clone()
-        };
+        let candidate = Play { steps: best.0.steps.saturating_sub(cut), ..best.0.clone() };
         match still_fails(&candidate) {
             Some(outcome) => best = (candidate, outcome),
             None => cut /= 2,

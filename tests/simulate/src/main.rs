@@ -11,10 +11,7 @@ fn main() -> ExitCode {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)?.parse().ok().or(Some(default))
     };
-    let (seeds, from) = (
-        option("--seeds", 1_000).unwrap_or(1_000),
-        option("--from", 0).unwrap_or(0),
-    );
+    let (seeds, from) = (option("--seeds", 1_000).unwrap_or(1_000), option("--from", 0).unwrap_or(0));
     let mut injected: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut out = std::io::stdout().lock();
     for seed in from..from + seeds {
@@ -34,11 +31,7 @@ fn main() -> ExitCode {
         let _ = writeln!(out, "{}  {:<58} {times:>10}  {verdict}", kind.code(), kind.text());
     }
     let _ = writeln!(out, "{survived} of {} faults survived", FaultKind::ALL.len());
-    if survived == FaultKind::ALL.len() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if survived == FaultKind::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints a failing play as short as it gets.
@@ -48,11 +41,8 @@ fn report(out: &mut impl Write, seed: u64) -> ExitCode {
             let _ = writeln!(out, "{line}");
         }
         if let Some(violation) = outcome.violation {
-            let _ = writeln!(
-                out,
-                "seed {seed}, {} steps: {} broken: {}",
-                play.steps, violation.invariant, violation.text
-            );
+            let _ =
+                writeln!(out, "seed {seed}, {} steps: {} broken: {}", play.steps, violation.invariant, violation.text);
         }
     }
     ExitCode::FAILURE

@@ -1,8 +1,8 @@
 //! Planted bugs: what a hurried change might break. The simulation has to notice each of them.
 
 use sluice_core::ports::{
-    AnnounceDue, DeliveryRef, DescribeExecution, EngineResult, ExecutionState, ListExecutions, Page, StartExecution,
-    StartOutcome, StartRequest, StopExecution,
+    AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions,
+    Page, StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::store::Laxity;
@@ -34,6 +34,8 @@ pub enum Mutation {
     DueNotHandedOut,
     /// The stop of a cancelled run is not asked for again.
     StopNotRepeated,
+    /// A resume or an answer that did not reach the runner is not given again.
+    AnswerNotRepeated,
     /// A cancel says that it worked without having done anything.
     CancelSilentlyIgnored,
     /// A key counts as free as soon as its run has ended.
@@ -43,7 +45,7 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -56,6 +58,7 @@ impl Mutation {
         Self::DifferenceNotDescribed,
         Self::DueNotHandedOut,
         Self::StopNotRepeated,
+        Self::AnswerNotRepeated,
         Self::CancelSilentlyIgnored,
         Self::KeyFreedTooEarly,
         Self::TenantNotChecked,
@@ -80,6 +83,7 @@ impl Mutation {
             | Self::DifferenceNotDescribed
             | Self::DueNotHandedOut
             | Self::StopNotRepeated
+            | Self::AnswerNotRepeated
             | Self::CancelSilentlyIgnored => None,
         }
     }
@@ -122,6 +126,15 @@ impl DescribeExecution for SweepEngine {
 impl ListExecutions for SweepEngine {
     async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
         self.engine.running_executions(state_machine_arn, cursor).await
+    }
+}
+
+impl AnswerTask for SweepEngine {
+    async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
+        if self.mutation == Some(Mutation::AnswerNotRepeated) {
+            return Err(EngineError { operation: "answer the task", source: None });
+        }
+        self.engine.answer_task(token, answer).await
     }
 }
 

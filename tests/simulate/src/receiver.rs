@@ -33,20 +33,11 @@ impl SimReceiver {
     /// The fault of this request, if it has one, and whether the receiver did its work all the same.
     fn trouble(&self, delivery: &Delivery) -> Option<(AttemptOutcome, bool)> {
         use FaultKind as F;
-        let unreachable = |class: &str| AttemptOutcome::Unreachable {
-            error_class: class.to_owned(),
-        };
-        let rejected = |http_status, retry_after_seconds| AttemptOutcome::Rejected {
-            http_status,
-            retry_after_seconds,
-        };
+        let unreachable = |class: &str| AttemptOutcome::Unreachable { error_class: class.to_owned() };
+        let rejected = |http_status, retry_after_seconds| AttemptOutcome::Rejected { http_status, retry_after_seconds };
         // Some receivers are simply dead, and stay so.
         if delivery.run_id.0.as_u128() % 13 == 3 {
-            self.dice.count(if delivery.attempts == 8 {
-                F::Exhausted
-            } else {
-                F::ReceiverError
-            });
+            self.dice.count(if delivery.attempts == 8 { F::Exhausted } else { F::ReceiverError });
             return Some((rejected(500, None), false));
         }
         if self.dice.inject(F::ReceiverError, 8) {
@@ -60,10 +51,7 @@ impl SimReceiver {
         }
         if self.dice.inject(F::ReceiverRetryAfter, 12) {
             return Some((
-                rejected(
-                    if self.dice.pick(2) == 0 { 429 } else { 503 },
-                    Some(u64::from(self.dice.pick(10_000))),
-                ),
+                rejected(if self.dice.pick(2) == 0 { 429 } else { 503 }, Some(u64::from(self.dice.pick(10_000)))),
                 false,
             ));
         }
@@ -91,10 +79,8 @@ impl SendWebhook for SimReceiver {
             Some(Mutation::BodyRebuiltPerAttempt) => format!("{}{now}", delivery.body),
             _ => delivery.body.clone(),
         };
-        let was_terminal = self
-            .store
-            .run(&delivery.tenant_id, delivery.run_id)
-            .is_some_and(|run| run.status.is_terminal());
+        let was_terminal =
+            self.store.run(&delivery.tenant_id, delivery.run_id).is_some_and(|run| run.status.is_terminal());
         lock(&self.received).push(Received {
             run_id: delivery.run_id,
             webhook_id: delivery.webhook_id(),
@@ -103,8 +89,6 @@ impl SendWebhook for SimReceiver {
             was_terminal,
         });
         sluice_testkit::turn().await;
-        trouble.map_or(AttemptOutcome::Delivered { http_status: Some(200) }, |(outcome, _)| {
-            outcome
-        })
+        trouble.map_or(AttemptOutcome::Delivered { http_status: Some(200) }, |(outcome, _)| outcome)
     }
 }

@@ -7,16 +7,19 @@ use crate::mutant::{Mutation, SweepEngine};
 use crate::receiver::{Received, SimReceiver};
 use crate::{Outcome, Play};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::value::RawValue;
 use sluice_core::caller::Caller;
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
+use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::manage_definitions::activate_version;
 use sluice_core::flow::reconcile_runs::{Bounds, reconcile_runs};
+use sluice_core::flow::replay_run;
 use sluice_core::flow::settle_run::settle;
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::{DefinitionRef, RunId, TenantId};
+use sluice_core::id::{DefinitionRef, NodeId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::ports::{
@@ -49,6 +52,7 @@ struct Task {
 enum TaskKind {
     Create,
     Cancel,
+    Control,
     Callback,
     Sweep,
     Other,
@@ -67,26 +71,35 @@ enum Told {
         run_id: RunId,
         answer: Answer<Canceled>,
     },
+    Controlled {
+        run_id: RunId,
+        gave: Option<String>,
+        answer: Answer<()>,
+    },
     /// A callback that failed: Lambda invokes it again.
     Failed(Signal),
     Nothing,
 }
 
+/// Why an execution waits, and for which token.
+#[derive(Clone, Debug)]
+struct Gate {
+    token: String,
+    /// The external node; `None` at the pause gate.
+    node: Option<NodeId>,
+}
+
 /// Something on its way to `run-callback`.
 #[derive(Clone, Debug)]
 enum Signal {
-    Ended {
-        arn: String,
-        tenant: TenantId,
-        run_id: RunId,
-        end: EngineEnd,
-        details: EndDetails,
-    },
+    Ended { arn: String, tenant: TenantId, run_id: RunId, end: EngineEnd, details: EndDetails },
     Due(DeliveryRef),
 }
 
 /// No Lambda invocation of Sluice lives longer.
 const INVOCATION: SignedDuration = SignedDuration::from_secs(60);
+/// The node of the sample pipeline that plays the external one.
+const WAITING_NODE: &str = "frequencies";
 /// How far the reconciler's time can carry everything: a day of retries, and more.
 const QUIET_HOURS: i64 = 48;
 /// Runs of one play: enough for races, few enough to look at all of them after every step.
@@ -104,6 +117,9 @@ pub struct World {
     tasks: Vec<Task>,
     signals: Vec<(Timestamp, Signal)>,
     told_ends: BTreeSet<String>,
+    /// Executions that wait, by ARN.
+    gates: BTreeMap<String, Gate>,
+    tokens: u32,
     known: Vec<(TenantId, RunId)>,
     made: u128,
     ledger: Ledger,
@@ -129,12 +145,8 @@ impl World {
         let outage = Arc::new(Mutex::new(BTreeMap::new()));
         arm_store(&store, &dice, &clock, &outage);
         arm_engine(&engine, &dice, &clock, &outage);
-        let receiver = SimReceiver {
-            received: Arc::default(),
-            dice: dice.clone(),
-            store: store.clone(),
-            mutation: play.mutation,
-        };
+        let receiver =
+            SimReceiver { received: Arc::default(), dice: dice.clone(), store: store.clone(), mutation: play.mutation };
         Self {
             rng: fastrand::Rng::with_seed(play.seed),
             play: play.clone(),
@@ -147,6 +159,8 @@ impl World {
             tasks: Vec::new(),
             signals: Vec::new(),
             told_ends: BTreeSet::new(),
+            gates: BTreeMap::new(),
+            tokens: 0,
             known: Vec::new(),
             made: 0,
             ledger: Ledger::default(),
@@ -159,12 +173,7 @@ impl World {
 
     pub fn play(mut self) -> Outcome {
         let violation = self.steps().and_then(|()| self.quiet_down()).err();
-        Outcome {
-            injected: self.dice.injected(),
-            faults: self.dice.rolled(),
-            violation,
-            log: self.log,
-        }
+        Outcome { injected: self.dice.injected(), faults: self.dice.rolled(), violation, log: self.log }
     }
 
     fn steps(&mut self) -> Check {
@@ -178,11 +187,7 @@ impl World {
     }
 
     fn check_now(&mut self) -> Check {
-        let seen = (
-            self.store.writes(),
-            self.engine.changes(),
-            lock(&self.receiver.received).len(),
-        );
+        let seen = (self.store.writes(), self.engine.changes(), lock(&self.receiver.received).len());
         if std::mem::replace(&mut self.checked, seen) == seen {
             return Ok(());
         }
@@ -191,16 +196,17 @@ impl World {
     }
 
     fn note(&mut self, text: impl std::fmt::Display) {
-        self.log.push(format!(
-            "{} {text}",
-            sluice_core::time::rfc3339_millis(self.clock.true_time())
-        ));
+        self.log.push(format!("{} {text}", sluice_core::time::rfc3339_millis(self.clock.true_time())));
     }
 
     fn step(&mut self) -> Check {
         match self.rng.u32(0..100) {
             0..=5 => self.create(),
             6..=8 => self.cancel(),
+            41..=44 => self.control(),
+            45..=49 => self.reach_boundary(),
+            50 => self.go_on(),
+            51 => self.replay(),
             9..=14 => self.claim(),
             15..=18 => self.end(),
             19..=21 => self.sweep(),
@@ -216,24 +222,14 @@ impl World {
     // ---- who acts ----
 
     fn instance_clock(&mut self) -> SimClock {
-        let skew = if self.dice.inject(F::ClockSkew, 6) {
-            i64::from(self.dice.pick(1_201)) - 600
-        } else {
-            0
-        };
+        let skew = if self.dice.inject(F::ClockSkew, 6) { i64::from(self.dice.pick(1_201)) - 600 } else { 0 };
         self.clock.skewed_by(SignedDuration::from_secs(skew))
     }
 
     fn spawn(&mut self, kind: TaskKind, what: String, future: impl Future<Output = Told> + 'static) {
         self.note(format_args!("begin {what}"));
         let until = self.clock.true_time() + INVOCATION;
-        self.tasks.push(Task {
-            what,
-            kind,
-            polls: 0,
-            until,
-            future: Box::pin(future),
-        });
+        self.tasks.push(Task { what, kind, polls: 0, until, future: Box::pin(future) });
     }
 
     fn create(&mut self) {
@@ -243,20 +239,12 @@ impl World {
         let caller = self.callers[self.rng.usize(0..self.callers.len())].clone();
         let key = self.rng.u32(0..4);
         let key = (key > 0).then(|| (format!("key-{key}"), format!("payload-{}", self.rng.u32(0..2))));
-        let racers = if key.is_some() && self.rng.u32(0..4) == 0 {
-            self.rng.u32(2..6)
-        } else {
-            1
-        };
+        let racers = if key.is_some() && self.rng.u32(0..4) == 0 { self.rng.u32(2..6) } else { 1 };
         for racer in 0..racers {
             let mut key = key.clone();
             if racer > 0 {
                 let other = self.rng.bool();
-                self.dice.count(if other {
-                    F::RacersOtherPayload
-                } else {
-                    F::RacersSamePayload
-                });
+                self.dice.count(if other { F::RacersOtherPayload } else { F::RacersSamePayload });
                 if other && let Some((_, payload)) = &mut key {
                     *payload = format!("payload-{}", self.rng.u32(0..2));
                 }
@@ -280,36 +268,23 @@ impl World {
             let policy = fixture::policy();
             if mutation == Some(Mutation::StartBeforeWrite) {
                 let input = serde_json::json!({"tenantId": caller.tenant}).to_string();
-                let request = StartRequest {
-                    state_machine_arn: fixture::RUNNER_ARN,
-                    run_id,
-                    input: &input,
-                };
+                let request = StartRequest { state_machine_arn: fixture::RUNNER_ARN, run_id, input: &input };
                 let _started_too_early = engine.start_execution(&request).await;
             }
             let at = clock.now();
             let answer = create_run(&store, &engine, &policy, &caller, command, run_id, at).await;
-            Told::Created {
-                tenant: caller.tenant,
-                key,
-                answer,
-                at,
-            }
+            Told::Created { tenant: caller.tenant, key, answer, at }
         });
     }
 
     fn move_alias(&mut self, caller: &Caller) {
         let (store, caller, now) = (self.store.clone(), caller.clone(), self.clock.now());
         let number = self.rng.u32(1..3);
-        self.spawn(
-            TaskKind::Other,
-            format!("activate version {number} for {}", caller.tenant),
-            async move {
-                let definition = DefinitionRef::Id(fixture::definition_id(7));
-                let _whether_it_worked = activate_version(&store, &caller, &definition, number, now).await;
-                Told::Nothing
-            },
-        );
+        self.spawn(TaskKind::Other, format!("activate version {number} for {}", caller.tenant), async move {
+            let definition = DefinitionRef::Id(fixture::definition_id(7));
+            let _whether_it_worked = activate_version(&store, &caller, &definition, number, now).await;
+            Told::Nothing
+        });
     }
 
     fn cancel(&mut self) {
@@ -317,11 +292,7 @@ impl World {
             return;
         };
         let foreign = self.rng.u32(0..5) == 0;
-        let caller = self
-            .callers
-            .iter()
-            .find(|caller| (caller.tenant != tenant) == foreign)
-            .cloned();
+        let caller = self.callers.iter().find(|caller| (caller.tenant != tenant) == foreign).cloned();
         let Some(caller) = caller else { return };
         if foreign {
             self.dice.count(F::ForeignGuess);
@@ -330,52 +301,29 @@ impl World {
         if times > 1 {
             self.dice.count(F::CancelRepeated);
         }
-        match self
-            .store
-            .run(&tenant, run_id)
-            .map(|run| (run.status, self.engine.execution(&run.execution_arn())))
-        {
+        match self.store.run(&tenant, run_id).map(|run| (run.status, self.engine.execution(&run.execution_arn()))) {
             Some((RunStatus::Pending, None)) => self.dice.count(F::CancelBeforeStart),
             Some((status, Some(execution))) if !status.is_terminal() => {
-                self.dice.count(if execution.end.is_some() {
-                    F::FinishBeforeCancel
-                } else {
-                    F::CancelBeforeFinish
-                });
+                self.dice.count(if execution.end.is_some() { F::FinishBeforeCancel } else { F::CancelBeforeFinish });
             }
             _ => {}
         }
         for _ in 0..times {
-            let (store, engine, clock, caller) = (
-                self.store.clone(),
-                self.engine.clone(),
-                self.instance_clock(),
-                caller.clone(),
-            );
+            let (store, engine, clock, caller) =
+                (self.store.clone(), self.engine.clone(), self.instance_clock(), caller.clone());
             let mutation = self.play.mutation;
-            self.spawn(
-                TaskKind::Cancel,
-                format!("cancel {run_id} by {}", caller.tenant),
-                async move {
-                    let answer = if mutation == Some(Mutation::CancelSilentlyIgnored) {
-                        match store.load_run(&caller.tenant, run_id).await {
-                            Ok(Some(run)) => Ok(Canceled::Already(run)),
-                            Ok(None) => Err(Refusal::NotFound {
-                                what: "workflow run",
-                                id: run_id.to_string(),
-                            }),
-                            Err(error) => Err(Refusal::Store(error)),
-                        }
-                    } else {
-                        cancel_run(&store, &engine, &caller, run_id, clock.now()).await
-                    };
-                    Told::Canceled {
-                        tenant: caller.tenant,
-                        run_id,
-                        answer,
+            self.spawn(TaskKind::Cancel, format!("cancel {run_id} by {}", caller.tenant), async move {
+                let answer = if mutation == Some(Mutation::CancelSilentlyIgnored) {
+                    match store.load_run(&caller.tenant, run_id).await {
+                        Ok(Some(run)) => Ok(Canceled::Already(run)),
+                        Ok(None) => Err(Refusal::NotFound { what: "workflow run", id: run_id.to_string() }),
+                        Err(error) => Err(Refusal::Store(error)),
                     }
-                },
-            );
+                } else {
+                    cancel_run(&store, &engine, &caller, run_id, clock.now()).await
+                };
+                Told::Canceled { tenant: caller.tenant, run_id, answer }
+            });
         }
     }
 
@@ -384,18 +332,11 @@ impl World {
             self.dice.count(F::TwoSweeps);
         }
         let clock = self.instance_clock();
-        let engine = SweepEngine {
-            engine: self.engine.clone(),
-            mutation: self.play.mutation,
-        };
+        let engine = SweepEngine { engine: self.engine.clone(), mutation: self.play.mutation };
         let store = self.store.clone();
         self.spawn(TaskKind::Sweep, "sweep".to_owned(), async move {
             let until = clock.now() + SignedDuration::from_secs(50);
-            let bounds = Bounds {
-                describes: 100,
-                deliveries_per_shard: 50,
-                until,
-            };
+            let bounds = Bounds { describes: 100, deliveries_per_shard: 50, until };
             reconcile_runs(&store, &engine, &clock, bounds).await;
             Told::Nothing
         });
@@ -403,12 +344,8 @@ impl World {
 
     fn callback(&mut self, signal: Signal) {
         let clock = self.instance_clock();
-        let (store, engine, receiver, mutation) = (
-            self.store.clone(),
-            self.engine.clone(),
-            self.receiver.clone(),
-            self.play.mutation,
-        );
+        let (store, engine, receiver, mutation) =
+            (self.store.clone(), self.engine.clone(), self.receiver.clone(), self.play.mutation);
         self.spawn(TaskKind::Callback, format!("callback {signal:?}"), async move {
             match handle(&store, &engine, &receiver, &clock, mutation, &signal).await {
                 true => Told::Nothing,
@@ -417,7 +354,154 @@ impl World {
         });
     }
 
+    /// Pause, resume, answer, send again: what callers do to a run under way.
+    fn control(&mut self) {
+        // Mostly what fits the run; sometimes anything to any run.
+        let runs = self.store.runs();
+        let of = |fits: fn(&Run) -> bool| {
+            runs.iter().filter(|run| fits(run)).map(|run| (run.tenant_id.clone(), run.run_id)).collect::<Vec<_>>()
+        };
+        let paused = of(|run| run.status == RunStatus::Paused);
+        let waiting = of(|run| run.status == RunStatus::WaitingForInput);
+        let running = of(|run| run.status == RunStatus::Running);
+        let choice = self.rng.u32(0..6);
+        let fitting = match choice {
+            0..=1 => self.one_of(&running),
+            2 => self.one_of(&paused),
+            3..=4 => self.one_of(&waiting),
+            _ => None,
+        };
+        let any = self.some_run();
+        let Some((tenant, run_id)) = fitting.or(any) else {
+            return;
+        };
+        let Some(caller) = self.callers.iter().find(|caller| caller.tenant == tenant).cloned() else {
+            return;
+        };
+        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
+        match choice {
+            0..=1 => self.spawn(TaskKind::Control, format!("pause {run_id}"), async move {
+                let answer = pause_run(&store, &caller, run_id, clock.now()).await.map(drop);
+                Told::Controlled { run_id, gave: None, answer }
+            }),
+            2 => self.spawn_resume(caller, run_id),
+            3..=4 => self.spawn_answer(caller, run_id),
+            _ => self.spawn(TaskKind::Control, format!("send {run_id} again"), async move {
+                let answer = redeliver(&store, &engine, &caller, run_id, 1, clock.now()).await.map(drop);
+                Told::Controlled { run_id, gave: None, answer }
+            }),
+        }
+    }
+
+    fn spawn_resume(&mut self, caller: Caller, run_id: RunId) {
+        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
+        self.spawn(TaskKind::Control, format!("resume {run_id}"), async move {
+            let answer = resume_run(&store, &engine, &caller, run_id, clock.now()).await.map(drop);
+            Told::Controlled { run_id, gave: None, answer }
+        });
+    }
+
+    fn spawn_answer(&mut self, caller: Caller, run_id: RunId) {
+        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
+        self.tokens += 1;
+        let value = format!("{{\"answer\":{}}}", self.tokens);
+        let (Ok(node), Ok(data)) = (WAITING_NODE.parse::<NodeId>(), RawValue::from_string(value.clone())) else {
+            return;
+        };
+        self.ledger.try_answer(run_id, &value);
+        self.spawn(TaskKind::Control, format!("answer {run_id} with {value}"), async move {
+            let answer = answer_node(&store, &engine, &caller, run_id, &node, &data, clock.now()).await.map(drop);
+            Told::Controlled { run_id, gave: Some(value), answer }
+        });
+    }
+
+    fn replay(&mut self) {
+        if self.store.runs().len() >= RUNS {
+            return;
+        }
+        let Some((tenant, original)) = self.some_run() else {
+            return;
+        };
+        let Some(caller) = self.callers.iter().find(|caller| caller.tenant == tenant).cloned() else {
+            return;
+        };
+        self.made += 1;
+        let run_id = fixture::run_id(u128::from(self.rng.u64(..)) << 64 | self.made);
+        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
+        let from_node = if self.rng.bool() { "readability".parse().ok() } else { None };
+        self.known.push((tenant.clone(), run_id));
+        self.spawn(TaskKind::Create, format!("replay {original} as {run_id}"), async move {
+            let (command, at) = (replay_run::Command { from_node, ..replay_run::Command::default() }, clock.now());
+            let answer = replay_run::replay_run(&store, &engine, &caller, original, command, run_id, at).await;
+            Told::Created { tenant, key: None, answer, at }
+        });
+    }
+
     // ---- the engine ----
+
+    /// Executions that have claimed their run and neither wait nor have ended.
+    fn working(&self) -> Vec<(String, TenantId, RunId)> {
+        let executions = self.engine.executions().into_iter();
+        let working = executions
+            .filter(|(arn, execution)| execution.started && execution.end.is_none() && !self.gates.contains_key(arn));
+        working.map(|(arn, execution)| (arn, execution.tenant, execution.run_id)).collect()
+    }
+
+    /// A runner reaches a stage boundary, where it may have to pause, or a node that waits for an answer.
+    fn reach_boundary(&mut self) {
+        let working = self.working();
+        let Some((arn, tenant, run_id)) = self.one_of(&working) else {
+            return;
+        };
+        let now = self.clock.true_time();
+        self.tokens += 1;
+        let token = format!("token-{}", self.tokens);
+        let paused = self.store.update_run(&tenant, run_id, |run| {
+            run.pause_requested_at?;
+            let mut after = run.after(RunEvent::PauseTaken, now)?;
+            after.pause_token = Some(token.clone());
+            Some(after)
+        });
+        let Ok(node) = WAITING_NODE.parse::<NodeId>() else {
+            return;
+        };
+        let waits = !paused
+            && self.dice.is_armed()
+            && self.ledger.may_wait(run_id)
+            && self.rng.u32(0..3) == 0
+            && self.store.update_run(&tenant, run_id, |run| {
+                let mut after = run.after(RunEvent::InputAwaited, now)?;
+                after.waiting_nodes.insert(node.to_string());
+                Some(after)
+            });
+        if waits {
+            self.store.begin_wait(&tenant, run_id, &node, &token);
+        }
+        if paused || waits {
+            self.note(format_args!("{run_id} {}", if paused { "pauses" } else { "waits for an answer" }));
+            self.engine.wait_for(&arn, &token);
+            self.gates.insert(arn, Gate { token, node: waits.then_some(node) });
+        }
+    }
+
+    /// A runner that has its answer goes on.
+    fn go_on(&mut self) {
+        let gates: Vec<(String, Gate)> = self.gates.iter().map(|(arn, gate)| (arn.clone(), gate.clone())).collect();
+        for (arn, gate) in gates {
+            let Some(execution) = self.engine.execution(&arn) else {
+                continue;
+            };
+            let Some(answer) = self.engine.take_answer(&gate.token) else {
+                continue;
+            };
+            self.gates.remove(&arn);
+            self.note(format_args!("{} goes on", execution.run_id));
+            if let Some(node) = gate.node {
+                self.store.end_wait(&execution.tenant, execution.run_id, &node);
+                self.ledger.took_answer(execution.run_id, &answer);
+            }
+        }
+    }
 
     fn claim(&mut self) {
         let waiting: Vec<String> = self
@@ -443,12 +527,7 @@ impl World {
                 return;
             };
             self.store.update_run(&execution.tenant, execution.run_id, |run| {
-                Some(Run {
-                    status: RunStatus::Running,
-                    rev: run.rev + 1,
-                    started_at: Some(now),
-                    ..run.clone()
-                })
+                Some(Run { status: RunStatus::Running, rev: run.rev + 1, started_at: Some(now), ..run.clone() })
             });
         }
         let claimed = self.engine.claim(&self.store, &arn, now);
@@ -456,13 +535,7 @@ impl World {
     }
 
     fn end(&mut self) {
-        let running: Vec<String> = self
-            .engine
-            .executions()
-            .into_iter()
-            .filter(|(_, execution)| execution.started && execution.end.is_none())
-            .map(|(arn, _)| arn)
-            .collect();
+        let running: Vec<String> = self.working().into_iter().map(|(arn, _, _)| arn).collect();
         let Some(arn) = self.one_of(&running) else { return };
         let end = match self.rng.u32(0..10) {
             0..=5 => EngineEnd::Succeeded,
@@ -470,8 +543,7 @@ impl World {
             8 => EngineEnd::TimedOut,
             _ => EngineEnd::Aborted,
         };
-        self.engine
-            .end(&arn, end, Some(r#"{"results":{}}"#), self.clock.true_time());
+        self.engine.end(&arn, end, Some(r#"{"results":{}}"#), self.clock.true_time());
         self.note(format_args!("end {arn}: {end:?}"));
     }
 
@@ -491,17 +563,9 @@ impl World {
                 self.note(format_args!("lost: the event of {arn}"));
                 continue;
             }
-            let repeats = if self.dice.inject(F::EventRepeated, 4) {
-                self.dice.pick(9) + 2
-            } else {
-                1
-            };
+            let repeats = if self.dice.inject(F::EventRepeated, 4) { self.dice.pick(9) + 2 } else { 1 };
             for _ in 0..repeats {
-                let delay = if self.dice.inject(F::EventDelayed, 8) {
-                    i64::from(self.dice.pick(86_400))
-                } else {
-                    0
-                };
+                let delay = if self.dice.inject(F::EventDelayed, 8) { i64::from(self.dice.pick(86_400)) } else { 0 };
                 let mut details = details.clone();
                 if self.dice.inject(F::OutputExcluded, 6) {
                     details.output = None;
@@ -513,8 +577,7 @@ impl World {
                     end,
                     details,
                 };
-                self.signals
-                    .push((self.clock.true_time() + SignedDuration::from_secs(delay), signal));
+                self.signals.push((self.clock.true_time() + SignedDuration::from_secs(delay), signal));
             }
         }
         for due in self.engine.take_announced() {
@@ -531,9 +594,7 @@ impl World {
 
     fn signal(&mut self) {
         let now = self.clock.true_time();
-        let due: Vec<usize> = (0..self.signals.len())
-            .filter(|&index| self.signals[index].0 <= now)
-            .collect();
+        let due: Vec<usize> = (0..self.signals.len()).filter(|&index| self.signals[index].0 <= now).collect();
         if due.is_empty() {
             return;
         }
@@ -561,23 +622,15 @@ impl World {
                 // A redrive after the run has ended: it runs again, succeeds and says so, and changes no run.
                 if let Some(arn) = self.one_of(&ended)
                     && let Some(execution) = self.engine.execution(&arn)
-                    && self
-                        .store
-                        .run(&execution.tenant, execution.run_id)
-                        .is_some_and(|run| run.status.is_terminal())
+                    && self.store.run(&execution.tenant, execution.run_id).is_some_and(|run| run.status.is_terminal())
                     && self.engine.redrive(&arn)
                 {
                     self.dice.count(F::EngineRedrive);
                     self.note(format_args!("redrive {arn}"));
                     let now = self.clock.true_time();
                     if let Some((end, details)) = self.engine.end(&arn, EngineEnd::Succeeded, None, now) {
-                        let signal = Signal::Ended {
-                            arn,
-                            tenant: execution.tenant,
-                            run_id: execution.run_id,
-                            end,
-                            details,
-                        };
+                        let signal =
+                            Signal::Ended { arn, tenant: execution.tenant, run_id: execution.run_id, end, details };
                         self.signals.push((now, signal));
                     }
                 }
@@ -644,12 +697,8 @@ impl World {
             }
             7 => {
                 // Somebody repeats a start that was made long ago.
-                let executions: Vec<_> = self
-                    .engine
-                    .executions()
-                    .into_values()
-                    .filter(|execution| execution.end.is_some())
-                    .collect();
+                let executions: Vec<_> =
+                    self.engine.executions().into_values().filter(|execution| execution.end.is_some()).collect();
                 if let Some(execution) = executions.first() {
                     self.dice.count(F::ClosedName);
                     let request = StartRequest {
@@ -663,10 +712,7 @@ impl World {
             _ => {
                 let executions: Vec<_> = self.engine.executions().into_values().collect();
                 if let Some(execution) = executions.first() {
-                    self.spawn_create(
-                        self.callers[0].clone(),
-                        Some(("key-1".to_owned(), "payload-0".to_owned())),
-                    );
+                    self.spawn_create(self.callers[0].clone(), Some(("key-1".to_owned(), "payload-0".to_owned())));
                     self.note(format_args!("repeat beside {}", execution.run_id));
                 }
             }
@@ -705,15 +751,10 @@ impl World {
         let received = lock(&self.receiver.received).len();
         match task.kind {
             TaskKind::Create => {
-                let id = self
-                    .known
-                    .iter()
-                    .find(|(_, id)| task.what.contains(&id.to_string()))
-                    .cloned();
+                let id = self.known.iter().find(|(_, id)| task.what.contains(&id.to_string())).cloned();
                 let recorded = id.as_ref().and_then(|(tenant, id)| self.store.run(tenant, *id));
-                let started = recorded
-                    .as_ref()
-                    .is_some_and(|run| self.engine.execution(&run.execution_arn()).is_some());
+                let started =
+                    recorded.as_ref().is_some_and(|run| self.engine.execution(&run.execution_arn()).is_some());
                 self.dice.count(match (recorded.is_some(), started) {
                     (false, _) => F::CrashBeforeRecord,
                     (true, false) => F::CrashBeforeStart,
@@ -721,12 +762,11 @@ impl World {
                 });
             }
             TaskKind::Cancel => self.dice.count(F::CrashAfterStop),
-            TaskKind::Callback => self.dice.count(if received == 0 || task.polls < 8 {
-                F::CrashBeforeSend
-            } else {
-                F::CrashAfterSend
-            }),
+            TaskKind::Callback => {
+                self.dice.count(if received == 0 || task.polls < 8 { F::CrashBeforeSend } else { F::CrashAfterSend })
+            }
             TaskKind::Sweep => self.dice.count(F::SweepCrash),
+            TaskKind::Control => self.dice.count(F::KilledInControl),
             TaskKind::Other => {}
         }
         self.note(format_args!("killed: {}", task.what));
@@ -759,12 +799,7 @@ impl World {
 
     fn hear(&mut self, what: &str, told: Told) -> Check {
         match told {
-            Told::Created {
-                tenant,
-                key,
-                answer,
-                at,
-            } => {
+            Told::Created { tenant, key, answer, at } => {
                 let key_and_payload = key.as_ref().map(|(key, payload)| (key.as_str(), payload.as_str()));
                 match answer {
                     Ok(accepted) => {
@@ -788,10 +823,26 @@ impl World {
                             self.spawn_create(caller, key);
                         }
                     }
+                    // A replay of a run that is open, unknown or too deep.
+                    Err(Refusal::Conflict { .. } | Refusal::NotFound { .. }) if key.is_none() => {}
                     Err(other) => return broken("I8", format!("a good request was refused: {other}")),
                 }
             }
             Told::Canceled { tenant, run_id, answer } => self.hear_cancel(what, &tenant, run_id, answer)?,
+            Told::Controlled { run_id, gave, answer } => {
+                let outcome = match &answer {
+                    Ok(()) => "done".to_owned(),
+                    Err(refusal) => refusal.to_string(),
+                };
+                self.note(format_args!("answered {what}: {outcome}"));
+                match (gave, answer) {
+                    (Some(value), Ok(())) => self.ledger.told_answered(run_id, &value)?,
+                    (_, Err(Refusal::Invalid(invalid))) => {
+                        return broken("I8", format!("{what} was refused: {invalid}"));
+                    }
+                    _ => {}
+                }
+            }
             Told::Failed(signal) => {
                 self.note(format_args!("failed {what}"));
                 // Lambda tries an asynchronous invocation three times; then it is a dead letter and the sweep's business.
@@ -847,37 +898,48 @@ impl World {
         let until = self.clock.true_time() + SignedDuration::from_hours(QUIET_HOURS);
         let mut wait = SignedDuration::from_secs(60);
         while self.clock.true_time() < until {
+            self.let_go();
             self.run_engine();
             self.sweep();
             self.drain()?;
             if self.is_settled() {
-                return self
-                    .ledger
-                    .check_settled(&self.store, &self.engine, &lock(&self.receiver.received));
+                return self.ledger.check_settled(&self.store, &self.engine, &lock(&self.receiver.received));
             }
             self.clock.advance(wait);
             // The schedule of retries takes a day: no need to look at every minute of it.
             wait = (wait * 2).min(SignedDuration::from_mins(30));
         }
         self.drain()?;
-        self.ledger
-            .check_settled(&self.store, &self.engine, &lock(&self.receiver.received))
+        self.ledger.check_settled(&self.store, &self.engine, &lock(&self.receiver.received))
+    }
+
+    /// Nobody leaves a run paused or waiting for ever.
+    fn let_go(&mut self) {
+        for run in self.store.runs() {
+            let caller = fixture::caller(run.tenant_id.as_str());
+            if run.pause_requested_at.is_some() {
+                self.spawn_resume(caller.clone(), run.run_id);
+            }
+            if !run.waiting_nodes.is_empty() {
+                self.spawn_answer(caller, run.run_id);
+            }
+        }
     }
 
     fn is_settled(&self) -> bool {
         self.signals.is_empty()
             && self.store.runs().iter().all(|run| run.status.is_terminal())
-            && self
-                .store
-                .deliveries()
-                .iter()
-                .all(|(delivery, _)| delivery.status.has_ended())
+            && self.store.deliveries().iter().all(|(delivery, _)| delivery.status.has_ended())
     }
 
     /// Every execution is carried to its end, but for those that are being stopped: they would run for days.
     fn run_engine(&mut self) {
+        self.go_on();
         for (arn, execution) in self.engine.executions() {
-            if execution.end.is_none() && !self.ledger.started_by_others.contains(&execution.run_id) {
+            if execution.end.is_none()
+                && !self.gates.contains_key(&arn)
+                && !self.ledger.started_by_others.contains(&execution.run_id)
+            {
                 let now = self.clock.true_time();
                 let run = self.store.run(&execution.tenant, execution.run_id);
                 if run.is_some_and(|run| run.status == RunStatus::Canceling) {
@@ -921,12 +983,8 @@ impl World {
             let known = self.known.clone();
             return self.one_of(&known);
         }
-        let runs: Vec<(TenantId, RunId)> = self
-            .store
-            .runs()
-            .into_iter()
-            .map(|run| (run.tenant_id, run.run_id))
-            .collect();
+        let runs: Vec<(TenantId, RunId)> =
+            self.store.runs().into_iter().map(|run| (run.tenant_id, run.run_id)).collect();
         self.one_of(&runs)
     }
 
@@ -946,13 +1004,7 @@ async fn handle(
 ) -> bool {
     let owed = match signal {
         Signal::Due(due) => vec![due.clone()],
-        Signal::Ended {
-            arn,
-            tenant,
-            run_id,
-            end,
-            details,
-        } => {
+        Signal::Ended { arn, tenant, run_id, end, details } => {
             let mut run = match store.load_run(tenant, *run_id).await {
                 Ok(Some(run)) if run.execution_arn() == *arn => run,
                 Ok(_) => return true,
@@ -994,22 +1046,13 @@ fn command(key: Option<&(String, String)>, with_callback: bool) -> Command {
     });
     command.variables.variables.insert("language".to_owned(), "en".into());
     if let Ok(node) = "readability".parse() {
-        command
-            .processor_params
-            .insert(node, BTreeMap::from([("formula".to_owned(), "flesch".into())]));
+        command.processor_params.insert(node, BTreeMap::from([("formula".to_owned(), "flesch".into())]));
     }
     if with_callback {
-        command.callback = Some(Callback {
-            url: fixture::CALLBACK_URL.to_owned(),
-            context: None,
-        });
+        command.callback = Some(Callback { url: fixture::CALLBACK_URL.to_owned(), context: None });
     }
     command.idempotency = key.and_then(|(key, payload)| {
-        Some(IdempotencyClaim {
-            operation: Operation::Create,
-            key: key.parse().ok()?,
-            payload_hash: payload.clone(),
-        })
+        Some(IdempotencyClaim { operation: Operation::Create, key: key.parse().ok()?, payload_hash: payload.clone() })
     });
     command
 }
@@ -1023,15 +1066,8 @@ async fn seed(store: &MemoryStore, tenant: &str, now: Timestamp) {
         created_at: now,
         created_by: "someone".to_owned(),
     };
-    let changed = sluice_core::definition::Definition {
-        latest_version: 2,
-        rev: definition.rev + 1,
-        ..definition
-    };
-    assert!(
-        matches!(store.change_definition(&changed, Some(&version)).await, Ok(true)),
-        "the world can be seeded"
-    );
+    let changed = sluice_core::definition::Definition { latest_version: 2, rev: definition.rev + 1, ..definition };
+    assert!(matches!(store.change_definition(&changed, Some(&version)).await, Ok(true)), "the world can be seeded");
 }
 
 fn is_away(outage: &Mutex<BTreeMap<&'static str, Timestamp>>, who: &str, clock: &SimClock) -> bool {
@@ -1056,17 +1092,10 @@ fn arm_store(
             return Some(Fault::Before(StoreErrorClass::Throttled));
         }
         if dice.inject(F::StoreTrouble, 25) {
-            let class = [
-                StoreErrorClass::Conflict,
-                StoreErrorClass::Throttled,
-                StoreErrorClass::Unavailable,
-            ][dice.pick(3) as usize];
+            let class = [StoreErrorClass::Conflict, StoreErrorClass::Throttled, StoreErrorClass::Unavailable]
+                [dice.pick(3) as usize];
             let after = class == StoreErrorClass::Unavailable && dice.pick(2) == 0;
-            return Some(if after {
-                Fault::After(class)
-            } else {
-                Fault::Before(class)
-            });
+            return Some(if after { Fault::After(class) } else { Fault::Before(class) });
         }
         None
     });
@@ -1099,20 +1128,19 @@ fn arm_engine(
                 if dice.inject(F::ExecutionLimit, 16) {
                     return failed;
                 }
-                dice.inject(F::StartReplyLost, 8)
-                    .then_some(Fault::After(StoreErrorClass::Unavailable))
+                dice.inject(F::StartReplyLost, 8).then_some(Fault::After(StoreErrorClass::Unavailable))
             }
             "stop the execution" => dice.inject(F::StopTrouble, 3).then(|| {
                 let class = StoreErrorClass::Unavailable;
-                if dice.pick(2) == 0 {
-                    Fault::After(class)
-                } else {
-                    Fault::Before(class)
-                }
+                if dice.pick(2) == 0 { Fault::After(class) } else { Fault::Before(class) }
             }),
-            "describe the execution" => dice
-                .inject(F::DescribeThrottled, 5)
-                .then_some(Fault::Before(StoreErrorClass::Throttled)),
+            "describe the execution" => {
+                dice.inject(F::DescribeThrottled, 5).then_some(Fault::Before(StoreErrorClass::Throttled))
+            }
+            "answer the task" => dice.inject(F::AnswerTrouble, 3).then(|| {
+                let class = StoreErrorClass::Unavailable;
+                if dice.pick(2) == 0 { Fault::After(class) } else { Fault::Before(class) }
+            }),
             "announce due deliveries" | "publish the status" => {
                 dice.roll(12).then_some(Fault::Before(StoreErrorClass::Unavailable))
             }

@@ -11,13 +11,7 @@ const SEEDS_PER_BUG: u64 = 300;
 fn explain(play: &Play) -> String {
     match shorten(play) {
         Some((shortest, outcome)) => {
-            format!(
-                "seed {}, {} steps: {:?}\n{}",
-                play.seed,
-                shortest.steps,
-                outcome.violation,
-                outcome.log.join("\n")
-            )
+            format!("seed {}, {} steps: {:?}\n{}", play.seed, shortest.steps, outcome.violation, outcome.log.join("\n"))
         }
         None => format!("seed {} fails, but not when it is played again", play.seed),
     }
@@ -48,11 +42,7 @@ fn every_invariant_holds_through_thousands_of_bad_days() {
         }
     }
     for kind in FaultKind::ALL {
-        assert!(
-            injected.get(kind).is_some_and(|times| *times >= 10),
-            "{} was hardly injected",
-            kind.text()
-        );
+        assert!(injected.get(kind).is_some_and(|times| *times >= 10), "{} was hardly injected", kind.text());
     }
 }
 
@@ -63,24 +53,14 @@ fn every_planted_bug_is_found() {
             thread::spawn(move || {
                 for mutation in Mutation::ALL.into_iter().skip(worker).step_by(2) {
                     let found = (0..SEEDS_PER_BUG).find(|seed| {
-                        simulate(&Play {
-                            mutation: Some(mutation),
-                            ..Play::new(*seed)
-                        })
-                        .violation
-                        .is_some()
+                        simulate(&Play { mutation: Some(mutation), ..Play::new(*seed) }).violation.is_some()
                     });
-                    assert!(
-                        found.is_some(),
-                        "{mutation:?} went unnoticed through {SEEDS_PER_BUG} seeds"
-                    );
+                    assert!(found.is_some(), "{mutation:?} went unnoticed through {SEEDS_PER_BUG} seeds");
                 }
             })
         })
         .collect();
-    workers
-        .into_iter()
-        .for_each(|worker| worker.join().expect("every bug is found"));
+    workers.into_iter().for_each(|worker| worker.join().expect("every bug is found"));
 }
 
 #[test]
@@ -94,18 +74,10 @@ fn a_play_is_the_same_every_time() {
 #[test]
 fn a_failing_play_is_made_short() {
     let failing = (0..SEEDS_PER_BUG)
-        .map(|seed| Play {
-            mutation: Some(Mutation::StartBeforeWrite),
-            ..Play::new(seed)
-        })
+        .map(|seed| Play { mutation: Some(Mutation::StartBeforeWrite), ..Play::new(seed) })
         .find(|play| simulate(play).violation.is_some())
         .expect("the bug is found");
     let (shortest, outcome) = shorten(&failing).expect("it still fails");
-    assert!(
-        shortest.steps < failing.steps / 4,
-        "{} of {} steps",
-        shortest.steps,
-        failing.steps
-    );
+    assert!(shortest.steps < failing.steps / 4, "{} of {} steps", shortest.steps, failing.steps);
     assert!(outcome.violation.is_some());
 }

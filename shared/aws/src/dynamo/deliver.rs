@@ -43,7 +43,7 @@ impl Deliveries for Store {
         if let Some(attempt) = attempt {
             writes.push(Write::put_new(item::from_attempt(next, attempt).map_err(unwritable)?));
         }
-        match self.transact(OPERATION, None, writes).await? {
+        match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(true),
             Transacted::Refused(refusals) if refusals.include(DELIVERY) => Ok(false),
             // An attempt of that number exists, although the delivery is as it was before it.

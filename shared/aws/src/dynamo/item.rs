@@ -22,7 +22,7 @@ use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget
 use sluice_core::ports::DeliveryRef;
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
-use sluice_core::step::Step;
+use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::{millis, millis_opt};
 use std::collections::{BTreeMap, HashMap};
 
@@ -83,7 +83,7 @@ pub enum ItemError {
     },
 }
 
-type ItemResult<T> = Result<T, ItemError>;
+pub type ItemResult<T> = Result<T, ItemError>;
 
 /// A text attribute.
 pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
@@ -105,6 +105,7 @@ const RUN: &str = "run";
 const SNAPSHOT: &str = "snapshot";
 const OUTPUT: &str = "output";
 const STEP: &str = "step";
+const REPLAY: &str = "replay";
 const DELIVERY: &str = "delivery";
 const BODY: &str = "delivery-body";
 const ATTEMPT: &str = "attempt";
@@ -169,22 +170,24 @@ pub const RUN_OPTIONAL: &[&str] = &[
     "pauseRequestedAt",
     "pauseToken",
     WAITING_NODES,
+    ANSWERED_NODES,
+    "replayOf",
     keys::OPEN_SHARD,
     keys::OPEN_AT,
 ];
 
 const WAITING_NODES: &str = "waitingNodes";
+const ANSWERED_NODES: &str = "answeredNodes";
 
 /// A run's head, with the keys that put it into its lists.
 pub fn from_run(run: &Run) -> ItemResult<Item> {
     let mut item = write(RUN, run, keys::run_head(&run.tenant_id, run.run_id))?;
-    // The runner adds to it, so it is a set; an empty set cannot be stored.
-    item.remove(WAITING_NODES);
-    if !run.waiting_nodes.is_empty() {
-        item.insert(
-            WAITING_NODES.to_owned(),
-            AttributeValue::Ss(run.waiting_nodes.iter().cloned().collect()),
-        );
+    // The runner adds to those that wait, so they are sets; an empty set cannot be stored.
+    for (name, nodes) in [(WAITING_NODES, &run.waiting_nodes), (ANSWERED_NODES, &run.answered_nodes)] {
+        item.remove(name);
+        if !nodes.is_empty() {
+            item.insert(name.to_owned(), AttributeValue::Ss(nodes.iter().cloned().collect()));
+        }
     }
     let time_key = keys::time_key(run.created_at, run.run_id);
     set(
@@ -247,6 +250,39 @@ pub fn to_output(item: &Item) -> ItemResult<String> {
     Ok(document.to_owned())
 }
 
+/// Links a run to one that repeats it.
+pub fn from_replay(original: RunId, replay: &Run) -> Item {
+    let key = keys::replay(&replay.tenant_id, original, replay.created_at, replay.run_id);
+    let mut item = stamped(Item::new(), REPLAY, key);
+    set(&mut item, [(RUN_ID, replay.run_id.to_string())]);
+    item
+}
+
+pub fn to_replay(item: &Item) -> ItemResult<RunId> {
+    check(REPLAY, item)?;
+    let id = text(item, RUN_ID).and_then(|id| id.parse().ok());
+    id.ok_or(ItemError::Attribute { kind: REPLAY, attribute: RUN_ID })
+}
+
+/// What [`to_step`] reads, but for the result.
+pub const STEP_WITHOUT_RESULT: &[&str] = &[
+    "kind",
+    "v",
+    RUN_ID,
+    "nodeId",
+    "nodeType",
+    "status",
+    "stage",
+    "attempt",
+    "startedAt",
+    "endedAt",
+    "resultBytes",
+    "errorCode",
+    "errorMessage",
+];
+
+const RUN_ID: &str = "runId";
+
 /// A step, as the runner writes it. Anything it leaves out has a meaning.
 pub fn to_step(item: Item) -> ItemResult<Step> {
     #[derive(Deserialize)]
@@ -262,12 +298,10 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
         attempt: u32,
         #[serde(default, with = "millis_opt")]
         started_at: Option<Timestamp>,
-        /// Where an external node has no `startedAt` of its own.
-        #[serde(default, with = "millis_opt")]
-        waiting_since: Option<Timestamp>,
         #[serde(default, with = "millis_opt")]
         ended_at: Option<Timestamp>,
         result: Option<String>,
+        result_bytes: Option<u64>,
         error_code: Option<String>,
         error_message: Option<String>,
     }
@@ -289,11 +323,23 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
             attribute: "status",
         })?,
         attempt: stored.attempt,
-        started_at: stored.started_at.or(stored.waiting_since),
+        started_at: stored.started_at,
         ended_at: stored.ended_at,
         result: stored.result,
+        result_bytes: stored.result_bytes,
         error,
     })
+}
+
+/// Task token and answer of a step that waits and has an answer to this very wait.
+pub fn to_answer(item: &Item) -> ItemResult<Option<(String, String)>> {
+    check(STEP, item)?;
+    let (status, token) = (text(item, "status"), text(item, "taskToken"));
+    if status != Some(StepStatus::Waiting.as_str()) || text(item, "answeredToken") != token {
+        return Ok(None);
+    }
+    let answered = token.zip(text(item, "answer"));
+    Ok(answered.map(|(token, answer)| (token.to_owned(), answer.to_owned())))
 }
 
 // ---- idempotency

@@ -36,6 +36,7 @@ pub const HEAD: &str = "HEAD";
 pub const STEPS: &str = "STEP#";
 pub const DELIVERIES: &str = "DELIVERY#";
 pub const ATTEMPTS: &str = "ATTEMPT#";
+pub const REPLAYS: &str = "REPLAY#";
 pub const VERSIONS: &str = "VERSION#";
 
 pub fn run_pk(tenant: &TenantId, run_id: RunId) -> String {
@@ -68,6 +69,11 @@ pub fn delivery_body(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
 
 pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) -> Key {
     Key::new(run_pk(tenant, run_id), format!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
+}
+
+/// Lies with the original, so that its replays are found with it.
+pub fn replay(tenant: &TenantId, original: RunId, created_at: Timestamp, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, original), format!("{REPLAYS}{}", time_key(created_at, run_id)))
 }
 
 /// The caller's key is hashed, because it may be longer or stranger than a key of ours.

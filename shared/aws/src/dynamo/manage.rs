@@ -9,7 +9,8 @@ use sluice_core::id::{DefinitionId, TenantId};
 use sluice_core::instance::Instance;
 use sluice_core::operator::{ComputeNode, Processor};
 use sluice_core::ports::{
-    CatalogItem, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SaveInstance, StoreError, StoreErrorClass, StoreResult,
+    CatalogItem, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SaveInstance, StoreError, StoreErrorClass,
+    StoreResult,
 };
 
 impl ManageDefinitions for Store {
@@ -21,10 +22,7 @@ impl ManageDefinitions for Store {
             Write::put_new(head),
             Write::put_new(item::from_definition_name(definition)),
         ];
-        match self
-            .transact(OPERATION, Some(definition.id.to_string()), writes)
-            .await?
-        {
+        match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(DefinitionSaved::Done),
             Transacted::Refused(mut refusals) => match refusals.at(NAME) {
                 Some(Some(holder)) => {
@@ -63,7 +61,7 @@ impl ManageDefinitions for Store {
                 item::from_version(&definition.tenant, version).map_err(unwritable)?,
             ));
         }
-        match self.transact(OPERATION, None, writes).await? {
+        match self.transact(OPERATION, writes).await? {
             Transacted::Written => {
                 self.cache.forget(&keys::definition(&definition.tenant, definition.id));
                 Ok(true)
@@ -113,6 +111,7 @@ impl ManageDefinitions for Store {
             sort: keys::SK,
             range: Range::Prefix(keys::VERSIONS),
             filter: None,
+            only: &[],
             ascending: false,
         };
         let key = |position: &str| {
@@ -145,7 +144,10 @@ impl SaveInstance for Store {
             .condition_expression("attribute_not_exists(pk)");
         match put.send().await {
             Ok(_) => {
-                self.cache.remember(keys::instance(&instance.tenant, instance.id), CatalogItem::Instance(instance.clone()));
+                self.cache.remember(
+                    keys::instance(&instance.tenant, instance.id),
+                    CatalogItem::Instance(instance.clone()),
+                );
                 Ok(())
             }
             // Its id comes from its content, so what is there is the same.
@@ -212,6 +214,7 @@ fn listing(operation: &'static str, partition: String, ascending: bool) -> Walk 
         sort: keys::TIME_KEY,
         range: Range::All,
         filter: None,
+        only: &[],
         ascending,
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Walk {
     pub range: Range,
     /// An attribute that must have this text.
     pub filter: Option<(&'static str, String)>,
+    /// The attributes to read; empty for all.
+    pub only: &'static [&'static str],
     pub ascending: bool,
 }
 
@@ -42,6 +44,20 @@ pub(super) enum Range {
 }
 
 impl Walk {
+    /// Every item of a run whose sort key starts with `prefix`, in order.
+    pub fn under(operation: &'static str, pk: String, prefix: &'static str) -> Self {
+        Self {
+            operation,
+            index: None,
+            partition: (keys::PK, pk),
+            sort: keys::SK,
+            range: Range::Prefix(prefix),
+            filter: None,
+            only: &[],
+            ascending: true,
+        }
+    }
+
     fn digest(&self) -> String {
         let range = format!("{:?}", self.range);
         let (attribute, value) = self.filter.as_ref().map_or(("", ""), |(name, value)| (name, value));
@@ -176,6 +192,13 @@ impl Store {
                 .expression_attribute_names("#filter", *name)
                 .expression_attribute_values(":filter", value(wanted));
         }
+        if !walk.only.is_empty() {
+            let placeholders: Vec<String> = (0..walk.only.len()).map(|index| format!("#p{index}")).collect();
+            call = call.projection_expression(placeholders.join(", "));
+            for (placeholder, name) in placeholders.into_iter().zip(walk.only) {
+                call = call.expression_attribute_names(placeholder, *name);
+            }
+        }
         let answer = call
             .key_condition_expression(format!("#partition = :partition{condition}"))
             .send()
@@ -184,22 +207,4 @@ impl Store {
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
-    /// Every item of a run whose sort key starts with `prefix`, in order.
-    pub(super) async fn under(
-        &self,
-        operation: &'static str,
-        pk: String,
-        prefix: &'static str,
-    ) -> StoreResult<Vec<Item>> {
-        let walk = Walk {
-            operation,
-            index: None,
-            partition: (keys::PK, pk),
-            sort: keys::SK,
-            range: Range::Prefix(prefix),
-            filter: None,
-            ascending: true,
-        };
-        self.all(&walk).await
-    }
 }

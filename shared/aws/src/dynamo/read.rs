@@ -11,6 +11,9 @@ use sluice_core::step::Step;
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
 
+/// Replays of a run that a list shows, at most.
+const MOST_REPLAYS: i32 = 100;
+
 impl ReadRuns for Store {
     async fn list_runs(
         &self,
@@ -31,7 +34,8 @@ impl ReadRuns for Store {
 
     async fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<Step>> {
         const OPERATION: &str = "list a run's steps";
-        let items = self.under(OPERATION, keys::run_pk(tenant, run_id), keys::STEPS).await?;
+        let steps = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::STEPS);
+        let items = self.all(&Walk { only: item::STEP_WITHOUT_RESULT, ..steps }).await?;
         items
             .into_iter()
             .map(item::to_step)
@@ -48,6 +52,15 @@ impl ReadRuns for Store {
             .map_err(|error| corrupt(OPERATION, error))
     }
 
+    async fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RunId>> {
+        const OPERATION: &str = "list a run's replays";
+        let replays = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::REPLAYS);
+        // The newest, should there be more.
+        let newest_first = Walk { ascending: false, ..replays };
+        let (items, _) = self.query(&newest_first, Some(MOST_REPLAYS), None).await?;
+        items.iter().map(item::to_replay).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+    }
+
     async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
         const OPERATION: &str = "load a run's output";
         let found = self.get(OPERATION, keys::output(tenant, run_id)).await?;
@@ -61,10 +74,9 @@ impl ReadRuns for Store {
     async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
         const OPERATION: &str = "list a run's deliveries";
         // Two queries, because the bodies lie between them and are large.
-        let (deliveries, attempts) = tokio::try_join!(
-            self.under(OPERATION, keys::run_pk(tenant, run_id), keys::DELIVERIES),
-            self.under(OPERATION, keys::run_pk(tenant, run_id), keys::ATTEMPTS),
-        )?;
+        let under = |prefix| Walk::under(OPERATION, keys::run_pk(tenant, run_id), prefix);
+        let (deliveries, attempts) = (under(keys::DELIVERIES), under(keys::ATTEMPTS));
+        let (deliveries, attempts) = tokio::try_join!(self.all(&deliveries), self.all(&attempts))?;
         let corrupt = |error| corrupt(OPERATION, error);
         let mut by_delivery: BTreeMap<u32, Vec<Attempt>> = BTreeMap::new();
         for attempt in attempts {
@@ -115,6 +127,7 @@ fn walk(tenant: &TenantId, filter: &RunFilter) -> Option<Walk> {
         sort,
         range,
         filter: filtered,
+        only: &[],
         ascending: filter.ascending,
     })
 }

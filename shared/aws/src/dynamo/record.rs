@@ -1,4 +1,5 @@
-//! Recording a run: head, snapshot and idempotency record in one transaction, one round trip.
+//! Recording a run: head, snapshot, idempotency record and a replay's link from its original in one transaction, one
+//! round trip.
 
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
@@ -36,7 +37,10 @@ impl RecordRun for Store {
                 .with(":now", s(rfc3339_millis(new.run.created_at)));
             writes.push(write);
         }
-        let mut refusals = match self.transact(RECORD, Some(new.run.run_id.to_string()), writes).await? {
+        if let Some(original) = new.run.replay_of {
+            writes.push(Write::put(item::from_replay(original, &new.run)));
+        }
+        let mut refusals = match self.transact(RECORD, writes).await? {
             Transacted::Written => return Ok(Recorded::Created),
             Transacted::Refused(refusals) => refusals,
         };

@@ -19,6 +19,7 @@ impl Sweep for Store {
             sort: keys::OPEN_AT,
             range: Range::All,
             filter: None,
+            only: &[],
             ascending: true,
         };
         let start = match cursor {
@@ -42,6 +43,7 @@ impl Sweep for Store {
             sort: keys::DUE_AT,
             range: Range::Below(keys::due_until(now)),
             filter: None,
+            only: &[],
             ascending: true,
         };
         let limit = i32::try_from(limit).unwrap_or(i32::MAX).max(1);

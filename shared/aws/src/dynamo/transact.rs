@@ -45,6 +45,7 @@ impl Refusals {
 pub(super) struct Write {
     what: What,
     condition: Option<&'static str>,
+    names: HashMap<String, String>,
     values: Item,
 }
 
@@ -56,15 +57,20 @@ enum What {
         set: Item,
         remove: &'static [&'static str],
     },
+    /// Does to the item what the expression says.
+    Apply {
+        key: Key,
+        expression: &'static str,
+    },
 }
 
 impl Write {
+    fn new(what: What) -> Self {
+        Self { what, condition: None, names: HashMap::new(), values: Item::new() }
+    }
+
     pub fn put(item: Item) -> Self {
-        Self {
-            what: What::Put(item),
-            condition: None,
-            values: Item::new(),
-        }
+        Self::new(What::Put(item))
     }
 
     pub fn put_new(item: Item) -> Self {
@@ -72,11 +78,11 @@ impl Write {
     }
 
     pub fn update(key: Key, set: Item, remove: &'static [&'static str]) -> Self {
-        Self {
-            what: What::Update { key, set, remove },
-            condition: None,
-            values: Item::new(),
-        }
+        Self::new(What::Update { key, set, remove })
+    }
+
+    pub fn apply(key: Key, expression: &'static str) -> Self {
+        Self::new(What::Apply { key, expression })
     }
 
     pub fn only_if(self, condition: &'static str) -> Self {
@@ -91,33 +97,43 @@ impl Write {
         self
     }
 
+    /// What a placeholder in the expressions stands for, where the attribute's own name is a reserved word.
+    pub fn naming(mut self, placeholder: &'static str, attribute: &'static str) -> Self {
+        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self
+    }
+
     fn into_action(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
         let condition = self.condition.map(str::to_owned);
-        match self.what {
+        let (key, expression, mut names, mut values) = match self.what {
             What::Put(item) => {
                 let put = Put::builder()
                     .table_name(table)
                     .set_item(Some(item))
                     .set_condition_expression(condition)
+                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
                     .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
                     .return_values_on_condition_check_failure(old);
-                Ok(TransactWriteItem::builder().put(put.build()?).build())
+                return Ok(TransactWriteItem::builder().put(put.build()?).build());
             }
             What::Update { key, set, remove } => {
-                let (expression, names, mut values) = update_expression(set, remove);
-                values.extend(self.values);
-                let update = Update::builder()
-                    .table_name(table)
-                    .set_key(Some(key.into_item()))
-                    .update_expression(expression)
-                    .set_expression_attribute_names(Some(names))
-                    .set_expression_attribute_values(Some(values))
-                    .set_condition_expression(condition)
-                    .return_values_on_condition_check_failure(old);
-                Ok(TransactWriteItem::builder().update(update.build()?).build())
+                let (expression, names, values) = update_expression(set, remove);
+                (key, expression, names, values)
             }
-        }
+            What::Apply { key, expression } => (key, expression.to_owned(), HashMap::new(), Item::new()),
+        };
+        names.extend(self.names);
+        values.extend(self.values);
+        let update = Update::builder()
+            .table_name(table)
+            .set_key(Some(key.into_item()))
+            .update_expression(expression)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .set_condition_expression(condition)
+            .return_values_on_condition_check_failure(old);
+        Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 }
 
@@ -144,22 +160,15 @@ fn update_expression(set: Item, remove: &[&str]) -> (String, HashMap<String, Str
 }
 
 impl Store {
-    /// Writes all or nothing, and tries again while others' transactions are in the way.
-    ///
-    /// `token` makes a repetition within ten minutes answer like the first; without one the SDK makes its own, which
-    /// covers its retries.
-    pub(super) async fn transact(
-        &self,
-        operation: &'static str,
-        token: Option<String>,
-        writes: Vec<Write>,
-    ) -> StoreResult<Transacted> {
+    /// Writes all or nothing, and tries again while others' transactions are in the way. Every try carries the same
+    /// token, so that a write whose answer was lost is not refused by its own effect.
+    pub(super) async fn transact(&self, operation: &'static str, writes: Vec<Write>) -> StoreResult<Transacted> {
         let actions = writes
             .into_iter()
             .map(|write| write.into_action(&self.table))
             .collect::<Result<Vec<_>, _>>();
         let actions = actions.map_err(|error| corrupt(operation, error))?;
-        let token = token.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+        let token = uuid::Uuid::new_v4().to_string();
         let mut attempt = 0;
         loop {
             let call = self

@@ -311,6 +311,87 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// A receiver with a certificate of its own, and how a sender comes to trust it.
+    async fn tls_receiver() -> (String, Arc<ClientConfig>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let certificate = made.cert.der().clone();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .expect("a server");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("a root");
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let origin = format!(
+            "https://localhost:{}",
+            listener.local_addr().expect("an address").port()
+        );
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let answer = hyper::service::service_fn(async |_| {
+                    Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::new())))
+                });
+                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+            }
+        });
+        (origin, Arc::new(client))
+    }
+
+    fn owed() -> Delivery {
+        Delivery {
+            tenant_id: "mine".parse().expect("a tenant"),
+            run_id: "0190163d-8694-439b-aea5-966c26f8ad91".parse().expect("a run id"),
+            number: 1,
+            channel: sluice_core::callback::Channel::EventBus,
+            status: sluice_core::callback::DeliveryStatus::InFlight,
+            attempts: 1,
+            round_attempts: 1,
+            next_attempt_at: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            ended_at: None,
+            dead_letter_reason: None,
+            rev: 2,
+            body: "{}".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_travels_over_tls_and_only_to_a_certificate_that_is_trusted() {
+        let (origin, trusting) = tls_receiver().await;
+        let destinations = Destinations {
+            regions: vec!["eu-west-1".to_owned()],
+            extra_origins: vec![origin.clone()],
+        };
+        let sender = || Sender::new(destinations.clone(), Credentials::new("a", "b", None, None, "test"));
+        let trusted = Sender {
+            tls: Arc::new(OnceLock::from(trusting)),
+            ..sender()
+        };
+        let outcome = trusted.send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
+        assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
+        let outcome = sender().send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
+        assert_eq!(
+            outcome,
+            AttemptOutcome::Unreachable {
+                error_class: "tls".to_owned()
+            }
+        );
+    }
+
     fn seconds(value: &str) -> Option<u64> {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
@@ -320,9 +401,19 @@ mod tests {
     #[tokio::test]
     async fn an_admitted_name_that_leads_into_a_closed_network_is_refused() {
         let sender = Sender::new(Destinations::default(), Credentials::new("a", "b", None, None, "test"));
-        for url in ["http://localhost:9/", "http://127.0.0.1:9/", "https://[::1]:9/", "http://169.254.169.254/", "http://[fd00:ec2::254]/"] {
+        for url in [
+            "http://localhost:9/",
+            "http://127.0.0.1:9/",
+            "https://[::1]:9/",
+            "http://169.254.169.254/",
+            "http://[fd00:ec2::254]/",
+        ] {
             let url: Url = url.parse().expect("a URL");
-            let destination = Destination { url, region: "eu-west-1".to_owned(), is_extra: false };
+            let destination = Destination {
+                url,
+                region: "eu-west-1".to_owned(),
+                is_extra: false,
+            };
             let refused = sender.connect(&destination).await.expect_err("refused");
             assert!(matches!(refused, NoAnswer::NotPublic(_)), "{refused}");
             assert_eq!(refused.class(), "refused_address");

@@ -30,14 +30,9 @@ where
     E: StopExecution + AnnounceDue,
 {
     let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let run = run.ok_or_else(|| Refusal::NotFound {
-        what: "workflow run",
-        id: run_id.to_string(),
-    })?;
+    let run = run.ok_or_else(|| Refusal::NotFound { what: "workflow run", id: run_id.to_string() })?;
     let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
-    let settled = settle(store, run.clone(), event, &EndDetails::default(), now)
-        .await
-        .map_err(Refusal::Store)?;
+    let settled = settle(store, run.clone(), event, &EndDetails::default(), now).await.map_err(Refusal::Store)?;
     let run = match settled {
         Some(settlement) => {
             settle_run::announce(engine, &settlement).await;
@@ -46,10 +41,7 @@ where
         // Nothing changed: the run is being stopped or has ended, perhaps since it was loaded.
         None => {
             let current = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-            current.ok_or_else(|| Refusal::NotFound {
-                what: "workflow run",
-                id: run_id.to_string(),
-            })?
+            current.ok_or_else(|| Refusal::NotFound { what: "workflow run", id: run_id.to_string() })?
         }
     };
     if run.status == RunStatus::Canceling {
@@ -70,8 +62,5 @@ where
 /// Asks the engine to stop a run whose intent is recorded. A failure is left to the reconciler, which asks again.
 pub async fn stop<E: StopExecution>(engine: &E, run: &Run) -> bool {
     let intent = run.stop_intent.map_or("aborted", StopIntent::as_str);
-    engine
-        .stop_execution(&run.execution_arn(), &format!("Sluice.{intent}"), intent)
-        .await
-        .is_ok()
+    engine.stop_execution(&run.execution_arn(), &format!("Sluice.{intent}"), intent).await.is_ok()
 }

@@ -23,7 +23,7 @@ use crate::ports::{
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::{Callback, NodeRun, RecordKeys, Snapshot, SnapshotNode};
 use crate::template::{self, Variables};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -136,24 +136,44 @@ where
     if resolved.instance_is_new {
         store.save_instance(&resolved.instance).await.map_err(Refusal::Store)?;
     }
-    match store.record_run(&plan.new_run).await.map_err(Refusal::Store)? {
+    let Plan { run, snapshot_text, start_input } = plan;
+    let idempotency = command.idempotency.map(|claim| {
+        let record = IdempotencyRecord::first(&claim, &run, now);
+        (claim, record)
+    });
+    record_and_start(store, engine, run, snapshot_text, idempotency, &start_input, now).await
+}
+
+/// Records a planned run and starts it, or answers with the first run of its key.
+///
+/// # Errors
+/// [`Refusal::KeyReused`], [`Refusal::Store`].
+pub(super) async fn record_and_start<S, E>(
+    store: &S,
+    engine: &E,
+    run: Run,
+    snapshot_text: String,
+    idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
+    start_input: &str,
+    now: Timestamp,
+) -> Answer<Accepted>
+where
+    S: RecordRun + ChangeRun,
+    E: StartExecution + AnnounceDue,
+{
+    let new_run = NewRun { run, snapshot_text, idempotency };
+    match store.record_run(&new_run).await.map_err(Refusal::Store)? {
         Recorded::Created => {}
-        Recorded::KeyTaken(first) => return replay(&command, *first),
+        Recorded::KeyTaken(first) => return replay(new_run.idempotency.as_ref().map(|(claim, _)| claim), *first),
     }
-    let run = plan.new_run.run;
-    let request = StartRequest {
-        state_machine_arn: &run.state_machine_arn,
-        run_id,
-        input: &plan.start_input,
-    };
+    let run = new_run.run;
+    let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id: run.run_id, input: start_input };
     let start_delayed = match engine.start_execution(&request).await {
         Ok(StartOutcome::Started) => false,
         Ok(StartOutcome::Refused { code, message }) => {
             // The run is recorded, so it has to end; if this write fails too, the reconciler meets the same refusal.
-            let details = EndDetails {
-                error: Some(RunError::new(&code, &message, 8_192)),
-                ..EndDetails::default()
-            };
+            let error = RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS);
+            let details = EndDetails { error: Some(error), ..EndDetails::default() };
             let settled = settle_run::settle(store, run.clone(), RunEvent::StartRefused, &details, now).await;
             if let Ok(Some(settlement)) = settled {
                 settle_run::announce(engine, &settlement).await;
@@ -162,11 +182,7 @@ where
         }
         Err(_unanswered) => true,
     };
-    Ok(Accepted {
-        run,
-        replayed: false,
-        start_delayed,
-    })
+    Ok(Accepted { run, replayed: false, start_delayed })
 }
 
 /// A refused request may be the repetition of one that was accepted when the world was different.
@@ -180,26 +196,18 @@ async fn first_answer_or<S: RecordRun>(
     let Some(claim) = &command.idempotency else {
         return Err(refusal);
     };
-    match store
-        .first_with_key(&caller.tenant, claim, now)
-        .await
-        .map_err(Refusal::Store)?
-    {
-        Some(first) => replay(command, first),
+    match store.first_with_key(&caller.tenant, claim, now).await.map_err(Refusal::Store)? {
+        Some(first) => replay(Some(claim), first),
         None => Err(refusal),
     }
 }
 
-fn replay(command: &Command, first: IdempotencyRecord) -> Answer<Accepted> {
-    match &command.idempotency {
-        Some(claim) if first.is_repeated_by(claim) => Ok(Accepted {
-            run: first.run,
-            replayed: true,
-            start_delayed: false,
-        }),
-        Some(_) | None => Err(Refusal::KeyReused {
-            run_id: first.run.run_id,
-        }),
+fn replay(claim: Option<&IdempotencyClaim>, first: IdempotencyRecord) -> Answer<Accepted> {
+    match claim {
+        Some(claim) if first.is_repeated_by(claim) => {
+            Ok(Accepted { run: first.run, replayed: true, start_delayed: false })
+        }
+        Some(_) | None => Err(Refusal::KeyReused { run_id: first.run.run_id }),
     }
 }
 
@@ -219,51 +227,30 @@ async fn resolve<S: ReadCatalog>(store: &S, caller: &Caller, source: &Source, no
     let get = |keys: Vec<CatalogKey>| async move { store.catalog(tenant, &keys).await.map_err(Refusal::Store) };
     let (content, known_instance, named_at, version_at) = match source {
         Source::Instance(id) => match get(vec![CatalogKey::Instance(*id)]).await?.pop().flatten() {
-            Some(CatalogItem::Instance(instance)) => (
-                instance.content.clone(),
-                Some(instance),
-                "/workflowInstanceId",
-                "/workflowInstanceId",
-            ),
+            Some(CatalogItem::Instance(instance)) => {
+                (instance.content.clone(), Some(instance), "/workflowInstanceId", "/workflowInstanceId")
+            }
             _ => return Err(unknown("/workflowInstanceId", "workflow instance", &id.to_string())),
         },
-        Source::Configuration {
-            definition,
-            version,
-            compute_node,
-            processor_configs,
-            named_at,
-            version_at,
-        } => {
+        Source::Configuration { definition, version, compute_node, processor_configs, named_at, version_at } => {
             let definition_id = match definition {
                 DefinitionRef::Id(id) => *id,
-                DefinitionRef::Name(name) => match get(vec![CatalogKey::DefinitionName(name.clone())])
-                    .await?
-                    .pop()
-                    .flatten()
-                {
-                    Some(CatalogItem::DefinitionName(id)) => id,
-                    _ => return Err(unknown(named_at, "workflow definition", name.as_str())),
-                },
+                DefinitionRef::Name(name) => {
+                    match get(vec![CatalogKey::DefinitionName(name.clone())]).await?.pop().flatten() {
+                        Some(CatalogItem::DefinitionName(id)) => id,
+                        _ => return Err(unknown(named_at, "workflow definition", name.as_str())),
+                    }
+                }
             };
             let compute_node = match compute_node {
                 Some(key) => key.clone(),
                 None => DEFAULT_COMPUTE_NODE.parse().map_err(|error: crate::id::InvalidId| {
-                    Refusal::Invalid(Invalid::one(
-                        "/workflowInstanceConfiguration/computeNodeId",
-                        "invalid",
-                        error.0,
-                    ))
+                    Refusal::Invalid(Invalid::one("/workflowInstanceConfiguration/computeNodeId", "invalid", error.0))
                 })?,
             };
             let processor_configs = processor_configs.clone();
             (
-                InstanceContent {
-                    definition_id,
-                    version: *version,
-                    compute_node,
-                    processor_configs,
-                },
+                InstanceContent { definition_id, version: *version, compute_node, processor_configs },
                 None,
                 *named_at,
                 *version_at,
@@ -279,11 +266,7 @@ async fn resolve<S: ReadCatalog>(store: &S, caller: &Caller, source: &Source, no
     .await?
     .into_iter();
     let Some(Some(CatalogItem::Definition(definition))) = found.next() else {
-        return Err(unknown(
-            named_at,
-            "workflow definition",
-            &content.definition_id.to_string(),
-        ));
+        return Err(unknown(named_at, "workflow definition", &content.definition_id.to_string()));
     };
     let compute_node = match found.next() {
         Some(Some(CatalogItem::ComputeNode(node))) if node.tenants.admits(tenant) => node,
@@ -302,10 +285,7 @@ async fn resolve<S: ReadCatalog>(store: &S, caller: &Caller, source: &Source, no
         VersionRule::Active => definition.active_version.unwrap_or(0),
     };
     if number == 0 {
-        let message = format!(
-            "workflow definition {} has no {} version",
-            definition.name, content.version
-        );
+        let message = format!("workflow definition {} has no {} version", definition.name, content.version);
         return Err(Refusal::Invalid(Invalid::one(version_at, "no_such_version", message)));
     }
     let Some(Some(CatalogItem::Version(version))) = get(vec![CatalogKey::Version(definition.id, number)]).await?.pop()
@@ -313,12 +293,7 @@ async fn resolve<S: ReadCatalog>(store: &S, caller: &Caller, source: &Source, no
         let message = format!("workflow definition {} has no version {number}", definition.name);
         return Err(Refusal::Invalid(Invalid::one(version_at, "no_such_version", message)));
     };
-    let keys: Vec<CatalogKey> = version
-        .document
-        .processor_keys()
-        .into_iter()
-        .map(CatalogKey::Processor)
-        .collect();
+    let keys: Vec<CatalogKey> = version.document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
     let processors = match keys.is_empty() {
         true => Vec::new(),
         false => get(keys).await?,
@@ -337,22 +312,12 @@ async fn resolve<S: ReadCatalog>(store: &S, caller: &Caller, source: &Source, no
         content,
         created_at: now,
     });
-    Ok(Resolved {
-        definition,
-        version,
-        instance,
-        instance_is_new,
-        compute_node,
-        processors,
-    })
+    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors })
 }
 
 fn unknown(at: &str, what: &'static str, id: &str) -> Refusal {
     if at.starts_with("path:") {
-        Refusal::NotFound {
-            what,
-            id: id.to_owned(),
-        }
+        Refusal::NotFound { what, id: id.to_owned() }
     } else {
         Refusal::Invalid(Invalid::one(at, "not_found", format!("there is no {what} {id}")))
     }
@@ -361,7 +326,8 @@ fn unknown(at: &str, what: &'static str, id: &str) -> Refusal {
 /// A run, ready to be recorded and started.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub new_run: NewRun,
+    pub run: Run,
+    pub snapshot_text: String,
     pub start_input: String,
 }
 
@@ -388,21 +354,11 @@ pub fn plan(
     if let Some(seconds) = command.max_run_duration_seconds
         && !limits::DURATION_SECONDS.contains(&seconds)
     {
-        invalid.add(
-            "/maxRunDurationSeconds",
-            "out_of_range",
-            "must be from 1 to 2592000 seconds (30 days)",
-        );
+        invalid.add("/maxRunDurationSeconds", "out_of_range", "must be from 1 to 2592000 seconds (30 days)");
     }
     if let Some(callback) = &command.callback {
-        policy
-            .destinations
-            .check(&callback.url, "/completionCallbackUrl", &mut invalid);
-        if callback
-            .context
-            .as_ref()
-            .is_some_and(|context| context.get().len() > limits::CALLBACK_CONTEXT_BYTES)
-        {
+        policy.destinations.check(&callback.url, "/completionCallbackUrl", &mut invalid);
+        if callback.context.as_ref().is_some_and(|context| context.get().len() > limits::CALLBACK_CONTEXT_BYTES) {
             invalid.add(
                 "/completionCallbackContext",
                 "too_large",
@@ -415,20 +371,13 @@ pub fn plan(
         Ok(layout) => layout,
         Err(faults) => {
             for fault in faults.violations {
-                invalid.add(
-                    "/workflowDefinition".to_owned() + &fault.pointer,
-                    fault.code,
-                    fault.message,
-                );
+                invalid.add("/workflowDefinition".to_owned() + &fault.pointer, fault.code, fault.message);
             }
             return Err(Refusal::Invalid(invalid));
         }
     };
-    let nodes: Vec<SnapshotNode> = document
-        .nodes
-        .iter()
-        .map(|node| resolve_node(node, command, resolved, &mut invalid))
-        .collect();
+    let nodes: Vec<SnapshotNode> =
+        document.nodes.iter().map(|node| resolve_node(node, command, resolved, &mut invalid)).collect();
     invalid.into_result().map_err(Refusal::Invalid)?;
 
     let id_of = |index: &usize| document.nodes[*index].id.clone();
@@ -448,22 +397,14 @@ pub fn plan(
         max_run_duration_seconds: command.max_run_duration_seconds,
         nodes,
         edges: document.edges.clone(),
-        stages: layout
-            .stages
-            .iter()
-            .map(|stage| stage.iter().map(id_of).collect())
-            .collect(),
+        stages: layout.stages.iter().map(|stage| stage.iter().map(id_of).collect()).collect(),
         leaves: layout.leaves.iter().map(id_of).collect(),
         input: command.input.clone(),
         layers: command.layers.clone(),
         callback: command.callback.clone(),
     };
     let unprintable = |error: serde_json::Error| {
-        Refusal::Store(StoreError::new(
-            "write the snapshot as JSON",
-            StoreErrorClass::Corrupt,
-            error,
-        ))
+        Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
     };
     let (snapshot_text, snapshot_hash) = snapshot.to_text().map_err(unprintable)?;
     let start_input = snapshot.execution_input(keys).map_err(unprintable)?;
@@ -496,28 +437,15 @@ pub fn plan(
         pause_requested_at: None,
         pause_token: None,
         waiting_nodes: std::collections::BTreeSet::new(),
+        answered_nodes: std::collections::BTreeSet::new(),
+        replay_of: None,
+        replay_depth: 0,
         deliveries: 0,
         has_callback: command.callback.is_some(),
         snapshot_hash,
         rev: 1,
     };
-    let idempotency = command.idempotency.clone().map(|claim| {
-        let expires_at = Some(now + SignedDuration::from_secs(limits::IDEMPOTENCY_SECONDS));
-        let record = IdempotencyRecord {
-            payload_hash: claim.payload_hash.clone(),
-            run: run.clone(),
-            expires_at,
-        };
-        (claim, record)
-    });
-    Ok(Plan {
-        new_run: NewRun {
-            run,
-            snapshot_text,
-            idempotency,
-        },
-        start_input,
-    })
+    Ok(Plan { run, snapshot_text, start_input })
 }
 
 /// The input that starts (or starts again) a recorded run.
@@ -560,22 +488,20 @@ fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<M
     }
 }
 
-fn check_texts(command: &Command, invalid: &mut Invalid) {
-    if let Some(name) = &command.name
+/// A run's name, where its caller gives one.
+pub(crate) fn check_name(name: Option<&str>, invalid: &mut Invalid) {
+    if let Some(name) = name
         && (name.is_empty() || name.chars().count() > limits::DISPLAY_NAME_CHARS || name.chars().any(char::is_control))
     {
-        let message = format!(
-            "must be 1 to {} characters without control characters",
-            limits::DISPLAY_NAME_CHARS
-        );
+        let message = format!("must be 1 to {} characters without control characters", limits::DISPLAY_NAME_CHARS);
         invalid.add("/name", "out_of_range", message);
     }
+}
+
+fn check_texts(command: &Command, invalid: &mut Invalid) {
+    check_name(command.name.as_deref(), invalid);
     if command.labels.len() > limits::LABELS {
-        invalid.add(
-            "/labels",
-            "too_many",
-            format!("must be at most {} labels", limits::LABELS),
-        );
+        invalid.add("/labels", "too_many", format!("must be at most {} labels", limits::LABELS));
     }
     let (name_chars, value_chars) = limits::LABEL_CHARS;
     for (name, value) in &command.labels {
@@ -607,20 +533,10 @@ fn check_node_maps(command: &Command, resolved: &Resolved, invalid: &mut Invalid
         }
     };
     for id in command.data_sources.keys() {
-        check(
-            "dataSources",
-            id,
-            |node| node.node_type == NodeType::DataSource,
-            "data-source",
-        );
+        check("dataSources", id, |node| node.node_type == NodeType::DataSource, "data-source");
     }
     for id in command.data_targets.keys() {
-        check(
-            "dataTargets",
-            id,
-            |node| node.node_type == NodeType::DataTarget,
-            "data-target",
-        );
+        check("dataTargets", id, |node| node.node_type == NodeType::DataTarget, "data-target");
     }
     for id in command.processor_params.keys() {
         check("processorParams", id, |node| node.processor.is_some(), "processor");
@@ -629,39 +545,22 @@ fn check_node_maps(command: &Command, resolved: &Resolved, invalid: &mut Invalid
         check("tags", id, |node| node.processor.is_some(), "processor");
     }
     for id in resolved.instance.content.processor_configs.keys() {
-        check(
-            "workflowInstanceConfiguration/processorConfigs",
-            id,
-            |node| node.processor.is_some(),
-            "processor",
-        );
+        check("workflowInstanceConfiguration/processorConfigs", id, |node| node.processor.is_some(), "processor");
     }
 }
 
 fn check_layers(command: &Command, compute_node: &ComputeNode, invalid: &mut Invalid) {
     if command.layers.len() > limits::LAYERS {
-        invalid.add(
-            "/layers",
-            "too_many",
-            format!("must be at most {} layers", limits::LAYERS),
-        );
+        invalid.add("/layers", "too_many", format!("must be at most {} layers", limits::LAYERS));
     }
     for (index, layer) in command.layers.iter().enumerate() {
         let at = format!("/layers/{index}");
         match compute_node.layers.get(layer) {
             Some(LayerStatus::Ready) => {}
             Some(status) => {
-                invalid.add(
-                    at,
-                    "layer_not_ready",
-                    format!("layer {layer} is {}, not READY", status.as_str()),
-                );
+                invalid.add(at, "layer_not_ready", format!("layer {layer} is {}, not READY", status.as_str()));
             }
-            None => invalid.add(
-                at,
-                "not_found",
-                format!("compute node {} has no layer {layer}", compute_node.key),
-            ),
+            None => invalid.add(at, "not_found", format!("compute node {} has no layer {layer}", compute_node.key)),
         }
     }
 }
@@ -669,12 +568,8 @@ fn check_layers(command: &Command, compute_node: &ComputeNode, invalid: &mut Inv
 fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &mut Invalid) -> SnapshotNode {
     let document = &resolved.version.document;
     let config = resolved.instance.content.processor_configs.get(&node.id);
-    let tag = command
-        .tags
-        .get(&node.id)
-        .or(config.and_then(|config| config.tag.as_ref()))
-        .or(node.tag.as_ref())
-        .cloned();
+    let tag =
+        command.tags.get(&node.id).or(config.and_then(|config| config.tag.as_ref())).or(node.tag.as_ref()).cloned();
     let run = match (&node.processor, node.node_type) {
         (_, NodeType::External) => NodeRun::External,
         (Some(key), _) => match resolved.processors.get(key) {
@@ -684,14 +579,8 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         (None, _) => NodeRun::Value,
     };
     let retry = node.retry.unwrap_or_default();
-    let data_target = (node.node_type == NodeType::DataTarget).then(|| {
-        enriched_target(
-            &node.id,
-            command.data_targets.get(&node.id),
-            &resolved.compute_node,
-            invalid,
-        )
-    });
+    let data_target = (node.node_type == NodeType::DataTarget)
+        .then(|| enriched_target(&node.id, command.data_targets.get(&node.id), &resolved.compute_node, invalid));
     SnapshotNode {
         node_id: node.id.clone(),
         node_type: node.node_type,
@@ -701,14 +590,10 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         retry_interval_seconds: retry.interval_seconds,
         retry_backoff_rate: retry.backoff_rate,
         params: resolve_params(node, command, config, invalid),
-        depends_on: document
-            .edges
-            .iter()
-            .filter(|edge| edge.to == node.id)
-            .map(|edge| edge.from.clone())
-            .collect(),
+        depends_on: document.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.clone()).collect(),
         data_source: command.data_sources.get(&node.id).cloned(),
         data_target,
+        reused_from: None,
         schema: node.schema.clone(),
     }
 }
@@ -734,11 +619,7 @@ fn enriched_target(id: &NodeId, given: Option<&Value>, compute_node: &ComputeNod
     for (name, value) in &compute_node.registry {
         if target.insert(name.clone(), value.clone()).is_some() {
             let at = format!("/dataTargets/{id}/{}", pointer_token(name));
-            invalid.add(
-                at,
-                "registry_value",
-                "is set by the compute node and cannot be overwritten",
-            );
+            invalid.add(at, "registry_value", "is set by the compute node and cannot be overwritten");
         }
     }
     Value::Object(target)
@@ -764,11 +645,8 @@ fn resolve_params(
             let (value, at) = match from_instance.and_then(|params| params.get(name)) {
                 Some(value) => (Some(value), format!("{at_instance}/{}", pointer_token(name))),
                 None => {
-                    let at = format!(
-                        "/workflowDefinition/nodes/{}/parameters/{}/default",
-                        node.id,
-                        pointer_token(name)
-                    );
+                    let at =
+                        format!("/workflowDefinition/nodes/{}/parameters/{}/default", node.id, pointer_token(name));
                     (parameter.default.as_ref(), at)
                 }
             };
@@ -782,34 +660,18 @@ fn resolve_params(
             Some(value) if parameter.parameter_type.admits(&value) => {
                 params.insert(name.clone(), value);
             }
-            Some(_) => invalid.add(
-                at,
-                "wrong_type",
-                format!("must be {}", parameter.parameter_type.as_str()),
-            ),
+            Some(_) => invalid.add(at, "wrong_type", format!("must be {}", parameter.parameter_type.as_str())),
             None if parameter.required => {
                 let at = format!("{at_run}/{}", pointer_token(name));
-                invalid.add(
-                    at,
-                    "missing_parameter",
-                    format!("node {} needs the parameter {name}", node.id),
-                );
+                invalid.add(at, "missing_parameter", format!("node {} needs the parameter {name}", node.id));
             }
             None => {}
         }
     }
     for (given, at) in [(from_run, &at_run), (from_instance, &at_instance)] {
-        for name in given
-            .into_iter()
-            .flat_map(BTreeMap::keys)
-            .filter(|name| !node.parameters.contains_key(*name))
-        {
+        for name in given.into_iter().flat_map(BTreeMap::keys).filter(|name| !node.parameters.contains_key(*name)) {
             let at = format!("{at}/{}", pointer_token(name));
-            invalid.add(
-                at,
-                "unknown_parameter",
-                format!("node {} has no parameter {name}", node.id),
-            );
+            invalid.add(at, "unknown_parameter", format!("node {} has no parameter {name}", node.id));
         }
     }
     params

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// Attempts were made; the delivery is now so.
-    Attempted(Delivery, Vec<Attempt>),
+    Attempted(Box<Delivery>, Vec<Attempt>),
     /// Not due, ended, in another sender's hands, or gone.
     Nothing,
 }
@@ -63,11 +63,7 @@ where
             None => break,
         }
     }
-    Ok(if made.is_empty() {
-        Delivered::Nothing
-    } else {
-        Delivered::Attempted(current, made)
-    })
+    Ok(if made.is_empty() { Delivered::Nothing } else { Delivered::Attempted(Box::new(current), made) })
 }
 
 /// The second attempt follows in the same invocation, unless the receiver asked for a longer pause.

@@ -83,31 +83,18 @@ pub async fn find_definition<S: ManageDefinitions>(
     caller: &Caller,
     definition: &DefinitionRef,
 ) -> Answer<Definition> {
-    let not_found = || Refusal::NotFound {
-        what: "workflow definition",
-        id: definition.to_string(),
-    };
+    let not_found = || Refusal::NotFound { what: "workflow definition", id: definition.to_string() };
     let id = match definition {
         DefinitionRef::Id(id) => *id,
         DefinitionRef::Name(name) => {
             let keys = [CatalogKey::DefinitionName(name.clone())];
-            match store
-                .catalog(&caller.tenant, &keys)
-                .await
-                .map_err(Refusal::Store)?
-                .pop()
-                .flatten()
-            {
+            match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
                 Some(CatalogItem::DefinitionName(id)) => id,
                 _ => return Err(not_found()),
             }
         }
     };
-    store
-        .load_definition(&caller.tenant, id)
-        .await
-        .map_err(Refusal::Store)?
-        .ok_or_else(not_found)
+    store.load_definition(&caller.tenant, id).await.map_err(Refusal::Store)?.ok_or_else(not_found)
 }
 
 /// Changes what a definition says of itself: only the texts that are given.
@@ -145,26 +132,13 @@ pub async fn add_version<S: ManageDefinitions>(
 ) -> Answer<(Definition, Version)> {
     let bytes = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
     if bytes > limits::VERSION_DOCUMENT_BYTES {
-        let message = format!(
-            "a version's document has at most {} bytes",
-            limits::VERSION_DOCUMENT_BYTES
-        );
+        let message = format!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
         return Err(Refusal::Invalid(Invalid::one("", "too_large", message)));
     }
-    let keys: Vec<CatalogKey> = document
-        .processor_keys()
-        .into_iter()
-        .map(CatalogKey::Processor)
-        .collect();
+    let keys: Vec<CatalogKey> = document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
     let mut processors = BTreeMap::new();
     for keys in keys.chunks(100) {
-        for item in store
-            .catalog(&caller.tenant, keys)
-            .await
-            .map_err(Refusal::Store)?
-            .into_iter()
-            .flatten()
-        {
+        for item in store.catalog(&caller.tenant, keys).await.map_err(Refusal::Store)?.into_iter().flatten() {
             if let CatalogItem::Processor(processor) = item {
                 processors.insert(processor.key.clone(), processor);
             }
@@ -208,10 +182,7 @@ pub async fn activate_version<S: ManageDefinitions>(
 ) -> Answer<Definition> {
     change(store, caller, definition, now, |definition| {
         if number == 0 || number > definition.latest_version {
-            return Err(Refusal::NotFound {
-                what: "version",
-                id: number.to_string(),
-            });
+            return Err(Refusal::NotFound { what: "version", id: number.to_string() });
         }
         definition.active_version = Some(number);
         Ok(None)
@@ -232,18 +203,9 @@ pub async fn get_version<S: ManageDefinitions>(
 ) -> Answer<Version> {
     let definition = find_definition(store, caller, definition).await?;
     let keys = [CatalogKey::Version(definition.id, number)];
-    match store
-        .catalog(&caller.tenant, &keys)
-        .await
-        .map_err(Refusal::Store)?
-        .pop()
-        .flatten()
-    {
+    match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
         Some(CatalogItem::Version(version)) => Ok(version),
-        _ => Err(Refusal::NotFound {
-            what: "version",
-            id: number.to_string(),
-        }),
+        _ => Err(Refusal::NotFound { what: "version", id: number.to_string() }),
     }
 }
 
@@ -259,20 +221,12 @@ async fn change<S: ManageDefinitions>(
         let version = make(&mut changed)?;
         changed.rev += 1;
         changed.updated_at = now;
-        if store
-            .change_definition(&changed, version.as_ref())
-            .await
-            .map_err(Refusal::Store)?
-        {
+        if store.change_definition(&changed, version.as_ref()).await.map_err(Refusal::Store)? {
             return Ok((changed, version));
         }
     }
     let operation = "change a definition that keeps changing";
-    Err(Refusal::Store(StoreError {
-        operation,
-        class: StoreErrorClass::Conflict,
-        source: None,
-    }))
+    Err(Refusal::Store(StoreError { operation, class: StoreErrorClass::Conflict, source: None }))
 }
 
 /// Finds or creates an instance.
@@ -290,11 +244,7 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
         CatalogKey::ComputeNode(content.compute_node.clone()),
         CatalogKey::Instance(content.id(&caller.tenant)),
     ];
-    let mut found = store
-        .catalog(&caller.tenant, &keys)
-        .await
-        .map_err(Refusal::Store)?
-        .into_iter();
+    let mut found = store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.into_iter();
     let mut invalid = Invalid::default();
     if !matches!(found.next(), Some(Some(CatalogItem::Definition(_)))) {
         let message = format!("there is no workflow definition {}", content.definition_id);
@@ -302,22 +252,13 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     }
     let node = found.next().flatten();
     if !matches!(&node, Some(CatalogItem::ComputeNode(node)) if node.tenants.admits(&caller.tenant)) {
-        invalid.add(
-            "/computeNodeId",
-            "not_found",
-            format!("there is no compute node {}", content.compute_node),
-        );
+        invalid.add("/computeNodeId", "not_found", format!("there is no compute node {}", content.compute_node));
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
     if let Some(Some(CatalogItem::Instance(instance))) = found.next() {
         return Ok(instance);
     }
-    let instance = Instance {
-        tenant: caller.tenant.clone(),
-        id: content.id(&caller.tenant),
-        content,
-        created_at: now,
-    };
+    let instance = Instance { tenant: caller.tenant.clone(), id: content.id(&caller.tenant), content, created_at: now };
     store.save_instance(&instance).await.map_err(Refusal::Store)?;
     Ok(instance)
 }
@@ -327,18 +268,9 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
 /// # Errors
 /// `NotFound`.
 pub async fn get_instance<S: ManageDefinitions>(store: &S, caller: &Caller, id: InstanceId) -> Answer<Instance> {
-    match store
-        .catalog(&caller.tenant, &[CatalogKey::Instance(id)])
-        .await
-        .map_err(Refusal::Store)?
-        .pop()
-        .flatten()
-    {
+    match store.catalog(&caller.tenant, &[CatalogKey::Instance(id)]).await.map_err(Refusal::Store)?.pop().flatten() {
         Some(CatalogItem::Instance(instance)) => Ok(instance),
-        _ => Err(Refusal::NotFound {
-            what: "workflow instance",
-            id: id.to_string(),
-        }),
+        _ => Err(Refusal::NotFound { what: "workflow instance", id: id.to_string() }),
     }
 }
 
@@ -348,11 +280,7 @@ pub async fn get_instance<S: ManageDefinitions>(store: &S, caller: &Caller, id: 
 /// # Errors
 /// `OperatorOnly`.
 pub fn operator_only(caller: &Caller, what: &'static str) -> Answer<()> {
-    if caller.is_operator {
-        Ok(())
-    } else {
-        Err(Refusal::OperatorOnly(what))
-    }
+    if caller.is_operator { Ok(()) } else { Err(Refusal::OperatorOnly(what)) }
 }
 
 /// Declares a processor, or declares it anew.
@@ -424,10 +352,7 @@ pub async fn get_processor<S: ManageDefinitions>(store: &S, caller: &Caller, key
         .flatten()
     {
         Some(CatalogItem::Processor(processor)) => Ok(processor),
-        _ => Err(Refusal::NotFound {
-            what: "processor",
-            id: key.to_string(),
-        }),
+        _ => Err(Refusal::NotFound { what: "processor", id: key.to_string() }),
     }
 }
 
@@ -449,10 +374,7 @@ pub async fn get_compute_node<S: ManageDefinitions>(
         .flatten()
     {
         Some(CatalogItem::ComputeNode(node)) => Ok(node),
-        _ => Err(Refusal::NotFound {
-            what: "compute node",
-            id: key.to_string(),
-        }),
+        _ => Err(Refusal::NotFound { what: "compute node", id: key.to_string() }),
     }
 }
 
@@ -487,11 +409,7 @@ pub async fn list_compute_nodes<S: ManageOperator>(
 fn check_tenants(tenants: &[String], invalid: &mut Invalid) {
     for (index, tenant) in tenants.iter().enumerate() {
         if tenant != "*" && tenant.parse::<crate::id::TenantId>().is_err() {
-            invalid.add(
-                format!("/tenants/{index}"),
-                "invalid",
-                "must be a tenant's id, or \"*\" for all",
-            );
+            invalid.add(format!("/tenants/{index}"), "invalid", "must be a tenant's id, or \"*\" for all");
         }
     }
 }

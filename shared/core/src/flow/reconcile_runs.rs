@@ -6,11 +6,12 @@
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others.
 
 use crate::flow::cancel_run::stop;
+use crate::flow::control_run::hand_over;
 use crate::flow::create_run::start_input;
 use crate::flow::settle_run::{announce, settle};
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
 use crate::ports::{
-    AnnounceDue, ChangeRun, Clock, DescribeExecution, ExecutionState, ListExecutions, RecordRun, SHARDS,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ExecutionState, ListExecutions, RecordRun, SHARDS,
     StartExecution, StartOutcome, StartRequest, StopExecution, Sweep,
 };
 use crate::run::{EndDetails, Run, RunError};
@@ -45,6 +46,8 @@ pub struct Report {
     pub settled: u32,
     pub timed_out: u32,
     pub stops_asked: u32,
+    /// Resumes and answers given again.
+    pub handed_over: u32,
     pub described: u32,
     pub announced: u32,
     /// Whether the bounds cut the sweep short; the next one goes on.
@@ -56,17 +59,11 @@ pub struct Report {
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> Report
 where
-    S: Sweep + RecordRun + ChangeRun,
-    E: StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
+    S: Sweep + RecordRun + AnswerNode,
+    E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
-    let mut sweep = Sweeper {
-        store,
-        engine,
-        clock,
-        bounds,
-        report: Report::default(),
-    };
+    let mut sweep = Sweeper { store, engine, clock, bounds, report: Report::default() };
     // Deliveries first: they are quick to hand out and somebody waits for them.
     sweep.hand_out_deliveries().await;
     let executing = sweep.visit_open_runs().await;
@@ -86,8 +83,8 @@ struct Sweeper<'a, S, E, C> {
 
 impl<S, E, C> Sweeper<'_, S, E, C>
 where
-    S: Sweep + RecordRun + ChangeRun,
-    E: StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
+    S: Sweep + RecordRun + AnswerNode,
+    E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
     fn is_out_of_time(&mut self) -> bool {
@@ -104,11 +101,7 @@ where
     async fn hand_out_deliveries(&mut self) {
         for shard in 0..SHARDS {
             let now = self.clock.now();
-            match self
-                .store
-                .due_deliveries(shard, now, self.bounds.deliveries_per_shard)
-                .await
-            {
+            match self.store.due_deliveries(shard, now, self.bounds.deliveries_per_shard).await {
                 Ok(due) if due.is_empty() => {}
                 Ok(due) => match self.engine.announce_due(&due).await {
                     Ok(()) => self.report.announced += due.len() as u32,
@@ -165,18 +158,18 @@ where
                 // Stopping again is harmless, and the first stop may have been lost.
                 self.report.stops_asked += 1;
                 if !stop(self.engine, &run).await {
-                    self.report
-                        .faults
-                        .push(format!("run {}: its execution could not be stopped", run.run_id));
+                    self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
                 }
                 Some(run)
             }
             RunStatus::Running | RunStatus::Paused | RunStatus::WaitingForInput => {
                 if run.deadline().is_some_and(|deadline| deadline <= now) {
-                    self.time_out(run, now).await
-                } else {
-                    Some(run)
+                    return self.time_out(run, now).await;
                 }
+                if run.owes_a_resume() || !run.answered_nodes.is_empty() {
+                    self.hand_over(&run, now).await;
+                }
+                Some(run)
             }
         }
     }
@@ -197,11 +190,7 @@ where
             Err(error) => return self.fault(format_args!("run {run_id}"), &error),
         };
         let age = now.duration_since(run.created_at);
-        let request = StartRequest {
-            state_machine_arn: &run.state_machine_arn,
-            run_id,
-            input: &input,
-        };
+        let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id, input: &input };
         let error = match self.engine.start_execution(&request).await {
             Ok(StartOutcome::Started) => {
                 self.report.started += 1;
@@ -222,11 +211,24 @@ where
                 )
             }
         };
-        let end = EndDetails {
-            error: Some(error),
-            ..EndDetails::default()
-        };
+        let end = EndDetails { error: Some(error), ..EndDetails::default() };
         self.settle(run, RunEvent::StartRefused, &end, now).await;
+    }
+
+    /// A resume or an answer was recorded, and nobody knows whether the runner has it: give it again, which is harmless.
+    async fn hand_over(&mut self, run: &Run, now: Timestamp) {
+        self.report.handed_over += 1;
+        match self.store.load_run(&run.tenant_id, run.run_id).await {
+            Ok(Some(current)) => match hand_over(self.store, self.engine, current, now).await {
+                Ok((_, true)) => {}
+                Ok((_, false)) => {
+                    self.report.faults.push(format!("run {}: its runner could not be answered", run.run_id))
+                }
+                Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
+            },
+            Ok(None) => {}
+            Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
+        }
     }
 
     async fn time_out(&mut self, run: Run, now: Timestamp) -> Option<Run> {
@@ -236,9 +238,7 @@ where
                 self.report.timed_out += 1;
                 announce(self.engine, &settlement).await;
                 if settlement.after.status == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
-                    self.report
-                        .faults
-                        .push(format!("run {}: its execution could not be stopped", run.run_id));
+                    self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
                 }
             }
             Ok(None) => {}
@@ -252,11 +252,7 @@ where
         let mut running = BTreeSet::new();
         let mut cursor = None;
         loop {
-            match self
-                .engine
-                .running_executions(state_machine_arn, cursor.as_deref())
-                .await
-            {
+            match self.engine.running_executions(state_machine_arn, cursor.as_deref()).await {
                 Ok(page) => {
                     running.extend(page.items);
                     cursor = page.next;
@@ -289,15 +285,9 @@ where
             }
             Ok(ExecutionState::Unknown) => {
                 if run.status != RunStatus::Pending && now.duration_since(run.updated_at) >= VANISH_PATIENCE {
-                    let error = RunError::new(
-                        "Sluice.ExecutionVanished",
-                        "Step Functions no longer knows this execution",
-                        512,
-                    );
-                    let end = EndDetails {
-                        error: Some(error),
-                        ..EndDetails::default()
-                    };
+                    let error =
+                        RunError::new("Sluice.ExecutionVanished", "Step Functions no longer knows this execution", 512);
+                    let end = EndDetails { error: Some(error), ..EndDetails::default() };
                     self.settle(run, RunEvent::EngineVanished, &end, now).await;
                 }
             }

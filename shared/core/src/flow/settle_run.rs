@@ -28,19 +28,10 @@ pub fn change(
 ) -> Option<RunChange> {
     let mut after = run.after(event, now)?;
     if !after.status.is_terminal() {
-        return Some(RunChange {
-            expected_rev: run.rev,
-            run: after,
-            output: None,
-            deliveries: Vec::new(),
-        });
+        return Some(RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() });
     }
     // The engine's own clock says when it stopped; steps are measured by the same clock.
-    after.completed_at = Some(
-        end.stopped_at
-            .unwrap_or(now)
-            .max(run.started_at.unwrap_or(run.created_at)),
-    );
+    after.completed_at = Some(end.stopped_at.unwrap_or(now).max(run.started_at.unwrap_or(run.created_at)));
     after.error = end
         .error
         .as_ref()
@@ -48,12 +39,7 @@ pub fn change(
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
     let deliveries = callback::owed(&after, callback, end, now);
     after.deliveries = deliveries.len() as u32;
-    Some(RunChange {
-        expected_rev: run.rev,
-        run: after,
-        output: end.output.clone(),
-        deliveries,
-    })
+    Some(RunChange { expected_rev: run.rev, run: after, output: end.output.clone(), deliveries })
 }
 
 /// Makes `event` happen to `run`, as often as it takes against concurrent changes. `None` when it makes no difference
@@ -74,11 +60,7 @@ pub async fn settle<S: ChangeRun>(
         if ends && run.has_callback && callback.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
-                StoreError::new(
-                    "find the snapshot of a run",
-                    StoreErrorClass::Corrupt,
-                    run.run_id.to_string(),
-                )
+                StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
             })?;
             callback = snapshot.callback;
         }
@@ -96,21 +78,13 @@ pub async fn settle<S: ChangeRun>(
                         number: delivery.number,
                     })
                     .collect();
-                return Ok(Some(Settlement {
-                    before: run,
-                    after: change.run,
-                    owed,
-                }));
+                return Ok(Some(Settlement { before: run, after: change.run, owed }));
             }
             Changed::Stale(Some(current)) => run = *current,
             Changed::Stale(None) => return Ok(None),
         }
     }
-    Err(StoreError {
-        operation: "change a run that keeps changing",
-        class: StoreErrorClass::Conflict,
-        source: None,
-    })
+    Err(StoreError { operation: "change a run that keeps changing", class: StoreErrorClass::Conflict, source: None })
 }
 
 /// Tells `run-callback` about fresh deliveries. Best effort: they are recorded, so the sweep finds them anyway.

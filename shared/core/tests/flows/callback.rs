@@ -7,27 +7,15 @@ use sluice_core::ports::{Clock, DeliveryRef, StoreErrorClass};
 use sluice_core::snapshot::Callback;
 use sluice_testkit::fault::Fault;
 
-const REJECTED: AttemptOutcome = AttemptOutcome::Rejected {
-    http_status: 500,
-    retry_after_seconds: None,
-};
+const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
 
 fn ended(world: &World) -> Vec<DeliveryRef> {
     let run = world.running(1);
-    world
-        .end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#))
-        .expect("settled")
-        .owed
+    world.end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#)).expect("settled").owed
 }
 
 fn webhook(world: &World) -> Delivery {
-    world
-        .store
-        .deliveries()
-        .into_iter()
-        .find(|(delivery, _)| delivery.number == 1)
-        .expect("a webhook")
-        .0
+    world.store.deliveries().into_iter().find(|(delivery, _)| delivery.number == 1).expect("a webhook").0
 }
 
 #[test]
@@ -35,24 +23,15 @@ fn the_context_and_the_output_come_back_byte_for_byte() {
     let world = World::new();
     let context = r#"{"n":12345678901234567890123,"x":1.10,"k":"\u00e9", "a":  [ ]}"#;
     let mut command = with_callback(command());
-    command.callback = command.callback.map(|callback| Callback {
-        context: Some(crate::world::raw(context)),
-        ..callback
-    });
+    command.callback =
+        command.callback.map(|callback| Callback { context: Some(crate::world::raw(context)), ..callback });
     let run = world.create(command, 1).expect("accepted").run;
-    world
-        .engine
-        .claim(&world.store, &run.execution_arn(), world.clock.now());
-    let owed = world
-        .end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#))
-        .expect("settled")
-        .owed;
+    world.engine.claim(&world.store, &run.execution_arn(), world.clock.now());
+    let owed =
+        world.end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":{"n":1.10}}}"#)).expect("settled").owed;
     world.deliver(&owed[0]);
     let body = world.receiver.received()[0].body.clone();
-    assert!(
-        body.ends_with(&format!("\"completionCallbackContext\":{context}}}")),
-        "{body}"
-    );
+    assert!(body.ends_with(&format!("\"completionCallbackContext\":{context}}}")), "{body}");
     assert!(body.contains(r#""output":{"results":{"store":{"n":1.10}}}"#), "{body}");
     let envelope: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(envelope["type"], "workflow.run.terminal");
@@ -69,10 +48,7 @@ fn the_status_event_carries_neither_output_nor_context() {
     world.deliver(&owed[1]);
     let detail: Value = serde_json::from_str(&world.engine.published()[0]).expect("JSON");
     assert_eq!(detail["status"], "SUCCEEDED");
-    assert_eq!(
-        (detail.get("output"), detail.get("completionCallbackContext")),
-        (None, None)
-    );
+    assert_eq!((detail.get("output"), detail.get("completionCallbackContext")), (None, None));
 }
 
 #[test]
@@ -89,15 +65,8 @@ fn a_large_output_is_left_out_and_said_so() {
 fn two_failures_then_a_success_are_three_attempts_of_one_message() {
     let world = World::new();
     let owed = ended(&world);
-    world.receiver.answer_next([
-        REJECTED,
-        AttemptOutcome::Unreachable {
-            error_class: "timeout".to_owned(),
-        },
-    ]);
-    let Delivered::Attempted(delivery, attempts) = world.deliver(&owed[0]) else {
-        panic!("attempts were due")
-    };
+    world.receiver.answer_next([REJECTED, AttemptOutcome::Unreachable { error_class: "timeout".to_owned() }]);
+    let Delivered::Attempted(delivery, attempts) = world.deliver(&owed[0]) else { panic!("attempts were due") };
     assert_eq!(attempts.len(), 2, "the second attempt follows in the same invocation");
     assert_eq!(delivery.status, DeliveryStatus::Scheduled);
     assert_eq!(world.deliver(&owed[0]), Delivered::Nothing, "the third is not due yet");
@@ -107,11 +76,7 @@ fn two_failures_then_a_success_are_three_attempts_of_one_message() {
     world.deliver(&owed[0]);
     let received = world.receiver.received();
     assert_eq!(received.len(), 3);
-    assert!(
-        received
-            .iter()
-            .all(|one| one.webhook_id == received[0].webhook_id && one.body == received[0].body)
-    );
+    assert!(received.iter().all(|one| one.webhook_id == received[0].webhook_id && one.body == received[0].body));
     assert_eq!(received.iter().map(|one| one.attempt).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
 }
@@ -152,27 +117,16 @@ fn retry_after_is_followed_within_bounds() {
     for (asked, least, most) in [(30, 30, 31), (0, 2, 3), (1_000_000, 3_600, 3_601)] {
         let world = World::new();
         let owed = ended(&world);
-        world.receiver.answer_next([
-            AttemptOutcome::Rejected {
-                http_status: 429,
-                retry_after_seconds: Some(asked),
-            },
-            REJECTED,
-        ]);
+        world
+            .receiver
+            .answer_next([AttemptOutcome::Rejected { http_status: 429, retry_after_seconds: Some(asked) }, REJECTED]);
         let before = world.clock.now();
         world.deliver(&owed[0]);
         let first_wait = match world.receiver.received().as_slice() {
             [_, second] => second.at.duration_since(before).as_secs(),
-            _ => webhook(&world)
-                .next_attempt_at
-                .expect("scheduled")
-                .duration_since(before)
-                .as_secs(),
+            _ => webhook(&world).next_attempt_at.expect("scheduled").duration_since(before).as_secs(),
         };
-        assert!(
-            (least..=most).contains(&first_wait),
-            "asked {asked}, waited {first_wait}"
-        );
+        assert!((least..=most).contains(&first_wait), "asked {asked}, waited {first_wait}");
     }
 }
 
@@ -194,11 +148,7 @@ fn an_attempt_whose_record_is_lost_is_made_again_after_its_lease() {
     ));
     assert!(lost.is_err());
     world.store.faults.clear();
-    assert_eq!(
-        world.deliver(&owed[0]),
-        Delivered::Nothing,
-        "the attempt may still be under way"
-    );
+    assert_eq!(world.deliver(&owed[0]), Delivered::Nothing, "the attempt may still be under way");
     world.clock.advance(61);
     world.deliver(&owed[0]);
     assert_eq!(world.receiver.received().len(), 2, "at least once");
@@ -211,12 +161,7 @@ fn late_and_repeated_events_change_nothing() {
     let run = world.running(1);
     world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
     let settled = world.run(run.run_id);
-    for end in [
-        EngineEnd::Succeeded,
-        EngineEnd::Failed,
-        EngineEnd::TimedOut,
-        EngineEnd::Aborted,
-    ] {
+    for end in [EngineEnd::Succeeded, EngineEnd::Failed, EngineEnd::TimedOut, EngineEnd::Aborted] {
         assert_eq!(world.settle(&run, end, &Default::default()), None);
     }
     assert_eq!(world.run(run.run_id), settled);
@@ -225,10 +170,8 @@ fn late_and_repeated_events_change_nothing() {
 
 #[test]
 fn only_function_urls_of_allowed_regions_are_destinations() {
-    let destinations = Destinations {
-        regions: vec!["eu-west-1".to_owned()],
-        extra_origins: vec!["http://127.0.0.1:9000".to_owned()],
-    };
+    let destinations =
+        Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: vec!["http://127.0.0.1:9000".to_owned()] };
     let id = "abcdefghijklmnopqrstuvwxyz012345";
     for good in [
         format!("https://{id}.lambda-url.eu-west-1.on.aws"),

@@ -11,16 +11,8 @@ fn a_pending_run_is_cancelled_at_once_and_never_runs_a_node() {
     let world = World::new();
     let run = world.pending(1);
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Already(run)) if run.status == RunStatus::Canceled));
-    assert!(
-        !world
-            .engine
-            .claim(&world.store, &run.execution_arn(), world.clock.now()),
-        "the claim is refused"
-    );
-    assert_eq!(
-        world.run(run.run_id).termination_reason,
-        Some(TerminationReason::CanceledByCaller)
-    );
+    assert!(!world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()), "the claim is refused");
+    assert_eq!(world.run(run.run_id).termination_reason, Some(TerminationReason::CanceledByCaller));
     assert_eq!(world.run(run.run_id).started_at, None);
     assert_eq!(world.store.deliveries().len(), 2);
 }
@@ -33,13 +25,8 @@ fn a_running_run_is_stopped_and_ends_cancelled_by_its_caller() {
         matches!(world.cancel(run.run_id), Ok(Canceled::Underway(run)) if run.stop_intent == Some(StopIntent::CanceledByCaller))
     );
     assert_eq!(world.engine.stops(), [run.execution_arn()]);
-    assert!(
-        world.store.deliveries().is_empty(),
-        "nothing is owed before the end is durable"
-    );
-    let settled = world
-        .settle(&run, EngineEnd::Aborted, &Default::default())
-        .expect("settled");
+    assert!(world.store.deliveries().is_empty(), "nothing is owed before the end is durable");
+    let settled = world.settle(&run, EngineEnd::Aborted, &Default::default()).expect("settled");
     assert_eq!(
         (settled.after.status, settled.after.termination_reason),
         (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
@@ -54,18 +41,13 @@ fn cancelling_again_changes_nothing_and_says_the_same() {
     let rev = world.run(run.run_id).rev;
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Underway(_))));
     assert_eq!(world.run(run.run_id).rev, rev);
-    world
-        .settle(&run, EngineEnd::Aborted, &Default::default())
-        .expect("settled");
+    world.settle(&run, EngineEnd::Aborted, &Default::default()).expect("settled");
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Already(_))));
 }
 
 #[test]
 fn a_finished_run_says_that_it_is_too_late() {
-    for (end, status) in [
-        (EngineEnd::Succeeded, RunStatus::Succeeded),
-        (EngineEnd::Failed, RunStatus::Failed),
-    ] {
+    for (end, status) in [(EngineEnd::Succeeded, RunStatus::Succeeded), (EngineEnd::Failed, RunStatus::Failed)] {
         let world = World::new();
         let run = world.running(1);
         world.end(&run, end, Some("{}")).expect("settled");
@@ -77,15 +59,8 @@ fn a_finished_run_says_that_it_is_too_late() {
 fn a_succeeded_engine_beats_the_cancel() {
     let world = World::new();
     let run = world.running(1);
-    let (end, details) = world
-        .engine
-        .end(
-            &run.execution_arn(),
-            EngineEnd::Succeeded,
-            Some("{}"),
-            world.clock.now(),
-        )
-        .expect("ended");
+    let (end, details) =
+        world.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some("{}"), world.clock.now()).expect("ended");
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Underway(_))));
     let settled = world.settle(&run, end, &details).expect("settled");
     assert_eq!(settled.after.status, RunStatus::Succeeded);
@@ -95,21 +70,14 @@ fn a_succeeded_engine_beats_the_cancel() {
 fn a_stop_that_fails_is_asked_for_again_by_the_sweep() {
     let world = World::new();
     let run = world.running(1);
-    world
-        .engine
-        .faults
-        .once("stop the execution", Fault::Before(StoreErrorClass::Throttled));
+    world.engine.faults.once("stop the execution", Fault::Before(StoreErrorClass::Throttled));
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Underway(_))));
     assert!(world.engine.stops().is_empty());
     world.clock.advance(60);
     world.reconcile();
     assert_eq!(world.engine.stops().len(), 1);
     world.reconcile();
-    assert_eq!(
-        world.run(run.run_id).status,
-        RunStatus::Canceled,
-        "and its end is found although no event came"
-    );
+    assert_eq!(world.run(run.run_id).status, RunStatus::Canceled, "and its end is found although no event came");
 }
 
 #[test]

@@ -11,11 +11,9 @@ use std::task::{Context, Poll, Waker};
 
 fn places(refusal: Refusal) -> Vec<(String, &'static str)> {
     match refusal {
-        Refusal::Invalid(invalid) => invalid
-            .violations
-            .into_iter()
-            .map(|violation| (violation.pointer, violation.code))
-            .collect(),
+        Refusal::Invalid(invalid) => {
+            invalid.violations.into_iter().map(|violation| (violation.pointer, violation.code)).collect()
+        }
         other => panic!("not a refusal of input: {other}"),
     }
 }
@@ -34,34 +32,20 @@ fn a_run_is_recorded_and_started_under_its_own_id() {
 
 #[test]
 fn the_execution_input_carries_the_budget_exactly() {
-    for (literal, usd, micro) in [
-        ("0.1", "0.1", 100_000),
-        ("1.25", "1.25", 1_250_000),
-        ("0.000001", "0.000001", 1),
-        ("1e-6", "0.000001", 1),
-    ] {
+    for (literal, usd, micro) in
+        [("0.1", "0.1", 100_000), ("1.25", "1.25", 1_250_000), ("0.000001", "0.000001", 1), ("1e-6", "0.000001", 1)]
+    {
         let world = World::new();
         let run = world
-            .create(
-                Command {
-                    execution_budget_usd: Some(literal.to_owned()),
-                    ..command()
-                },
-                1,
-            )
+            .create(Command { execution_budget_usd: Some(literal.to_owned()), ..command() }, 1)
             .expect("accepted")
             .run;
         let input = world.engine.execution(&run.execution_arn()).expect("started").input;
         assert!(
-            input.contains(&format!(
-                "\"executionBudgetUsd\":{usd},\"executionBudgetMicroUsd\":{micro},"
-            )),
+            input.contains(&format!("\"executionBudgetUsd\":{usd},\"executionBudgetMicroUsd\":{micro},")),
             "{input}"
         );
-        assert!(
-            input.contains("\"computeNodeBudgetUsd\":50,\"computeNodeBudgetMicroUsd\":50000000,"),
-            "{input}"
-        );
+        assert!(input.contains("\"computeNodeBudgetUsd\":50,\"computeNodeBudgetMicroUsd\":50000000,"), "{input}");
     }
 }
 
@@ -69,16 +53,7 @@ fn the_execution_input_carries_the_budget_exactly() {
 fn no_cap_and_a_cap_of_zero_are_null_in_the_execution() {
     for budget in [None, Some("0".to_owned()), Some("0.000".to_owned())] {
         let world = World::new();
-        let run = world
-            .create(
-                Command {
-                    execution_budget_usd: budget,
-                    ..command()
-                },
-                1,
-            )
-            .expect("accepted")
-            .run;
+        let run = world.create(Command { execution_budget_usd: budget, ..command() }, 1).expect("accepted").run;
         let input: Value =
             serde_json::from_str(&world.engine.execution(&run.execution_arn()).expect("started").input).expect("JSON");
         assert_eq!(input["executionBudgetUsd"], Value::Null);
@@ -92,26 +67,14 @@ fn the_plan_has_every_node_resolved() {
     let world = World::new();
     let mut command = with_callback(command());
     command.input = Some(raw(r#"{"title": "T", "n": 12345678901234567890123}"#));
-    command
-        .data_sources
-        .insert("text".parse().expect("a node"), json!({"key": "a.txt"}));
-    command
-        .data_targets
-        .insert("store".parse().expect("a node"), json!({"folder": "reports"}));
-    command
-        .tags
-        .insert("frequencies".parse().expect("a node"), "7".parse().expect("a tag"));
+    command.data_sources.insert("text".parse().expect("a node"), json!({"key": "a.txt"}));
+    command.data_targets.insert("store".parse().expect("a node"), json!({"folder": "reports"}));
+    command.tags.insert("frequencies".parse().expect("a node"), "7".parse().expect("a tag"));
     command.layers = vec!["models".parse().expect("a layer")];
     let run = world.create(command, 1).expect("accepted").run;
     let text = world.engine.execution(&run.execution_arn()).expect("started").input;
-    assert!(
-        text.contains("12345678901234567890123"),
-        "numbers are passed on as written"
-    );
-    assert!(
-        !text.contains("lambda-url") && !text.contains("1.10"),
-        "the callback never enters the execution"
-    );
+    assert!(text.contains("12345678901234567890123"), "numbers are passed on as written");
+    assert!(!text.contains("lambda-url") && !text.contains("1.10"), "the callback never enters the execution");
     let input: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(input["stages"].as_array().map(Vec::len), Some(3));
     let frequencies = &input["stages"][1][0];
@@ -121,17 +84,9 @@ fn the_plan_has_every_node_resolved() {
     );
     assert_eq!(frequencies["params"], json!({"top": 20, "language": "en"}));
     assert_eq!(frequencies["dependsOn"], json!(["text"]));
-    assert_eq!(
-        input["stages"][1][1]["run"]["functionArn"]
-            .as_str()
-            .map(|arn| arn.ends_with(":live")),
-        Some(true)
-    );
+    assert_eq!(input["stages"][1][1]["run"]["functionArn"].as_str().map(|arn| arn.ends_with(":live")), Some(true));
     assert_eq!(input["stages"][0][0]["dataSource"], json!({"key": "a.txt"}));
-    assert_eq!(
-        input["stages"][2][0]["dataTarget"],
-        json!({"folder": "reports", "uploadBucket": "uploads"})
-    );
+    assert_eq!(input["stages"][2][0]["dataTarget"], json!({"folder": "reports", "uploadBucket": "uploads"}));
     assert_eq!(input["leaves"], json!(["store"]));
     assert_eq!(input["layers"], json!(["models"]));
 }
@@ -146,24 +101,17 @@ fn every_fault_of_a_request_is_reported_at_once_and_nothing_is_written() {
     command.execution_budget_usd = Some("-1".to_owned());
     command.max_run_duration_seconds = Some(0);
     command.data_sources.insert("store".parse().expect("a node"), json!({}));
-    command
-        .data_targets
-        .insert("store".parse().expect("a node"), json!({"uploadBucket": "mine"}));
+    command.data_targets.insert("store".parse().expect("a node"), json!({"uploadBucket": "mine"}));
     command.processor_params.insert(
         "frequencies".parse().expect("a node"),
         [("top".to_owned(), json!("x")), ("up".to_owned(), json!(1))].into(),
     );
     command.processor_params.remove(&"readability".parse().expect("a node"));
-    command
-        .tags
-        .insert("text".parse().expect("a node"), "1".parse().expect("a tag"));
+    command.tags.insert("text".parse().expect("a node"), "1".parse().expect("a tag"));
     command.layers = vec!["corpora".parse().expect("a layer"), "nowhere".parse().expect("a layer")];
     command.labels.insert("l".repeat(200), String::new());
     command.variables.variables.clear();
-    command.callback = Some(sluice_core::snapshot::Callback {
-        url: "https://example.com/".to_owned(),
-        context: None,
-    });
+    command.callback = Some(sluice_core::snapshot::Callback { url: "https://example.com/".to_owned(), context: None });
     let mut found = places(world.create(command, 1).expect_err("refused"));
     found.sort();
     let mut expected: Vec<(String, &str)> = [
@@ -180,10 +128,7 @@ fn every_fault_of_a_request_is_reported_at_once_and_nothing_is_written() {
         ("/processorParams/frequencies/up", "unknown_parameter"),
         ("/processorParams/readability/formula", "missing_parameter"),
         ("/tags/text", "unknown_node"),
-        (
-            "/workflowDefinition/nodes/frequencies/parameters/language/default",
-            "unresolved_variable",
-        ),
+        ("/workflowDefinition/nodes/frequencies/parameters/language/default", "unresolved_variable"),
     ]
     .map(|(place, code)| (place.to_owned(), code))
     .into();
@@ -199,15 +144,7 @@ fn what_would_not_fit_the_execution_is_refused_before_anything_is_written() {
     let world = World::new();
     let writes = world.store.writes();
     let input = format!("{{\"title\":\"{}\"}}", "x".repeat(262_144));
-    let refusal = world
-        .create(
-            Command {
-                input: Some(raw(&input)),
-                ..command()
-            },
-            1,
-        )
-        .expect_err("refused");
+    let refusal = world.create(Command { input: Some(raw(&input)), ..command() }, 1).expect_err("refused");
     assert_eq!(places(refusal), [(String::new(), "too_large")]);
     assert_eq!(world.store.writes(), writes);
 }
@@ -216,11 +153,7 @@ fn what_would_not_fit_the_execution_is_refused_before_anything_is_written() {
 fn the_same_key_and_payload_give_the_first_answer_again() {
     let world = World::new();
     let first = world.create(with_key(command(), "k", "hash"), 1).expect("accepted");
-    assert!(
-        world
-            .engine
-            .claim(&world.store, &first.run.execution_arn(), world.clock.now())
-    );
+    assert!(world.engine.claim(&world.store, &first.run.execution_arn(), world.clock.now()));
     let writes = world.store.writes();
     let second = world.create(with_key(command(), "k", "hash"), 2).expect("accepted");
     assert!(second.replayed);
@@ -243,27 +176,16 @@ fn the_same_key_with_another_payload_is_a_conflict_without_effect() {
 fn a_replay_is_answered_although_the_request_would_be_refused_today() {
     let world = World::new();
     let first = world.create(with_key(command(), "k", "hash"), 1).expect("accepted");
-    let broken = Command {
-        layers: vec!["nowhere".parse().expect("a layer")],
-        ..with_key(command(), "k", "hash")
-    };
+    let broken = Command { layers: vec!["nowhere".parse().expect("a layer")], ..with_key(command(), "k", "hash") };
     assert_eq!(world.create(broken, 2).expect("accepted").run, first.run);
 }
 
 #[test]
 fn a_refused_request_does_not_use_up_its_key() {
     let world = World::new();
-    let broken = Command {
-        max_run_duration_seconds: Some(0),
-        ..with_key(command(), "k", "hash")
-    };
+    let broken = Command { max_run_duration_seconds: Some(0), ..with_key(command(), "k", "hash") };
     world.create(broken, 1).expect_err("refused");
-    assert!(
-        !world
-            .create(with_key(command(), "k", "other"), 2)
-            .expect("accepted")
-            .replayed
-    );
+    assert!(!world.create(with_key(command(), "k", "other"), 2).expect("accepted").replayed);
 }
 
 #[test]
@@ -271,19 +193,9 @@ fn a_key_is_free_again_after_its_time_even_if_its_record_lingers() {
     let world = World::new();
     world.create(with_key(command(), "k", "hash"), 1).expect("accepted");
     world.clock.advance(24 * 3_600 - 1);
-    assert!(
-        world
-            .create(with_key(command(), "k", "hash"), 2)
-            .expect("accepted")
-            .replayed
-    );
+    assert!(world.create(with_key(command(), "k", "hash"), 2).expect("accepted").replayed);
     world.clock.advance(1);
-    assert!(
-        !world
-            .create(with_key(command(), "k", "hash"), 3)
-            .expect("accepted")
-            .replayed
-    );
+    assert!(!world.create(with_key(command(), "k", "hash"), 3).expect("accepted").replayed);
 }
 
 #[test]
@@ -294,15 +206,7 @@ fn thirty_two_racers_with_one_key_make_one_run() {
         .map(|id| {
             let command = with_key(command(), "k", "hash");
             let (run_id, now) = (fixture::run_id(id), world.clock.now());
-            Box::pin(create_run(
-                &world.store,
-                &world.engine,
-                &policy,
-                &world.caller,
-                command,
-                run_id,
-                now,
-            ))
+            Box::pin(create_run(&world.store, &world.engine, &policy, &world.caller, command, run_id, now))
         })
         .collect();
     let mut answers = Vec::new();
@@ -324,10 +228,7 @@ fn thirty_two_racers_with_one_key_make_one_run() {
 
 #[test]
 fn a_start_without_an_answer_is_still_an_accepted_run() {
-    for fault in [
-        Fault::Before(StoreErrorClass::Throttled),
-        Fault::After(StoreErrorClass::Unavailable),
-    ] {
+    for fault in [Fault::Before(StoreErrorClass::Throttled), Fault::After(StoreErrorClass::Unavailable)] {
         let world = World::new();
         world.engine.faults.once("start the execution", fault);
         let accepted = world.create(command(), 1).expect("accepted");
@@ -342,14 +243,8 @@ fn a_start_that_is_refused_for_good_ends_the_run_and_owes_the_webhook() {
     world.engine.refuse_starts(Some("StateMachineDoesNotExist"));
     let run = world.create(with_callback(command()), 1).expect("accepted").run;
     let run = world.run(run.run_id);
-    assert_eq!(
-        (run.status, run.termination_reason),
-        (RunStatus::Failed, Some(TerminationReason::StartFailed))
-    );
-    assert_eq!(
-        run.error.as_ref().map(|error| error.code.as_str()),
-        Some("StateMachineDoesNotExist")
-    );
+    assert_eq!((run.status, run.termination_reason), (RunStatus::Failed, Some(TerminationReason::StartFailed)));
+    assert_eq!(run.error.as_ref().map(|error| error.code.as_str()), Some("StateMachineDoesNotExist"));
     assert_eq!(world.store.deliveries().len(), 2);
     assert_eq!(world.engine.take_announced().len(), 2);
 }
@@ -359,13 +254,7 @@ fn another_tenants_definition_is_unknown() {
     let mut world = World::new();
     world.caller = fixture::caller("other");
     let refusal = world.create(command(), 1).expect_err("refused");
-    assert_eq!(
-        places(refusal),
-        [(
-            "/workflowInstanceConfiguration/workflowDefinitionId".to_owned(),
-            "not_found"
-        )]
-    );
+    assert_eq!(places(refusal), [("/workflowInstanceConfiguration/workflowDefinitionId".to_owned(), "not_found")]);
 }
 
 #[test]
@@ -376,39 +265,20 @@ fn dying_at_any_await_leaves_no_execution_without_its_record() {
         let policy = fixture::policy();
         let now = world.clock.now();
         let command = with_key(command(), "k", "hash");
-        let mut creating = Box::pin(create_run(
-            &world.store,
-            &world.engine,
-            &policy,
-            &world.caller,
-            command,
-            fixture::run_id(1),
-            now,
-        ));
+        let mut creating =
+            Box::pin(create_run(&world.store, &world.engine, &policy, &world.caller, command, fixture::run_id(1), now));
         let mut context = Context::from_waker(Waker::noop());
         let finished = (0..steps).any(|_| creating.as_mut().poll(&mut context).is_ready());
         drop(creating); // killed here
         for execution in world.engine.executions().into_values() {
-            assert!(
-                world.store.run(&execution.tenant, execution.run_id).is_some(),
-                "after {steps} steps"
-            );
+            assert!(world.store.run(&execution.tenant, execution.run_id).is_some(), "after {steps} steps");
         }
         // The caller repeats: whatever had happened, there is one run, and the sweep starts it if need be.
-        let again = world
-            .create(with_key(self::command(), "k", "hash"), 2)
-            .expect("accepted");
+        let again = world.create(with_key(self::command(), "k", "hash"), 2).expect("accepted");
         world.clock.advance(60);
         world.reconcile();
-        assert_eq!(
-            (world.store.runs().len(), world.engine.starts()),
-            (1, 1),
-            "after {steps} steps"
-        );
-        assert!(
-            world.engine.execution(&again.run.execution_arn()).is_some(),
-            "after {steps} steps"
-        );
+        assert_eq!((world.store.runs().len(), world.engine.starts()), (1, 1), "after {steps} steps");
+        assert!(world.engine.execution(&again.run.execution_arn()).is_some(), "after {steps} steps");
         if finished {
             assert!(steps > 5, "the flow awaits more often than that");
             return;

@@ -10,15 +10,8 @@ use sluice_testkit::{block_on, fixture};
 fn add(world: &World, document: Value) -> Answer<u32> {
     let document: VersionDocument = serde_json::from_value(document).expect("the document's shape");
     let definition = DefinitionRef::Name("text-report".parse().expect("a name"));
-    block_on(add_version(
-        &world.store,
-        &world.caller,
-        &definition,
-        document,
-        false,
-        world.clock.now(),
-    ))
-    .map(|(_, version)| version.number)
+    block_on(add_version(&world.store, &world.caller, &definition, document, false, world.clock.now()))
+        .map(|(_, version)| version.number)
 }
 
 fn processor(id: &str) -> Value {
@@ -58,11 +51,7 @@ fn every_fault_of_a_version_has_a_precise_error() {
             "/edges",
             "cycle",
         ),
-        (
-            json!({"nodes": [processor("a")], "edges": edges(&[("a", "a")])}),
-            "/edges",
-            "cycle",
-        ),
+        (json!({"nodes": [processor("a")], "edges": edges(&[("a", "a")])}), "/edges", "cycle"),
         (
             json!({"nodes": [processor("a"), processor("b"), processor("c")], "edges": edges(&[("a", "b")])}),
             "/nodes/2",
@@ -73,21 +62,13 @@ fn every_fault_of_a_version_has_a_precise_error() {
             "/nodes/0/processor",
             "unknown_processor",
         ),
-        (
-            json!({"nodes": [{"id": "a", "type": "processor"}]}),
-            "/nodes/0/processor",
-            "missing_processor",
-        ),
+        (json!({"nodes": [{"id": "a", "type": "processor"}]}), "/nodes/0/processor", "missing_processor"),
         (
             json!({"nodes": [{"id": "a", "type": "external", "processor": "readability"}]}),
             "/nodes/0/processor",
             "unexpected_processor",
         ),
-        (
-            json!({"nodes": [{"id": "a", "type": "external", "tag": "1"}]}),
-            "/nodes/0/tag",
-            "unexpected_tag",
-        ),
+        (json!({"nodes": [{"id": "a", "type": "external", "tag": "1"}]}), "/nodes/0/tag", "unexpected_tag"),
         (
             json!({"nodes": [{"id": "s", "type": "data-source"}, processor("a")], "edges": edges(&[("a", "s")])}),
             "/edges/0/to",
@@ -108,11 +89,7 @@ fn every_fault_of_a_version_has_a_precise_error() {
             "/nodes/0/parameters/k/default",
             "wrong_type",
         ),
-        (
-            json!({"nodes": [processor("a")], "inputSchema": {"type": "nonsense"}}),
-            "/inputSchema",
-            "invalid_schema",
-        ),
+        (json!({"nodes": [processor("a")], "inputSchema": {"type": "nonsense"}}), "/inputSchema", "invalid_schema"),
         (
             json!({"nodes": [processor("a")], "inputSchema": {"$ref": "https://example.com/x"}}),
             "/inputSchema",
@@ -121,14 +98,9 @@ fn every_fault_of_a_version_has_a_precise_error() {
     ] {
         let world = World::new();
         let writes = world.store.writes();
-        let Err(Refusal::Invalid(invalid)) = add(&world, document.clone()) else {
-            panic!("{document} was taken")
-        };
+        let Err(Refusal::Invalid(invalid)) = add(&world, document.clone()) else { panic!("{document} was taken") };
         assert!(
-            invalid
-                .violations
-                .iter()
-                .any(|violation| violation.pointer == pointer && violation.code == code),
+            invalid.violations.iter().any(|violation| violation.pointer == pointer && violation.code == code),
             "{document}: {invalid:?}"
         );
         assert_eq!(world.store.writes(), writes, "{document}");
@@ -139,10 +111,9 @@ fn every_fault_of_a_version_has_a_precise_error() {
 fn a_cycle_is_shown_as_the_way_around() {
     let world = World::new();
     let nodes: Vec<Value> = ["a", "b", "c", "d"].into_iter().map(processor).collect();
-    let Err(Refusal::Invalid(invalid)) = add(
-        &world,
-        json!({"nodes": nodes, "edges": edges(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])}),
-    ) else {
+    let Err(Refusal::Invalid(invalid)) =
+        add(&world, json!({"nodes": nodes, "edges": edges(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")])}))
+    else {
         panic!("a cycle was taken")
     };
     let way = &invalid.violations[0].message;
@@ -194,9 +165,6 @@ fn a_name_is_one_definition_of_its_tenant() {
             world.clock.now(),
         ))
     };
-    assert!(matches!(
-        create("acme", 8),
-        Err(Refusal::Conflict { code: "name_taken", .. })
-    ));
+    assert!(matches!(create("acme", 8), Err(Refusal::Conflict { code: "name_taken", .. })));
     assert!(create("other", 9).is_ok());
 }

@@ -2,7 +2,9 @@
 
 mod callback;
 mod cancel;
+mod control;
 mod create;
 mod definition;
 mod reconcile;
+mod replay;
 mod world;

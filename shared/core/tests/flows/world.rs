@@ -43,15 +43,7 @@ impl World {
     pub fn create(&self, command: Command, id: u128) -> Answer<Accepted> {
         let policy = fixture::policy();
         let (run_id, now) = (fixture::run_id(id), self.clock.now());
-        block_on(create_run(
-            &self.store,
-            &self.engine,
-            &policy,
-            &self.caller,
-            command,
-            run_id,
-            now,
-        ))
+        block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, run_id, now))
     }
 
     /// A run with a webhook, recorded and started but not yet claimed.
@@ -71,13 +63,7 @@ impl World {
     }
 
     pub fn cancel(&self, run_id: RunId) -> Answer<cancel_run::Canceled> {
-        block_on(cancel_run::cancel_run(
-            &self.store,
-            &self.engine,
-            &self.caller,
-            run_id,
-            self.clock.now(),
-        ))
+        block_on(cancel_run::cancel_run(&self.store, &self.engine, &self.caller, run_id, self.clock.now()))
     }
 
     /// Ends the execution and settles the run by its event.
@@ -88,34 +74,16 @@ impl World {
 
     pub fn settle(&self, run: &Run, end: EngineEnd, details: &EndDetails) -> Option<Settlement> {
         let event = RunEvent::EngineEnded(end);
-        block_on(settle(
-            &self.store,
-            self.run(run.run_id),
-            event,
-            details,
-            self.clock.now(),
-        ))
-        .expect("settles")
+        block_on(settle(&self.store, self.run(run.run_id), event, details, self.clock.now())).expect("settles")
     }
 
     pub fn deliver(&self, delivery: &DeliveryRef) -> Delivered {
-        block_on(deliver(
-            &self.store,
-            &self.engine,
-            &self.receiver,
-            &self.clock,
-            delivery,
-        ))
-        .expect("the store answers")
+        block_on(deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery)).expect("the store answers")
     }
 
     pub fn reconcile(&self) -> Report {
         let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
-        let bounds = Bounds {
-            describes: 100,
-            deliveries_per_shard: 50,
-            until,
-        };
+        let bounds = Bounds { describes: 100, deliveries_per_shard: 50, until };
         block_on(reconcile_runs(&self.store, &self.engine, &self.clock, bounds))
     }
 }
@@ -131,17 +99,13 @@ pub fn command() -> Command {
     });
     command.variables.variables.insert("language".to_owned(), "en".into());
     let formula = std::collections::BTreeMap::from([("formula".to_owned(), "flesch".into())]);
-    command
-        .processor_params
-        .insert("readability".parse().expect("a node"), formula);
+    command.processor_params.insert("readability".parse().expect("a node"), formula);
     command
 }
 
 pub fn with_callback(mut command: Command) -> Command {
-    command.callback = Some(Callback {
-        url: fixture::CALLBACK_URL.to_owned(),
-        context: Some(raw(r#"{"z": 1, "a":1.10}"#)),
-    });
+    command.callback =
+        Some(Callback { url: fixture::CALLBACK_URL.to_owned(), context: Some(raw(r#"{"z": 1, "a":1.10}"#)) });
     command
 }
 

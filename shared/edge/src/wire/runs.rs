@@ -1,6 +1,7 @@
 //! Runs, steps and deliveries as their callers see them, and the filters of their list.
 
 use super::Paging;
+use super::snapshot::SnapshotView;
 use crate::http::{Query, Request};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use sluice_core::lifecycle::TerminationReason;
 use sluice_core::limits;
 use sluice_core::ports::RunFilter;
 use sluice_core::run::{Run, RunError};
+use sluice_core::snapshot::Snapshot;
 use sluice_core::step::Step;
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
@@ -48,6 +50,8 @@ pub struct RunView {
     workflow_version: u32,
     workflow_instance_id: String,
     compute_node_id: String,
+    /// The run that this one repeats.
+    replay_of: Option<String>,
     /// US dollars, exact; `null` for no cap.
     execution_budget_usd: Option<Number>,
     max_run_duration_seconds: Option<u64>,
@@ -68,6 +72,12 @@ pub struct RunView {
     /// What the run resulted in, as Step Functions has it. Only of one run at a time, and only of one that has any.
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Box<RawValue>>,
+    /// The runs that repeat this one. Only of one run at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replays: Option<Vec<String>>,
+    /// Only when it is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<SnapshotView>,
     links: RunLinks,
 }
 
@@ -92,6 +102,7 @@ impl From<&Run> for RunView {
             workflow_version: run.version,
             workflow_instance_id: run.instance_id.to_string(),
             compute_node_id: run.compute_node.to_string(),
+            replay_of: run.replay_of.map(|run_id| run_id.to_string()),
             execution_budget_usd: run.execution_budget_micro_usd.map(MicroUsd::to_json_number),
             max_run_duration_seconds: run.max_run_duration_seconds,
             labels: run.labels.clone(),
@@ -107,6 +118,8 @@ impl From<&Run> for RunView {
             execution_arn: run.execution_arn(),
             snapshot_hash: run.snapshot_hash.clone(),
             output: None,
+            replays: None,
+            snapshot: None,
             links: RunLinks {
                 steps: format!("{path}/steps"),
                 deliveries: format!("{path}/deliveries"),
@@ -120,10 +133,20 @@ impl RunView {
     /// With the run's output, JSON text.
     #[must_use]
     pub fn with_output(self, output: Option<String>) -> Self {
-        Self {
-            output: output.and_then(raw),
-            ..self
-        }
+        Self { output: output.and_then(raw), ..self }
+    }
+
+    /// With the runs that repeat it.
+    #[must_use]
+    pub fn with_replays(self, replays: &[RunId]) -> Self {
+        Self { replays: Some(replays.iter().map(RunId::to_string).collect()), ..self }
+    }
+
+    /// With what it executes.
+    #[must_use]
+    pub fn with_snapshot(self, snapshot: Snapshot) -> Self {
+        let hash = self.snapshot_hash.clone();
+        Self { snapshot: Some(SnapshotView::new(snapshot, hash)), ..self }
     }
 }
 
@@ -146,7 +169,7 @@ pub struct StepView {
     ended_at: Option<String>,
     duration_ms: Option<u64>,
     error: Option<RunError>,
-    result_bytes: Option<usize>,
+    result_bytes: Option<u64>,
     /// Only of one step at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
@@ -168,7 +191,7 @@ impl From<&Step> for StepView {
             ended_at: step.ended_at.map(rfc3339_millis),
             duration_ms: duration.map(|millis| u64::try_from(millis).unwrap_or(0)),
             error: step.error.clone(),
-            result_bytes: step.result.as_ref().map(String::len),
+            result_bytes: step.result_bytes,
             result: None,
         }
     }
@@ -316,13 +339,26 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
     Ok((filter, paging))
 }
 
-/// The query of `GET /v1/workflow-runs/{runId}`: seconds to wait for the run to end.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn wait_query(request: &Request) -> Result<u32, Invalid> {
-    let mut query = request.query(&["waitSeconds"]);
-    let seconds = query.number("waitSeconds", 0..=limits::WAIT_SECONDS).unwrap_or(0);
-    query.finish()?;
-    Ok(seconds)
+/// The query of `GET /v1/workflow-runs/{runId}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GetRun {
+    /// How long to wait for the run to end.
+    pub wait_seconds: u32,
+    /// `include=snapshot`
+    pub with_snapshot: bool,
+}
+
+impl GetRun {
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn read(request: &Request) -> Result<Self, Invalid> {
+        let mut query = request.query(&["waitSeconds", "include"]);
+        let wait_seconds = query.number("waitSeconds", 0..=limits::WAIT_SECONDS).unwrap_or(0);
+        let include = query.read("include", |text| match text {
+            "snapshot" => Ok(()),
+            _ => Err("must be snapshot"),
+        });
+        query.finish()?;
+        Ok(Self { wait_seconds, with_snapshot: include.is_some() })
+    }
 }

@@ -1,0 +1,117 @@
+//! The function over the memory ports, and the runs of the samples that the others do not need: one paused, one that
+//! waits for a person.
+
+use control_run::App;
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::json;
+use sluice_core::caller::{Caller, Principal};
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::control_run::pause_run;
+use sluice_core::flow::create_run::{Command, Source, create_run};
+use sluice_core::flow::manage_definitions::{DefinitionTexts, activate_version, add_version, create_definition};
+use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::lifecycle::RunEvent;
+use sluice_core::ports::Clock;
+use sluice_core::run::Run;
+use sluice_edge::http::Response;
+use sluice_edge::identity::IdentityConfig;
+use sluice_testkit::block_on;
+use sluice_testkit::fixture::{definition_id, tenant};
+use sluice_testkit::samples::{NEW_RUN, World, instance, policy, run_id};
+use std::collections::BTreeMap;
+
+/// A run of the sample pipeline whose runner stands at its gate.
+pub const PAUSED: &str = "d7f3b1c8-5e29-4a64-8b7d-0c9e2a6f4b13";
+/// A run whose node `approve` waits for an answer.
+pub const WAITING: &str = "c2a7e9d4-3b61-4f58-9e0c-6d8b1f4a7e25";
+/// What the runner of [`PAUSED`] waits for.
+pub const GATE: &str = "token-of-the-gate";
+/// What the runner of [`WAITING`] waits for.
+pub const APPROVE: &str = "token-of-approve";
+
+pub fn answer(world: &World, event: &str) -> Response {
+    let app = App {
+        store: world.store.clone(),
+        engine: world.engine.clone(),
+        clock: world.clock.clone(),
+        identity: IdentityConfig::for_test(),
+        new_run_id: || run_id(NEW_RUN),
+    };
+    let event = serde_json::from_str(event).expect("an event");
+    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+}
+
+pub fn world() -> World {
+    block_on(async {
+        let world = World::new().await;
+        pause(&world).await;
+        define_approval(&world).await;
+        wait(&world).await;
+        world
+    })
+}
+
+async fn pause(world: &World) {
+    let data_sources = BTreeMap::from([("text".parse().expect("a node"), json!({"bucket": "corpora"}))]);
+    let command = Command { data_sources, ..Command::new(Source::Instance(instance("dev", world).id)) };
+    let run = running(world, PAUSED, command).await;
+    pause_run(&world.store, &ada(), run.run_id, world.clock.now()).await.expect("asked");
+    let taken = world.store.update_run(&run.tenant_id, run.run_id, |run| {
+        let after = run.after(RunEvent::PauseTaken, world.clock.now())?;
+        Some(Run { pause_token: Some(GATE.to_owned()), ..after })
+    });
+    assert!(taken);
+    world.engine.wait_for(&run.execution_arn(), GATE);
+}
+
+async fn define_approval(world: &World) {
+    let document = json!({
+        "nodes": [
+            {"id": "text", "type": "data-source"},
+            {"id": "approve", "type": "external", "schema": {
+                "type": "object", "required": ["approved"], "properties": {"approved": {"type": "boolean"}},
+            }},
+        ],
+        "edges": [{"from": "text", "to": "approve"}],
+    });
+    let document = serde_json::from_value(document).expect("a document");
+    let (caller, now, id) = (ada(), world.clock.now(), definition_id(8));
+    let name = "approval".parse().expect("a name");
+    create_definition(&world.store, &caller, id, name, DefinitionTexts::default(), now).await.expect("created");
+    add_version(&world.store, &caller, &DefinitionRef::Id(id), document, now).await.expect("added");
+    activate_version(&world.store, &caller, &DefinitionRef::Id(id), 1, now).await.expect("active");
+}
+
+async fn wait(world: &World) {
+    let source = Source::Configuration {
+        definition: DefinitionRef::Id(definition_id(8)),
+        version: VersionRule::Active,
+        compute_node: None,
+        processor_configs: BTreeMap::new(),
+        named_at: "/workflowDefinitionId",
+        version_at: "/version",
+    };
+    let run = running(world, WAITING, Command::new(source)).await;
+    let approve: NodeId = "approve".parse().expect("a node");
+    let waits = world.store.update_run(&run.tenant_id, run.run_id, |run| {
+        let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
+        after.waiting_nodes.insert(approve.to_string());
+        Some(after)
+    });
+    assert!(waits);
+    world.store.begin_wait(&run.tenant_id, run.run_id, &approve, APPROVE);
+    world.engine.wait_for(&run.execution_arn(), APPROVE);
+}
+
+/// Creates a run, and has its runner claim it.
+async fn running(world: &World, id: &str, command: Command) -> Run {
+    let now = world.clock.now();
+    let created = create_run(&world.store, &world.engine, &policy(), &ada(), command, run_id(id), now).await;
+    let run = created.expect("created").run;
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), now));
+    run
+}
+
+fn ada() -> Caller {
+    Caller { tenant: tenant("dev"), principal: Principal("ada".to_owned()), is_operator: false }
+}

@@ -1,0 +1,397 @@
+//! What a caller can rely on, request by request.
+
+mod support;
+
+use serde_json::{Value, json};
+use sluice_core::limits;
+use sluice_core::ports::{LoadRun, StoreErrorClass};
+use sluice_edge::http::Response;
+use sluice_testkit::block_on;
+use sluice_testkit::fault::Fault;
+use sluice_testkit::fixture::tenant;
+use sluice_testkit::samples::{CALLBACK_URL, NEW_RUN, World, request, run_id};
+use support::{TestApp, answer, app};
+
+const BODY: &str = r#"{"workflowInstanceConfiguration":{"workflowDefinitionId":"text-report"},"name":"a"}"#;
+
+fn post(app: &TestApp, body: &str) -> Response {
+    answer(app, &request("dev", "POST", "/v1/workflow-runs", body).to_string())
+}
+
+fn post_with_key(app: &TestApp, key: &str, body: &str) -> Response {
+    let mut event = request("dev", "POST", "/v1/workflow-runs", body);
+    event["headers"]["idempotency-key"] = json!(key);
+    answer(app, &event.to_string())
+}
+
+/// The function in a later request, which gets another id.
+fn later(app: TestApp) -> TestApp {
+    TestApp {
+        new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"),
+        ..app
+    }
+}
+
+fn json_of(response: &Response) -> Value {
+    serde_json::from_str(response.body()).expect("JSON")
+}
+
+#[test]
+fn the_same_key_and_payload_get_the_first_answer_again() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    let first = post_with_key(&app, "k-1", BODY);
+    let (writes, starts) = (world.store.writes(), world.engine.starts());
+    world.clock.advance(3_600);
+    // Other white space and another order of keys are the same payload.
+    let again = r#"{ "name": "a", "workflowInstanceConfiguration": {"workflowDefinitionId": "text-report"} }"#;
+    let second = post_with_key(&later(app), "k-1", again);
+    assert_eq!((first.status(), first.header("idempotent-replayed")), (201, None));
+    assert_eq!(
+        (second.status(), second.header("idempotent-replayed")),
+        (201, Some("true"))
+    );
+    assert_eq!(
+        (second.body(), second.header("location")),
+        (first.body(), first.header("location"))
+    );
+    assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
+}
+
+#[test]
+fn the_same_key_with_another_payload_is_a_conflict() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
+    let (writes, starts) = (world.store.writes(), world.engine.starts());
+    let response = post_with_key(&later(app), "k-1", &BODY.replace("\"a\"", "\"b\""));
+    let problem = json_of(&response);
+    assert_eq!(response.status(), 409);
+    assert_eq!(
+        (&problem["code"], &problem["runId"]),
+        (&json!("idempotency_key_reused"), &json!(NEW_RUN))
+    );
+    assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
+}
+
+#[test]
+fn a_refused_request_does_not_use_up_its_key() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    assert_eq!(
+        post_with_key(&app, "k-1", &BODY.replace("text-report", "nobody")).status(),
+        400
+    );
+    assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
+}
+
+#[test]
+fn a_key_may_come_by_header_or_body_and_means_the_same() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    let body = BODY.replace("\"name\"", "\"clientToken\":\"k-1\",\"name\"");
+    assert_eq!(post(&app, &body).status(), 201);
+    let second = post_with_key(&later(app), "k-1", &body);
+    assert_eq!(
+        (second.status(), second.header("idempotent-replayed")),
+        (201, Some("true"))
+    );
+}
+
+#[test]
+fn another_tenant_cannot_run_or_replay_what_is_not_its_own() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
+    let mut event = request("other", "POST", "/v1/workflow-runs", BODY);
+    event["headers"]["idempotency-key"] = json!("k-1");
+    let response = answer(&app, &event.to_string());
+    assert_eq!(response.status(), 400);
+    assert_eq!(json_of(&response)["errors"][0]["code"], "not_found");
+}
+
+#[test]
+fn the_context_is_kept_byte_for_byte() {
+    for context in [
+        r#"{"n":12345678901234567890123,"x":1.10,"k":"\u00e9"}"#,
+        r#"{ "z" : [ 1.0, 2e5 ], "a":{}, "\u0041": "\/" }"#,
+        r#""plain""#,
+        "0.10",
+    ] {
+        let world = block_on(World::new());
+        let body = format!(
+            "{{\"completionCallbackContext\":{context} ,\"completionCallbackUrl\":\"{CALLBACK_URL}\",\
+             \"workflowInstanceConfiguration\":{{\"workflowDefinitionId\":\"text-report\"}}}}"
+        );
+        assert_eq!(post(&app(&world), &body).status(), 201, "{context}");
+        let snapshot = block_on(world.store.load_snapshot(&tenant("dev"), run_id(NEW_RUN))).expect("store");
+        let callback = snapshot.expect("a snapshot").callback.expect("a callback");
+        assert_eq!(callback.context.expect("a context").get(), context);
+    }
+}
+
+#[test]
+fn the_budget_reaches_the_execution_exactly() {
+    for (literal, usd, micro) in [
+        ("0.1", "0.1", "100000"),
+        ("1.25", "1.25", "1250000"),
+        ("0.000001", "0.000001", "1"),
+        ("1e-6", "0.000001", "1"),
+        ("0", "null", "null"),
+        ("null", "null", "null"),
+    ] {
+        let world = block_on(World::new());
+        let body = BODY.replace("\"name\"", &format!("\"executionBudgetUsd\":{literal},\"name\""));
+        let response = post(&app(&world), &body);
+        assert!(
+            response.body().contains(&format!("\"executionBudgetUsd\":{usd},")),
+            "{}",
+            response.body()
+        );
+        let run = block_on(world.load("dev", NEW_RUN));
+        let input = world
+            .engine
+            .execution(&run.execution_arn())
+            .expect("an execution")
+            .input;
+        let carried = format!("\"executionBudgetUsd\":{usd},\"executionBudgetMicroUsd\":{micro},");
+        assert!(input.contains(&carried), "{literal}: {input}");
+    }
+}
+
+#[test]
+fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
+    let configuration = |fields: &str| {
+        format!(r#"{{"workflowInstanceConfiguration":{{"workflowDefinitionId":"text-report"{fields}}}}}"#)
+    };
+    let with = |fields: &str| BODY.replace("\"name\":\"a\"", fields);
+    let deep = format!("{}1{}", "[".repeat(70), "]".repeat(70));
+    let long = "x".repeat(300);
+    let cases = [
+        ("[]".to_owned(), "", "wrong_type"),
+        ("null".to_owned(), "", "wrong_type"),
+        ("{}".to_owned(), "", "exactly_one"),
+        (with("\"name\":\"\""), "/name", "out_of_range"),
+        (with(&format!("\"name\":\"{long}\"")), "/name", "out_of_range"),
+        (with("\"name\":7"), "/name", "wrong_type"),
+        (with("\"input\":[1]"), "/input", "schema_violation"),
+        (with("\"input\":{\"title\":1}"), "/input/title", "schema_violation"),
+        (with(&format!("\"input\":{deep}")), "", "too_deep"),
+        (with("\"input\":{\"a\":1,\"\\u0061\":2}"), "/input/a", "duplicate_key"),
+        (
+            with("\"dataSources\":{\"no/node\":1}"),
+            "/dataSources/no~1node",
+            "invalid",
+        ),
+        (
+            with("\"dataSources\":{\"store\":1}"),
+            "/dataSources/store",
+            "unknown_node",
+        ),
+        (with("\"dataSources\":[]"), "/dataSources", "wrong_type"),
+        (
+            with("\"dataTargets\":{\"text\":{}}"),
+            "/dataTargets/text",
+            "unknown_node",
+        ),
+        (
+            with("\"dataTargets\":{\"store\":1}"),
+            "/dataTargets/store",
+            "wrong_type",
+        ),
+        (
+            with("\"processorParams\":{\"frequencies\":{\"top\":\"x\"}}"),
+            "/processorParams/frequencies/top",
+            "wrong_type",
+        ),
+        (
+            with("\"processorParams\":{\"frequencies\":{\"x\":1}}"),
+            "/processorParams/frequencies/x",
+            "unknown_parameter",
+        ),
+        (
+            with("\"processorParams\":{\"frequencies\":1}"),
+            "/processorParams/frequencies",
+            "wrong_type",
+        ),
+        (
+            with("\"tags\":{\"frequencies\":\"a b\"}"),
+            "/tags/frequencies",
+            "invalid",
+        ),
+        (with("\"tags\":{\"nobody\":\"1\"}"), "/tags/nobody", "unknown_node"),
+        (with("\"layers\":[\"a b\"]"), "/layers/0", "invalid"),
+        (with("\"layers\":[\"none\"]"), "/layers/0", "not_found"),
+        (with("\"layers\":\"models\""), "/layers", "wrong_type"),
+        (with("\"labels\":{\"a\":1}"), "/labels/a", "wrong_type"),
+        (with("\"labels\":{\"\":\"1\"}"), "/labels/", "out_of_range"),
+        (
+            with("\"executionBudgetUsd\":\"1\""),
+            "/executionBudgetUsd",
+            "wrong_type",
+        ),
+        (with("\"executionBudgetUsd\":true"), "/executionBudgetUsd", "wrong_type"),
+        (
+            with("\"executionBudgetUsd\":-0.01"),
+            "/executionBudgetUsd",
+            "out_of_range",
+        ),
+        (
+            with("\"executionBudgetUsd\":0.0000001"),
+            "/executionBudgetUsd",
+            "too_precise",
+        ),
+        (
+            with("\"executionBudgetUsd\":100000.000001"),
+            "/executionBudgetUsd",
+            "out_of_range",
+        ),
+        (
+            with("\"maxRunDurationSeconds\":0"),
+            "/maxRunDurationSeconds",
+            "out_of_range",
+        ),
+        (
+            with("\"maxRunDurationSeconds\":2592001"),
+            "/maxRunDurationSeconds",
+            "out_of_range",
+        ),
+        (
+            with("\"maxRunDurationSeconds\":1.5"),
+            "/maxRunDurationSeconds",
+            "wrong_type",
+        ),
+        (
+            with("\"completionCallbackUrl\":\"http://example.com\""),
+            "/completionCallbackUrl",
+            "callback_url_not_allowed",
+        ),
+        (
+            with("\"completionCallbackContext\":{}"),
+            "/completionCallbackContext",
+            "needs_other_field",
+        ),
+        (with("\"clientToken\":\"a b\""), "/clientToken", "invalid"),
+        (with("\"clientToken\":\"\""), "/clientToken", "invalid"),
+        (with("\"retention\":{}"), "/retention", "unknown_field"),
+        (
+            r#"{"workflowInstanceId":"1"}"#.to_owned(),
+            "/workflowInstanceId",
+            "invalid",
+        ),
+        (
+            r#"{"workflowInstanceConfiguration":{}}"#.to_owned(),
+            "/workflowInstanceConfiguration/workflowDefinitionId",
+            "missing_field",
+        ),
+        (
+            r#"{"workflowInstanceConfiguration":["text-report"]}"#.to_owned(),
+            "/workflowInstanceConfiguration",
+            "wrong_type",
+        ),
+        (
+            configuration(",\"version\":0"),
+            "/workflowInstanceConfiguration/version",
+            "invalid",
+        ),
+        (
+            configuration(",\"version\":\"1\""),
+            "/workflowInstanceConfiguration/version",
+            "invalid",
+        ),
+        (
+            configuration(",\"version\":9"),
+            "/workflowInstanceConfiguration/version",
+            "no_such_version",
+        ),
+        (
+            configuration(",\"computeNodeId\":\"gpu\""),
+            "/workflowInstanceConfiguration/computeNodeId",
+            "not_found",
+        ),
+        (
+            configuration(",\"computeNodeId\":\"g p\""),
+            "/workflowInstanceConfiguration/computeNodeId",
+            "invalid",
+        ),
+        (
+            configuration(",\"processorConfigs\":[{\"nodeId\":\"frequencies\"},{\"nodeId\":\"frequencies\"}]"),
+            "/workflowInstanceConfiguration/processorConfigs/1/nodeId",
+            "repeated",
+        ),
+        (
+            configuration(",\"processorConfigs\":[{\"nodeId\":\"report\"},{\"nodeId\":\"text\"}]"),
+            "/workflowInstanceConfiguration/processorConfigs/1",
+            "unknown_node",
+        ),
+        (
+            configuration(",\"processorConfigs\":[[\"frequencies\"]]"),
+            "/workflowInstanceConfiguration/processorConfigs/0",
+            "wrong_type",
+        ),
+    ];
+    let world = block_on(World::new());
+    let (writes, starts) = (world.store.writes(), world.engine.starts());
+    let app = app(&world);
+    for (body, pointer, code) in cases {
+        let response = post(&app, &body);
+        let problem = json_of(&response);
+        assert_eq!(response.status(), 400, "{body}: {problem}");
+        let errors = problem["errors"].as_array().expect("errors");
+        let found = errors.iter().any(|error| {
+            error["code"] == code && (error["pointer"] == pointer || (code == "too_deep" && error["pointer"] != ""))
+        });
+        assert!(found, "{body}: {code} at {pointer} is not in {problem}");
+    }
+    assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
+}
+
+#[test]
+fn a_body_above_the_bound_is_refused() {
+    let world = block_on(World::new());
+    let body = BODY.replace("\"a\"", &format!("\"{}\"", "a".repeat(limits::REQUEST_BODY_BYTES)));
+    let response = post(&app(&world), &body);
+    assert_eq!(
+        (response.status(), json_of(&response)["code"].as_str()),
+        (413, Some("body_too_large"))
+    );
+}
+
+#[test]
+fn a_context_above_the_bound_is_refused() {
+    let world = block_on(World::new());
+    let context = format!("\"{}\"", "c".repeat(limits::CALLBACK_CONTEXT_BYTES));
+    let fields = format!("\"completionCallbackUrl\":\"{CALLBACK_URL}\",\"completionCallbackContext\":{context}");
+    let response = post(&app(&world), &BODY.replace("\"name\":\"a\"", &fields));
+    assert_eq!(json_of(&response)["errors"][0]["pointer"], "/completionCallbackContext");
+}
+
+#[test]
+fn a_store_in_trouble_is_a_503_that_may_be_tried_again() {
+    for (class, code) in [
+        (StoreErrorClass::Conflict, "busy"),
+        (StoreErrorClass::Throttled, "busy"),
+        (StoreErrorClass::Unavailable, "unavailable"),
+    ] {
+        let world = block_on(World::new());
+        world.store.faults.once("record the run", Fault::Before(class));
+        let response = post(&app(&world), BODY);
+        assert_eq!((response.status(), response.header("retry-after")), (503, Some("1")));
+        assert_eq!(json_of(&response)["code"], code);
+        assert!(!response.body().contains("injected"));
+    }
+}
+
+#[test]
+fn a_start_that_is_not_answered_is_left_to_the_reconciler() {
+    let world = block_on(World::new());
+    world
+        .engine
+        .faults
+        .once("start the execution", Fault::Before(StoreErrorClass::Unavailable));
+    let response = post(&app(&world), BODY);
+    assert_eq!(
+        (response.status(), json_of(&response)["status"].as_str()),
+        (201, Some("PENDING"))
+    );
+}

@@ -1,0 +1,29 @@
+//! The function over the memory ports.
+
+use create_run::App;
+use lambda_runtime::{Context, LambdaEvent};
+use sluice_edge::http::Response;
+use sluice_edge::identity::IdentityConfig;
+use sluice_testkit::block_on;
+use sluice_testkit::clock::FixedClock;
+use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::samples::{NEW_RUN, World, policy, run_id};
+use sluice_testkit::store::MemoryStore;
+
+pub type TestApp = App<MemoryStore, MemoryEngine, FixedClock>;
+
+pub fn app(world: &World) -> TestApp {
+    App {
+        store: world.store.clone(),
+        engine: world.engine.clone(),
+        clock: world.clock.clone(),
+        policy: policy(),
+        identity: IdentityConfig::for_test(),
+        new_run_id: || run_id(NEW_RUN),
+    }
+}
+
+pub fn answer(app: &TestApp, event: &str) -> Response {
+    let event = serde_json::from_str(event).expect("an event");
+    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+}

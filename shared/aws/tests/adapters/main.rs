@@ -1,0 +1,14 @@
+//! The second ring: the adapters over real HTTP, against an embedded DynamoDB, scripted AWS services and local
+//! webhook receivers.
+
+mod catalog;
+mod control;
+mod create_run;
+mod engine;
+mod items;
+mod lists;
+mod runner;
+mod store;
+mod support;
+mod sweep;
+mod webhook;

@@ -1,0 +1,4 @@
+pub mod http;
+pub mod relay;
+pub mod sample;
+pub mod table;

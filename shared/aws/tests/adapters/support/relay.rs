@@ -1,0 +1,133 @@
+//! Stands before the table: counts what passes, and makes calls fail on the way there or back.
+
+use super::http::{Whole, header, json, serve};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+/// What happens to one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It takes effect, but the connection closes before its answer.
+    LoseAnswer,
+    /// It is answered so, without effect.
+    Answer(u16, String),
+}
+
+impl Trouble {
+    pub fn error(status: u16, code: &str) -> Self {
+        Self::Answer(
+            status,
+            format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#),
+        )
+    }
+
+    pub fn canceled(reason: &str) -> Self {
+        Self::Answer(
+            400,
+            format!(
+                r#"{{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"as told","CancellationReasons":[{{"Code":"None"}},{{"Code":"{reason}","Message":"as told"}}]}}"#
+            ),
+        )
+    }
+}
+
+/// Clones share one relay.
+#[derive(Clone, Debug)]
+pub struct Relay {
+    pub endpoint: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    passed: Vec<String>,
+    troubles: VecDeque<(String, Trouble)>,
+    /// Whether the first of them comes again and again.
+    for_ever: bool,
+}
+
+impl Relay {
+    pub async fn before(table: SocketAddr) -> Self {
+        let state: Arc<Mutex<State>> = Arc::default();
+        let shared = Arc::clone(&state);
+        let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let address = serve(move |request| pass(request, client.clone(), table, Arc::clone(&shared))).await;
+        Self {
+            endpoint: format!("http://{address}"),
+            state,
+        }
+    }
+
+    /// The calls so far, such as `Query`, and starts counting anew.
+    pub fn take_passed(&self) -> Vec<String> {
+        std::mem::take(&mut self.state.lock().expect("the state").passed)
+    }
+
+    /// The next calls of `operation` fare so, in this order.
+    pub fn trouble(&self, operation: &str, troubles: impl IntoIterator<Item = Trouble>) {
+        let mut state = self.state.lock().expect("the state");
+        state.for_ever = false;
+        state.troubles = troubles
+            .into_iter()
+            .map(|trouble| (operation.to_owned(), trouble))
+            .collect();
+    }
+
+    /// Every call of `operation` fares so from now on.
+    pub fn trouble_for_ever(&self, operation: &str, trouble: Trouble) {
+        self.trouble(operation, [trouble]);
+        self.state.lock().expect("the state").for_ever = true;
+    }
+
+    pub fn no_more_trouble(&self) {
+        self.trouble("", []);
+    }
+}
+
+async fn pass(
+    request: Whole,
+    client: Client<HttpConnector, Full<Bytes>>,
+    table: SocketAddr,
+    state: Arc<Mutex<State>>,
+) -> Option<hyper::Response<Full<Bytes>>> {
+    let target = header(&request, "x-amz-target");
+    let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+    let trouble = {
+        let mut state = state.lock().expect("the state");
+        state.passed.push(operation.clone());
+        let is_next = state.troubles.front().is_some_and(|(of, _)| *of == operation);
+        match is_next {
+            true if state.for_ever => state.troubles.front().cloned(),
+            true => state.troubles.pop_front(),
+            false => None,
+        }
+    };
+    let (head, body) = request.into_parts();
+    if let Some((_, Trouble::Answer(status, body))) = &trouble {
+        return Some(json(*status, body));
+    }
+    let mut forwarded = hyper::Request::post(format!("http://{table}/"));
+    for (name, value) in head
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "host" && *name != "content-length")
+    {
+        forwarded = forwarded.header(name, value);
+    }
+    let answer = client
+        .request(forwarded.body(Full::new(body)).expect("a request"))
+        .await
+        .expect("an answer");
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.expect("a body").to_bytes();
+    match trouble {
+        Some((_, Trouble::LoseAnswer)) => None,
+        Some(_) | None => Some(hyper::Response::from_parts(head, Full::new(body))),
+    }
+}

@@ -1,0 +1,232 @@
+//! Control a run: pause and resume it, answer a node that waits, send a delivery again.
+//!
+//! **Invariant:** what is owed to the runner (a resume, an answer) is recorded before it is handed over, and stays
+//! recorded until the engine has taken it: a crash in between is mended by the reconciler.
+
+use crate::caller::Caller;
+use crate::flow::{Answer, Refusal};
+use crate::id::{NodeId, RunId};
+use crate::invalid::Invalid;
+use crate::lifecycle::{Decision, RunEvent, RunStatus};
+use crate::ports::{
+    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, NodeAnswer, StoreError,
+    StoreErrorClass, TaskAnswer,
+};
+use crate::run::{Run, RunChange};
+use crate::template;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+/// Times a change is tried against a run that others change as well.
+const TRIES: u32 = 8;
+
+/// Asks for a pause. It takes effect at the next stage boundary; work in flight finishes. Asking again changes nothing.
+///
+/// # Errors
+/// `NotFound`; `Conflict` for a run that has ended, is being stopped, or waits for a slot.
+pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
+    change(store, caller, run_id, |run| match run.decide(RunEvent::PauseAsked) {
+        Decision::Stay if run.pause_requested_at.is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
+        Decision::Stay | Decision::Ignore | Decision::Move(_) => Ok(None),
+        Decision::Illegal => Err(conflict(run, "cannot be paused")),
+    })
+    .await
+}
+
+/// Resumes a paused run, or withdraws a pause that has not taken effect. Asking again changes nothing.
+///
+/// # Errors
+/// `NotFound`; `Conflict` for a run that has ended, is being stopped, or waits for a slot.
+pub async fn resume_run<S, E>(store: &S, engine: &E, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run>
+where
+    S: AnswerNode,
+    E: AnswerTask,
+{
+    let run = change(store, caller, run_id, |run| match run.decide(RunEvent::Resumed) {
+        Decision::Move(_) => Ok(run.after(RunEvent::Resumed, now)),
+        Decision::Stay if run.pause_requested_at.is_some() => Ok(run.after(RunEvent::Resumed, now)),
+        Decision::Stay | Decision::Ignore => Ok(None),
+        Decision::Illegal => Err(conflict(run, "cannot be resumed")),
+    })
+    .await?;
+    Ok(hand_over(store, engine, run, now).await.map_err(Refusal::Store)?.0)
+}
+
+/// Answers an external node that waits.
+///
+/// # Errors
+/// `NotFound`; `Invalid` when the value breaks the node's schema; `Conflict` when the node does not wait (any more).
+pub async fn answer_node<S, E>(
+    store: &S,
+    engine: &E,
+    caller: &Caller,
+    run_id: RunId,
+    node_id: &NodeId,
+    value: &RawValue,
+    now: Timestamp,
+) -> Answer<Run>
+where
+    S: AnswerNode,
+    E: AnswerTask,
+{
+    let run = find(store, caller, run_id).await?;
+    let snapshot = store.load_snapshot(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let node = snapshot.as_ref().and_then(|snapshot| snapshot.nodes.iter().find(|node| node.node_id == *node_id));
+    let Some(node) = node else {
+        let message = format!("the run has no node {node_id}");
+        return Err(Refusal::Invalid(Invalid::one("/nodeId", "unknown_node", message)));
+    };
+    let not_waiting =
+        || Refusal::Conflict { code: "not_waiting", message: format!("node {node_id} does not wait for an answer") };
+    if !run.waiting_nodes.contains(node_id.as_str()) {
+        return Err(not_waiting());
+    }
+    if let Some(schema) = &node.schema {
+        let mut invalid = Invalid::default();
+        let parsed = serde_json::from_str(value.get()).unwrap_or_default();
+        template::check_schema(schema, &parsed, "/data", &mut invalid);
+        invalid.into_result().map_err(Refusal::Invalid)?;
+    }
+    let answer = NodeAnswer { value: value.get().to_owned(), by: caller.principal.0.clone(), at: now };
+    let mut run = run;
+    for _ in 0..TRIES {
+        if !run.waiting_nodes.contains(node_id.as_str()) {
+            return Err(not_waiting());
+        }
+        let others_wait = run.waiting_nodes.len() > 1;
+        let Some(mut after) = run.after(RunEvent::InputGiven { others_wait }, now) else { return Err(not_waiting()) };
+        after.waiting_nodes.remove(node_id.as_str());
+        after.answered_nodes.insert(node_id.to_string());
+        let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
+        match store.answer_node(&change, node_id, &answer).await.map_err(Refusal::Store)? {
+            Some(Changed::Done) => {
+                return Ok(hand_over(store, engine, change.run, now).await.map_err(Refusal::Store)?.0);
+            }
+            Some(Changed::Stale(Some(current))) => run = *current,
+            // The runner has announced the wait but not begun it, or somebody else's answer was first.
+            Some(Changed::Stale(None)) | None => return Err(not_waiting()),
+        }
+    }
+    Err(keeps_changing())
+}
+
+/// Hands over what is recorded as owed to the runner, and records what it took. Returns the run as it then is, and whether
+/// everything was handed over; what was not stays recorded.
+///
+/// # Errors
+/// When the store fails. Handing over again is harmless.
+pub async fn hand_over<S, E>(store: &S, engine: &E, run: Run, now: Timestamp) -> Result<(Run, bool), StoreError>
+where
+    S: AnswerNode,
+    E: AnswerTask,
+{
+    let mut after = run.clone();
+    let mut all = true;
+    if let Some(token) = run.pause_token.as_deref().filter(|_| run.owes_a_resume()) {
+        match engine.answer_task(token, &TaskAnswer::Success("{}")).await {
+            Ok(_taken_or_over) => after.pause_token = None,
+            Err(_later) => all = false,
+        }
+    }
+    for node in &run.answered_nodes {
+        let Ok(node_id) = node.parse::<NodeId>() else { continue };
+        match store.load_answer(&run.tenant_id, run.run_id, &node_id).await? {
+            Some((token, value)) => match engine.answer_task(&token, &TaskAnswer::Success(&value)).await {
+                Ok(_taken_or_over) => drop(after.answered_nodes.remove(node)),
+                Err(_later) => all = false,
+            },
+            // The runner has recorded the node's end: it has its answer.
+            None => drop(after.answered_nodes.remove(node)),
+        }
+    }
+    if after == run {
+        return Ok((run, all));
+    }
+    after.rev += 1;
+    after.updated_at = now.max(run.updated_at);
+    let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
+    match store.change_run(&change).await? {
+        Changed::Done => Ok((change.run, all)),
+        // The runner went on at once, as it should. What was taken is found out again by the next look.
+        Changed::Stale(current) => Ok((current.map_or(run, |current| *current), all)),
+    }
+}
+
+/// Sends a delivery again, whatever became of it: the same message, from the beginning of the schedule.
+///
+/// # Errors
+/// `NotFound`; `Conflict` while an attempt is under way.
+pub async fn redeliver<S, E>(
+    store: &S,
+    engine: &E,
+    caller: &Caller,
+    run_id: RunId,
+    number: u32,
+    now: Timestamp,
+) -> Answer<DeliveryRef>
+where
+    S: Deliveries,
+    E: AnnounceDue,
+{
+    let delivery = DeliveryRef { tenant_id: caller.tenant.clone(), run_id, number };
+    for _ in 0..TRIES {
+        let current = store.load_delivery(&delivery).await.map_err(Refusal::Store)?;
+        let current = current.ok_or_else(|| Refusal::NotFound { what: "delivery", id: number.to_string() })?;
+        let Some(again) = current.again(now) else {
+            let message = "an attempt at this delivery is under way".to_owned();
+            return Err(Refusal::Conflict { code: "attempt_under_way", message });
+        };
+        if store.change_delivery(&again, None).await.map_err(Refusal::Store)? {
+            let _swept_later = engine.announce_due(std::slice::from_ref(&delivery)).await;
+            return Ok(delivery);
+        }
+    }
+    Err(keeps_changing())
+}
+
+/// Makes a change that `decide` makes of the run as it is, or none.
+async fn change<S: ChangeRun>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    decide: impl Fn(&Run) -> Answer<Option<Run>> + Send,
+) -> Answer<Run> {
+    let mut run = find(store, caller, run_id).await?;
+    for _ in 0..TRIES {
+        let Some(after) = decide(&run)? else { return Ok(run) };
+        let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
+        match store.change_run(&change).await.map_err(Refusal::Store)? {
+            Changed::Done => return Ok(change.run),
+            Changed::Stale(Some(current)) => run = *current,
+            Changed::Stale(None) => return Err(unknown(run_id)),
+        }
+    }
+    Err(keeps_changing())
+}
+
+async fn find<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Run> {
+    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    run.ok_or_else(|| unknown(run_id))
+}
+
+fn unknown(run_id: RunId) -> Refusal {
+    Refusal::NotFound { what: "workflow run", id: run_id.to_string() }
+}
+
+fn conflict(run: &Run, what: &str) -> Refusal {
+    let code = match run.status {
+        RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => "run_ended",
+        RunStatus::Queued
+        | RunStatus::Pending
+        | RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::WaitingForInput
+        | RunStatus::Canceling => "wrong_status",
+    };
+    Refusal::Conflict { code, message: format!("run {} is {} and {what}", run.run_id, run.status.as_str()) }
+}
+
+fn keeps_changing() -> Refusal {
+    let operation = "change a run that keeps changing";
+    Refusal::Store(StoreError { operation, class: StoreErrorClass::Conflict, source: None })
+}

@@ -1,0 +1,212 @@
+use crate::world::{World, raw};
+use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::id::NodeId;
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::run::Run;
+use sluice_testkit::block_on;
+use sluice_testkit::fault::Fault;
+
+const TOKEN: &str = "a-task-token";
+
+impl World {
+    fn pause(&self, run: &Run) -> Answer<Run> {
+        block_on(pause_run(&self.store, &self.caller, run.run_id, self.clock.now()))
+    }
+
+    fn resume(&self, run: &Run) -> Answer<Run> {
+        block_on(resume_run(&self.store, &self.engine, &self.caller, run.run_id, self.clock.now()))
+    }
+
+    /// The runner reaches a stage boundary. Returns whether it stops there.
+    fn reach_boundary(&self, run: &Run) -> bool {
+        let paused = self.store.update_run(&run.tenant_id, run.run_id, |run| {
+            run.pause_requested_at?;
+            let after = run.after(RunEvent::PauseTaken, self.clock.now())?;
+            Some(Run { pause_token: Some(TOKEN.to_owned()), ..after })
+        });
+        if paused {
+            self.engine.wait_for(&run.execution_arn(), TOKEN);
+        }
+        paused
+    }
+
+    /// The runner reaches an external node.
+    fn reach_wait(&self, run: &Run, node: &str) {
+        let node: NodeId = node.parse().expect("a node");
+        let token = format!("token-of-{node}");
+        self.store.update_run(&run.tenant_id, run.run_id, |run| {
+            let mut after = run.after(RunEvent::InputAwaited, self.clock.now()).unwrap_or_else(|| run.clone());
+            after.waiting_nodes.insert(node.to_string());
+            Some(after)
+        });
+        self.store.begin_wait(&run.tenant_id, run.run_id, &node, &token);
+        self.engine.wait_for(&run.execution_arn(), &token);
+    }
+
+    fn answer(&self, run: &Run, node: &str, value: &str) -> Answer<Run> {
+        let (node, now) = (node.parse().expect("a node"), self.clock.now());
+        block_on(answer_node(&self.store, &self.engine, &self.caller, run.run_id, &node, &raw(value), now))
+    }
+}
+
+#[test]
+fn a_pause_takes_effect_at_the_next_boundary_and_a_resume_lets_the_runner_go_on() {
+    let world = World::new();
+    let run = world.running(1);
+    let asked = world.pause(&run).expect("accepted");
+    assert_eq!((asked.status, asked.pause_requested_at), (RunStatus::Running, Some(world.clock.now())));
+    assert!(world.reach_boundary(&run));
+    assert_eq!(world.run(run.run_id).status, RunStatus::Paused);
+    let resumed = world.resume(&run).expect("accepted");
+    assert_eq!((resumed.status, resumed.pause_token, resumed.pause_requested_at), (RunStatus::Running, None, None));
+    assert_eq!(world.engine.take_answer(TOKEN).as_deref(), Some("{}"));
+    assert!(!world.reach_boundary(&run), "the pause is over");
+}
+
+#[test]
+fn a_pause_can_be_taken_back_before_it_takes_effect() {
+    let world = World::new();
+    let run = world.running(1);
+    world.pause(&run).expect("accepted");
+    world.resume(&run).expect("accepted");
+    assert!(!world.reach_boundary(&run));
+}
+
+#[test]
+fn a_pending_run_can_be_told_to_pause_at_its_first_boundary() {
+    let world = World::new();
+    let run = world.pending(1);
+    world.pause(&run).expect("accepted");
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    assert!(world.reach_boundary(&run));
+}
+
+#[test]
+fn pausing_or_resuming_twice_changes_nothing_more() {
+    let world = World::new();
+    let run = world.running(1);
+    world.resume(&run).expect("nothing to resume is no error");
+    world.pause(&run).expect("accepted");
+    let rev = world.run(run.run_id).rev;
+    world.pause(&run).expect("accepted");
+    assert_eq!(world.run(run.run_id).rev, rev);
+}
+
+#[test]
+fn an_ended_or_stopping_run_can_be_neither_paused_nor_resumed() {
+    let world = World::new();
+    let run = world.running(1);
+    world.cancel(run.run_id).expect("accepted");
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "wrong_status", .. })));
+    world.settle(&run, EngineEnd::Aborted, &Default::default());
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "run_ended", .. })));
+    assert!(matches!(world.resume(&run), Err(Refusal::Conflict { code: "run_ended", .. })));
+}
+
+#[test]
+fn a_resume_that_did_not_reach_the_runner_is_given_again_by_the_sweep() {
+    for fault in [Fault::Before(StoreErrorClass::Unavailable), Fault::After(StoreErrorClass::Unavailable)] {
+        let world = World::new();
+        let run = world.running(1);
+        world.pause(&run).expect("accepted");
+        world.reach_boundary(&run);
+        world.engine.faults.once("answer the task", fault);
+        assert_eq!(world.resume(&run).expect("accepted").status, RunStatus::Running);
+        assert!(world.run(run.run_id).owes_a_resume());
+        assert_eq!(world.reconcile().handed_over, 1);
+        assert_eq!(world.engine.take_answer(TOKEN).as_deref(), Some("{}"));
+        assert!(!world.run(run.run_id).owes_a_resume());
+        assert_eq!(world.reconcile().handed_over, 0);
+    }
+}
+
+#[test]
+fn a_paused_run_can_be_cancelled() {
+    let world = World::new();
+    let run = world.running(1);
+    world.pause(&run).expect("accepted");
+    world.reach_boundary(&run);
+    world.cancel(run.run_id).expect("accepted");
+    assert_eq!(world.run(run.run_id).status, RunStatus::Canceling);
+    let settled = world.settle(&run, EngineEnd::Aborted, &Default::default()).expect("settled");
+    assert_eq!((settled.after.status, settled.after.pause_token), (RunStatus::Canceled, None));
+}
+
+#[test]
+fn an_answer_reaches_its_node_as_it_was_written() {
+    let world = World::new();
+    let run = world.running(1);
+    world.reach_wait(&run, "frequencies");
+    let answered = world.answer(&run, "frequencies", r#"{"n":1.10}"#).expect("accepted");
+    assert_eq!(answered.status, RunStatus::Running);
+    assert!(answered.waiting_nodes.is_empty() && answered.answered_nodes.is_empty());
+    assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some(r#"{"n":1.10}"#));
+}
+
+#[test]
+fn a_run_waits_until_its_last_node_is_answered() {
+    let world = World::new();
+    let run = world.running(1);
+    world.reach_wait(&run, "frequencies");
+    world.reach_wait(&run, "readability");
+    assert_eq!(world.answer(&run, "frequencies", "1").expect("accepted").status, RunStatus::WaitingForInput);
+    assert_eq!(world.answer(&run, "readability", "2").expect("accepted").status, RunStatus::Running);
+}
+
+#[test]
+fn a_wrong_node_or_one_that_no_longer_waits_is_a_conflict() {
+    let world = World::new();
+    let run = world.running(1);
+    assert!(matches!(world.answer(&run, "frequencies", "1"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    world.reach_wait(&run, "frequencies");
+    assert!(matches!(world.answer(&run, "readability", "1"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert!(matches!(world.answer(&run, "nowhere", "1"), Err(Refusal::Invalid(_))));
+    world.answer(&run, "frequencies", "1").expect("accepted");
+    assert!(matches!(world.answer(&run, "frequencies", "2"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some("1"));
+}
+
+#[test]
+fn an_answer_that_did_not_reach_the_runner_is_given_again_by_the_sweep() {
+    let world = World::new();
+    let run = world.running(1);
+    world.reach_wait(&run, "frequencies");
+    world.engine.faults.once("answer the task", Fault::Before(StoreErrorClass::Throttled));
+    world.answer(&run, "frequencies", "1").expect("accepted");
+    assert_eq!(world.engine.take_answer("token-of-frequencies"), None);
+    assert_eq!(world.reconcile().handed_over, 1);
+    assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some("1"));
+    assert!(world.run(run.run_id).answered_nodes.is_empty());
+}
+
+#[test]
+fn a_delivery_can_be_sent_again_and_is_the_same_message() {
+    let world = World::new();
+    let run = world.running(1);
+    let owed = world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled").owed;
+    world.deliver(&owed[0]);
+    let again = block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, 1, world.clock.now()));
+    assert_eq!(again.expect("accepted"), owed[0]);
+    assert!(world.engine.take_announced().contains(&owed[0]));
+    world.deliver(&owed[0]);
+    let received = world.receiver.received();
+    assert_eq!((received.len(), received[1].attempt), (2, 2));
+    assert_eq!((&received[0].webhook_id, &received[0].body), (&received[1].webhook_id, &received[1].body));
+    let missing = block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, 9, world.clock.now()));
+    assert!(matches!(missing, Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn a_delivery_under_way_is_not_begun_a_second_time() {
+    let world = World::new();
+    let run = world.running(1);
+    let owed = world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled").owed;
+    let (delivery, _) = world.store.deliveries().remove(0);
+    let begun = delivery.begin(world.clock.now()).expect("due");
+    world.store.seed_delivery(begun, Vec::new());
+    let again =
+        block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, owed[0].number, world.clock.now()));
+    assert!(matches!(again, Err(Refusal::Conflict { code: "attempt_under_way", .. })));
+}

@@ -1,0 +1,160 @@
+use crate::world::{World, command, with_callback};
+use serde_json::{Value, json};
+use sluice_core::flow::create_run::Accepted;
+use sluice_core::flow::replay_run::{Command, replay_run};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::id::NodeId;
+use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::lifecycle::{EngineEnd, RunStatus};
+use sluice_core::limits;
+use sluice_core::ports::{Clock, ReadRuns};
+use sluice_core::run::Run;
+use sluice_core::step::{Step, StepStatus};
+use sluice_testkit::{block_on, fixture};
+
+impl World {
+    fn replay(&self, original: &Run, command: Command, id: u128) -> Answer<Accepted> {
+        let (run_id, now) = (fixture::run_id(id), self.clock.now());
+        block_on(replay_run(&self.store, &self.engine, &self.caller, original.run_id, command, run_id, now))
+    }
+
+    /// A failed run whose source and frequencies had finished.
+    fn failed(&self) -> Run {
+        let run = self.running(1);
+        for (node, status, result) in [
+            ("text", StepStatus::Succeeded, Some(r#"{"key":"a.txt"}"#.to_owned())),
+            (
+                "frequencies",
+                StepStatus::Succeeded,
+                Some(format!("{{\"words\":\"{}\",\"n\":1.10}}", "x".repeat(40_000))),
+            ),
+            ("readability", StepStatus::Failed, None),
+        ] {
+            let step = Step {
+                run_id: run.run_id,
+                node_id: node.parse().expect("a node"),
+                node_type: "processor".to_owned(),
+                stage: 0,
+                status,
+                attempt: 1,
+                started_at: Some(self.clock.now()),
+                ended_at: Some(self.clock.now()),
+                result_bytes: result.as_ref().map(|text| text.len() as u64),
+                result,
+                error: None,
+            };
+            self.store.seed_step(&run.tenant_id, step);
+        }
+        self.end(&run, EngineEnd::Failed, None).expect("settled");
+        self.run(run.run_id)
+    }
+
+    fn input(&self, run: &Run) -> Value {
+        serde_json::from_str(&self.engine.execution(&run.execution_arn()).expect("started").input).expect("JSON")
+    }
+}
+
+fn from(node: &str) -> Command {
+    Command { from_node: node.parse::<NodeId>().ok(), ..Command::default() }
+}
+
+#[test]
+fn a_replay_is_a_new_run_of_the_frozen_snapshot() {
+    let world = World::new();
+    let original = world.failed();
+    let replayed = world.replay(&original, Command::default(), 2).expect("accepted").run;
+    assert_eq!(
+        (replayed.status, replayed.replay_of, replayed.replay_depth),
+        (RunStatus::Pending, Some(original.run_id), 1)
+    );
+    assert_eq!((replayed.version, &replayed.name), (original.version, &original.name));
+    let (mut old, mut new) = (world.input(&original), world.input(&replayed));
+    for input in [&mut old, &mut new] {
+        input["runId"] = Value::Null;
+        input["record"] = Value::Null;
+    }
+    assert_eq!(old, new, "the plan is the same");
+    assert_eq!(
+        block_on(world.store.list_replays(&original.tenant_id, original.run_id)).expect("reads"),
+        [replayed.run_id]
+    );
+    assert!(world.engine.claim(&world.store, &replayed.execution_arn(), world.clock.now()));
+    world.end(&replayed, EngineEnd::Succeeded, Some("{}")).expect("settled");
+    assert_eq!(world.run(original.run_id).status, RunStatus::Failed, "the original stays as it ended");
+}
+
+#[test]
+fn a_replay_from_a_node_reuses_what_had_finished_before_it() {
+    let world = World::new();
+    let original = world.failed();
+    let replayed = world.replay(&original, from("readability"), 2).expect("accepted").run;
+    let input = world.input(&replayed);
+    let node = |stage: usize, index: usize| input["stages"][stage][index].clone();
+    assert_eq!(
+        (node(0, 0)["run"]["kind"].clone(), node(0, 0)["dataSource"].clone()),
+        (json!("value"), json!({"key": "a.txt"}))
+    );
+    let reference = &node(1, 0)["dataSource"]["resultRef"];
+    assert_eq!(node(1, 0)["run"]["kind"], "value");
+    assert_eq!(
+        reference["href"],
+        format!("/v1/workflow-runs/{}/steps/frequencies", original.run_id),
+        "a large result by reference"
+    );
+    assert_eq!(node(1, 1)["run"]["kind"], "lambda", "the node itself runs again");
+    assert_eq!(node(2, 0)["run"]["kind"], "lambda", "and what comes after it");
+}
+
+#[test]
+fn a_node_after_the_chosen_one_is_never_reused() {
+    let world = World::new();
+    let original = world.failed();
+    let input = world.input(&world.replay(&original, from("text"), 2).expect("accepted").run);
+    assert_eq!(input["stages"][1][0]["run"]["kind"], "lambda", "frequencies depends on text");
+}
+
+#[test]
+fn only_an_ended_run_of_ones_own_can_be_replayed() {
+    let mut world = World::new();
+    let open = world.running(1);
+    assert!(matches!(world.replay(&open, Command::default(), 2), Err(Refusal::Conflict { code: "run_open", .. })));
+    world.end(&open, EngineEnd::Failed, None).expect("settled");
+    assert!(matches!(world.replay(&open, from("nowhere"), 3), Err(Refusal::Invalid(_))));
+    world.caller = fixture::caller("other");
+    assert!(matches!(world.replay(&open, Command::default(), 4), Err(Refusal::NotFound { .. })));
+}
+
+#[test]
+fn the_chain_of_replays_is_bounded() {
+    let world = World::new();
+    let mut run = world.failed();
+    for id in 0..u128::from(limits::REPLAY_DEPTH) {
+        run = world.replay(&run, Command::default(), 10 + id).expect("accepted").run;
+        world.engine.claim(&world.store, &run.execution_arn(), world.clock.now());
+        world.end(&run, EngineEnd::Failed, None).expect("settled");
+    }
+    assert!(matches!(world.replay(&run, Command::default(), 99), Err(Refusal::Conflict { code: "looping_risk", .. })));
+}
+
+#[test]
+fn a_replay_keeps_the_callers_key_and_callback() {
+    let world = World::new();
+    let original = world.create(with_callback(command()), 1).expect("accepted").run;
+    world.engine.claim(&world.store, &original.execution_arn(), world.clock.now());
+    world.end(&original, EngineEnd::Failed, None).expect("settled");
+    let keyed = || Command {
+        idempotency: Some(IdempotencyClaim {
+            operation: Operation::Replay,
+            key: "again".parse().expect("a key"),
+            payload_hash: "hash".to_owned(),
+        }),
+        ..Command::default()
+    };
+    let first = world.replay(&original, keyed(), 2).expect("accepted");
+    let second = world.replay(&original, keyed(), 3).expect("accepted");
+    assert!(!first.replayed && second.replayed);
+    assert_eq!(first.run, second.run);
+    world.engine.claim(&world.store, &first.run.execution_arn(), world.clock.now());
+    let owed = world.end(&first.run, EngineEnd::Succeeded, Some("{}")).expect("settled").owed;
+    assert_eq!(owed.len(), 2, "the webhook of the original, for the new run");
+}

@@ -1,0 +1,98 @@
+//! `POST /v1/workflow-runs/{runId}/…`: what controls a run.
+
+use super::fields;
+use super::runs::run_path;
+use crate::http::Request;
+use crate::json;
+use crate::problem::Problem;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sluice_core::flow::replay_run::Command;
+use sluice_core::id::NodeId;
+use sluice_core::idempotency::Operation;
+use sluice_core::invalid::Invalid;
+use sluice_core::ports::DeliveryRef;
+
+/// The body of `POST /v1/workflow-runs/{runId}/data`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AnswerNodeBody {
+    node_id: String,
+    /// Any JSON, `null` included. It becomes the node's result as it is written.
+    data: Box<RawValue>,
+}
+
+impl json::Body for AnswerNodeBody {
+    const OBJECTS: &'static [&'static str] = &[""];
+}
+
+/// The node that is answered, and its answer.
+///
+/// # Errors
+/// Everything that is wrong with the body itself.
+pub fn answer(request: &Request) -> Result<(NodeId, Box<RawValue>), Problem> {
+    let body: AnswerNodeBody = request.json()?;
+    let mut invalid = Invalid::default();
+    match fields::id("/nodeId", &body.node_id, &mut invalid) {
+        Some(node_id) => Ok((node_id, body.data)),
+        None => Err(invalid.into()),
+    }
+}
+
+/// The body of `POST /v1/workflow-runs/{runId}/replay`. May be left out altogether.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReplayRunBody {
+    /// Run this node and everything after it again, and reuse the results of the others that finished. Absent: run
+    /// everything again.
+    from_node_id: Option<String>,
+    /// That of the repeated run when absent.
+    name: Option<String>,
+    /// As the header `Idempotency-Key`.
+    idempotency_key: Option<String>,
+}
+
+impl json::Body for ReplayRunBody {
+    const OBJECTS: &'static [&'static str] = &[""];
+}
+
+/// The replay that a request asks for.
+///
+/// # Errors
+/// Everything that is wrong with it and can be told from it alone.
+pub fn replay(request: &Request) -> Result<Command, Problem> {
+    let body: ReplayRunBody = request.json_or_empty()?;
+    let mut invalid = Invalid::default();
+    let key = body.idempotency_key.as_deref();
+    let command = Command {
+        from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut invalid)),
+        name: body.name,
+        idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, &mut invalid)?,
+    };
+    invalid.into_result()?;
+    Ok(command)
+}
+
+/// A delivery that is sent again. What becomes of it shows in the list of deliveries.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedeliveryView {
+    run_id: String,
+    number: u32,
+    links: RedeliveryLinks,
+}
+
+#[derive(Debug, Serialize)]
+struct RedeliveryLinks {
+    deliveries: String,
+}
+
+impl From<&DeliveryRef> for RedeliveryView {
+    fn from(delivery: &DeliveryRef) -> Self {
+        Self {
+            run_id: delivery.run_id.to_string(),
+            number: delivery.number,
+            links: RedeliveryLinks { deliveries: format!("{}/deliveries", run_path(delivery.run_id)) },
+        }
+    }
+}

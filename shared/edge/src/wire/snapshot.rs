@@ -1,0 +1,154 @@
+//! What a run executes, as its callers see it. Where and with what the run calls back stays with the run, and secrets are
+//! references before they get here.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Number, Value};
+use sluice_core::budget::MicroUsd;
+use sluice_core::definition::Edge;
+use sluice_core::id::{LayerName, NodeId};
+use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
+use sluice_core::time::rfc3339_millis;
+use std::collections::BTreeMap;
+
+/// The frozen run: nothing that changed since shows through.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotView {
+    /// SHA-256 of the snapshot as it is stored.
+    hash: String,
+    created_by: String,
+    created_at: String,
+    workflow_definition_id: String,
+    workflow_definition_name: String,
+    workflow_version: u32,
+    workflow_instance_id: String,
+    compute_node_id: String,
+    state_machine_arn: String,
+    limits: SnapshotLimits,
+    /// As the caller wrote it.
+    input: Option<Box<RawValue>>,
+    layers: Vec<String>,
+    nodes: Vec<SnapshotNodeView>,
+    edges: Vec<EdgeView>,
+    /// Node ids by stage.
+    stages: Vec<Vec<String>>,
+}
+
+/// What the run may use at most; `null` for no bound.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotLimits {
+    /// The caller's cap in US dollars, exact.
+    execution_budget_usd: Option<Number>,
+    /// The compute node's own ceiling in US dollars, exact.
+    compute_node_budget_usd: Option<Number>,
+    max_run_duration_seconds: Option<u64>,
+}
+
+/// A node with everything resolved.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SnapshotNodeView {
+    node_id: String,
+    node_type: &'static str,
+    run: NodeRunView,
+    tag: Option<String>,
+    max_attempts: u32,
+    retry_interval_seconds: u32,
+    retry_backoff_rate: u32,
+    params: BTreeMap<String, Value>,
+    depends_on: Vec<String>,
+    /// This data source's own entry of the request; of a reused node, the result it repeats.
+    data_source: Option<Value>,
+    /// This data target's own entry of the request, with the compute node's values.
+    data_target: Option<Value>,
+    /// The run whose result this node repeats instead of running again.
+    reused_from: Option<String>,
+    /// What an external node's answer must look like.
+    schema: Option<Value>,
+}
+
+/// What the runner does at a node.
+#[derive(Debug, Serialize)]
+struct NodeRunView {
+    /// `value`, `lambda`, `stateMachine` or `external`.
+    kind: &'static str,
+    /// Of the function, with its tag, or of the state machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct EdgeView {
+    from: String,
+    to: String,
+}
+
+impl SnapshotView {
+    pub fn new(snapshot: Snapshot, hash: String) -> Self {
+        Self {
+            hash,
+            created_by: snapshot.created_by,
+            created_at: rfc3339_millis(snapshot.created_at),
+            workflow_definition_id: snapshot.workflow_definition_id.to_string(),
+            workflow_definition_name: snapshot.workflow_definition_name.to_string(),
+            workflow_version: snapshot.workflow_version,
+            workflow_instance_id: snapshot.workflow_instance_id.to_string(),
+            compute_node_id: snapshot.compute_node_id.to_string(),
+            state_machine_arn: snapshot.state_machine_arn,
+            limits: SnapshotLimits {
+                execution_budget_usd: snapshot.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+                compute_node_budget_usd: snapshot.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
+                max_run_duration_seconds: snapshot.max_run_duration_seconds,
+            },
+            input: snapshot.input,
+            layers: snapshot.layers.iter().map(LayerName::to_string).collect(),
+            nodes: snapshot.nodes.into_iter().map(SnapshotNodeView::from).collect(),
+            edges: snapshot.edges.iter().map(EdgeView::from).collect(),
+            stages: snapshot.stages.iter().map(|stage| texts(stage)).collect(),
+        }
+    }
+}
+
+impl From<SnapshotNode> for SnapshotNodeView {
+    fn from(node: SnapshotNode) -> Self {
+        Self {
+            node_id: node.node_id.to_string(),
+            node_type: node.node_type.as_str(),
+            run: NodeRunView::from(node.run),
+            tag: node.tag.map(|tag| tag.to_string()),
+            max_attempts: node.max_attempts,
+            retry_interval_seconds: node.retry_interval_seconds,
+            retry_backoff_rate: node.retry_backoff_rate,
+            params: node.params,
+            depends_on: texts(&node.depends_on),
+            data_source: node.data_source,
+            data_target: node.data_target,
+            reused_from: node.reused_from.map(|run_id| run_id.to_string()),
+            schema: node.schema,
+        }
+    }
+}
+
+impl From<NodeRun> for NodeRunView {
+    fn from(run: NodeRun) -> Self {
+        let (kind, arn) = match run {
+            NodeRun::Value => ("value", None),
+            NodeRun::Lambda { function_arn } => ("lambda", Some(function_arn)),
+            NodeRun::StateMachine { state_machine_arn } => ("stateMachine", Some(state_machine_arn)),
+            NodeRun::External => ("external", None),
+        };
+        Self { kind, arn }
+    }
+}
+
+impl From<&Edge> for EdgeView {
+    fn from(edge: &Edge) -> Self {
+        Self { from: edge.from.to_string(), to: edge.to.to_string() }
+    }
+}
+
+fn texts(nodes: &[NodeId]) -> Vec<String> {
+    nodes.iter().map(NodeId::to_string).collect()
+}

@@ -1,0 +1,157 @@
+//! Telling the caller.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_local::receiver::Reply;
+
+use crate::world::{Journey, PATIENCE, body, eventually, hold, holding, instant, list, text, within};
+
+#[test]
+fn the_context_comes_back_byte_for_byte() {
+    let acme = Journey::of("verbatim");
+    acme.define("instant", &instant());
+    for context in [
+        r#"{"n":12345678901234567890123,"x":1.10,"k":"\u00e9"}"#,
+        r#"{ "z" : 1.0e+2 , "a":[ 1.0,-0 ,{}],  "b":"\/\u0000é" , "":null }"#,
+        r#"  "text"  "#.trim(),
+        "1.10",
+        "[ ]",
+    ] {
+        let sent = body("instant", json!({"completionCallbackUrl": acme.hook()}));
+        let sent = sent.to_string().replacen('{', &format!("{{\"completionCallbackContext\": {context} ,"), 1);
+        let count = acme.stack.receiver.received("verbatim").len();
+        let created = acme.post("/v1/workflow-runs", &sent);
+        assert_eq!(created.status, 201, "{}", created.text());
+        let webhook = acme.webhooks(count + 1, PATIENCE).remove(count);
+        let body = String::from_utf8(webhook.body.to_vec()).expect("text");
+        assert!(body.contains(&format!("\"completionCallbackContext\":{context}")), "{context} is not in {body}");
+        // It is the caller's own affair: the engine never sees it.
+        let run = acme.run(&text(&created.json()["id"]));
+        let input = text(&acme.execution(&run)["input"]);
+        assert!(!input.contains("ontext") && !input.contains("12345678901234567890123"), "{input}");
+    }
+}
+
+#[test]
+fn a_receiver_that_was_down_twice_is_told_the_same_a_third_time() {
+    let acme = Journey::of("down-twice");
+    acme.define("instant", &instant());
+    acme.stack.receiver.answer_next(&acme.tenant, [Reply::status(500), Reply::status(500)]);
+    let run =
+        acme.create("instant", json!({"completionCallbackUrl": acme.hook(), "completionCallbackContext": {"x": 1}}));
+    let run_id = text(&run["id"]);
+    // The first two within seconds of each other, the third about a minute later, when the next sweep finds it due.
+    let received = acme.webhooks(3, Duration::from_secs(180));
+    assert_eq!(received.len(), 3);
+    for (index, webhook) in received.iter().enumerate() {
+        assert_eq!(webhook.header("webhook-id"), Some(format!("{run_id}.1").as_str()));
+        assert_eq!(webhook.header("webhook-attempt"), Some((index + 1).to_string().as_str()));
+        assert_eq!(webhook.body, received[0].body, "the same bytes on every attempt");
+        assert_eq!(webhook.answered, Some([500, 500, 200][index]));
+    }
+    let signatures: Vec<_> = received.iter().map(|webhook| webhook.header("authorization")).collect();
+    assert!(signatures[0] != signatures[1] && signatures[1] != signatures[2], "each attempt is signed anew");
+    let waited = |from: usize| received[from + 1].at.duration_since(received[from].at).expect("in order");
+    assert!((Duration::from_secs(1)..Duration::from_secs(15)).contains(&waited(0)), "{:?}", waited(0));
+    assert!(waited(1) >= Duration::from_secs(59), "{:?}", waited(1));
+
+    let delivered = acme.delivered(&run_id);
+    let webhook = delivered.iter().find(|delivery| delivery["channel"] == "webhook").expect("a webhook");
+    assert_eq!(webhook["status"], "DELIVERED", "{webhook}");
+    let attempts: Vec<Value> = list(&webhook["attempts"])
+        .iter()
+        .map(|attempt| json!([attempt["number"], attempt["outcome"], attempt["httpStatus"]]))
+        .collect();
+    assert_eq!(attempts, [json!([1, "rejected", 500]), json!([2, "rejected", 500]), json!([3, "delivered", 200])]);
+}
+
+#[test]
+fn a_receiver_that_is_gone_is_not_asked_again() {
+    let acme = Journey::of("gone");
+    acme.define("instant", &instant());
+    acme.stack.receiver.answer_next(&acme.tenant, [Reply::status(410)]);
+    let run_id = text(&acme.create("instant", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let delivered = acme.delivered(&run_id);
+    let webhook = delivered.iter().find(|delivery| delivery["channel"] == "webhook").expect("a webhook");
+    assert_eq!((&webhook["status"], &webhook["deadLetterReason"]), (&json!("DEAD_LETTERED"), &json!("gone")));
+    assert_eq!(acme.webhooks(1, PATIENCE).len(), 1);
+}
+
+#[test]
+fn a_receiver_that_hangs_up_is_told_again_within_seconds() {
+    let acme = Journey::of("hangs-up");
+    acme.define("instant", &instant());
+    acme.stack.receiver.answer_next(&acme.tenant, [Reply::hang_up()]);
+    let run_id = text(&acme.create("instant", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    acme.webhooks(2, Duration::from_secs(45));
+    let delivered = acme.delivered(&run_id);
+    let webhook = delivered.iter().find(|delivery| delivery["channel"] == "webhook").expect("a webhook");
+    let outcomes: Vec<&Value> = [0, 1].iter().map(|index| &webhook["attempts"][*index]["outcome"]).collect();
+    assert_eq!(outcomes, ["unreachable", "delivered"], "{webhook}");
+}
+
+#[test]
+fn whoever_prefers_a_rule_hears_of_the_end_on_the_event_bus() {
+    let acme = Journey::of("on-the-bus");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let queue = acme.stack.aws("sqs", "create_queue", json!({"QueueName": "ends-of-runs"})).expect("a queue");
+    let arn = format!("arn:aws:sqs:{}:{}:ends-of-runs", acme.stack.region, acme.stack.account);
+    let pattern = json!({
+        "source": ["sluice"],
+        "detail-type": ["Workflow Run Status Changed"],
+        "detail": {"tenantId": [acme.tenant]},
+    });
+    acme.stack
+        .aws("events", "put_rule", json!({"Name": "ends-of-runs", "EventPattern": pattern.to_string()}))
+        .expect("a rule");
+    acme.stack
+        .aws("events", "put_targets", json!({"Rule": "ends-of-runs", "Targets": [{"Id": "queue", "Arn": arn}]}))
+        .expect("a target");
+    let mut request = holding(json!({}));
+    request["completionCallbackUrl"] = json!(acme.hook());
+    request["completionCallbackContext"] = json!("only for me");
+    let run_id = text(&acme.create("hold", request)["id"]);
+    let event = eventually("the event", || {
+        let params = json!({"QueueUrl": queue["QueueUrl"], "MaxNumberOfMessages": 1});
+        let received = acme.stack.aws("sqs", "receive_message", params).expect("messages");
+        serde_json::from_str::<Value>(received["Messages"][0]["Body"].as_str()?).ok()
+    });
+    let detail = &event["detail"];
+    assert_eq!((&detail["runId"], &detail["status"]), (&json!(run_id), &json!("SUCCEEDED")));
+    assert_eq!((detail.get("output"), &detail["outputOmitted"]), (None, &json!(true)), "{detail}");
+    assert_eq!(detail.get("completionCallbackContext"), None, "{detail}");
+}
+
+#[test]
+fn a_run_that_fails_tells_why() {
+    let acme = Journey::of("failed-webhook");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let mut request = holding(json!({"failWith": "Model.Overloaded"}));
+    request["completionCallbackUrl"] = json!(acme.hook());
+    acme.create("hold", request);
+    let said = acme.webhooks(1, PATIENCE).remove(0).json();
+    assert_eq!((&said["status"], &said["terminationReason"]), (&json!("FAILED"), &json!("execution_error")));
+    assert_eq!(said["error"]["code"], "Model.Overloaded", "{said}");
+    assert!(said["error"]["message"].as_str().is_some_and(|message| message.contains("hold")), "{said}");
+    assert_eq!((said.get("output"), said.get("completionCallbackContext")), (None, None), "{said}");
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_stopped_by_the_sweep() {
+    let acme = Journey::of("deadline");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let mut request = holding(json!({"seconds": 25}));
+    request["maxRunDurationSeconds"] = json!(1);
+    request["completionCallbackUrl"] = json!(acme.hook());
+    let run_id = text(&acme.create("hold", request)["id"]);
+    acme.in_status(&run_id, "RUNNING");
+    let run = within(PATIENCE, "the deadline", || {
+        acme.reconcile();
+        let run = acme.run(&run_id);
+        crate::world::is_terminal(&run).then_some(run)
+    });
+    assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("timed_out")));
+    let said = acme.webhooks(1, PATIENCE).remove(0).json();
+    assert_eq!((&said["status"], &said["terminationReason"]), (&json!("FAILED"), &json!("timed_out")));
+}

@@ -1,0 +1,157 @@
+//! What a caller can see of runs.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::world::{Journey, body, hold, holding, instant, list, run_path, text};
+
+#[test]
+fn a_waiting_read_answers_as_soon_as_the_run_ends() {
+    let acme = Journey::of("waiting");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let run = acme.create("hold", holding(json!({"seconds": 5})));
+    let path = run_path(&text(&run["id"]));
+    assert_ne!(acme.read(&path)["status"], "SUCCEEDED", "without waitSeconds it answers at once");
+    let start = Instant::now();
+    let brief = acme.read(&format!("{path}?waitSeconds=1"));
+    assert_ne!(brief["status"], "SUCCEEDED", "{brief}");
+    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    let ended = acme.read(&format!("{path}?waitSeconds=20"));
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    assert!(start.elapsed() < Duration::from_secs(18), "it waited on after the end: {:?}", start.elapsed());
+}
+
+#[test]
+fn lists_are_narrowed_and_continued() {
+    let acme = Journey::of("lists");
+    let quick = acme.define("instant", &instant());
+    let slow = acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let mut made: Vec<Value> =
+        (0..5).map(|number| acme.create("instant", json!({"name": format!("n{number}")}))).collect();
+    made.push(acme.create("hold", holding(json!({"seconds": 0, "failWith": "Told"}))));
+    let ids: Vec<String> = made.iter().map(|run| text(&run["id"])).collect();
+    for id in &ids {
+        acme.ended(id);
+    }
+    let names = |query: &str| -> Vec<String> {
+        let page = acme.read(&format!("/v1/workflow-runs{query}"));
+        list(&page["runs"]).iter().map(|run| text(&run["id"])).collect()
+    };
+    let newest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    assert_eq!(names(""), newest_first);
+    assert_eq!(names("?order=asc"), ids);
+    assert_eq!(names("?status=FAILED"), ids[5..]);
+    assert_eq!(names(&format!("?workflowDefinitionId={slow}")), ids[5..]);
+    assert_eq!(names(&format!("?workflowDefinitionId={quick}&status=FAILED")), Vec::<String>::new());
+    assert_eq!(names("?status=RUNNING"), Vec::<String>::new());
+    let (second, fourth) = (text(&made[1]["createdAt"]), text(&made[3]["createdAt"]));
+    assert_eq!(names(&format!("?order=asc&createdFrom={second}&createdBefore={fourth}")), ids[1..3]);
+
+    // Page by page, every run comes once and in order, whatever the size of the pages.
+    for filter in ["", "status=SUCCEEDED&", "order=asc&"] {
+        let whole = names(&format!("?{filter}limit=100"));
+        let mut paged = Vec::new();
+        let mut path = format!("/v1/workflow-runs?{filter}limit=2");
+        loop {
+            let page = acme.read(&path);
+            let runs = list(&page["runs"]);
+            assert!(runs.len() <= 2);
+            paged.extend(runs.iter().map(|run| text(&run["id"])));
+            let Some(cursor) = page["nextCursor"].as_str() else {
+                break;
+            };
+            path = format!("/v1/workflow-runs?{filter}limit=2&cursor={cursor}");
+        }
+        assert_eq!(paged, whole, "{filter}");
+    }
+    let page = acme.read("/v1/workflow-runs?limit=2");
+    let cursor = text(&page["nextCursor"]);
+    let other_list = acme.get(&format!("/v1/workflow-runs?status=FAILED&limit=2&cursor={cursor}"));
+    assert_eq!(other_list.status, 400, "{}", other_list.text());
+    assert_eq!(other_list.json()["errors"][0]["code"], "invalid_cursor");
+
+    let definitions = acme.read("/v1/workflow-definitions?limit=1");
+    let next = text(&definitions["nextCursor"]);
+    let rest = acme.read(&format!("/v1/workflow-definitions?limit=1&cursor={next}"));
+    let both: BTreeSet<String> =
+        [&definitions, &rest].iter().map(|page| text(&page["definitions"][0]["name"])).collect();
+    assert_eq!(both, BTreeSet::from(["hold".to_owned(), "instant".to_owned()]));
+    let versions = acme.read("/v1/workflow-definitions/hold/versions");
+    assert_eq!((&versions["versions"][0]["version"], &versions["versions"][0]["active"]), (&json!(1), &json!(true)));
+}
+
+#[test]
+fn steps_show_what_is_done_what_is_under_way_and_what_is_to_come() {
+    let acme = Journey::of("steps");
+    acme.define(
+        "chain",
+        &json!({
+            "nodes": [
+                {"id": "first", "type": "data-source"},
+                crate::world::hold_node("hold", json!({"maxAttempts": 1})),
+                {"id": "last", "type": "processor", "processor": "echo"},
+            ],
+            "edges": [{"from": "first", "to": "hold"}, {"from": "hold", "to": "last"}],
+        }),
+    );
+    let mut request = holding(json!({"seconds": 4}));
+    request["dataSources"] = json!({"first": {"n": 1.10}});
+    request["completionCallbackUrl"] = json!(acme.hook());
+    let run = acme.create("chain", request);
+    let run_id = text(&run["id"]);
+    let statuses = |steps: &[Value]| -> Vec<String> {
+        steps
+            .iter()
+            .map(|step| format!("{} {} {}", step["stage"], text(&step["nodeId"]), text(&step["status"])))
+            .collect()
+    };
+    crate::world::eventually("the second stage", || (acme.steps(&run_id)[1]["status"] == "RUNNING").then_some(()));
+    let running = acme.steps(&run_id);
+    assert_eq!(statuses(&running), ["0 first SUCCEEDED", "1 hold RUNNING", "2 last PENDING"]);
+    assert_eq!((&running[1]["attempt"], &running[2]["attempt"]), (&json!(1), &json!(0)));
+    assert!(running[2]["startedAt"].is_null() && running[1]["endedAt"].is_null() && running[0]["endedAt"].is_string());
+    assert_eq!(acme.run(&run_id)["stage"], 1);
+
+    acme.ended(&run_id);
+    let steps = acme.steps(&run_id);
+    assert_eq!(statuses(&steps), ["0 first SUCCEEDED", "1 hold SUCCEEDED", "2 last SUCCEEDED"]);
+    assert!(steps.iter().all(|step| step.get("result").is_none() && step["resultBytes"].is_u64()), "{steps:?}");
+    assert!(steps[1]["durationMs"].as_u64().is_some_and(|millis| millis >= 4_000), "{}", steps[1]);
+    assert_eq!(acme.step(&run_id, "hold")["result"]["heldSeconds"], 4);
+    let missing = acme.get(&format!("{}/steps/nobody", run_path(&run_id)));
+    assert_eq!((missing.status, &missing.json()["code"]), (404, &json!("not_found")));
+
+    let deliveries = acme.delivered(&run_id);
+    let shown: Vec<String> = deliveries
+        .iter()
+        .map(|delivery| {
+            let attempts = list(&delivery["attempts"]);
+            assert_eq!(attempts.len(), 1, "{delivery}");
+            format!(
+                "{} {} {} {}",
+                delivery["number"],
+                text(&delivery["channel"]),
+                text(&delivery["status"]),
+                attempts[0]["outcome"]
+            )
+        })
+        .collect();
+    assert_eq!(shown, ["1 webhook DELIVERED \"delivered\"", "2 event-bus DELIVERED \"delivered\""]);
+    assert_eq!(deliveries[0]["attempts"][0]["httpStatus"], 200);
+    assert_eq!(deliveries[0]["url"], acme.hook());
+}
+
+#[test]
+fn a_run_executes_the_version_that_was_frozen_into_it() {
+    let acme = Journey::of("frozen");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    let created = acme.post("/v1/workflow-runs", body("hold", holding(json!({"seconds": 3})))).json();
+    let run_id = text(&created["id"]);
+    acme.add_version("hold", &instant(), true);
+    let run = acme.ended(&run_id);
+    assert_eq!(run["workflowVersion"], 1);
+    assert_eq!(acme.steps(&run_id)[0]["nodeId"], "hold");
+    assert_eq!(run["snapshotHash"], created["snapshotHash"]);
+}

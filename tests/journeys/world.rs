@@ -1,0 +1,391 @@
+//! The stacks, and one journey's view of one of them.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluice_local::receiver::Received;
+use sluice_local::{Answer, Error, Options, Stack, poll, program};
+
+/// The stack that nobody breaks.
+pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
+    let stack = start("journeys");
+    deploy_echo(&stack).expect("the processor echo");
+    deploy_nested(&stack).expect("the processor nested");
+    stack
+});
+
+/// The stack for the journeys that break something.
+static FAULTS: LazyLock<Stack> = LazyLock::new(|| start("faults"));
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Within this time everything that is under way has happened, on a slow machine too.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(200);
+
+fn start(name: &str) -> Stack {
+    Stack::start(&Options::test(name), &mut |_| {}).unwrap_or_else(|error| panic!("the stack {name}: {error}"))
+}
+
+/// A processor that gives back what it was given: a function.
+fn deploy_echo(stack: &Stack) -> Result<(), Error> {
+    const NAME: &str = "sluice-processor-echo";
+    let package = stack.folder.join("echo.zip");
+    let bootstrap = sluice_tests::file("tests/journeys/echo/bootstrap");
+    let zipped = Command::new(program("python")?).args(["-m", "zipfile", "-c"]).arg(&package).arg(bootstrap).status();
+    assert!(zipped.is_ok_and(|status| status.success()), "the package of {NAME}");
+    let of_the_sample =
+        stack.aws("lambda", "get_function_configuration", json!({"FunctionName": "sluice-processor-hold"}))?;
+    stack.aws(
+        "lambda",
+        "create_function",
+        json!({
+            "FunctionName": NAME,
+            "Runtime": "provided.al2023",
+            "Handler": "bootstrap",
+            "Architectures": of_the_sample["Architectures"],
+            "Role": of_the_sample["Role"],
+            "Timeout": 30,
+            "Code": {"ZipFile": {"$file": package}},
+        }),
+    )?;
+    let arn = format!("arn:aws:lambda:{}:{}:function:{NAME}", stack.region, stack.account);
+    declare(stack, "echo", &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]}));
+    Ok(())
+}
+
+/// The same as a state machine.
+fn deploy_nested(stack: &Stack) -> Result<(), Error> {
+    let echo = json!({
+        "QueryLanguage": "JSONata",
+        "StartAt": "Fail?",
+        "States": {
+            "Fail?": {
+                "Type": "Choice",
+                "Choices": [{"Condition": "{% $states.input.params.fail = true %}", "Next": "Fail"}],
+                "Default": "Echo",
+            },
+            "Fail": {"Type": "Fail", "Error": "Nested.Told", "Cause": "it was told to"},
+            "Echo": {"Type": "Pass", "Output": "{% $states.input %}", "End": true},
+        },
+    });
+    let runner = stack.aws("stepfunctions", "describe_state_machine", json!({"stateMachineArn": stack.runner_arn}))?;
+    let made = stack.aws(
+        "stepfunctions",
+        "create_state_machine",
+        json!({"name": "sluice-processor-nested", "definition": echo.to_string(), "roleArn": runner["roleArn"]}),
+    )?;
+    let body = json!({"kind": "stateMachine", "stateMachineArn": made["stateMachineArn"], "tenants": ["*"]});
+    declare(stack, "nested", &body);
+    Ok(())
+}
+
+fn declare(stack: &Stack, key: &str, body: &Value) {
+    let path = format!("/v1/processors/{key}");
+    let answer = stack.request("PUT", &path, &JSON, body.to_string()).expect("an answer");
+    assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
+}
+
+pub const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// A caller of one stack, as a tenant that nobody else is.
+///
+/// When it ends well, no function of its stack has ever been denied anything.
+pub struct Journey {
+    pub stack: &'static Stack,
+    pub tenant: String,
+    _turn: Option<MutexGuard<'static, ()>>,
+}
+
+impl Journey {
+    pub fn of(tenant: &str) -> Self {
+        Self { stack: &STACK, tenant: tenant.to_owned(), _turn: None }
+    }
+
+    /// On the stack that may be broken, alone. Whoever breaks it mends it.
+    pub fn with_faults(tenant: &str) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { stack: &FAULTS, tenant: tenant.to_owned(), _turn: Some(turn) }
+    }
+
+    /// The same stack, as another tenant.
+    pub fn neighbour(&self, tenant: &str) -> Self {
+        Self { stack: self.stack, tenant: tenant.to_owned(), _turn: None }
+    }
+
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut all = vec![("x-dev-tenant", self.tenant.as_str()), JSON[0]];
+        all.retain(|(name, _)| headers.iter().all(|(given, _)| given != name));
+        all.extend_from_slice(headers);
+        let answer = self.stack.request(method, path, &all, body);
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[], "")
+    }
+
+    pub fn post(&self, path: &str, body: impl ToString) -> Answer {
+        self.request("POST", path, &[], body.to_string())
+    }
+
+    /// What is read at a path that must be there.
+    pub fn read(&self, path: &str) -> Value {
+        let answer = self.get(path);
+        assert_eq!(answer.status, 200, "GET {path}: {}", answer.text());
+        answer.json()
+    }
+
+    /// A definition with one active version; returns its id.
+    pub fn define(&self, name: &str, version: &Value) -> String {
+        let made = self.post("/v1/workflow-definitions", json!({"name": name}));
+        assert_eq!(made.status, 201, "{name}: {}", made.text());
+        self.add_version(name, version, true);
+        text(&made.json()["id"])
+    }
+
+    pub fn add_version(&self, name: &str, version: &Value, activate: bool) -> Value {
+        let mut version = version.clone();
+        version["activate"] = json!(activate);
+        let added = self.post(&format!("/v1/workflow-definitions/{name}/versions"), version);
+        assert_eq!(added.status, 201, "{name}: {}", added.text());
+        added.json()
+    }
+
+    /// A run of a definition, with further fields of the request.
+    pub fn create(&self, definition: &str, fields: Value) -> Value {
+        let answer = self.post("/v1/workflow-runs", body(definition, fields));
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()
+    }
+
+    pub fn run(&self, run_id: &str) -> Value {
+        self.read(&run_path(run_id))
+    }
+
+    /// The run once it is over.
+    pub fn ended(&self, run_id: &str) -> Value {
+        eventually(&format!("run {run_id} to end"), || {
+            let run = self.read(&format!("{}?waitSeconds=20", run_path(run_id)));
+            is_terminal(&run).then_some(run)
+        })
+    }
+
+    /// The run once it has this status.
+    pub fn in_status(&self, run_id: &str, status: &str) -> Value {
+        eventually(&format!("run {run_id} to be {status}"), || {
+            let run = self.run(run_id);
+            assert!(run["status"] == status || !is_terminal(&run), "it ended before it was {status}: {run}");
+            (run["status"] == status).then_some(run)
+        })
+    }
+
+    pub fn steps(&self, run_id: &str) -> Vec<Value> {
+        list(&self.read(&format!("{}/steps", run_path(run_id)))["steps"])
+    }
+
+    pub fn step(&self, run_id: &str, node_id: &str) -> Value {
+        self.read(&format!("{}/steps/{node_id}", run_path(run_id)))
+    }
+
+    pub fn deliveries(&self, run_id: &str) -> Vec<Value> {
+        list(&self.read(&format!("{}/deliveries", run_path(run_id)))["deliveries"])
+    }
+
+    /// The deliveries once none of them is owed any more.
+    pub fn delivered(&self, run_id: &str) -> Vec<Value> {
+        eventually(&format!("the deliveries of run {run_id}"), || {
+            let deliveries = self.deliveries(run_id);
+            let done = |delivery: &Value| delivery["status"] == "DELIVERED" || delivery["status"] == "DEAD_LETTERED";
+            (!deliveries.is_empty() && deliveries.iter().all(done)).then_some(deliveries)
+        })
+    }
+
+    /// The tenant's own hook.
+    pub fn hook(&self) -> String {
+        self.stack.receiver.url(&self.tenant)
+    }
+
+    /// All requests at the tenant's hook, once there are so many. Every one is signed by run-callback.
+    pub fn webhooks(&self, count: usize, patience: Duration) -> Vec<Received> {
+        let received = self.stack.receiver.wait(&self.tenant, count, patience);
+        let received = received.unwrap_or_else(|error| panic!("{error}"));
+        for webhook in &received {
+            assert!(webhook.verification.verified, "{:?}", webhook.verification);
+            let signer = webhook.verification.signer.as_deref().unwrap_or_default();
+            assert!(signer.ends_with(&format!("/{}", self.stack.function_name("run-callback"))), "{signer}");
+        }
+        received
+    }
+
+    /// Items in the table that belong to the tenant.
+    pub fn items(&self) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut start = Value::Null;
+        loop {
+            let mut scan = json!({
+                "TableName": self.stack.table,
+                "ConsistentRead": true,
+                "FilterExpression": "begins_with(pk, :tenant)",
+                "ExpressionAttributeValues": {":tenant": {"S": format!("T#{}#", self.tenant)}},
+            });
+            if !start.is_null() {
+                scan["ExclusiveStartKey"] = start;
+            }
+            let page = self.stack.aws("dynamodb", "scan", scan).expect("a scan");
+            items.extend(list(&page["Items"]));
+            start = page["LastEvaluatedKey"].clone();
+            if start.is_null() {
+                return items;
+            }
+        }
+    }
+
+    /// What the engine knows of a run's execution.
+    pub fn execution(&self, run: &Value) -> Value {
+        let arn = &run["executionArn"];
+        let described = self.stack.aws("stepfunctions", "describe_execution", json!({"executionArn": arn}));
+        described.unwrap_or_else(|error| panic!("{arn}: {error}"))
+    }
+
+    /// Names of all executions whose input names the tenant.
+    pub fn executions(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut token = Value::Null;
+        loop {
+            let mut params = json!({"stateMachineArn": self.stack.runner_arn, "maxResults": 1000});
+            if !token.is_null() {
+                params["nextToken"] = token;
+            }
+            let page = self.stack.aws("stepfunctions", "list_executions", params).expect("executions");
+            for execution in list(&page["executions"]) {
+                let input = &self.execution(&execution)["input"];
+                let input: Value = serde_json::from_str(input.as_str().unwrap_or_default()).unwrap_or_default();
+                if input["tenantId"] == *self.tenant {
+                    names.push(text(&execution["name"]));
+                }
+            }
+            token = page["nextToken"].clone();
+            if token.is_null() {
+                return names;
+            }
+        }
+    }
+
+    /// One sweep, now.
+    pub fn reconcile(&self) {
+        let done = self.stack.invoke("reconcile-runs", &json!({})).expect("an answer");
+        assert_eq!(done.function_error, None, "{}", done.payload);
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let log = fs::read_to_string(self.stack.folder.join("functions.log")).unwrap_or_default();
+        let denied: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("AccessDenied") || line.contains("is not authorized to perform"))
+            .collect();
+        assert!(denied.is_empty(), "a function lacks a right: {}", denied.join("\n"));
+    }
+}
+
+/// The body of a request for a run of a definition.
+pub fn body(definition: &str, fields: Value) -> Value {
+    let mut body = fields;
+    body["workflowInstanceConfiguration"] = json!({"workflowDefinitionId": definition});
+    body
+}
+
+pub fn run_path(run_id: &str) -> String {
+    format!("/v1/workflow-runs/{run_id}")
+}
+
+pub fn is_terminal(run: &Value) -> bool {
+    ["SUCCEEDED", "FAILED", "CANCELED"].iter().any(|status| run["status"] == *status)
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+pub fn list(value: &Value) -> Vec<Value> {
+    value.as_array().unwrap_or_else(|| panic!("no list: {value}")).clone()
+}
+
+/// Asks until there is an answer.
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, ask)
+}
+
+pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    poll(what, patience, POLL, || Ok(ask())).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A version with one node that has its value at once: the quickest run there is.
+pub fn instant() -> Value {
+    json!({"nodes": [{"id": "value", "type": "data-source"}]})
+}
+
+/// A version with one node that takes its time; parameters `seconds`, `failWith`, `succeedOnAttempt`.
+pub fn hold(retry: Value) -> Value {
+    json!({"nodes": [hold_node("hold", retry)]})
+}
+
+pub fn hold_node(id: &str, retry: Value) -> Value {
+    json!({
+        "id": id, "type": "processor", "processor": "hold", "retry": retry,
+        "parameters": {
+            "seconds": {"type": "integer", "default": 0},
+            "failWith": {"type": "string", "default": ""},
+            "succeedOnAttempt": {"type": "integer", "default": 0},
+        },
+    })
+}
+
+/// Parameters of the node `hold`.
+pub fn holding(params: Value) -> Value {
+    json!({"processorParams": {"hold": params}})
+}
+
+/// A place on this machine that takes connections and never says a word.
+pub struct Silence {
+    pub address: SocketAddr,
+    taken: Receiver<()>,
+}
+
+impl Silence {
+    pub fn listen() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (take, taken) = mpsc::channel();
+        thread::spawn(move || {
+            let mut held = Vec::new();
+            // Ends when nobody waits for connections any more.
+            for connection in listener.incoming() {
+                held.push(connection);
+                if take.send(()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { address, taken }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits for somebody to connect.
+    pub fn wait(&self) {
+        self.taken.recv_timeout(PATIENCE).expect("nobody came");
+    }
+}
