@@ -179,6 +179,8 @@ fn the_runner_writes_only_what_others_read() {
     assert_eq!(
         step,
         sorted(&[
+            "answer",
+            "answeredToken",
             "attempt",
             "endedAt",
             "errorCode",

@@ -13,11 +13,12 @@ const TEMPLATE: &str = "infra/template.yaml";
 const SAMPLE_TEMPLATE: &str = "infra/local/sample/template.yaml";
 
 /// The functions behind the API, each with a URL of its own; the others are for events.
-const HTTP_FUNCTIONS: [&str; 5] = ["cancel-run", "create-run", "invoke-definition", "manage-definitions", "read-runs"];
-const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
+pub const HTTP_FUNCTIONS: [&str; 6] =
+    ["cancel-run", "control-run", "create-run", "invoke-definition", "manage-definitions", "read-runs"];
+pub const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
 
 /// Every route, and the function that answers it.
-const ROUTES: [(&str, &str); 28] = [
+pub const ROUTES: [(&str, &str); 31] = [
     ("POST /v1/workflow-runs", "create-run"),
     ("GET /v1/workflow-runs", "read-runs"),
     ("GET /v1/workflow-runs/{runId}", "read-runs"),
@@ -25,6 +26,11 @@ const ROUTES: [(&str, &str); 28] = [
     ("GET /v1/workflow-runs/{runId}/steps/{nodeId}", "read-runs"),
     ("GET /v1/workflow-runs/{runId}/deliveries", "read-runs"),
     ("POST /v1/workflow-runs/{runId}/cancel", "cancel-run"),
+    ("POST /v1/workflow-runs/{runId}/pause", "control-run"),
+    ("POST /v1/workflow-runs/{runId}/resume", "control-run"),
+    ("POST /v1/workflow-runs/{runId}/data", "control-run"),
+    ("POST /v1/workflow-runs/{runId}/replay", "control-run"),
+    ("POST /v1/workflow-runs/{runId}/deliveries/{number}/redeliver", "control-run"),
     ("POST /v1/workflow-definitions/{definition}/invoke", "invoke-definition"),
     ("POST /v1/workflow-definitions", "manage-definitions"),
     ("GET /v1/workflow-definitions", "manage-definitions"),
@@ -44,8 +50,6 @@ const ROUTES: [(&str, &str); 28] = [
     ("GET /v1/compute-nodes/{key}", "manage-definitions"),
     ("PUT /v1/compute-nodes/{key}", "manage-definitions"),
     ("PUT /v1/compute-nodes/{key}/layers/{name}", "manage-definitions"),
-    ("GET /v1/tenants/{tenant}", "manage-definitions"),
-    ("PUT /v1/tenants/{tenant}", "manage-definitions"),
 ];
 
 /// The template as JSON, its short-form functions written out as `sam` reads them.
@@ -502,6 +506,15 @@ fn every_function_has_exactly_its_rights() {
     Log: logs:CreateLogStream logs:PutLogEvents on CancelRunLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
+    control-run
+    Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem on Table.Arn
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
+    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
+    Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
+    Log: logs:CreateLogStream logs:PutLogEvents on ControlRunLogs.Arn
+    Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
+
     create-run
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
     StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
@@ -535,6 +548,7 @@ fn every_function_has_exactly_its_rights() {
     Indexes: dynamodb:Query on ${Table.Arn}/index/open ${Table.Arn}/index/due
     StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
     Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
     ListExecutions: states:ListExecutions on arn:states::stateMachine:${AWS::StackName}-*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on ReconcileRunsLogs.Arn

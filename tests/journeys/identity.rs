@@ -61,7 +61,7 @@ fn an_unsigned_call_of_a_function_url_is_refused() {
         let answer = STACK.request_url("GET", &format!("{url}v1/workflow-runs"), &JSON, "").expect("an answer");
         assert_eq!(answer.status, 403, "{function}");
     }
-    assert_eq!(STACK.function_urls.len(), 5);
+    assert_eq!(STACK.function_urls.len(), 6);
 }
 
 #[test]

@@ -55,10 +55,7 @@ where
             Canceled::Underway(run) => Ok(Response::json(202, &RunView::from(&run))),
             Canceled::Already(run) => Ok(Response::json(200, &RunView::from(&run))),
             Canceled::TooLate(run) => {
-                let detail = format!(
-                    "run {run_id} has ended {}: it cannot be canceled any more",
-                    run.status.as_str()
-                );
+                let detail = format!("run {run_id} has ended {}: it cannot be canceled any more", run.status.as_str());
                 Err(Problem::new(&problem::RUN_ENDED, detail).about(run_id, Some(run.status.as_str())))
             }
         }

@@ -13,13 +13,6 @@ async fn main() -> Result<(), Error> {
     sluice_edge::telemetry::init();
     let settings = Settings::from_env()?;
     let aws = Aws::connect(&settings).await;
-    let app = App {
-        store: aws.store,
-        engine: aws.engine,
-        clock: aws.clock,
-        identity: IdentityConfig::from_env()?,
-    };
-    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event))))
-        .run()
-        .await
+    let app = App { store: aws.store, engine: aws.engine, clock: aws.clock, identity: IdentityConfig::from_env()? };
+    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
 }

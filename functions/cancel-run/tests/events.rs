@@ -11,11 +11,7 @@ use support::answer;
 /// Case, status, and what the body says.
 const EXPECTED: [(&str, u16, &[&str]); 9] = [
     ("running", 202, &[r#""status":"CANCELING","terminationReason":null"#]),
-    (
-        "pending",
-        200,
-        &[r#""status":"CANCELED","terminationReason":"canceled_by_caller""#],
-    ),
+    ("pending", 200, &[r#""status":"CANCELED","terminationReason":"canceled_by_caller""#]),
     ("ended", 409, &[r#""code":"run_ended""#, r#""runStatus":"SUCCEEDED""#]),
     ("function-url-iam", 202, &[r#""status":"CANCELING""#]),
     ("unknown-run", 404, &[r#""code":"not_found""#]),
@@ -29,10 +25,7 @@ const EXPECTED: [(&str, u16, &[&str]); 9] = [
 fn every_sample_is_answered_as_expected() {
     let cases = samples::cases("cancel-run");
     for case in cases.keys() {
-        assert!(
-            EXPECTED.iter().any(|(expected, ..)| expected == case),
-            "{case} is not tested"
-        );
+        assert!(EXPECTED.iter().any(|(expected, ..)| expected == case), "{case} is not tested");
     }
     for (case, status, says) in EXPECTED {
         let world = block_on(World::new());
@@ -40,18 +33,10 @@ fn every_sample_is_answered_as_expected() {
         let response = answer(&world, &cases[case]);
         assert_eq!(response.status(), status, "{case}: {}", response.body());
         for text in says {
-            assert!(
-                response.body().contains(text),
-                "{case} does not say {text}: {}",
-                response.body()
-            );
+            assert!(response.body().contains(text), "{case} does not say {text}: {}", response.body());
         }
         if status >= 400 {
-            assert_eq!(
-                (world.store.writes(), world.engine.stops().len()),
-                (writes, stops),
-                "{case} left a trace"
-            );
+            assert_eq!((world.store.writes(), world.engine.stops().len()), (writes, stops), "{case} left a trace");
         }
     }
 }
@@ -74,11 +59,7 @@ fn canceling_twice_asks_the_engine_again_and_says_the_same() {
     assert!(world.store.update_run(&tenant("dev"), run_id(RUNNING), ended));
     let third = answer(&world, &event);
     assert_eq!(third.status(), 200);
-    assert!(
-        third.body().contains(r#""terminationReason":"canceled_by_caller""#),
-        "{}",
-        third.body()
-    );
+    assert!(third.body().contains(r#""terminationReason":"canceled_by_caller""#), "{}", third.body());
 }
 
 #[test]

@@ -2,14 +2,12 @@
 
 use lambda_runtime::LambdaEvent;
 use sluice_core::caller::Caller;
+use sluice_core::flow::Refusal;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
 use sluice_core::flow::replay_run::replay_run;
-use sluice_core::flow::Refusal;
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, ReadRuns, RecordRun, StartExecution,
-};
+use sluice_core::ports::{AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, ReadRuns, RecordRun, StartExecution};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::problem::Problem;
@@ -92,7 +90,7 @@ where
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
         let accepted = replay_run(&self.store, &self.engine, caller, original, command, run_id, now).await?;
         let run = &accepted.run;
-        tracing::info!(replay.run.id = %run.run_id, "replay recorded, now or before");
+        tracing::info!(replay.run.id = %run.run_id, replay.repeated = accepted.replayed, "replay answered");
         if accepted.start_delayed {
             tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
         }

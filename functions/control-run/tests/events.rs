@@ -9,7 +9,7 @@ use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::fixture::tenant;
 use sluice_testkit::samples::{self, NEW_RUN, RUNNING, SUCCEEDED, World, request, run_id};
-use support::{APPROVE, GATE, PAUSED, WAITING, answer, world};
+use support::{APPROVE, GATE, PAUSED, WAITING, answer, answer_with, world};
 
 /// Case, status, and what the body says.
 const EXPECTED: [(&str, u16, &[&str]); 31] = [
@@ -74,12 +74,6 @@ fn post(world: &World, path: &str, body: &str) -> Response {
     answer(world, &request("dev", "POST", &format!("/v1/workflow-runs/{path}"), body).to_string())
 }
 
-fn post_with_key(world: &World, path: &str, key: &str, body: &str) -> Response {
-    let mut event = request("dev", "POST", &format!("/v1/workflow-runs/{path}"), body);
-    event["headers"]["idempotency-key"] = json!(key);
-    answer(world, &event.to_string())
-}
-
 fn json_of(response: &Response) -> Value {
     serde_json::from_str(response.body()).expect("JSON")
 }
@@ -116,7 +110,8 @@ fn a_resume_hands_the_runner_its_token_and_says_when_it_could_not() {
 
 #[test]
 fn an_answer_reaches_the_runner_as_it_is_written() {
-    for data in [r#"{ "approved" : true, "n":12345678901234567890123,"x":1.10,"k":"\u00e9"}"#, r#"{"approved":false}"#] {
+    for data in [r#"{ "approved" : true, "n":12345678901234567890123,"x":1.10,"k":"\u00e9"}"#, r#"{"approved":false}"#]
+    {
         let world = world();
         let response = post(&world, &format!("{WAITING}/data"), &format!(r#"{{"data":{data} ,"nodeId":"approve"}}"#));
         assert_eq!(response.status(), 202, "{}", response.body());
@@ -163,15 +158,21 @@ fn a_replay_from_a_node_reuses_what_finished_before_it() {
 #[test]
 fn the_same_key_replays_once() {
     let world = world();
-    let path = format!("{SUCCEEDED}/replay");
-    let first = post_with_key(&world, &path, "k-1", r#"{"name":"a"}"#);
+    let path = format!("/v1/workflow-runs/{SUCCEEDED}/replay");
+    let with_key = |body: &str, new_run_id| {
+        let mut event = request("dev", "POST", &path, body);
+        event["headers"]["idempotency-key"] = json!("k-1");
+        answer_with(&world, &event.to_string(), new_run_id)
+    };
+    let other_id = || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e");
+    let first = with_key(r#"{"name":"a"}"#, || run_id(NEW_RUN));
     let (writes, starts) = (world.store.writes(), world.engine.starts());
     world.clock.advance(60);
-    let second = post_with_key(&world, &path, "k-1", r#"{ "name": "a" }"#);
+    let second = with_key(r#"{ "name": "a" }"#, other_id);
     assert_eq!((first.status(), first.header("idempotent-replayed")), (201, None));
     assert_eq!((second.status(), second.header("idempotent-replayed")), (201, Some("true")));
     assert_eq!((second.body(), second.header("location")), (first.body(), first.header("location")));
-    let other = post_with_key(&world, &path, "k-1", r#"{"name":"b"}"#);
+    let other = with_key(r#"{"name":"b"}"#, other_id);
     assert_eq!((other.status(), &json_of(&other)["runId"]), (409, &json!(NEW_RUN)));
     assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
 }

@@ -60,13 +60,9 @@ where
             .map_err(|refusal| CreateRun::locate(&configs, refusal))?;
         request.about_run(accepted.run.run_id);
         if accepted.start_delayed {
-            tracing::warn!(
-                counter.start_delayed = 1,
-                "run recorded; its start is left to the reconciler"
-            );
+            tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
         }
-        let response =
-            Response::json(201, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
+        let response = Response::json(201, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))
     }
 }

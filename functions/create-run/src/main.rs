@@ -21,7 +21,5 @@ async fn main() -> Result<(), Error> {
         identity: IdentityConfig::from_env()?,
         new_run_id: sluice_aws::ids::new_run_id,
     };
-    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event))))
-        .run()
-        .await
+    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
 }

@@ -8,15 +8,7 @@ use support::{answer, app};
 
 /// Case, status, and what the body says.
 const EXPECTED: [(&str, u16, &[&str]); 21] = [
-    (
-        "api-gateway-jwt",
-        201,
-        &[
-            r#""status":"PENDING""#,
-            r#""name":"nightly report""#,
-            r#""createdBy":"ada""#,
-        ],
-    ),
+    ("api-gateway-jwt", 201, &[r#""status":"PENDING""#, r#""name":"nightly report""#, r#""createdBy":"ada""#]),
     (
         "api-gateway-jwt-everything",
         201,
@@ -29,16 +21,9 @@ const EXPECTED: [(&str, u16, &[&str]); 21] = [
     (
         "api-gateway-iam-instance",
         201,
-        &[
-            r#""createdBy":"arn:aws:iam::123456789012:user/ada""#,
-            r#""executionBudgetUsd":null"#,
-        ],
+        &[r#""createdBy":"arn:aws:iam::123456789012:user/ada""#, r#""executionBudgetUsd":null"#],
     ),
-    (
-        "function-url-iam",
-        201,
-        &[r#""labels":{"größe":"klein"}"#, r#""name":"run-6f1d2c4b""#],
-    ),
+    ("function-url-iam", 201, &[r#""labels":{"größe":"klein"}"#, r#""name":"run-6f1d2c4b""#]),
     ("function-url-local", 401, &[r#""code":"unauthenticated""#]),
     ("no-identity", 401, &[r#""code":"unauthenticated""#]),
     ("token-without-tenant", 403, &[r#""code":"no_tenant""#]),
@@ -47,27 +32,11 @@ const EXPECTED: [(&str, u16, &[&str]); 21] = [
         400,
         &[r#""pointer":"/workflowInstanceConfiguration/workflowDefinitionId","code":"not_found""#],
     ),
-    (
-        "unknown-instance",
-        400,
-        &[r#""pointer":"/workflowInstanceId","code":"not_found""#],
-    ),
+    ("unknown-instance", 400, &[r#""pointer":"/workflowInstanceId","code":"not_found""#]),
     ("not-json", 400, &[r#""pointer":"","code":"invalid_json""#]),
-    (
-        "duplicate-key",
-        400,
-        &[r#""pointer":"/labels/a","code":"duplicate_key""#],
-    ),
-    (
-        "wrong-type",
-        400,
-        &[r#""pointer":"/maxRunDurationSeconds","code":"wrong_type""#],
-    ),
-    (
-        "unknown-field",
-        400,
-        &[r#""pointer":"/executionBudget","code":"unknown_field""#],
-    ),
+    ("duplicate-key", 400, &[r#""pointer":"/labels/a","code":"duplicate_key""#]),
+    ("wrong-type", 400, &[r#""pointer":"/maxRunDurationSeconds","code":"wrong_type""#]),
+    ("unknown-field", 400, &[r#""pointer":"/executionBudget","code":"unknown_field""#]),
     ("no-body", 400, &[r#""pointer":"","code":"missing_body""#]),
     (
         "many-violations",
@@ -86,16 +55,8 @@ const EXPECTED: [(&str, u16, &[&str]); 21] = [
         ],
     ),
     ("both-sources", 400, &[r#""pointer":"","code":"exactly_one""#]),
-    (
-        "key-mismatch",
-        400,
-        &[r#""pointer":"/clientToken","code":"key_mismatch""#],
-    ),
-    (
-        "callback-elsewhere",
-        400,
-        &[r#""pointer":"/completionCallbackUrl","code":"callback_url_not_allowed""#],
-    ),
+    ("key-mismatch", 400, &[r#""pointer":"/clientToken","code":"key_mismatch""#]),
+    ("callback-elsewhere", 400, &[r#""pointer":"/completionCallbackUrl","code":"callback_url_not_allowed""#]),
     ("form-encoded", 415, &[r#""code":"unsupported_media_type""#]),
     ("wrong-method", 405, &[r#""code":"method_not_allowed""#]),
     ("wrong-path", 404, &[r#""code":"no_route""#]),
@@ -114,30 +75,14 @@ fn every_sample_is_answered_as_expected() {
         let response = answer(&app(&world), &cases[case]);
         assert_eq!(response.status(), status, "{case}: {}", response.body());
         for text in says {
-            assert!(
-                response.body().contains(text),
-                "{case} does not say {text}: {}",
-                response.body()
-            );
+            assert!(response.body().contains(text), "{case} does not say {text}: {}", response.body());
         }
         if status == 201 {
-            assert_eq!(
-                response.header("location"),
-                Some(format!("/v1/workflow-runs/{NEW_RUN}").as_str()),
-                "{case}"
-            );
+            assert_eq!(response.header("location"), Some(format!("/v1/workflow-runs/{NEW_RUN}").as_str()), "{case}");
             assert_eq!(world.engine.starts(), starts + 1, "{case}");
         } else {
-            assert_eq!(
-                response.header("content-type"),
-                Some("application/problem+json"),
-                "{case}"
-            );
-            assert_eq!(
-                (world.store.writes(), world.engine.starts()),
-                (writes, starts),
-                "{case} left a trace"
-            );
+            assert_eq!(response.header("content-type"), Some("application/problem+json"), "{case}");
+            assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts), "{case} left a trace");
         }
     }
 }

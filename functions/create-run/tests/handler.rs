@@ -26,10 +26,7 @@ fn post_with_key(app: &TestApp, key: &str, body: &str) -> Response {
 
 /// The function in a later request, which gets another id.
 fn later(app: TestApp) -> TestApp {
-    TestApp {
-        new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"),
-        ..app
-    }
+    TestApp { new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app }
 }
 
 fn json_of(response: &Response) -> Value {
@@ -47,14 +44,8 @@ fn the_same_key_and_payload_get_the_first_answer_again() {
     let again = r#"{ "name": "a", "workflowInstanceConfiguration": {"workflowDefinitionId": "text-report"} }"#;
     let second = post_with_key(&later(app), "k-1", again);
     assert_eq!((first.status(), first.header("idempotent-replayed")), (201, None));
-    assert_eq!(
-        (second.status(), second.header("idempotent-replayed")),
-        (201, Some("true"))
-    );
-    assert_eq!(
-        (second.body(), second.header("location")),
-        (first.body(), first.header("location"))
-    );
+    assert_eq!((second.status(), second.header("idempotent-replayed")), (201, Some("true")));
+    assert_eq!((second.body(), second.header("location")), (first.body(), first.header("location")));
     assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
 }
 
@@ -67,10 +58,7 @@ fn the_same_key_with_another_payload_is_a_conflict() {
     let response = post_with_key(&later(app), "k-1", &BODY.replace("\"a\"", "\"b\""));
     let problem = json_of(&response);
     assert_eq!(response.status(), 409);
-    assert_eq!(
-        (&problem["code"], &problem["runId"]),
-        (&json!("idempotency_key_reused"), &json!(NEW_RUN))
-    );
+    assert_eq!((&problem["code"], &problem["runId"]), (&json!("idempotency_key_reused"), &json!(NEW_RUN)));
     assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
 }
 
@@ -78,10 +66,7 @@ fn the_same_key_with_another_payload_is_a_conflict() {
 fn a_refused_request_does_not_use_up_its_key() {
     let world = block_on(World::new());
     let app = app(&world);
-    assert_eq!(
-        post_with_key(&app, "k-1", &BODY.replace("text-report", "nobody")).status(),
-        400
-    );
+    assert_eq!(post_with_key(&app, "k-1", &BODY.replace("text-report", "nobody")).status(), 400);
     assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
 }
 
@@ -92,10 +77,7 @@ fn a_key_may_come_by_header_or_body_and_means_the_same() {
     let body = BODY.replace("\"name\"", "\"clientToken\":\"k-1\",\"name\"");
     assert_eq!(post(&app, &body).status(), 201);
     let second = post_with_key(&later(app), "k-1", &body);
-    assert_eq!(
-        (second.status(), second.header("idempotent-replayed")),
-        (201, Some("true"))
-    );
+    assert_eq!((second.status(), second.header("idempotent-replayed")), (201, Some("true")));
 }
 
 #[test]
@@ -143,17 +125,9 @@ fn the_budget_reaches_the_execution_exactly() {
         let world = block_on(World::new());
         let body = BODY.replace("\"name\"", &format!("\"executionBudgetUsd\":{literal},\"name\""));
         let response = post(&app(&world), &body);
-        assert!(
-            response.body().contains(&format!("\"executionBudgetUsd\":{usd},")),
-            "{}",
-            response.body()
-        );
+        assert!(response.body().contains(&format!("\"executionBudgetUsd\":{usd},")), "{}", response.body());
         let run = block_on(world.load("dev", NEW_RUN));
-        let input = world
-            .engine
-            .execution(&run.execution_arn())
-            .expect("an execution")
-            .input;
+        let input = world.engine.execution(&run.execution_arn()).expect("an execution").input;
         let carried = format!("\"executionBudgetUsd\":{usd},\"executionBudgetMicroUsd\":{micro},");
         assert!(input.contains(&carried), "{literal}: {input}");
     }
@@ -178,27 +152,11 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
         (with("\"input\":{\"title\":1}"), "/input/title", "schema_violation"),
         (with(&format!("\"input\":{deep}")), "", "too_deep"),
         (with("\"input\":{\"a\":1,\"\\u0061\":2}"), "/input/a", "duplicate_key"),
-        (
-            with("\"dataSources\":{\"no/node\":1}"),
-            "/dataSources/no~1node",
-            "invalid",
-        ),
-        (
-            with("\"dataSources\":{\"store\":1}"),
-            "/dataSources/store",
-            "unknown_node",
-        ),
+        (with("\"dataSources\":{\"no/node\":1}"), "/dataSources/no~1node", "invalid"),
+        (with("\"dataSources\":{\"store\":1}"), "/dataSources/store", "unknown_node"),
         (with("\"dataSources\":[]"), "/dataSources", "wrong_type"),
-        (
-            with("\"dataTargets\":{\"text\":{}}"),
-            "/dataTargets/text",
-            "unknown_node",
-        ),
-        (
-            with("\"dataTargets\":{\"store\":1}"),
-            "/dataTargets/store",
-            "wrong_type",
-        ),
+        (with("\"dataTargets\":{\"text\":{}}"), "/dataTargets/text", "unknown_node"),
+        (with("\"dataTargets\":{\"store\":1}"), "/dataTargets/store", "wrong_type"),
         (
             with("\"processorParams\":{\"frequencies\":{\"top\":\"x\"}}"),
             "/processorParams/frequencies/top",
@@ -209,76 +167,32 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
             "/processorParams/frequencies/x",
             "unknown_parameter",
         ),
-        (
-            with("\"processorParams\":{\"frequencies\":1}"),
-            "/processorParams/frequencies",
-            "wrong_type",
-        ),
-        (
-            with("\"tags\":{\"frequencies\":\"a b\"}"),
-            "/tags/frequencies",
-            "invalid",
-        ),
+        (with("\"processorParams\":{\"frequencies\":1}"), "/processorParams/frequencies", "wrong_type"),
+        (with("\"tags\":{\"frequencies\":\"a b\"}"), "/tags/frequencies", "invalid"),
         (with("\"tags\":{\"nobody\":\"1\"}"), "/tags/nobody", "unknown_node"),
         (with("\"layers\":[\"a b\"]"), "/layers/0", "invalid"),
         (with("\"layers\":[\"none\"]"), "/layers/0", "not_found"),
         (with("\"layers\":\"models\""), "/layers", "wrong_type"),
         (with("\"labels\":{\"a\":1}"), "/labels/a", "wrong_type"),
         (with("\"labels\":{\"\":\"1\"}"), "/labels/", "out_of_range"),
-        (
-            with("\"executionBudgetUsd\":\"1\""),
-            "/executionBudgetUsd",
-            "wrong_type",
-        ),
+        (with("\"executionBudgetUsd\":\"1\""), "/executionBudgetUsd", "wrong_type"),
         (with("\"executionBudgetUsd\":true"), "/executionBudgetUsd", "wrong_type"),
-        (
-            with("\"executionBudgetUsd\":-0.01"),
-            "/executionBudgetUsd",
-            "out_of_range",
-        ),
-        (
-            with("\"executionBudgetUsd\":0.0000001"),
-            "/executionBudgetUsd",
-            "too_precise",
-        ),
-        (
-            with("\"executionBudgetUsd\":100000.000001"),
-            "/executionBudgetUsd",
-            "out_of_range",
-        ),
-        (
-            with("\"maxRunDurationSeconds\":0"),
-            "/maxRunDurationSeconds",
-            "out_of_range",
-        ),
-        (
-            with("\"maxRunDurationSeconds\":2592001"),
-            "/maxRunDurationSeconds",
-            "out_of_range",
-        ),
-        (
-            with("\"maxRunDurationSeconds\":1.5"),
-            "/maxRunDurationSeconds",
-            "wrong_type",
-        ),
+        (with("\"executionBudgetUsd\":-0.01"), "/executionBudgetUsd", "out_of_range"),
+        (with("\"executionBudgetUsd\":0.0000001"), "/executionBudgetUsd", "too_precise"),
+        (with("\"executionBudgetUsd\":100000.000001"), "/executionBudgetUsd", "out_of_range"),
+        (with("\"maxRunDurationSeconds\":0"), "/maxRunDurationSeconds", "out_of_range"),
+        (with("\"maxRunDurationSeconds\":2592001"), "/maxRunDurationSeconds", "out_of_range"),
+        (with("\"maxRunDurationSeconds\":1.5"), "/maxRunDurationSeconds", "wrong_type"),
         (
             with("\"completionCallbackUrl\":\"http://example.com\""),
             "/completionCallbackUrl",
             "callback_url_not_allowed",
         ),
-        (
-            with("\"completionCallbackContext\":{}"),
-            "/completionCallbackContext",
-            "needs_other_field",
-        ),
+        (with("\"completionCallbackContext\":{}"), "/completionCallbackContext", "needs_other_field"),
         (with("\"clientToken\":\"a b\""), "/clientToken", "invalid"),
         (with("\"clientToken\":\"\""), "/clientToken", "invalid"),
         (with("\"retention\":{}"), "/retention", "unknown_field"),
-        (
-            r#"{"workflowInstanceId":"1"}"#.to_owned(),
-            "/workflowInstanceId",
-            "invalid",
-        ),
+        (r#"{"workflowInstanceId":"1"}"#.to_owned(), "/workflowInstanceId", "invalid"),
         (
             r#"{"workflowInstanceConfiguration":{}}"#.to_owned(),
             "/workflowInstanceConfiguration/workflowDefinitionId",
@@ -289,31 +203,11 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
             "/workflowInstanceConfiguration",
             "wrong_type",
         ),
-        (
-            configuration(",\"version\":0"),
-            "/workflowInstanceConfiguration/version",
-            "invalid",
-        ),
-        (
-            configuration(",\"version\":\"1\""),
-            "/workflowInstanceConfiguration/version",
-            "invalid",
-        ),
-        (
-            configuration(",\"version\":9"),
-            "/workflowInstanceConfiguration/version",
-            "no_such_version",
-        ),
-        (
-            configuration(",\"computeNodeId\":\"gpu\""),
-            "/workflowInstanceConfiguration/computeNodeId",
-            "not_found",
-        ),
-        (
-            configuration(",\"computeNodeId\":\"g p\""),
-            "/workflowInstanceConfiguration/computeNodeId",
-            "invalid",
-        ),
+        (configuration(",\"version\":0"), "/workflowInstanceConfiguration/version", "invalid"),
+        (configuration(",\"version\":\"1\""), "/workflowInstanceConfiguration/version", "invalid"),
+        (configuration(",\"version\":9"), "/workflowInstanceConfiguration/version", "no_such_version"),
+        (configuration(",\"computeNodeId\":\"gpu\""), "/workflowInstanceConfiguration/computeNodeId", "not_found"),
+        (configuration(",\"computeNodeId\":\"g p\""), "/workflowInstanceConfiguration/computeNodeId", "invalid"),
         (
             configuration(",\"processorConfigs\":[{\"nodeId\":\"frequencies\"},{\"nodeId\":\"frequencies\"}]"),
             "/workflowInstanceConfiguration/processorConfigs/1/nodeId",
@@ -351,10 +245,7 @@ fn a_body_above_the_bound_is_refused() {
     let world = block_on(World::new());
     let body = BODY.replace("\"a\"", &format!("\"{}\"", "a".repeat(limits::REQUEST_BODY_BYTES)));
     let response = post(&app(&world), &body);
-    assert_eq!(
-        (response.status(), json_of(&response)["code"].as_str()),
-        (413, Some("body_too_large"))
-    );
+    assert_eq!((response.status(), json_of(&response)["code"].as_str()), (413, Some("body_too_large")));
 }
 
 #[test]
@@ -385,13 +276,7 @@ fn a_store_in_trouble_is_a_503_that_may_be_tried_again() {
 #[test]
 fn a_start_that_is_not_answered_is_left_to_the_reconciler() {
     let world = block_on(World::new());
-    world
-        .engine
-        .faults
-        .once("start the execution", Fault::Before(StoreErrorClass::Unavailable));
+    world.engine.faults.once("start the execution", Fault::Before(StoreErrorClass::Unavailable));
     let response = post(&app(&world), BODY);
-    assert_eq!(
-        (response.status(), json_of(&response)["status"].as_str()),
-        (201, Some("PENDING"))
-    );
+    assert_eq!((response.status(), json_of(&response)["status"].as_str()), (201, Some("PENDING")));
 }

@@ -54,22 +54,17 @@ where
     }
 
     async fn invoke(&self, request: &Request, caller: &Caller, definition: &str) -> Result<Response, Problem> {
-        let definition = definition.parse().map_err(|InvalidId(_)| Refusal::NotFound {
-            what: "workflow definition",
-            id: definition.to_owned(),
-        })?;
+        let definition = definition
+            .parse()
+            .map_err(|InvalidId(_)| Refusal::NotFound { what: "workflow definition", id: definition.to_owned() })?;
         let command = invoke_definition::command(request, definition)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
         let accepted = create_run(&self.store, &self.engine, &self.policy, caller, command, run_id, now).await?;
         request.about_run(accepted.run.run_id);
         if accepted.start_delayed {
-            tracing::warn!(
-                counter.start_delayed = 1,
-                "run recorded; its start is left to the reconciler"
-            );
+            tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
         }
-        let response =
-            Response::json(202, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
+        let response = Response::json(202, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))
     }
 }

@@ -8,43 +8,21 @@ use support::{TestApp, answer, app};
 
 /// Case, status, and what the body says.
 const EXPECTED: [(&str, u16, &[&str]); 12] = [
-    (
-        "api-gateway-jwt",
-        202,
-        &[
-            r#""executionBudgetUsd":0.1"#,
-            r#""workflowDefinitionName":"text-report""#,
-        ],
-    ),
+    ("api-gateway-jwt", 202, &[r#""executionBudgetUsd":0.1"#, r#""workflowDefinitionName":"text-report""#]),
     ("api-gateway-jwt-other-payload", 202, &[r#""executionBudgetUsd":null"#]),
     ("function-url-iam-empty-body", 202, &[r#""name":"run-6f1d2c4b""#]),
     ("no-identity", 401, &[r#""code":"unauthenticated""#]),
     ("unknown-definition", 404, &[r#""code":"not_found""#]),
     ("not-a-name", 404, &[r#""code":"not_found""#]),
-    (
-        "unknown-version",
-        400,
-        &[r#""pointer":"/version","code":"no_such_version""#],
-    ),
+    ("unknown-version", 400, &[r#""pointer":"/version","code":"no_such_version""#]),
     ("bad-version", 400, &[r#""pointer":"/version","code":"invalid""#]),
     (
         "schema-violation",
         400,
-        &[
-            r#""pointer":"/input/title","code":"schema_violation""#,
-            r#""pointer":"/input","code":"schema_violation""#,
-        ],
+        &[r#""pointer":"/input/title","code":"schema_violation""#, r#""pointer":"/input","code":"schema_violation""#],
     ),
-    (
-        "budget-too-precise",
-        400,
-        &[r#""pointer":"/executionBudgetUsd","code":"too_precise""#],
-    ),
-    (
-        "context-without-url",
-        400,
-        &[r#""pointer":"/completionCallbackContext","code":"needs_other_field""#],
-    ),
+    ("budget-too-precise", 400, &[r#""pointer":"/executionBudgetUsd","code":"too_precise""#]),
+    ("context-without-url", 400, &[r#""pointer":"/completionCallbackContext","code":"needs_other_field""#]),
     ("array-for-object", 400, &[r#""pointer":"","code":"wrong_type""#]),
 ];
 
@@ -52,10 +30,7 @@ const EXPECTED: [(&str, u16, &[&str]); 12] = [
 fn every_sample_is_answered_as_expected() {
     let cases = samples::cases("invoke-definition");
     for case in cases.keys() {
-        assert!(
-            EXPECTED.iter().any(|(expected, ..)| expected == case),
-            "{case} is not tested"
-        );
+        assert!(EXPECTED.iter().any(|(expected, ..)| expected == case), "{case} is not tested");
     }
     for (case, status, says) in EXPECTED {
         let world = block_on(World::new());
@@ -63,35 +38,20 @@ fn every_sample_is_answered_as_expected() {
         let response = answer(&app(&world), &cases[case]);
         assert_eq!(response.status(), status, "{case}: {}", response.body());
         for text in says {
-            assert!(
-                response.body().contains(text),
-                "{case} does not say {text}: {}",
-                response.body()
-            );
+            assert!(response.body().contains(text), "{case} does not say {text}: {}", response.body());
         }
         if status == 202 {
-            assert_eq!(
-                response.header("location"),
-                Some(format!("/v1/workflow-runs/{NEW_RUN}").as_str()),
-                "{case}"
-            );
+            assert_eq!(response.header("location"), Some(format!("/v1/workflow-runs/{NEW_RUN}").as_str()), "{case}");
             assert_eq!(world.engine.starts(), starts + 1, "{case}");
         } else {
-            assert_eq!(
-                (world.store.writes(), world.engine.starts()),
-                (writes, starts),
-                "{case} left a trace"
-            );
+            assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts), "{case} left a trace");
         }
     }
 }
 
 /// The function in a later request, which gets another id.
 fn later(app: TestApp) -> TestApp {
-    TestApp {
-        new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"),
-        ..app
-    }
+    TestApp { new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app }
 }
 
 #[test]
@@ -101,10 +61,7 @@ fn a_repeated_turn_is_the_same_run_and_another_turn_needs_another_key() {
     let first = answer(&app(&world), &cases["api-gateway-jwt"]);
     let starts = world.engine.starts();
     let again = answer(&later(app(&world)), &cases["api-gateway-jwt"]);
-    assert_eq!(
-        (again.status(), again.header("idempotent-replayed")),
-        (202, Some("true"))
-    );
+    assert_eq!((again.status(), again.header("idempotent-replayed")), (202, Some("true")));
     assert_eq!(again.body(), first.body());
     let other = answer(&later(app(&world)), &cases["api-gateway-jwt-other-payload"]);
     assert_eq!(other.status(), 409);

@@ -33,19 +33,10 @@ where
 
     pub(crate) async fn list_definitions(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["definitions".to_owned(), caller.tenant.to_string()])?;
-        let page = self
-            .store
-            .list_definitions(&caller.tenant, paging.limit, paging.cursor.as_deref())
-            .await;
+        let page = self.store.list_definitions(&caller.tenant, paging.limit, paging.cursor.as_deref()).await;
         let page = page.map_err(|error| paging.blame(error))?;
         let definitions = page.items.iter().map(DefinitionView::from).collect();
-        Ok(Response::json(
-            200,
-            &DefinitionList {
-                definitions,
-                next_cursor: paging.next(&page),
-            },
-        ))
+        Ok(Response::json(200, &DefinitionList { definitions, next_cursor: paging.next(&page) }))
     }
 
     pub(crate) async fn get_definition(
@@ -93,30 +84,13 @@ where
         definition: &str,
     ) -> Result<Response, Problem> {
         let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
-        let list = vec![
-            "versions".to_owned(),
-            caller.tenant.to_string(),
-            definition.id.to_string(),
-        ];
+        let list = vec!["versions".to_owned(), caller.tenant.to_string(), definition.id.to_string()];
         let paging = Paging::alone(request, list)?;
         let cursor = paging.cursor.as_deref();
-        let page = self
-            .store
-            .list_versions(&caller.tenant, definition.id, paging.limit, cursor)
-            .await;
+        let page = self.store.list_versions(&caller.tenant, definition.id, paging.limit, cursor).await;
         let page = page.map_err(|error| paging.blame(error))?;
-        let versions = page
-            .items
-            .iter()
-            .map(|version| VersionSummaryView::new(&definition, version))
-            .collect();
-        Ok(Response::json(
-            200,
-            &VersionList {
-                versions,
-                next_cursor: paging.next(&page),
-            },
-        ))
+        let versions = page.items.iter().map(|version| VersionSummaryView::new(&definition, version)).collect();
+        Ok(Response::json(200, &VersionList { versions, next_cursor: paging.next(&page) }))
     }
 
     pub(crate) async fn get_version(
@@ -172,27 +146,15 @@ where
 
     pub(crate) async fn list_instances(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["instances".to_owned(), caller.tenant.to_string()])?;
-        let page = self
-            .store
-            .list_instances(&caller.tenant, paging.limit, paging.cursor.as_deref())
-            .await;
+        let page = self.store.list_instances(&caller.tenant, paging.limit, paging.cursor.as_deref()).await;
         let page = page.map_err(|error| paging.blame(error))?;
         let instances = page.items.iter().map(InstanceView::from).collect();
-        Ok(Response::json(
-            200,
-            &InstanceList {
-                instances,
-                next_cursor: paging.next(&page),
-            },
-        ))
+        Ok(Response::json(200, &InstanceList { instances, next_cursor: paging.next(&page) }))
     }
 
     pub(crate) async fn get_instance(&self, request: &Request, caller: &Caller, id: &str) -> Result<Response, Problem> {
         no_query(request)?;
-        let not_found = |InvalidId(_)| Refusal::NotFound {
-            what: "workflow instance",
-            id: id.to_owned(),
-        };
+        let not_found = |InvalidId(_)| Refusal::NotFound { what: "workflow instance", id: id.to_owned() };
         let instance = flow::get_instance(&self.store, caller, id.parse().map_err(not_found)?).await?;
         Ok(Response::json(200, &InstanceView::from(&instance)))
     }
@@ -200,19 +162,15 @@ where
 
 /// The definition a path names. What is neither id nor name is not found.
 fn named(definition: &str) -> Result<DefinitionRef, Refusal> {
-    definition.parse().map_err(|InvalidId(_)| Refusal::NotFound {
-        what: "workflow definition",
-        id: definition.to_owned(),
-    })
+    definition
+        .parse()
+        .map_err(|InvalidId(_)| Refusal::NotFound { what: "workflow definition", id: definition.to_owned() })
 }
 
 /// The version a path names.
 fn numbered(version: &str) -> Result<u32, Refusal> {
     match version.parse::<u32>() {
         Ok(number) if number > 0 && number.to_string() == version => Ok(number),
-        Ok(_) | Err(_) => Err(Refusal::NotFound {
-            what: "version",
-            id: version.to_owned(),
-        }),
+        Ok(_) | Err(_) => Err(Refusal::NotFound { what: "version", id: version.to_owned() }),
     }
 }

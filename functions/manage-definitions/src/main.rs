@@ -20,7 +20,5 @@ async fn main() -> Result<(), Error> {
         new_definition_id: sluice_aws::ids::new_definition_id,
         runner_arn: settings.runner_arn,
     };
-    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event))))
-        .run()
-        .await
+    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
 }

@@ -22,13 +22,7 @@ where
         let page = flow::list_processors(&self.store, caller, paging.limit, paging.cursor.as_deref()).await;
         let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
         let processors = page.items.iter().map(ProcessorView::from).collect();
-        Ok(Response::json(
-            200,
-            &ProcessorList {
-                processors,
-                next_cursor: paging.next(&page),
-            },
-        ))
+        Ok(Response::json(200, &ProcessorList { processors, next_cursor: paging.next(&page) }))
     }
 
     pub(crate) async fn get_processor(
@@ -60,13 +54,7 @@ where
         let page = flow::list_compute_nodes(&self.store, caller, paging.limit, paging.cursor.as_deref()).await;
         let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
         let compute_nodes = page.items.iter().map(ComputeNodeView::from).collect();
-        Ok(Response::json(
-            200,
-            &ComputeNodeList {
-                compute_nodes,
-                next_cursor: paging.next(&page),
-            },
-        ))
+        Ok(Response::json(200, &ComputeNodeList { compute_nodes, next_cursor: paging.next(&page) }))
     }
 
     pub(crate) async fn get_compute_node(
@@ -110,6 +98,5 @@ where
 
 /// A key in a path.
 fn keyed<T: FromStr<Err = InvalidId>>(name: &str, text: &str) -> Result<T, Invalid> {
-    text.parse()
-        .map_err(|InvalidId(message)| Invalid::one(format!("path:{name}"), "invalid", message))
+    text.parse().map_err(|InvalidId(message)| Invalid::one(format!("path:{name}"), "invalid", message))
 }

@@ -58,19 +58,10 @@ impl<S: ReadRuns, C: Clock> App<S, C> {
 
     async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let (filter, paging) = runs::list_query(request, &caller.tenant)?;
-        let page = self
-            .store
-            .list_runs(&caller.tenant, &filter, paging.limit, paging.cursor.as_deref())
-            .await;
+        let page = self.store.list_runs(&caller.tenant, &filter, paging.limit, paging.cursor.as_deref()).await;
         let page = page.map_err(|error| paging.blame(error))?;
         let next_cursor = paging.next(&page);
-        Ok(Response::json(
-            200,
-            &RunList {
-                runs: page.items.iter().map(RunView::from).collect(),
-                next_cursor,
-            },
-        ))
+        Ok(Response::json(200, &RunList { runs: page.items.iter().map(RunView::from).collect(), next_cursor }))
     }
 
     async fn get(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
@@ -87,20 +78,12 @@ impl<S: ReadRuns, C: Clock> App<S, C> {
     async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         no_query(request)?;
         let steps = read_runs::list_steps(&self.store, caller, run_id).await?;
-        Ok(Response::json(
-            200,
-            &StepList {
-                steps: steps.iter().map(StepView::from).collect(),
-            },
-        ))
+        Ok(Response::json(200, &StepList { steps: steps.iter().map(StepView::from).collect() }))
     }
 
     async fn step(&self, request: &Request, caller: &Caller, run_id: RunId, node: &str) -> Result<Response, Problem> {
         no_query(request)?;
-        let node_id = node.parse().map_err(|InvalidId(_)| Refusal::NotFound {
-            what: "step",
-            id: node.to_owned(),
-        })?;
+        let node_id = node.parse().map_err(|InvalidId(_)| Refusal::NotFound { what: "step", id: node.to_owned() })?;
         let step = read_runs::get_step(&self.store, caller, run_id, &node_id).await?;
         Ok(Response::json(200, &StepView::with_result(&step)))
     }
@@ -109,10 +92,7 @@ impl<S: ReadRuns, C: Clock> App<S, C> {
         no_query(request)?;
         let run = read_runs::find_run(&self.store, caller, run_id).await?;
         let deliveries = self.store.list_deliveries(&run.tenant_id, run_id).await?;
-        let deliveries = deliveries
-            .iter()
-            .map(|(delivery, attempts)| DeliveryView::new(delivery, attempts))
-            .collect();
+        let deliveries = deliveries.iter().map(|(delivery, attempts)| DeliveryView::new(delivery, attempts)).collect();
         Ok(Response::json(200, &DeliveryList { deliveries }))
     }
 }

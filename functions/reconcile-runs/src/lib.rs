@@ -3,8 +3,8 @@
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
 use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, RecordRun, SHARDS, StartExecution, StopExecution,
-    Sweep,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, RecordRun, SHARDS, StartExecution,
+    StopExecution, Sweep,
 };
 use sluice_edge::event::Schedule;
 use sluice_edge::telemetry;
@@ -43,16 +43,10 @@ where
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
         };
         let span = telemetry::event_span(&event.context);
-        let report = reconcile_runs(&self.store, &self.engine, &self.clock, bounds)
-            .instrument(span.clone())
-            .await;
+        let report = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone()).await;
         span.in_scope(|| {
             log(&report);
-            if found_nothing_but_faults(&report) {
-                Err(telemetry::to_be_retried(&NothingRead))
-            } else {
-                Ok(())
-            }
+            if found_nothing_but_faults(&report) { Err(telemetry::to_be_retried(&NothingRead)) } else { Ok(()) }
         })
     }
 }

@@ -11,12 +11,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> Result<(), Error> {
     sluice_edge::telemetry::init();
     let aws = Aws::connect(&Settings::from_env()?).await;
-    let app = App {
-        store: aws.store,
-        engine: aws.engine,
-        clock: aws.clock,
-    };
-    Runtime::new(service_fn(|event: LambdaEvent<Schedule>| Box::pin(app.handle(event))))
-        .run()
-        .await
+    let app = App { store: aws.store, engine: aws.engine, clock: aws.clock };
+    Runtime::new(service_fn(|event: LambdaEvent<Schedule>| Box::pin(app.handle(event)))).run().await
 }

@@ -13,11 +13,7 @@ fn sweep(world: &World, event: &str) -> Result<(), Diagnostic> {
 }
 
 fn sweep_within(world: &World, event: &str, millis: u64) -> Result<(), Diagnostic> {
-    let app = App {
-        store: world.store.clone(),
-        engine: world.engine.clone(),
-        clock: world.clock.clone(),
-    };
+    let app = App { store: world.store.clone(), engine: world.engine.clone(), clock: world.clock.clone() };
     let event = serde_json::from_str(event).expect("an event");
     let mut context = Context::default();
     context.deadline = u64::try_from(world.clock.now().as_millisecond()).expect("after 1970") + millis;
@@ -28,16 +24,10 @@ fn sweep_within(world: &World, event: &str, millis: u64) -> Result<(), Diagnosti
 fn every_sample_starts_a_sweep() {
     for (case, event) in samples::cases("reconcile-runs") {
         let world = block_on(World::new());
-        assert!(
-            ["scheduler", "rule", "empty"].contains(&case.as_str()),
-            "{case} is not tested"
-        );
+        assert!(["scheduler", "rule", "empty"].contains(&case.as_str()), "{case} is not tested");
         sweep(&world, &event).expect("swept");
         let due = world.engine.take_announced();
-        assert!(
-            due.iter().any(|delivery| delivery.run_id == samples::run_id(SUCCEEDED)),
-            "{case}"
-        );
+        assert!(due.iter().any(|delivery| delivery.run_id == samples::run_id(SUCCEEDED)), "{case}");
     }
 }
 
@@ -45,17 +35,12 @@ fn every_sample_starts_a_sweep() {
 fn a_lost_end_is_found() {
     let world = block_on(World::new());
     let arn = block_on(world.load("dev", RUNNING)).execution_arn();
-    world
-        .engine
-        .end(&arn, EngineEnd::Succeeded, Some(OUTPUT), world.clock.now());
+    world.engine.end(&arn, EngineEnd::Succeeded, Some(OUTPUT), world.clock.now());
     world.clock.advance(120);
     sweep(&world, "{}").expect("swept");
     assert_eq!(block_on(world.load("dev", RUNNING)).status, RunStatus::Succeeded);
     let due = world.engine.take_announced();
-    assert!(
-        due.iter().any(|delivery| delivery.run_id == samples::run_id(RUNNING)),
-        "its deliveries are handed out"
-    );
+    assert!(due.iter().any(|delivery| delivery.run_id == samples::run_id(RUNNING)), "its deliveries are handed out");
 }
 
 #[test]
@@ -91,8 +76,5 @@ fn a_sweep_begins_nothing_shortly_before_its_invocation_ends() {
     world.engine.forget(&run.execution_arn());
     world.clock.advance(120);
     sweep_within(&world, "{}", 9_000).expect("swept");
-    assert!(
-        world.engine.execution(&run.execution_arn()).is_none(),
-        "there was no time left"
-    );
+    assert!(world.engine.execution(&run.execution_arn()).is_none(), "there was no time left");
 }

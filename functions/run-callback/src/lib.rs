@@ -97,11 +97,7 @@ where
     async fn find_run(&self, ended: &ExecutionEnd) -> Result<Option<Run>, Error> {
         let tenant = match &ended.tenant_id {
             Some(tenant) => Some(tenant.clone()),
-            None => self
-                .engine
-                .execution_input(&ended.execution_arn)
-                .await?
-                .and_then(|input| tenant_of(&input)),
+            None => self.engine.execution_input(&ended.execution_arn).await?.and_then(|input| tenant_of(&input)),
         };
         let Some(tenant) = tenant else {
             tracing::error!(
@@ -115,10 +111,7 @@ where
         let run = self.store.load_run(&tenant, ended.run_id).await?;
         let ours = run.filter(|run| run.execution_arn() == ended.execution_arn);
         if ours.is_none() {
-            tracing::warn!(
-                execution.arn = ended.execution_arn,
-                "execution belongs to no run: ignored"
-            );
+            tracing::warn!(execution.arn = ended.execution_arn, "execution belongs to no run: ignored");
         }
         Ok(ours)
     }

@@ -8,6 +8,7 @@ Bytes travel as `{"$base64": "..."}`; in requests `{"$file": "PATH"}` stands for
 """
 
 import base64
+import collections
 import concurrent.futures
 import datetime
 import decimal
@@ -366,32 +367,31 @@ def template(request: dict):
 def follow_logs(request: dict):
     """Appends what the functions log to a file, about once a second, as long as this program runs."""
 
+    # ministack gives an event no id, so one is told from another by its place, time and text, and by how often it came.
+    overlap_ms = 2_000
+
     def follow() -> None:
         logs = client("logs", ADMINISTRATOR)
-        seen: dict = {}
+        newest: dict = {}
+        known: dict = {}
         with open(request["path"], "a", buffering=1, encoding="utf-8") as file:
             while True:
                 try:
                     lines = []
                     for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
                         name = group["logGroupName"]
-                        since, ids = seen.get(name, (0, set()))
-                        token: dict = {}
-                        while True:
-                            page = logs.filter_log_events(logGroupName=name, startTime=since, **token)
-                            for event in page["events"]:
-                                if event["eventId"] in ids:
-                                    continue
-                                if event["timestamp"] > since:
-                                    since, ids = event["timestamp"], set()
-                                ids.add(event["eventId"])
-                                text = event["message"].rstrip()
-                                if not text.startswith(("START ", "END ", "REPORT ")):
-                                    lines.append((event["timestamp"], name.rsplit("/", 1)[-1], text))
-                            if "nextToken" not in page:
-                                break
-                            token = {"nextToken": page["nextToken"]}
-                        seen[name] = (since, ids)
+                        since = max(newest.get(name, 0) - overlap_ms, 0)
+                        found: collections.Counter = collections.Counter()
+                        for event in logs.filter_log_events(logGroupName=name, startTime=since)["events"]:
+                            what = (event["logStreamName"], event["timestamp"], event["message"])
+                            found[what] += 1
+                            if found[what] <= known.get(name, {}).get(what, 0):
+                                continue
+                            newest[name] = max(newest.get(name, 0), event["timestamp"])
+                            text = event["message"].rstrip()
+                            if not text.startswith(("START ", "END ", "REPORT ")):
+                                lines.append((event["timestamp"], name.rsplit("/", 1)[-1], text))
+                        known[name] = found
                     for _, name, text in sorted(lines):
                         file.write(f"{name}  {text}\n")
                 except (ClientError, BotoCoreError):

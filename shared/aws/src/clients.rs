@@ -55,11 +55,7 @@ fn shared_config(settings: &Settings) -> SdkConfig {
         .region(Region::new(settings.region.clone()))
         .credentials_provider(SharedCredentialsProvider::new(settings.credentials.clone()))
         .http_client(connector)
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(MAX_ATTEMPTS)
-                .with_initial_backoff(INITIAL_BACKOFF),
-        )
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_initial_backoff(INITIAL_BACKOFF))
         .timeout_config(timeouts(STORE_TIMEOUT))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().build())
         .build()

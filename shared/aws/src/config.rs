@@ -71,16 +71,9 @@ impl Settings {
     /// # Errors
     /// As [`Self::from_env`].
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let optional = |name: &str| {
-            variable(name)
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-        };
+        let optional = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let required = |name: &'static str| {
-            optional(name).ok_or_else(|| ConfigError {
-                variable: name,
-                fault: "is not set".to_owned(),
-            })
+            optional(name).ok_or_else(|| ConfigError { variable: name, fault: "is not set".to_owned() })
         };
         let endpoint = |name: &str| optional(name).or_else(|| optional(ENDPOINT));
         let region = required(REGION)?;
@@ -115,11 +108,7 @@ impl Settings {
         Self {
             region: "eu-west-1".to_owned(),
             credentials: Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test"),
-            endpoints: Endpoints {
-                dynamodb: endpoint.clone(),
-                sfn: endpoint.clone(),
-                events: endpoint,
-            },
+            endpoints: Endpoints { dynamodb: endpoint.clone(), sfn: endpoint.clone(), events: endpoint },
             table: "sluice-test".to_owned(),
             event_bus: "default".to_owned(),
             runner_arn: Some("arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".to_owned()),
@@ -131,28 +120,19 @@ impl Settings {
 
     /// Where webhooks may go.
     pub fn destinations(&self) -> Destinations {
-        Destinations {
-            regions: self.callback_regions.clone(),
-            extra_origins: self.extra_callback_origins.clone(),
-        }
+        Destinations { regions: self.callback_regions.clone(), extra_origins: self.extra_callback_origins.clone() }
     }
 
     /// What a request for a run is held to.
     pub fn policy(&self) -> Policy {
-        Policy {
-            destinations: self.destinations(),
-            max_budget: self.max_budget,
-        }
+        Policy { destinations: self.destinations(), max_budget: self.max_budget }
     }
 }
 
 const LARGEST_BUDGET: MicroUsd = MicroUsd::from_usd(limits::BUDGET_USD);
 
 fn list(text: &str) -> Vec<String> {
-    text.split(',')
-        .map(|part| part.trim().to_owned())
-        .filter(|part| !part.is_empty())
-        .collect()
+    text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
 /// Each as a browser would spell it, because that is what a callback URL's origin is compared with.
@@ -170,10 +150,8 @@ fn origins(text: &str) -> Result<Vec<String>, ConfigError> {
 }
 
 fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
-    MicroUsd::parse(text, LARGEST_BUDGET).map_err(|error| ConfigError {
-        variable: MAX_BUDGET_USD,
-        fault: error.to_string(),
-    })
+    MicroUsd::parse(text, LARGEST_BUDGET)
+        .map_err(|error| ConfigError { variable: MAX_BUDGET_USD, fault: error.to_string() })
 }
 
 #[cfg(test)]
@@ -212,10 +190,8 @@ mod tests {
 
     #[test]
     fn a_services_own_endpoint_beats_the_common_one() {
-        let settings = read(&[
-            ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
-            ("AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:2"),
-        ]);
+        let settings =
+            read(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:2")]);
         let endpoints = settings.expect("settings").endpoints;
         assert_eq!(endpoints.dynamodb.as_deref(), Some("http://127.0.0.1:1"));
         assert_eq!(endpoints.sfn.as_deref(), Some("http://127.0.0.1:2"));
@@ -226,17 +202,11 @@ mod tests {
     fn lists_and_origins_are_taken_apart() {
         let settings = read(&[
             ("SLUICE_CALLBACK_REGIONS", "eu-west-1, us-east-1,"),
-            (
-                "SLUICE_EXTRA_CALLBACK_ORIGINS",
-                "http://127.0.0.1:9000/,HTTP://LocalHost:80",
-            ),
+            ("SLUICE_EXTRA_CALLBACK_ORIGINS", "http://127.0.0.1:9000/,HTTP://LocalHost:80"),
         ])
         .expect("settings");
         assert_eq!(settings.callback_regions, ["eu-west-1", "us-east-1"]);
-        assert_eq!(
-            settings.extra_callback_origins,
-            ["http://127.0.0.1:9000", "http://localhost"]
-        );
+        assert_eq!(settings.extra_callback_origins, ["http://127.0.0.1:9000", "http://localhost"]);
     }
 
     #[test]
@@ -253,12 +223,6 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show_in_debug_output() {
-        assert!(
-            !format!(
-                "{:?}",
-                read(&[("AWS_SESSION_TOKEN", "very-private")]).expect("settings")
-            )
-            .contains("very-")
-        );
+        assert!(!format!("{:?}", read(&[("AWS_SESSION_TOKEN", "very-private")]).expect("settings")).contains("very-"));
     }
 }

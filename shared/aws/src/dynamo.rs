@@ -34,25 +34,13 @@ pub struct Store {
 
 impl Store {
     pub fn new(client: aws_sdk_dynamodb::Client, table: &str) -> Self {
-        Self {
-            client,
-            table: table.into(),
-            cache: Arc::default(),
-        }
+        Self { client, table: table.into(), cache: Arc::default() }
     }
 
     /// One item, strongly consistent.
     async fn get(&self, operation: &'static str, key: Key) -> StoreResult<Option<Item>> {
-        let call = self
-            .client
-            .get_item()
-            .table_name(&*self.table)
-            .set_key(Some(key.into_item()))
-            .consistent_read(true);
-        call.send()
-            .await
-            .map(|answer| answer.item)
-            .map_err(|error| failed(operation, &error))
+        let call = self.client.get_item().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
+        call.send().await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
     }
 }
 

@@ -36,10 +36,7 @@ impl Engine {
         }
         let first = answer.entries().iter().find(|entry| entry.error_code().is_some());
         let (code, message) = first.map_or((None, None), |entry| (entry.error_code(), entry.error_message()));
-        Err(Fault::new(
-            code.unwrap_or("unknown"),
-            message.unwrap_or("an entry was refused"),
-        ))
+        Err(Fault::new(code.unwrap_or("unknown"), message.unwrap_or("an entry was refused")))
     }
 }
 
@@ -55,19 +52,12 @@ impl AnnounceDue for Engine {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
             // Callers leave what is not announced to the sweep, so the cause is said here.
             tracing::warn!(error = %source, "due deliveries could not be announced");
-            EngineError {
-                operation: "announce due deliveries",
-                source: Some(source),
-            }
+            EngineError { operation: "announce due deliveries", source: Some(source) }
         };
         for batch in deliveries.chunks(BATCH) {
             let mut entries = Vec::with_capacity(batch.len());
             for due in batch {
-                let detail = Detail {
-                    tenant_id: &due.tenant_id,
-                    run_id: due.run_id,
-                    delivery: due.number,
-                };
+                let detail = Detail { tenant_id: &due.tenant_id, run_id: due.run_id, delivery: due.number };
                 let detail = serde_json::to_string(&detail).map_err(|error| failed(error.into()))?;
                 entries.push(self.entry(DELIVERY_DUE, detail));
             }
@@ -84,9 +74,7 @@ impl PublishStatus for Engine {
             Err(fault) => {
                 // The outcome keeps only a class, so the cause is said here.
                 tracing::warn!(error = %fault, "the event bus did not take a status event");
-                AttemptOutcome::Unreachable {
-                    error_class: "bus".to_owned(),
-                }
+                AttemptOutcome::Unreachable { error_class: "bus".to_owned() }
             }
         }
     }

@@ -14,10 +14,7 @@ pub struct Fault {
 
 impl Fault {
     pub fn new(code: &str, message: &str) -> Self {
-        Self {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Self { code: code.to_owned(), message: message.to_owned() }
     }
 
     pub fn of<E, R>(error: &SdkError<E, R>) -> Self
@@ -28,17 +25,11 @@ impl Fault {
         match error {
             SdkError::ServiceError(answer) => {
                 let answer = answer.err();
-                Self::new(
-                    answer.code().unwrap_or("unknown"),
-                    answer.message().unwrap_or("no message"),
-                )
+                Self::new(answer.code().unwrap_or("unknown"), answer.message().unwrap_or("no message"))
             }
             SdkError::TimeoutError(_) => Self::new("timeout", "no answer in time"),
             SdkError::DispatchFailure(failure) => {
-                let cause = failure
-                    .as_connector_error()
-                    .map(|error| chain(error))
-                    .unwrap_or_default();
+                let cause = failure.as_connector_error().map(|error| chain(error)).unwrap_or_default();
                 Self::new("connection", &cause)
             }
             SdkError::ResponseError(_) => Self::new("response", "the answer could not be read"),

@@ -34,19 +34,12 @@ pub struct Engine {
 
 impl Aws {
     /// Makes the clients. Opens no connection yet.
-    #[expect(
-        clippy::unused_async,
-        reason = "part of the public face, so that connecting early would break no caller"
-    )]
+    #[expect(clippy::unused_async, reason = "part of the public face, so that connecting early would break no caller")]
     pub async fn connect(settings: &Settings) -> Self {
         let clients = clients::Clients::new(settings);
         Self {
             store: dynamo::Store::new(clients.dynamodb, &settings.table),
-            engine: Engine {
-                sfn: clients.sfn,
-                events: clients.events,
-                event_bus: settings.event_bus.clone(),
-            },
+            engine: Engine { sfn: clients.sfn, events: clients.events, event_bus: settings.event_bus.clone() },
             webhook: webhook::Sender::new(settings.destinations(), settings.credentials.clone()),
             clock: clock::SystemClock,
         }

@@ -26,10 +26,7 @@ fn failed(operation: &'static str, source: impl Into<Box<dyn std::error::Error +
     let source = source.into();
     // Most callers go on without the engine and leave it to the sweep: nobody but this would tell why.
     tracing::warn!(error.operation = operation, error = %source, "the engine did not do what it was asked");
-    EngineError {
-        operation,
-        source: Some(source),
-    }
+    EngineError { operation, source: Some(source) }
 }
 
 impl StartExecution for Engine {
@@ -74,9 +71,7 @@ impl Engine {
             .ok_or_else(|| failed(OPERATION, format!("{} is no state machine", request.state_machine_arn)))?;
         let found = self.sfn.describe_execution().execution_arn(&arn).send().await;
         let found = found.map_err(|error| failed(OPERATION, Fault::of(&error)))?;
-        let input = found
-            .input()
-            .ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
+        let input = found.input().ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
         Ok(if is_same_json(input, request.input) {
             StartOutcome::Started
         } else {
@@ -108,11 +103,7 @@ impl StopExecution for Engine {
             Some("ValidationException") => answer.message().is_some_and(says_not_running),
             Some(_) | None => false,
         });
-        if has_ended {
-            Ok(())
-        } else {
-            Err(failed("stop an execution", Fault::of(&error)))
-        }
+        if has_ended { Ok(()) } else { Err(failed("stop an execution", Fault::of(&error))) }
     }
 }
 
@@ -122,9 +113,7 @@ fn cut(text: &str, most: usize) -> String {
 
 fn says_not_running(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
-    ["finished", "not running", "already ended", "terminated"]
-        .iter()
-        .any(|words| message.contains(words))
+    ["finished", "not running", "already ended", "terminated"].iter().any(|words| message.contains(words))
 }
 
 impl AnswerTask for Engine {
@@ -161,10 +150,7 @@ impl DescribeExecution for Engine {
         match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
             Ok(found) => state(&found),
             Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(DescribeExecutionError::ExecutionDoesNotExist(_))
-                ) =>
+                if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
             {
                 Ok(ExecutionState::Unknown)
             }
@@ -178,10 +164,7 @@ impl ReadExecutionInput for Engine {
         match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
             Ok(found) => Ok(found.input().map(str::to_owned)),
             Err(error)
-                if matches!(
-                    error.as_service_error(),
-                    Some(DescribeExecutionError::ExecutionDoesNotExist(_))
-                ) =>
+                if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
             {
                 Ok(None)
             }
@@ -190,10 +173,7 @@ impl ReadExecutionInput for Engine {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the SDK's enum may grow; what is new is no end that we know"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum may grow; what is new is no end that we know")]
 fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
     let end = match found.status() {
         // A redrive that waits for its turn will run again.
@@ -206,15 +186,10 @@ fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
     };
     let error = match (found.error(), found.cause()) {
         (None, None) => None,
-        (code, cause) => Some(RunError::from_engine(
-            code.unwrap_or_default(),
-            cause.unwrap_or_default(),
-        )),
+        (code, cause) => Some(RunError::from_engine(code.unwrap_or_default(), cause.unwrap_or_default())),
     };
     // The engine sends seconds as a floating-point number: a millisecond may come a little short.
-    let stopped_at = found
-        .stop_date()
-        .and_then(|at| Timestamp::from_nanosecond(at.as_nanos()).ok());
+    let stopped_at = found.stop_date().and_then(|at| Timestamp::from_nanosecond(at.as_nanos()).ok());
     let stopped_at = stopped_at.and_then(|at| at.round(Unit::Millisecond).ok());
     Ok(ExecutionState::Ended(
         end,
@@ -236,13 +211,7 @@ impl ListExecutions for Engine {
             .status_filter(ExecutionStatus::Running)
             .max_results(LIST_PAGE)
             .set_next_token(cursor.map(str::to_owned));
-        let page = call
-            .send()
-            .await
-            .map_err(|error| failed("list running executions", Fault::of(&error)))?;
-        Ok(Page {
-            items: page.executions.into_iter().map(|execution| execution.name).collect(),
-            next: page.next_token,
-        })
+        let page = call.send().await.map_err(|error| failed("list running executions", Fault::of(&error)))?;
+        Ok(Page { items: page.executions.into_iter().map(|execution| execution.name).collect(), next: page.next_token })
     }
 }

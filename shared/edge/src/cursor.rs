@@ -21,11 +21,7 @@ const VERSION: u8 = 1;
 
 /// The cursor as a caller gets it. `list` names the list with everything that narrows it.
 pub fn seal(list: &[&str], after: &str) -> String {
-    let sealed = Sealed {
-        v: VERSION,
-        list: fingerprint(list),
-        after: after.to_owned(),
-    };
+    let sealed = Sealed { v: VERSION, list: fingerprint(list), after: after.to_owned() };
     URL_SAFE_NO_PAD.encode(serde_json::to_string(&sealed).unwrap_or_default())
 }
 
@@ -45,11 +41,7 @@ pub fn open(list: &[&str], text: &str) -> Result<String, Invalid> {
 
 /// What is said to a caller whose cursor is not of this list.
 pub fn refused() -> Invalid {
-    Invalid::one(
-        "query:cursor",
-        "invalid_cursor",
-        "must be the nextCursor of this same list, with the same filters",
-    )
+    Invalid::one("query:cursor", "invalid_cursor", "must be the nextCursor of this same list, with the same filters")
 }
 
 fn fingerprint(list: &[&str]) -> String {
@@ -71,13 +63,7 @@ mod tests {
 
     #[test]
     fn what_is_no_cursor_is_refused() {
-        for text in [
-            "",
-            "%%%",
-            "bnVsbA",
-            "eyJ2IjoxfQ",
-            "eyJ2IjoyLCJsaXN0IjoiIiwiYWZ0ZXIiOiIifQ",
-        ] {
+        for text in ["", "%%%", "bnVsbA", "eyJ2IjoxfQ", "eyJ2IjoyLCJsaXN0IjoiIiwiYWZ0ZXIiOiIifQ"] {
             assert_eq!(open(&["runs"], text), Err(refused()), "{text}");
         }
     }

@@ -74,16 +74,11 @@ fn status_change(detail: &Value) -> Happening {
         "TIMED_OUT" => EngineEnd::TimedOut,
         "ABORTED" => EngineEnd::Aborted,
         "RUNNING" | "PENDING_REDRIVE" => {
-            return Happening::Underway {
-                execution_arn: execution_arn.to_owned(),
-                status: status.to_owned(),
-            };
+            return Happening::Underway { execution_arn: execution_arn.to_owned(), status: status.to_owned() };
         }
         _ => return Happening::Poison(format!("an unknown status {status:?}")),
     };
-    let name = text("name")
-        .or_else(|| execution_arn.rsplit(':').next())
-        .unwrap_or_default();
+    let name = text("name").or_else(|| execution_arn.rsplit(':').next()).unwrap_or_default();
     let Ok(run_id) = name.parse() else {
         return Happening::Poison(format!("the execution {name:?} is not named after a run"));
     };
@@ -110,10 +105,7 @@ fn delivery_due(detail: &Value) -> Happening {
             number: u32::try_from(detail["delivery"].as_u64()?).ok()?,
         })
     };
-    read().map_or_else(
-        || Happening::Poison("a due delivery without its name".to_owned()),
-        Happening::DeliveryDue,
-    )
+    read().map_or_else(|| Happening::Poison("a due delivery without its name".to_owned()), Happening::DeliveryDue)
 }
 
 /// The tenant in an execution's input, which Sluice itself wrote.
@@ -143,11 +135,7 @@ fn instant(value: &Value) -> Option<Timestamp> {
         Value::String(text) => text.parse().ok(),
         Value::Number(number) => {
             let number = number.as_f64()?;
-            let millis = if number < SECONDS_BELOW {
-                number * 1_000.0
-            } else {
-                number
-            };
+            let millis = if number < SECONDS_BELOW { number * 1_000.0 } else { number };
             Timestamp::from_millisecond(millis as i64).ok()
         }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,

@@ -161,11 +161,8 @@ impl Request {
             return Err(Invalid::one("", "invalid_utf8", "must be valid base64 where the event says so").into());
         };
         if body.len() > limits::REQUEST_BODY_BYTES {
-            let detail = format!(
-                "the body has {} bytes, above the bound of {}",
-                body.len(),
-                limits::REQUEST_BODY_BYTES
-            );
+            let detail =
+                format!("the body has {} bytes, above the bound of {}", body.len(), limits::REQUEST_BODY_BYTES);
             return Err(Problem::new(&problem::BODY_TOO_LARGE, detail));
         }
         if body.is_empty() {
@@ -189,9 +186,7 @@ impl Request {
     /// # Errors
     /// As [`Self::text`] and [`json::read`]; also when there is no body.
     pub fn json<T: json::Body>(&self) -> Result<T, Problem> {
-        let text = self
-            .text()?
-            .ok_or_else(|| Invalid::one("", "missing_body", "must be given"))?;
+        let text = self.text()?.ok_or_else(|| Invalid::one("", "missing_body", "must be given"))?;
         Ok(json::read(text)?)
     }
 
@@ -211,10 +206,7 @@ impl Request {
         let text = self.text()?.unwrap_or("{}");
         let value: Value = serde_json::from_str(text)
             .map_err(|error| Invalid::one("", "invalid_json", format!("must be JSON: {error}")))?;
-        Ok(canonical::sha256_hex(&[
-            &format!("{} {}", self.method, self.path),
-            &canonical::text(&value),
-        ]))
+        Ok(canonical::sha256_hex(&[&format!("{} {}", self.method, self.path), &canonical::text(&value)]))
     }
 
     /// Names the run this request is about, for the log.
@@ -240,12 +232,7 @@ impl Request {
                     .collect();
                 if status >= 500 {
                     let cause = problem.cause.as_deref().unwrap_or_default();
-                    tracing::error!(
-                        http.status = status,
-                        problem.code = code,
-                        error.cause = cause,
-                        "request failed"
-                    );
+                    tracing::error!(http.status = status, problem.code = code, error.cause = cause, "request failed");
                 } else {
                     tracing::info!(http.status = status, problem.code = code, problem.errors = ?errors, "request refused");
                 }
@@ -256,12 +243,7 @@ impl Request {
 }
 
 fn is_json(content_type: &str) -> bool {
-    let essence = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
@@ -292,11 +274,7 @@ impl Query {
     pub fn number(&mut self, name: &str, bounds: std::ops::RangeInclusive<u32>) -> Option<u32> {
         self.read(name, |text| match text.parse::<u32>() {
             Ok(number) if bounds.contains(&number) => Ok(number),
-            Ok(_) | Err(_) => Err(format!(
-                "must be a whole number from {} to {}",
-                bounds.start(),
-                bounds.end()
-            )),
+            Ok(_) | Err(_) => Err(format!("must be a whole number from {} to {}", bounds.start(), bounds.end())),
         })
     }
 
@@ -378,8 +356,11 @@ mod tests {
         read(event)
     }
 
+    /// As the runtime reads it.
     fn read(event: Value) -> Request {
-        let event: Event = serde_json::from_str(&event.to_string()).expect("an event");
+        let text = event.to_string();
+        let mut deserializer = serde_json::Deserializer::from_slice(text.as_bytes());
+        let event: Event = serde_path_to_error::deserialize(&mut deserializer).expect("an event");
         Request::from(LambdaEvent::new(event, lambda_runtime::Context::default()))
     }
 
@@ -445,17 +426,10 @@ mod tests {
         assert_eq!(query.number("limit", 1..=100), Some(5));
         assert_eq!(query.number("status", 1..=100), Some(2));
         let faults = query.finish().expect_err("refused").violations;
-        let faults: Vec<_> = faults
-            .iter()
-            .map(|fault| (fault.pointer.as_str(), fault.code))
-            .collect();
+        let faults: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
         assert_eq!(
             faults,
-            [
-                ("query:status", "repeated"),
-                ("query:nope", "unknown_field"),
-                ("query:a", "unknown_field")
-            ]
+            [("query:status", "repeated"), ("query:nope", "unknown_field"), ("query:a", "unknown_field")]
         );
     }
 
@@ -467,20 +441,9 @@ mod tests {
         assert_eq!(status(encoded(b"\"\xff\"")), 400);
         assert_eq!(status(json!({"body": "%", "isBase64Encoded": true})), 400);
         assert_eq!(status(json!({"body": "x".repeat(limits::REQUEST_BODY_BYTES + 1)})), 413);
-        assert_eq!(
-            status(json!({"body": "{}", "headers": {"Content-Type": "text/plain"}})),
-            415
-        );
-        for content_type in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/merge-patch+json",
-        ] {
-            assert!(
-                request(json!({"body": "{}", "headers": {"content-type": content_type}}))
-                    .text()
-                    .is_ok()
-            );
+        assert_eq!(status(json!({"body": "{}", "headers": {"Content-Type": "text/plain"}})), 415);
+        for content_type in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(request(json!({"body": "{}", "headers": {"content-type": content_type}})).text().is_ok());
         }
     }
 
@@ -490,10 +453,7 @@ mod tests {
             let event = json!({"rawPath": "/v1/x", "body": body, "requestContext": {"http": {"method": method}}});
             request(event).payload_hash().expect("a hash")
         };
-        assert_eq!(
-            hash("POST", r#"{"a":1,"b":[1.10]}"#),
-            hash("POST", r#"{ "b": [1.10], "a": 1 }"#)
-        );
+        assert_eq!(hash("POST", r#"{"a":1,"b":[1.10]}"#), hash("POST", r#"{ "b": [1.10], "a": 1 }"#));
         assert_ne!(hash("POST", r#"{"a":1.1}"#), hash("POST", r#"{"a":1.10}"#));
         assert_ne!(hash("POST", "{}"), hash("PUT", "{}"));
     }

@@ -54,10 +54,7 @@ pub struct ConfigError {
 impl IdentityConfig {
     /// # Errors
     /// When a variable is there but cannot be read.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is where the edge reads its configuration"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is where the edge reads its configuration")]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -74,11 +71,7 @@ impl IdentityConfig {
     }
 
     fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let given = |name: &str| {
-            variable(name)
-                .map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
-        };
+        let given = |name: &str| variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let defaults = Self::for_test();
         let operator_principals = given("SLUICE_OPERATOR_PRINCIPALS").unwrap_or_default();
         let principal_tenants = given("SLUICE_PRINCIPAL_TENANTS").unwrap_or_else(|| "{}".to_owned());
@@ -120,22 +113,14 @@ impl IdentityConfig {
         let mapped = self.principal_tenants.iter().find(|(pattern, _)| pattern.matches(arn));
         let tenant = match (mapped, &iam.account_id) {
             (Some((_, tenant)), _) => tenant.clone(),
-            (None, Some(account_id)) => account_id
-                .parse()
-                .map_err(|_| no_tenant("the signer's account is no tenant"))?,
+            (None, Some(account_id)) => {
+                account_id.parse().map_err(|_| no_tenant("the signer's account is no tenant"))?
+            }
             (None, None) => return Err(unauthenticated()),
         };
         let is_operator = self.operator_principals.iter().any(|pattern| pattern.matches(arn));
-        let name = if arn.is_empty() {
-            iam.account_id.as_deref().unwrap_or_default()
-        } else {
-            arn
-        };
-        Ok(Caller {
-            tenant,
-            principal: principal(name),
-            is_operator,
-        })
+        let name = if arn.is_empty() { iam.account_id.as_deref().unwrap_or_default() } else { arn };
+        Ok(Caller { tenant, principal: principal(name), is_operator })
     }
 
     fn jwt_caller(&self, jwt: &Jwt) -> Result<Caller, Problem> {
@@ -144,32 +129,18 @@ impl IdentityConfig {
         let Some(tenant) = claim(&self.tenant_claim) else {
             return Err(no_tenant(&format!("the token has no claim {}", self.tenant_claim)));
         };
-        let tenant = tenant.parse().map_err(|error| {
-            no_tenant(&format!(
-                "the token's claim {} is no tenant: {error}",
-                self.tenant_claim
-            ))
-        })?;
+        let tenant = tenant
+            .parse()
+            .map_err(|error| no_tenant(&format!("the token's claim {} is no tenant: {error}", self.tenant_claim)))?;
         let in_claim = claim("scope").is_some_and(|scopes| scopes.split(' ').any(|scope| scope == self.operator_scope));
-        let in_list = jwt
-            .scopes
-            .as_ref()
-            .is_some_and(|scopes| scopes.contains(&self.operator_scope));
+        let in_list = jwt.scopes.as_ref().is_some_and(|scopes| scopes.contains(&self.operator_scope));
         let name = claim("sub").or_else(|| claim("client_id")).unwrap_or("unnamed");
-        Ok(Caller {
-            tenant,
-            principal: principal(name),
-            is_operator: in_claim || in_list,
-        })
+        Ok(Caller { tenant, principal: principal(name), is_operator: in_claim || in_list })
     }
 
     fn local_caller(&self) -> Result<Caller, Problem> {
         let tenant = self.local_tenant.clone().ok_or_else(unauthenticated)?;
-        Ok(Caller {
-            tenant,
-            principal: principal("local"),
-            is_operator: true,
-        })
+        Ok(Caller { tenant, principal: principal("local"), is_operator: true })
     }
 }
 
@@ -178,11 +149,8 @@ fn principal(name: &str) -> Principal {
 }
 
 fn unauthenticated() -> Problem {
-    Problem::new(
-        &problem::UNAUTHENTICATED,
-        "the request carries no identity that an authorizer has verified",
-    )
-    .with_header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\"")
+    Problem::new(&problem::UNAUTHENTICATED, "the request carries no identity that an authorizer has verified")
+        .with_header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\"")
 }
 
 fn no_tenant(detail: &str) -> Problem {
@@ -190,10 +158,7 @@ fn no_tenant(detail: &str) -> Problem {
 }
 
 fn tenant(name: &'static str, text: &str) -> Result<TenantId, ConfigError> {
-    text.parse().map_err(|error| ConfigError {
-        name,
-        message: format!("{text:?} is no tenant: {error}"),
-    })
+    text.parse().map_err(|error| ConfigError { name, message: format!("{text:?} is no tenant: {error}") })
 }
 
 fn principal_tenants_of(text: &str) -> Result<Vec<(Pattern, TenantId)>, ConfigError> {
@@ -235,10 +200,7 @@ mod tests {
 
     fn config(variables: &[(&str, &str)]) -> Result<IdentityConfig, ConfigError> {
         IdentityConfig::read(|name| {
-            variables
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -286,10 +248,7 @@ mod tests {
         let scope = json!({"tenant_id": "acme", "client_id": "ci", "scope": "a sluice/operator", "exp": "1900000000"});
         assert_eq!(caller(&config, token(scope, Value::Null)), said("acme", "ci", true));
         let listed = json!(["sluice/operator"]);
-        assert_eq!(
-            caller(&config, token(json!({"tenant_id": "acme"}), listed)),
-            said("acme", "unnamed", true)
-        );
+        assert_eq!(caller(&config, token(json!({"tenant_id": "acme"}), listed)), said("acme", "unnamed", true));
         let near = json!({"tenant_id": "acme", "scope": "sluice/operators"});
         assert_eq!(caller(&config, token(near, json!([]))), said("acme", "unnamed", false));
     }
@@ -320,10 +279,7 @@ mod tests {
     fn the_local_tenant_stands_in_only_for_a_missing_verdict() {
         let local = config(&[("SLUICE_LOCAL_TENANT", "dev")]).expect("config");
         assert_eq!(caller(&local, Value::Null), said("dev", "local", true));
-        assert_eq!(
-            caller(&local, json!({"jwt": {"claims": {"tenant_id": "acme"}}})),
-            said("acme", "unnamed", false)
-        );
+        assert_eq!(caller(&local, json!({"jwt": {"claims": {"tenant_id": "acme"}}})), said("acme", "unnamed", false));
         assert_eq!(caller(&local, json!({"jwt": {"claims": {}}})), Err(403));
     }
 

@@ -37,10 +37,7 @@ const RESERVED: &str = "$serde_json::private::";
 /// Every violation found; a syntax error alone.
 pub fn check(text: &str, objects: &[&str]) -> Result<(), Invalid> {
     let root: &RawValue = serde_json::from_str(text).map_err(|error| syntax("", &error))?;
-    let mut walk = Walk {
-        objects,
-        invalid: Invalid::default(),
-    };
+    let mut walk = Walk { objects, invalid: Invalid::default() };
     walk.value(root.get(), &mut Vec::new());
     walk.invalid.into_result()
 }
@@ -96,11 +93,9 @@ impl Walk<'_> {
         for (key, value) in entries {
             path.push(key.clone());
             if !seen.insert(key) {
-                self.invalid
-                    .add(pointer(path), "duplicate_key", "must stand only once in its object");
+                self.invalid.add(pointer(path), "duplicate_key", "must stand only once in its object");
             } else if key.starts_with(RESERVED) {
-                self.invalid
-                    .add(pointer(path), "reserved_key", "must not be used as a key");
+                self.invalid.add(pointer(path), "reserved_key", "must not be used as a key");
             } else {
                 self.value(value.get(), path);
             }
@@ -111,11 +106,7 @@ impl Walk<'_> {
     fn must_be_object(&self, path: &[String]) -> bool {
         self.objects.iter().any(|pattern| {
             let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
-            pattern.len() == path.len()
-                && pattern
-                    .iter()
-                    .zip(path)
-                    .all(|(want, have)| *want == "*" || want == have)
+            pattern.len() == path.len() && pattern.iter().zip(path).all(|(want, have)| *want == "*" || want == have)
         })
     }
 }
@@ -150,16 +141,13 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 fn pointer(path: &[String]) -> String {
-    path.iter()
-        .fold(String::new(), |pointer, token| pointer + "/" + &pointer_token(token))
+    path.iter().fold(String::new(), |pointer, token| pointer + "/" + &pointer_token(token))
 }
 
 /// A deserialization error as a violation. Values are not repeated: a field may hold a secret.
 fn violation(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
     let full = error.inner().to_string();
-    let message = full
-        .rsplit_once(" at line ")
-        .map_or(full.as_str(), |(message, _)| message);
+    let message = full.rsplit_once(" at line ").map_or(full.as_str(), |(message, _)| message);
     let mut at = String::new();
     for segment in error.path() {
         match segment {
@@ -170,11 +158,7 @@ fn violation(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
         }
     }
     let named = |message: &str| message.split('`').nth(1).unwrap_or_default().to_owned();
-    let expected = |message: &str| {
-        message
-            .rsplit_once(", expected ")
-            .map(|(_, expected)| readable(expected))
-    };
+    let expected = |message: &str| message.rsplit_once(", expected ").map(|(_, expected)| readable(expected));
     if message.starts_with("missing field `") {
         at += &format!("/{}", pointer_token(&named(message)));
         return Invalid::one(at, "missing_field", "must be given");
@@ -184,17 +168,11 @@ fn violation(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
         if !at.ends_with(&name) {
             at += &name;
         }
-        let hint = expected(message)
-            .map(|expected| format!(": expected {expected}"))
-            .unwrap_or_default();
+        let hint = expected(message).map(|expected| format!(": expected {expected}")).unwrap_or_default();
         return Invalid::one(at, "unknown_field", format!("is not a field here{hint}"));
     }
-    let must_be = |message: &str| {
-        format!(
-            "must be {}",
-            expected(message).unwrap_or_else(|| "of another form".to_owned())
-        )
-    };
+    let must_be =
+        |message: &str| format!("must be {}", expected(message).unwrap_or_else(|| "of another form".to_owned()));
     if message.starts_with("invalid type: ") {
         return Invalid::one(at, "wrong_type", must_be(message));
     }
@@ -256,11 +234,7 @@ mod tests {
 
     fn faults(text: &str) -> Vec<(String, &'static str, String)> {
         let invalid = read::<Sample>(text).expect_err("refused");
-        invalid
-            .violations
-            .into_iter()
-            .map(|fault| (fault.pointer, fault.code, fault.message))
-            .collect()
+        invalid.violations.into_iter().map(|fault| (fault.pointer, fault.code, fault.message)).collect()
     }
 
     fn fault(text: &str) -> (String, &'static str) {
@@ -299,14 +273,8 @@ mod tests {
             fault(r#"{"raw":{"a":[0,{"x~/":1,"y":2,"x\u007e/":3}]}}"#),
             ("/raw/a/1/x~0~1".to_owned(), "duplicate_key")
         );
-        assert_eq!(
-            fault(r#"{"name":"a","name":"b"}"#),
-            ("/name".to_owned(), "duplicate_key")
-        );
-        let both: Vec<_> = faults(r#"{"raw":{"a":1,"a":2,"b":1,"b":2}}"#)
-            .into_iter()
-            .map(|(at, ..)| at)
-            .collect();
+        assert_eq!(fault(r#"{"name":"a","name":"b"}"#), ("/name".to_owned(), "duplicate_key"));
+        let both: Vec<_> = faults(r#"{"raw":{"a":1,"a":2,"b":1,"b":2}}"#).into_iter().map(|(at, ..)| at).collect();
         assert_eq!(both, ["/raw/a", "/raw/b"]);
     }
 
@@ -326,10 +294,7 @@ mod tests {
         ] {
             assert_eq!(fault(text), (String::new(), "invalid_json"), "{text}");
         }
-        assert_eq!(
-            fault(r#"{"raw":{"k":"\ud800"}}"#),
-            ("/raw/k".to_owned(), "invalid_json")
-        );
+        assert_eq!(fault(r#"{"raw":{"k":"\ud800"}}"#), ("/raw/k".to_owned(), "invalid_json"));
         assert_eq!(fault(r#"{"raw":{"\ud800":1}}"#), ("/raw".to_owned(), "invalid_json"));
     }
 
@@ -367,21 +332,9 @@ mod tests {
             (r#"{"nmae":"a"}"#, "/nmae", "unknown_field"),
             (r#"{"items":{}}"#, "/items", "wrong_type"),
             (r#"{"items":[{"nodeId":"a"},{}]}"#, "/items/1/nodeId", "missing_field"),
-            (
-                r#"{"items":[{"nodeId":"a","x/y":1}]}"#,
-                "/items/0/x~1y",
-                "unknown_field",
-            ),
-            (
-                r#"{"items":[{"nodeId":"a"},{"nodeId":null}]}"#,
-                "/items/1/nodeId",
-                "wrong_type",
-            ),
-            (
-                r#"{"items":[{"nodeId":"a","kind":"three"}]}"#,
-                "/items/0/kind",
-                "invalid",
-            ),
+            (r#"{"items":[{"nodeId":"a","x/y":1}]}"#, "/items/0/x~1y", "unknown_field"),
+            (r#"{"items":[{"nodeId":"a"},{"nodeId":null}]}"#, "/items/1/nodeId", "wrong_type"),
+            (r#"{"items":[{"nodeId":"a","kind":"three"}]}"#, "/items/0/kind", "invalid"),
             (r#"{"items":[["a"]]}"#, "/items/0", "wrong_type"),
             (r#"["a"]"#, "", "wrong_type"),
             ("[]", "", "wrong_type"),
@@ -407,10 +360,7 @@ mod tests {
     fn a_refusal_does_not_repeat_values() {
         let said = faults(r#"{"count":"sk-secret"}"#);
         assert_eq!(said[0].2, "must be a whole number, not negative");
-        assert_eq!(
-            faults(r#"{"items":[{"nodeId":"a","kind":"three"}]}"#)[0].2,
-            "must be `one` or `two`"
-        );
+        assert_eq!(faults(r#"{"items":[{"nodeId":"a","kind":"three"}]}"#)[0].2, "must be `one` or `two`");
         assert_eq!(faults(r#"{"items":3}"#)[0].2, "must be an array");
     }
 }

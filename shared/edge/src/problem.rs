@@ -6,8 +6,12 @@ use crate::telemetry::causes;
 use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use serde::Serialize;
 use sluice_core::flow::Refusal;
+use sluice_core::id::RunId;
 use sluice_core::invalid::{Invalid, Violation};
+use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{StoreError, StoreErrorClass};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, Type};
 
 /// One kind of problem. `code` is stable; `title` is for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,11 +40,7 @@ pub static RUN_OPEN: Kind = kind("run_open", 409, "The run has not ended");
 pub static NOT_WAITING: Kind = kind("not_waiting", 409, "The node waits for no answer");
 pub static LOOPING_RISK: Kind = kind("looping_risk", 409, "Too many replays of replays");
 pub static ATTEMPT_UNDER_WAY: Kind = kind("attempt_under_way", 409, "The delivery is being attempted");
-pub static KEY_REUSED: Kind = kind(
-    "idempotency_key_reused",
-    409,
-    "The idempotency key belongs to another request",
-);
+pub static KEY_REUSED: Kind = kind("idempotency_key_reused", 409, "The idempotency key belongs to another request");
 pub static BODY_TOO_LARGE: Kind = kind("body_too_large", 413, "The request body is too large");
 pub static UNSUPPORTED_MEDIA_TYPE: Kind = kind("unsupported_media_type", 415, "The request body is not JSON");
 pub static INTERNAL: Kind = kind("internal", 500, "Something is wrong on our side");
@@ -138,7 +138,7 @@ pub struct Problem {
     pub errors: Vec<Violation>,
     pub run: Option<Box<AboutRun>>,
     /// Header and value that go with the status.
-    pub header: Option<(HeaderName, String)>,
+    pub header: Option<Box<(HeaderName, String)>>,
     /// For the log, never for the caller.
     pub cause: Option<Box<str>>,
 }
@@ -150,59 +150,84 @@ pub struct AboutRun {
     pub status: Option<&'static str>,
 }
 
+/// A refusal as RFC 9457 has it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemBody<'a> {
+    /// `urn:sluice:problem:` and the code.
+    r#type: String,
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong this time. For people.
+    detail: &'a str,
+    /// Stable: what a program goes by.
+    #[schema(schema_with = kind_codes)]
+    code: &'static str,
+    /// `urn:sluice:request:` and the request's id, as the log has it.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    /// The run a conflict is about.
+    #[schema(value_type = RunId, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_id: Option<&'a str>,
+    #[schema(value_type = RunStatus, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_status: Option<&'static str>,
+    /// Everything that is wrong with the request, of an `invalid_request`.
+    #[schema(required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ViolationBody<'a>>,
+}
+
+/// One thing that is wrong with a request.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Violation)]
+struct ViolationBody<'a> {
+    /// A JSON pointer (RFC 6901) into the request body; or `query:`, `path:` or `header:` and a name.
+    pointer: &'a str,
+    /// Stable: what a program goes by.
+    #[schema(schema_with = violation_codes)]
+    code: &'static str,
+    /// For people.
+    detail: &'a str,
+}
+
+fn kind_codes() -> Object {
+    codes(KINDS.iter().map(|kind| kind.code))
+}
+
+fn violation_codes() -> Object {
+    codes(VIOLATIONS.iter().map(|(code, _)| *code))
+}
+
+fn codes(codes: impl Iterator<Item = &'static str>) -> Object {
+    Object::builder().schema_type(Type::String).enum_values(Some(codes)).build()
+}
+
 impl Problem {
     pub fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
-        Self {
-            kind,
-            detail: detail.into(),
-            errors: Vec::new(),
-            run: None,
-            header: None,
-            cause: None,
-        }
+        Self { kind, detail: detail.into(), errors: Vec::new(), run: None, header: None, cause: None }
     }
 
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
-        self.header = Some((name, value.into()));
+        self.header = Some(Box::new((name, value.into())));
         self
     }
 
     #[must_use]
     pub fn about(mut self, run_id: impl ToString, status: Option<&'static str>) -> Self {
-        self.run = Some(Box::new(AboutRun {
-            run_id: run_id.to_string(),
-            status,
-        }));
+        self.run = Some(Box::new(AboutRun { run_id: run_id.to_string(), status }));
         self
     }
 
     /// The answer that says so. `request_id` names the occurrence.
     pub fn to_response(&self, request_id: &str) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body<'a> {
-            r#type: String,
-            title: &'static str,
-            status: u16,
-            detail: &'a str,
-            code: &'static str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            instance: Option<String>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            run_id: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            run_status: Option<&'static str>,
-            #[serde(skip_serializing_if = "Vec::is_empty")]
-            errors: Vec<Entry<'a>>,
-        }
-        #[derive(Serialize)]
-        struct Entry<'a> {
-            pointer: &'a str,
-            code: &'static str,
-            detail: &'a str,
-        }
-        let body = Body {
+        let body = ProblemBody {
             r#type: format!("urn:sluice:problem:{}", self.kind.code),
             title: self.kind.title,
             status: self.kind.status,
@@ -214,7 +239,7 @@ impl Problem {
             errors: self
                 .errors
                 .iter()
-                .map(|violation| Entry {
+                .map(|violation| ViolationBody {
                     pointer: &violation.pointer,
                     code: violation.code,
                     detail: &violation.message,
@@ -222,7 +247,7 @@ impl Problem {
                 .collect(),
         };
         let response = Response::json(self.kind.status, &body).with(CONTENT_TYPE, "application/problem+json");
-        match &self.header {
+        match self.header.as_deref() {
             Some((name, value)) => response.with(name.clone(), value),
             None => response,
         }
@@ -235,10 +260,7 @@ impl From<Invalid> for Problem {
             1 => "1 thing is wrong with the request: see errors".to_owned(),
             count => format!("{count} things are wrong with the request: see errors"),
         };
-        Self {
-            errors: invalid.violations,
-            ..Self::new(&INVALID_REQUEST, detail)
-        }
+        Self { errors: invalid.violations, ..Self::new(&INVALID_REQUEST, detail) }
     }
 }
 
@@ -250,9 +272,7 @@ impl From<Refusal> for Problem {
             Refusal::NotFound { .. } => Self::new(&NOT_FOUND, detail),
             Refusal::OperatorOnly(_) => Self::new(&OPERATOR_ONLY, detail),
             Refusal::Conflict { code, .. } => {
-                let kind = KINDS
-                    .into_iter()
-                    .find(|kind| kind.code == code && kind.status == CONFLICT.status);
+                let kind = KINDS.into_iter().find(|kind| kind.code == code && kind.status == CONFLICT.status);
                 Self::new(kind.unwrap_or(&CONFLICT), detail)
             }
             Refusal::KeyReused { run_id } => Self::new(&KEY_REUSED, detail).about(run_id, None),
@@ -275,10 +295,7 @@ impl From<StoreError> for Problem {
             }
             StoreErrorClass::Corrupt => Self::new(&INTERNAL, "the request could not be completed"),
         };
-        Self {
-            cause: Some(causes(&error).into()),
-            ..problem
-        }
+        Self { cause: Some(causes(&error).into()), ..problem }
     }
 }
 
@@ -305,18 +322,9 @@ mod tests {
             for file in files(&root.join(folder)) {
                 let text = std::fs::read_to_string(file).expect("a source file");
                 let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-                for call in text
-                    .split("invalid.add(")
-                    .skip(1)
-                    .chain(text.split("Invalid::one(").skip(1))
-                {
+                for call in text.split("invalid.add(").skip(1).chain(text.split("Invalid::one(").skip(1)) {
                     let arguments: String = call.split(';').next().unwrap_or_default().to_owned();
-                    found.extend(
-                        literals(&arguments)
-                            .into_iter()
-                            .filter(|text| is_code(text))
-                            .map(str::to_owned),
-                    );
+                    found.extend(literals(&arguments).into_iter().filter(|text| is_code(text)).map(str::to_owned));
                 }
             }
         }
@@ -363,11 +371,7 @@ mod tests {
 
     #[test]
     fn nothing_internal_reaches_the_caller() {
-        let source = StoreError::new(
-            "record the run",
-            StoreErrorClass::Unavailable,
-            "secret-host:443 refused",
-        );
+        let source = StoreError::new("record the run", StoreErrorClass::Unavailable, "secret-host:443 refused");
         let problem = Problem::from(Refusal::Store(source));
         let response = problem.to_response("r-1");
         assert_eq!(response.status(), 503);

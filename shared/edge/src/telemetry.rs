@@ -38,15 +38,8 @@ pub fn init() {
 
 /// Logs the failure of an event and makes of it what Lambda is told, so that the event comes again.
 pub fn to_be_retried(error: &(dyn Error + 'static)) -> Diagnostic {
-    tracing::error!(
-        counter.event_failed = 1,
-        error.cause = causes(error),
-        "event failed, to be retried"
-    );
-    Diagnostic {
-        error_type: "Sluice.EventFailed".to_owned(),
-        error_message: error.to_string(),
-    }
+    tracing::error!(counter.event_failed = 1, error.cause = causes(error), "event failed, to be retried");
+    Diagnostic { error_type: "Sluice.EventFailed".to_owned(), error_message: error.to_string() }
 }
 
 /// The span of one event that is not a request.

@@ -9,6 +9,7 @@ pub mod instances;
 pub mod invoke_definition;
 pub mod operator;
 pub mod runs;
+pub mod schema;
 pub mod snapshot;
 
 use crate::cursor;
@@ -20,9 +21,10 @@ use sluice_core::flow::Refusal;
 use sluice_core::invalid::Invalid;
 use sluice_core::limits;
 use sluice_core::ports::{Page, StoreError, StoreErrorClass};
+use utoipa::ToSchema;
 
 /// Items on a page unless the caller says otherwise.
-const DEFAULT_LIMIT: u32 = 20;
+pub(crate) const DEFAULT_LIMIT: u32 = 20;
 
 /// Which part of a list is asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,9 +67,7 @@ impl Paging {
 
     /// The `nextCursor` of a page.
     pub fn next<T>(&self, page: &Page<T>) -> Option<String> {
-        page.next
-            .as_deref()
-            .map(|next| cursor::seal(&borrowed(&self.list), next))
+        page.next.as_deref().map(|next| cursor::seal(&borrowed(&self.list), next))
     }
 
     /// What a failed read of the list says to its caller. A cursor that the store never gave is corrupt to it: then the
@@ -109,11 +109,12 @@ fn borrowed(list: &[String]) -> Vec<&str> {
 macro_rules! list_view {
     ($(#[$doc:meta])* $name:ident, $field:ident: $item:ty) => {
         $(#[$doc])*
-        #[derive(Debug, Serialize)]
+        #[derive(Debug, Serialize, ToSchema)]
         #[serde(rename_all = "camelCase")]
         pub struct $name {
             pub $field: Vec<$item>,
             /// Goes on after this page; `null` on the last. A page may be short and still have a next one.
+            #[schema(value_type = Option<schema::Cursor>, required)]
             pub next_cursor: Option<String>,
         }
     };

@@ -8,8 +8,8 @@ use sluice_core::caller::{Caller, Principal};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::create_run::{Command, Source, create_run};
-use sluice_core::flow::manage_definitions::{DefinitionTexts, activate_version, add_version, create_definition};
-use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::flow::manage_definitions::{DefinitionTexts, add_version, create_definition};
+use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::lifecycle::RunEvent;
 use sluice_core::ports::Clock;
 use sluice_core::run::Run;
@@ -30,12 +30,17 @@ pub const GATE: &str = "token-of-the-gate";
 pub const APPROVE: &str = "token-of-approve";
 
 pub fn answer(world: &World, event: &str) -> Response {
+    answer_with(world, event, || run_id(NEW_RUN))
+}
+
+/// With the id that a replay would get.
+pub fn answer_with(world: &World, event: &str, new_run_id: fn() -> RunId) -> Response {
     let app = App {
         store: world.store.clone(),
         engine: world.engine.clone(),
         clock: world.clock.clone(),
         identity: IdentityConfig::for_test(),
-        new_run_id: || run_id(NEW_RUN),
+        new_run_id,
     };
     let event = serde_json::from_str(event).expect("an event");
     block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
@@ -78,8 +83,7 @@ async fn define_approval(world: &World) {
     let (caller, now, id) = (ada(), world.clock.now(), definition_id(8));
     let name = "approval".parse().expect("a name");
     create_definition(&world.store, &caller, id, name, DefinitionTexts::default(), now).await.expect("created");
-    add_version(&world.store, &caller, &DefinitionRef::Id(id), document, now).await.expect("added");
-    activate_version(&world.store, &caller, &DefinitionRef::Id(id), 1, now).await.expect("active");
+    add_version(&world.store, &caller, &DefinitionRef::Id(id), document, true, now).await.expect("added");
 }
 
 async fn wait(world: &World) {

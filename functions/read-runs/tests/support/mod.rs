@@ -8,11 +8,7 @@ use sluice_testkit::block_on;
 use sluice_testkit::samples::World;
 
 pub fn answer(world: &World, event: &str) -> Response {
-    let app = App {
-        store: world.store.clone(),
-        clock: world.clock.clone(),
-        identity: IdentityConfig::for_test(),
-    };
+    let app = App { store: world.store.clone(), clock: world.clock.clone(), identity: IdentityConfig::for_test() };
     let event = serde_json::from_str(event).expect("an event");
     block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
 }

@@ -59,37 +59,21 @@ impl Store {
             if attempt > 0 {
                 tokio::time::sleep(BATCH_PAUSE * 2u32.pow(attempt - 1)).await;
             }
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(left))
-                .consistent_read(true)
-                .build();
+            let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true).build();
             let wanted = wanted.map_err(|error| corrupt(READ, error))?;
-            let answer = self
-                .client
-                .batch_get_item()
-                .request_items(&*self.table, wanted)
-                .send()
-                .await;
+            let answer = self.client.batch_get_item().request_items(&*self.table, wanted).send().await;
             let answer = answer.map_err(|error| failed(READ, &error))?;
             for item in answer.responses.into_iter().flat_map(HashMap::into_values).flatten() {
                 let (key, item) = read(item).map_err(|error| corrupt(READ, error))?;
                 found.insert(key, item);
             }
-            left = answer
-                .unprocessed_keys
-                .into_iter()
-                .flat_map(HashMap::into_values)
-                .flat_map(|left| left.keys)
-                .collect();
+            left =
+                answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
             if left.is_empty() {
                 return Ok(());
             }
         }
-        Err(StoreError {
-            operation: READ,
-            class: StoreErrorClass::Throttled,
-            source: None,
-        })
+        Err(StoreError { operation: READ, class: StoreErrorClass::Throttled, source: None })
     }
 }
 
@@ -115,10 +99,7 @@ fn read(item: Item) -> Result<(Key, CatalogItem), ItemError> {
         item::COMPUTE_NODE => CatalogItem::ComputeNode(item::to_compute_node(item)?),
         item::PROCESSOR => CatalogItem::Processor(item::to_processor(item)?),
         _ => {
-            return Err(ItemError::Kind {
-                expected: "catalog item",
-                found: kind,
-            });
+            return Err(ItemError::Kind { expected: "catalog item", found: kind });
         }
     };
     Ok((key, read))
@@ -187,12 +168,7 @@ impl Cache {
         let now = monotonic_now();
         let mut remembered = self.lock();
         for (key, item) in found {
-            let entry = Remembered {
-                item: item.clone(),
-                read_at: now,
-                used_at: now,
-                was_used: asked.contains(key),
-            };
+            let entry = Remembered { item: item.clone(), read_at: now, used_at: now, was_used: asked.contains(key) };
             remembered.insert(key.clone(), entry);
         }
         remembered.retain(|_, entry| entry.is_version() || now.duration_since(entry.read_at) < WORTH_FOR);

@@ -16,20 +16,13 @@ impl LoadRun for Store {
     async fn load_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Run>> {
         const OPERATION: &str = "load a run";
         let found = self.get(OPERATION, keys::run_head(tenant, run_id)).await?;
-        found
-            .map(item::to_run)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))
+        found.map(item::to_run).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn load_snapshot(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Snapshot>> {
         const OPERATION: &str = "load a run's snapshot";
         let found = self.get(OPERATION, keys::snapshot(tenant, run_id)).await?;
-        found
-            .as_ref()
-            .map(item::to_snapshot)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))
+        found.as_ref().map(item::to_snapshot).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 }
 
@@ -43,18 +36,18 @@ impl ChangeRun for Store {
             Transacted::Refused(mut refusals) => match refusals.at(HEAD) {
                 Some(current) => stale(current).map_err(corrupt),
                 // The head was as expected, but a delivery of that number exists already.
-                None => Err(StoreError {
-                    operation: OPERATION,
-                    class: StoreErrorClass::Corrupt,
-                    source: None,
-                }),
+                None => Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None }),
             },
         }
     }
 }
 
-/// An answer belongs to the wait whose token it carries: a node that begins to wait anew has a new token and so no
-/// answer, while a repetition of the runner's write (same token) loses none.
+// An answer belongs to the wait whose token it carries: a node that begins to wait anew has a new token and so no
+// answer, while a repetition of the runner's write (same token) loses none.
+const RECORD_ANSWER: &str = "SET answer = :answer, answeredBy = :by, answeredAt = :at, answeredToken = taskToken";
+const WAITS_UNANSWERED: &str = "#status = :waiting AND attribute_exists(taskToken) \
+    AND (attribute_not_exists(answeredToken) OR answeredToken <> taskToken)";
+
 impl AnswerNode for Store {
     async fn answer_node(
         &self,
@@ -65,19 +58,13 @@ impl AnswerNode for Store {
         const OPERATION: &str = "answer a node";
         let corrupt = |error| corrupt(OPERATION, error);
         let step = keys::step(&change.run.tenant_id, change.run.run_id, node_id);
-        let step = Write::apply(
-            step,
-            "SET answer = :answer, answeredBy = :by, answeredAt = :at, answeredToken = taskToken",
-        )
-        .only_if(
-            "#status = :waiting AND attribute_exists(taskToken) \
-             AND (attribute_not_exists(answeredToken) OR answeredToken <> taskToken)",
-        )
-        .naming("#status", "status")
-        .with(":waiting", s(StepStatus::Waiting.as_str()))
-        .with(":answer", s(&answer.value))
-        .with(":by", s(&answer.by))
-        .with(":at", s(rfc3339_millis(answer.at)));
+        let step = Write::apply(step, RECORD_ANSWER)
+            .only_if(WAITS_UNANSWERED)
+            .naming("#status", "status")
+            .with(":waiting", s(StepStatus::Waiting.as_str()))
+            .with(":answer", s(&answer.value))
+            .with(":by", s(&answer.by))
+            .with(":at", s(rfc3339_millis(answer.at)));
         let mut writes = writes(change).map_err(corrupt)?;
         let step_at = writes.len();
         writes.push(step);

@@ -9,11 +9,7 @@ use sluice_core::ports::{Deliveries, DeliveryRef, StoreError, StoreErrorClass, S
 impl Deliveries for Store {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
         const OPERATION: &str = "load a delivery";
-        let DeliveryRef {
-            tenant_id,
-            run_id,
-            number,
-        } = delivery;
+        let DeliveryRef { tenant_id, run_id, number } = delivery;
         let (found, body) = tokio::try_join!(
             self.get(OPERATION, keys::delivery(tenant_id, *run_id, *number)),
             self.get(OPERATION, keys::delivery_body(tenant_id, *run_id, *number)),
@@ -31,10 +27,8 @@ impl Deliveries for Store {
         const DELIVERY: usize = 0;
         let unwritable = |error| corrupt(OPERATION, error);
         // A transaction even for the one item: its token tells a repeated write of ours from another sender's.
-        let expected = next
-            .rev
-            .checked_sub(1)
-            .ok_or_else(|| corrupt(OPERATION, "a changed delivery has rev 1 or more"))?;
+        let expected =
+            next.rev.checked_sub(1).ok_or_else(|| corrupt(OPERATION, "a changed delivery has rev 1 or more"))?;
         let mut writes = vec![
             Write::put(item::from_delivery(next).map_err(unwritable)?)
                 .only_if("rev = :expected")
@@ -47,11 +41,9 @@ impl Deliveries for Store {
             Transacted::Written => Ok(true),
             Transacted::Refused(refusals) if refusals.include(DELIVERY) => Ok(false),
             // An attempt of that number exists, although the delivery is as it was before it.
-            Transacted::Refused(_) => Err(StoreError {
-                operation: OPERATION,
-                class: StoreErrorClass::Corrupt,
-                source: None,
-            }),
+            Transacted::Refused(_) => {
+                Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
+            }
         }
     }
 }

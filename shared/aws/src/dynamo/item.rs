@@ -40,10 +40,7 @@ pub struct Key {
 
 impl Key {
     pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self {
-            pk: pk.into(),
-            sk: sk.into(),
-        }
+        Self { pk: pk.into(), sk: sk.into() }
     }
 
     pub fn into_item(self) -> Item {
@@ -67,20 +64,11 @@ pub enum ItemError {
     #[error("the item has shape {0:?}, which this version does not know")]
     Shape(Option<String>),
     #[error("the {kind} does not read or write as attributes: {source}")]
-    Attributes {
-        kind: &'static str,
-        source: serde_dynamo::Error,
-    },
+    Attributes { kind: &'static str, source: serde_dynamo::Error },
     #[error("the {kind} has no valid {attribute}")]
-    Attribute {
-        kind: &'static str,
-        attribute: &'static str,
-    },
+    Attribute { kind: &'static str, attribute: &'static str },
     #[error("the document of the {kind} does not read or write as JSON: {source}")]
-    Document {
-        kind: &'static str,
-        source: serde_json::Error,
-    },
+    Document { kind: &'static str, source: serde_json::Error },
 }
 
 pub type ItemResult<T> = Result<T, ItemError>;
@@ -133,10 +121,7 @@ fn write<T: Serialize>(kind: &'static str, stored: &T, key: Key) -> ItemResult<I
 fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
     let found = text(item, "kind");
     if found != Some(kind) {
-        return Err(ItemError::Kind {
-            expected: kind,
-            found: found.unwrap_or("of no kind").to_owned(),
-        });
+        return Err(ItemError::Kind { expected: kind, found: found.unwrap_or("of no kind").to_owned() });
     }
     match item.get("v") {
         Some(AttributeValue::N(shape)) if shape == V => Ok(()),
@@ -194,22 +179,13 @@ pub fn from_run(run: &Run) -> ItemResult<Item> {
         &mut item,
         [
             (keys::TENANT_KEY, keys::runs_of_tenant(&run.tenant_id)),
-            (
-                keys::DEFINITION_KEY,
-                keys::runs_of_definition(&run.tenant_id, run.definition_id),
-            ),
+            (keys::DEFINITION_KEY, keys::runs_of_definition(&run.tenant_id, run.definition_id)),
             (keys::STATUS_KEY, keys::runs_in_status(&run.tenant_id, run.status)),
             (keys::TIME_KEY, time_key.clone()),
         ],
     );
     if !run.status.is_terminal() {
-        set(
-            &mut item,
-            [
-                (keys::OPEN_SHARD, keys::open_shard(keys::shard(run.run_id))),
-                (keys::OPEN_AT, time_key),
-            ],
-        );
+        set(&mut item, [(keys::OPEN_SHARD, keys::open_shard(keys::shard(run.run_id))), (keys::OPEN_AT, time_key)]);
     }
     Ok(item)
 }
@@ -227,10 +203,7 @@ pub fn from_snapshot(run: &Run, snapshot_text: &str) -> Item {
 
 pub fn to_snapshot(item: &Item) -> ItemResult<Snapshot> {
     check(SNAPSHOT, item)?;
-    let document = text(item, "document").ok_or(ItemError::Attribute {
-        kind: SNAPSHOT,
-        attribute: "document",
-    })?;
+    let document = text(item, "document").ok_or(ItemError::Attribute { kind: SNAPSHOT, attribute: "document" })?;
     serde_json::from_str(document).map_err(|source| ItemError::Document { kind: SNAPSHOT, source })
 }
 
@@ -243,10 +216,7 @@ pub fn from_output(run: &Run, output: &str) -> Item {
 
 pub fn to_output(item: &Item) -> ItemResult<String> {
     check(OUTPUT, item)?;
-    let document = text(item, "document").ok_or(ItemError::Attribute {
-        kind: OUTPUT,
-        attribute: "document",
-    })?;
+    let document = text(item, "document").ok_or(ItemError::Attribute { kind: OUTPUT, attribute: "document" })?;
     Ok(document.to_owned())
 }
 
@@ -308,20 +278,14 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
     let stored: Stored = read(STEP, item)?;
     let error = match (stored.error_code, stored.error_message) {
         (None, None) => None,
-        (code, message) => Some(RunError {
-            code: code.unwrap_or_default(),
-            message: message.unwrap_or_default(),
-        }),
+        (code, message) => Some(RunError { code: code.unwrap_or_default(), message: message.unwrap_or_default() }),
     };
     Ok(Step {
         run_id: stored.run_id,
         node_id: stored.node_id,
         node_type: stored.node_type,
         stage: stored.stage,
-        status: stored.status.parse().map_err(|_| ItemError::Attribute {
-            kind: STEP,
-            attribute: "status",
-        })?,
+        status: stored.status.parse().map_err(|_| ItemError::Attribute { kind: STEP, attribute: "status" })?,
         attempt: stored.attempt,
         started_at: stored.started_at,
         ended_at: stored.ended_at,
@@ -384,11 +348,7 @@ pub fn to_delivery(item: Item) -> ItemResult<Delivery> {
 
 pub fn to_delivery_ref(item: Item) -> ItemResult<DeliveryRef> {
     let delivery = to_delivery(item)?;
-    Ok(DeliveryRef {
-        tenant_id: delivery.tenant_id,
-        run_id: delivery.run_id,
-        number: delivery.number,
-    })
+    Ok(DeliveryRef { tenant_id: delivery.tenant_id, run_id: delivery.run_id, number: delivery.number })
 }
 
 pub fn from_delivery_body(delivery: &Delivery) -> Item {
@@ -402,10 +362,7 @@ pub fn to_delivery_body(mut item: Item) -> ItemResult<String> {
     check(BODY, &item)?;
     match item.remove("body") {
         Some(AttributeValue::S(body)) => Ok(body),
-        Some(_) | None => Err(ItemError::Attribute {
-            kind: BODY,
-            attribute: "body",
-        }),
+        Some(_) | None => Err(ItemError::Attribute { kind: BODY, attribute: "body" }),
     }
 }
 
@@ -422,10 +379,7 @@ pub fn to_attempt(item: Item) -> ItemResult<(u32, Attempt)> {
         Some(AttributeValue::N(number)) => number.parse().ok(),
         Some(_) | None => None,
     };
-    let delivery = delivery.ok_or(ItemError::Attribute {
-        kind: ATTEMPT,
-        attribute: "delivery",
-    })?;
+    let delivery = delivery.ok_or(ItemError::Attribute { kind: ATTEMPT, attribute: "delivery" })?;
     Ok((delivery, read(ATTEMPT, item)?))
 }
 
@@ -503,10 +457,7 @@ pub fn to_definition_name(item: &Item) -> ItemResult<DefinitionId> {
     const ATTRIBUTE: &str = "definitionId";
     check(DEFINITION_NAME, item)?;
     let id = text(item, ATTRIBUTE).and_then(|id| id.parse().ok());
-    id.ok_or(ItemError::Attribute {
-        kind: DEFINITION_NAME,
-        attribute: ATTRIBUTE,
-    })
+    id.ok_or(ItemError::Attribute { kind: DEFINITION_NAME, attribute: ATTRIBUTE })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -529,11 +480,7 @@ pub fn from_version(tenant: &TenantId, version: &Version) -> ItemResult<Item> {
         created_at: version.created_at,
         created_by: version.created_by.clone(),
     };
-    write(
-        VERSION,
-        &stored,
-        keys::version(tenant, version.definition_id, version.number),
-    )
+    write(VERSION, &stored, keys::version(tenant, version.definition_id, version.number))
 }
 
 pub fn to_version(item: Item) -> ItemResult<Version> {
@@ -611,13 +558,7 @@ pub fn from_processor(processor: &Processor) -> ItemResult<Item> {
         updated_at: processor.updated_at,
     };
     let mut item = write(PROCESSOR, &stored, keys::processor(&processor.key))?;
-    set(
-        &mut item,
-        [
-            (keys::TENANT_KEY, keys::processors()),
-            (keys::TIME_KEY, processor.key.to_string()),
-        ],
-    );
+    set(&mut item, [(keys::TENANT_KEY, keys::processors()), (keys::TIME_KEY, processor.key.to_string())]);
     Ok(item)
 }
 
@@ -652,22 +593,13 @@ pub fn from_compute_node(node: &ComputeNode) -> ItemResult<Item> {
         key: node.key.clone(),
         state_machine_arn: node.state_machine_arn.clone(),
         tenants: node.tenants.clone(),
-        registry: registry.map_err(|source| ItemError::Document {
-            kind: COMPUTE_NODE,
-            source,
-        })?,
+        registry: registry.map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
         layers: node.layers.clone(),
         max_budget_micro_usd: node.max_budget,
         updated_at: node.updated_at,
     };
     let mut item = write(COMPUTE_NODE, &stored, keys::compute_node(&node.key))?;
-    set(
-        &mut item,
-        [
-            (keys::TENANT_KEY, keys::compute_nodes()),
-            (keys::TIME_KEY, node.key.to_string()),
-        ],
-    );
+    set(&mut item, [(keys::TENANT_KEY, keys::compute_nodes()), (keys::TIME_KEY, node.key.to_string())]);
     Ok(item)
 }
 
@@ -677,10 +609,8 @@ pub fn to_compute_node(item: Item) -> ItemResult<ComputeNode> {
         key: stored.key,
         state_machine_arn: stored.state_machine_arn,
         tenants: stored.tenants,
-        registry: serde_json::from_str(&stored.registry).map_err(|source| ItemError::Document {
-            kind: COMPUTE_NODE,
-            source,
-        })?,
+        registry: serde_json::from_str(&stored.registry)
+            .map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
         layers: stored.layers,
         max_budget: stored.max_budget_micro_usd,
         updated_at: stored.updated_at,

@@ -162,10 +162,7 @@ pub fn time_key(at: Timestamp, id: impl std::fmt::Display) -> String {
 /// The id in a [`time_key`].
 pub fn id_in_time_key<T: std::str::FromStr>(text: &str) -> Option<T> {
     let (at, id) = text.split_once('#')?;
-    let at = at
-        .parse::<Timestamp>()
-        .ok()
-        .filter(|parsed| rfc3339_millis(*parsed) == at);
+    let at = at.parse::<Timestamp>().ok().filter(|parsed| rfc3339_millis(*parsed) == at);
     at.and_then(|_| id.parse().ok())
 }
 
@@ -202,16 +199,10 @@ mod tests {
     fn only_a_time_key_gives_its_id() {
         let id = "0190163d-8694-439b-aea5-966c26f8ad91";
         let key = format!("2026-11-22T04:39:48.123Z#{id}");
-        assert_eq!(
-            id_in_time_key::<RunId>(&key).map(|id| id.to_string()).as_deref(),
-            Some(id)
-        );
-        for other in [
-            id.to_owned(),
-            format!("2026-11-22#{id}"),
-            format!("2026-11-22T04:39:48Z#{id}"),
-            format!("{key}#"),
-        ] {
+        assert_eq!(id_in_time_key::<RunId>(&key).map(|id| id.to_string()).as_deref(), Some(id));
+        for other in
+            [id.to_owned(), format!("2026-11-22#{id}"), format!("2026-11-22T04:39:48Z#{id}"), format!("{key}#")]
+        {
             assert_eq!(id_in_time_key::<RunId>(&other), None, "{other}");
         }
     }

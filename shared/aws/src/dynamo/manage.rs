@@ -18,27 +18,18 @@ impl ManageDefinitions for Store {
         const OPERATION: &str = "create a definition";
         const NAME: usize = 1;
         let head = item::from_definition(definition).map_err(|error| corrupt(OPERATION, error))?;
-        let writes = vec![
-            Write::put_new(head),
-            Write::put_new(item::from_definition_name(definition)),
-        ];
+        let writes = vec![Write::put_new(head), Write::put_new(item::from_definition_name(definition))];
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(DefinitionSaved::Done),
             Transacted::Refused(mut refusals) => match refusals.at(NAME) {
                 Some(Some(holder)) => {
                     let holder = item::to_definition_name(&holder).map_err(|error| corrupt(OPERATION, error))?;
                     // Held by this definition: an earlier try was carried out and its answer lost.
-                    Ok(if holder == definition.id {
-                        DefinitionSaved::Done
-                    } else {
-                        DefinitionSaved::NameTaken(holder)
-                    })
+                    Ok(if holder == definition.id { DefinitionSaved::Done } else { DefinitionSaved::NameTaken(holder) })
                 }
-                Some(None) | None => Err(StoreError {
-                    operation: OPERATION,
-                    class: StoreErrorClass::Conflict,
-                    source: None,
-                }),
+                Some(None) | None => {
+                    Err(StoreError { operation: OPERATION, class: StoreErrorClass::Conflict, source: None })
+                }
             },
         }
     }
@@ -57,9 +48,7 @@ impl ManageDefinitions for Store {
                 .with(":expected", n(expected)),
         ];
         if let Some(version) = version {
-            writes.push(Write::put_new(
-                item::from_version(&definition.tenant, version).map_err(unwritable)?,
-            ));
+            writes.push(Write::put_new(item::from_version(&definition.tenant, version).map_err(unwritable)?));
         }
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => {
@@ -68,21 +57,16 @@ impl ManageDefinitions for Store {
             }
             Transacted::Refused(refusals) if refusals.include(HEAD) => Ok(false),
             // A version of that number exists, although the definition has not counted it.
-            Transacted::Refused(_) => Err(StoreError {
-                operation: OPERATION,
-                class: StoreErrorClass::Corrupt,
-                source: None,
-            }),
+            Transacted::Refused(_) => {
+                Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
+            }
         }
     }
 
     async fn load_definition(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<Option<Definition>> {
         const OPERATION: &str = "load a definition";
         let found = self.get(OPERATION, keys::definition(tenant, id)).await?;
-        found
-            .map(item::to_definition)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))
+        found.map(item::to_definition).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn list_definitions(
@@ -114,13 +98,8 @@ impl ManageDefinitions for Store {
             only: &[],
             ascending: false,
         };
-        let key = |position: &str| {
-            Some(keys::version(
-                tenant,
-                id,
-                position.strip_prefix(keys::VERSIONS)?.parse().ok()?,
-            ))
-        };
+        let key =
+            |position: &str| Some(keys::version(tenant, id, position.strip_prefix(keys::VERSIONS)?.parse().ok()?));
         self.page(&walk, limit, cursor, key, item::to_version).await
     }
 
@@ -138,23 +117,17 @@ impl SaveInstance for Store {
             .client
             .put_item()
             .table_name(&*self.table)
-            .set_item(Some(
-                item::from_instance(instance).map_err(|error| corrupt(OPERATION, error))?,
-            ))
+            .set_item(Some(item::from_instance(instance).map_err(|error| corrupt(OPERATION, error))?))
             .condition_expression("attribute_not_exists(pk)");
         match put.send().await {
             Ok(_) => {
-                self.cache.remember(
-                    keys::instance(&instance.tenant, instance.id),
-                    CatalogItem::Instance(instance.clone()),
-                );
+                self.cache
+                    .remember(keys::instance(&instance.tenant, instance.id), CatalogItem::Instance(instance.clone()));
                 Ok(())
             }
             // Its id comes from its content, so what is there is the same.
             Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
+                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
             {
                 Ok(())
             }
@@ -165,21 +138,11 @@ impl SaveInstance for Store {
 
 impl ManageOperator for Store {
     async fn save_processor(&self, processor: &Processor) -> StoreResult<()> {
-        self.declare(
-            "save a processor",
-            item::from_processor(processor),
-            &keys::processor(&processor.key),
-        )
-        .await
+        self.declare("save a processor", item::from_processor(processor), &keys::processor(&processor.key)).await
     }
 
     async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<()> {
-        self.declare(
-            "save a compute node",
-            item::from_compute_node(node),
-            &keys::compute_node(&node.key),
-        )
-        .await
+        self.declare("save a compute node", item::from_compute_node(node), &keys::compute_node(&node.key)).await
     }
 
     async fn list_processors(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Processor>> {

@@ -63,15 +63,7 @@ impl Walk {
         let (attribute, value) = self.filter.as_ref().map_or(("", ""), |(name, value)| (name, value));
         let direction = if self.ascending { "ascending" } else { "descending" };
         let index = self.index.unwrap_or_default();
-        let mut digest = sha256_hex(&[
-            index,
-            self.partition.0,
-            &self.partition.1,
-            &range,
-            attribute,
-            value,
-            direction,
-        ]);
+        let mut digest = sha256_hex(&[index, self.partition.0, &self.partition.1, &range, attribute, value, direction]);
         digest.truncate(DIGEST_CHARS);
         digest
     }
@@ -82,9 +74,7 @@ impl Walk {
 
     /// Where to go on, from a cursor of this walk. `key` finds the table key of the item with a sort key.
     fn start(&self, cursor: &str, key: impl Fn(&str) -> Option<Key>) -> StoreResult<Item> {
-        let position = cursor
-            .strip_prefix(&self.digest())
-            .and_then(|rest| rest.strip_prefix('.'));
+        let position = cursor.strip_prefix(&self.digest()).and_then(|rest| rest.strip_prefix('.'));
         let position = position.ok_or_else(|| corrupt(self.operation, "the cursor belongs to another list"))?;
         let key = key(position).ok_or_else(|| corrupt(self.operation, "the cursor names no item"))?;
         let mut start = key.into_item();
@@ -112,11 +102,7 @@ impl Store {
         let mut items = Vec::new();
         for _ in 0..FILTERED_QUERIES {
             let wanted = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
-            let looked_at = if walk.filter.is_some() {
-                wanted.max(FILTERED_ITEMS)
-            } else {
-                wanted
-            };
+            let looked_at = if walk.filter.is_some() { wanted.max(FILTERED_ITEMS) } else { wanted };
             let (found, last) = self.query(walk, Some(looked_at), start.take()).await?;
             let mut found = found.into_iter().peekable();
             while let Some(item) = found.next() {
@@ -132,10 +118,7 @@ impl Store {
                 break;
             }
         }
-        Ok(Page {
-            items,
-            next: start.as_ref().and_then(|last| walk.cursor(last)),
-        })
+        Ok(Page { items, next: start.as_ref().and_then(|last| walk.cursor(last)) })
     }
 
     /// Everything that `walk` finds.
@@ -179,9 +162,8 @@ impl Store {
             Range::Below(below) => (" AND #sort < :from", Some((below.as_str(), None))),
         };
         if let Some((from, to)) = bounds {
-            call = call
-                .expression_attribute_names("#sort", walk.sort)
-                .expression_attribute_values(":from", value(from));
+            call =
+                call.expression_attribute_names("#sort", walk.sort).expression_attribute_values(":from", value(from));
             if let Some(to) = to {
                 call = call.expression_attribute_values(":to", value(to));
             }
@@ -199,12 +181,8 @@ impl Store {
                 call = call.expression_attribute_names(placeholder, *name);
             }
         }
-        let answer = call
-            .key_condition_expression(format!("#partition = :partition{condition}"))
-            .send()
-            .await;
+        let answer = call.key_condition_expression(format!("#partition = :partition{condition}")).send().await;
         let answer = answer.map_err(|error| failed(walk.operation, &error))?;
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
-
 }

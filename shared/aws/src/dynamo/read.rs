@@ -23,10 +23,7 @@ impl ReadRuns for Store {
         cursor: Option<&str>,
     ) -> StoreResult<Page<Run>> {
         let Some(walk) = walk(tenant, filter) else {
-            return Ok(Page {
-                items: Vec::new(),
-                next: None,
-            });
+            return Ok(Page { items: Vec::new(), next: None });
         };
         let key = |position: &str| Some(keys::run_head(tenant, keys::id_in_time_key(position)?));
         self.page(&walk, limit, cursor, key, item::to_run).await
@@ -36,20 +33,13 @@ impl ReadRuns for Store {
         const OPERATION: &str = "list a run's steps";
         let steps = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::STEPS);
         let items = self.all(&Walk { only: item::STEP_WITHOUT_RESULT, ..steps }).await?;
-        items
-            .into_iter()
-            .map(item::to_step)
-            .collect::<Result<_, _>>()
-            .map_err(|error| corrupt(OPERATION, error))
+        items.into_iter().map(item::to_step).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
         const OPERATION: &str = "load a step";
         let found = self.get(OPERATION, keys::step(tenant, run_id, node_id)).await?;
-        found
-            .map(item::to_step)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))
+        found.map(item::to_step).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RunId>> {
@@ -64,11 +54,7 @@ impl ReadRuns for Store {
     async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
         const OPERATION: &str = "load a run's output";
         let found = self.get(OPERATION, keys::output(tenant, run_id)).await?;
-        found
-            .as_ref()
-            .map(item::to_output)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))
+        found.as_ref().map(item::to_output).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
@@ -134,6 +120,5 @@ fn walk(tenant: &TenantId, filter: &RunFilter) -> Option<Walk> {
 
 /// Runs are kept to the millisecond, so a finer bound means the next one.
 fn next_milli(at: Timestamp) -> Timestamp {
-    at.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Ceil))
-        .unwrap_or(at)
+    at.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Ceil)).unwrap_or(at)
 }

@@ -26,10 +26,7 @@ impl RecordRun for Store {
     async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
         let unwritable = |error| corrupt(RECORD, error);
         let head = item::from_run(&new.run).map_err(unwritable)?;
-        let mut writes = vec![
-            Write::put_new(head),
-            Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)),
-        ];
+        let mut writes = vec![Write::put_new(head), Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text))];
         if let Some((claim, record)) = &new.idempotency {
             // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
             let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
@@ -47,11 +44,7 @@ impl RecordRun for Store {
         // A head of ours under this id means that an earlier try was carried out and its answer lost; the run may have
         // moved on since.
         if let Some(Some(head)) = refusals.at(HEAD) {
-            return if is_ours(head, &new.run)? {
-                Ok(Recorded::Created)
-            } else {
-                Err(id_taken(new.run.run_id))
-            };
+            return if is_ours(head, &new.run)? { Ok(Recorded::Created) } else { Err(id_taken(new.run.run_id)) };
         }
         match refusals.at(IDEMPOTENCY) {
             Some(Some(first)) => {
@@ -63,11 +56,7 @@ impl RecordRun for Store {
                 })
             }
             // Refused, yet nothing lies there: it was deleted in between.
-            Some(None) | None => Err(StoreError {
-                operation: RECORD,
-                class: StoreErrorClass::Conflict,
-                source: None,
-            }),
+            Some(None) | None => Err(StoreError { operation: RECORD, class: StoreErrorClass::Conflict, source: None }),
         }
     }
 
@@ -78,13 +67,8 @@ impl RecordRun for Store {
         now: Timestamp,
     ) -> StoreResult<Option<IdempotencyRecord>> {
         const OPERATION: &str = "find the first request with a key";
-        let found = self
-            .get(OPERATION, keys::idempotency(tenant, claim.operation, &claim.key))
-            .await?;
-        let record = found
-            .map(item::to_idempotency)
-            .transpose()
-            .map_err(|error| corrupt(OPERATION, error))?;
+        let found = self.get(OPERATION, keys::idempotency(tenant, claim.operation, &claim.key)).await?;
+        let record = found.map(item::to_idempotency).transpose().map_err(|error| corrupt(OPERATION, error))?;
         Ok(record.filter(|record| !record.has_expired(now)))
     }
 

@@ -29,10 +29,7 @@ impl Sweep for Store {
             None => None,
         };
         let (found, last) = self.query(&walk, Some(OPEN_PAGE), start).await?;
-        Ok(Page {
-            items: readable(found, item::to_run),
-            next: last.as_ref().and_then(cursor_at),
-        })
+        Ok(Page { items: readable(found, item::to_run), next: last.as_ref().and_then(cursor_at) })
     }
 
     async fn due_deliveries(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {

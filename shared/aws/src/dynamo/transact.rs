@@ -86,10 +86,7 @@ impl Write {
     }
 
     pub fn only_if(self, condition: &'static str) -> Self {
-        Self {
-            condition: Some(condition),
-            ..self
-        }
+        Self { condition: Some(condition), ..self }
     }
 
     pub fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
@@ -163,10 +160,7 @@ impl Store {
     /// Writes all or nothing, and tries again while others' transactions are in the way. Every try carries the same
     /// token, so that a write whose answer was lost is not refused by its own effect.
     pub(super) async fn transact(&self, operation: &'static str, writes: Vec<Write>) -> StoreResult<Transacted> {
-        let actions = writes
-            .into_iter()
-            .map(|write| write.into_action(&self.table))
-            .collect::<Result<Vec<_>, _>>();
+        let actions = writes.into_iter().map(|write| write.into_action(&self.table)).collect::<Result<Vec<_>, _>>();
         let actions = actions.map_err(|error| corrupt(operation, error))?;
         let token = uuid::Uuid::new_v4().to_string();
         let mut attempt = 0;
@@ -210,19 +204,13 @@ fn judge(operation: &'static str, error: SdkError<TransactWriteItemsError>) -> R
             return Ok(Refusals(reasons.iter().map(refusal).collect()));
         }
         // The gravest of what is left; a conflict only counts where it is the one thing in the way.
-        let mut classes: Vec<_> = codes()
-            .filter(|code| *code != "None")
-            .map(|code| class(Some(code)))
-            .collect();
+        let mut classes: Vec<_> = codes().filter(|code| *code != "None").map(|code| class(Some(code))).collect();
         classes.sort_by_key(|class| *class == StoreErrorClass::Conflict);
         let class = classes.first().copied().unwrap_or(StoreErrorClass::Unavailable);
         return Err(StoreError::new(
             operation,
             class,
-            Fault::new(
-                "TransactionCanceledException",
-                canceled.message().unwrap_or("no message"),
-            ),
+            Fault::new("TransactionCanceledException", canceled.message().unwrap_or("no message")),
         ));
     }
     Err(failed(operation, &error))
@@ -239,15 +227,9 @@ mod tests {
         assert_eq!(expression, "SET #s0 = :s0 REMOVE #r0");
         assert_eq!(
             names,
-            HashMap::from([
-                ("#s0".to_owned(), "error".to_owned()),
-                ("#r0".to_owned(), "openShard".to_owned())
-            ])
+            HashMap::from([("#s0".to_owned(), "error".to_owned()), ("#r0".to_owned(), "openShard".to_owned())])
         );
-        assert_eq!(
-            values,
-            Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))])
-        );
+        assert_eq!(values, Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))]));
     }
 
     #[test]

@@ -100,12 +100,7 @@ impl NoAnswer {
 
 impl Sender {
     pub fn new(destinations: Destinations, credentials: Credentials) -> Self {
-        Self {
-            destinations,
-            credentials,
-            bounds: Bounds::default(),
-            tls: Arc::default(),
-        }
+        Self { destinations, credentials, bounds: Bounds::default(), tls: Arc::default() }
     }
 
     /// The same with other bounds.
@@ -129,9 +124,7 @@ impl Sender {
                 exchange(stream, request, &mut connection).await
             }
         };
-        let response = timeout(self.bounds.total, exchange)
-            .await
-            .map_err(|_| NoAnswer::TooLong("answer"))??;
+        let response = timeout(self.bounds.total, exchange).await.map_err(|_| NoAnswer::TooLong("answer"))??;
         let outcome = outcome(response.status(), response.headers(), now);
         // Whether the rest came in time changes nothing.
         let _rest = timeout(self.bounds.body, read_away(response, self.bounds.body_bytes)).await;
@@ -167,9 +160,7 @@ impl Sender {
             return Err(NoAnswer::NotPublic(*refused));
         }
         let stream = timeout(self.bounds.connect, TcpStream::connect(addresses.as_slice())).await;
-        let stream = stream
-            .map_err(|_| NoAnswer::TooLong("connect"))?
-            .map_err(NoAnswer::Connect)?;
+        let stream = stream.map_err(|_| NoAnswer::TooLong("connect"))?.map_err(NoAnswer::Connect)?;
         // One small write per request: nothing to gain from waiting to fill a packet.
         stream.set_nodelay(true).map_err(NoAnswer::Connect)?;
         Ok(stream)
@@ -180,18 +171,11 @@ impl Sender {
         destination: &Destination,
         stream: TcpStream,
     ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, NoAnswer> {
-        let host = destination
-            .url
-            .host_str()
-            .unwrap_or_default()
-            .trim_matches(['[', ']'])
-            .to_owned();
+        let host = destination.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|error| NoAnswer::Tls(error.into()))?;
         let config = self.tls_config().map_err(NoAnswer::Tls)?;
         let handshake = TlsConnector::from(config).connect(name, stream);
-        let stream = timeout(self.bounds.connect, handshake)
-            .await
-            .map_err(|_| NoAnswer::TooLong("agree on TLS"))?;
+        let stream = timeout(self.bounds.connect, handshake).await.map_err(|_| NoAnswer::TooLong("agree on TLS"))?;
         stream.map_err(|error| NoAnswer::Tls(error.into()))
     }
 
@@ -221,9 +205,7 @@ impl SendWebhook for Sender {
                 // The outcome keeps only the class, so the cause is said here. The URL may hold secrets of its owner.
                 let cause = error.source().map(ToString::to_string);
                 tracing::warn!(run.id = %delivery.run_id, error.class = error_class, %error, cause, "a webhook got no answer");
-                AttemptOutcome::Unreachable {
-                    error_class: error_class.to_owned(),
-                }
+                AttemptOutcome::Unreachable { error_class: error_class.to_owned() }
             }
         }
     }
@@ -232,19 +214,14 @@ impl SendWebhook for Sender {
 async fn resolve(url: &Url) -> Result<Vec<SocketAddr>, NoAnswer> {
     let port = url.port_or_known_default().unwrap_or(443);
     let addresses = match url.host() {
-        Some(Host::Domain(name)) => tokio::net::lookup_host((name, port))
-            .await
-            .map_err(NoAnswer::Name)?
-            .collect::<Vec<_>>(),
+        Some(Host::Domain(name)) => {
+            tokio::net::lookup_host((name, port)).await.map_err(NoAnswer::Name)?.collect::<Vec<_>>()
+        }
         Some(Host::Ipv4(address)) => vec![SocketAddr::from((address, port))],
         Some(Host::Ipv6(address)) => vec![SocketAddr::from((address, port))],
         None => Vec::new(),
     };
-    if addresses.is_empty() {
-        Err(NoAnswer::NoAddress)
-    } else {
-        Ok(addresses)
-    }
+    if addresses.is_empty() { Err(NoAnswer::NoAddress) } else { Ok(addresses) }
 }
 
 async fn exchange<S>(
@@ -277,20 +254,14 @@ async fn read_away(response: Response<Incoming>, most: usize) {
 fn outcome(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptOutcome {
     let http_status = status.as_u16();
     if status.is_success() {
-        return AttemptOutcome::Delivered {
-            http_status: Some(http_status),
-        };
+        return AttemptOutcome::Delivered { http_status: Some(http_status) };
     }
     match status {
         StatusCode::GONE => AttemptOutcome::Gone,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => AttemptOutcome::Rejected {
-            http_status,
-            retry_after_seconds: retry_after(headers, now),
-        },
-        _ => AttemptOutcome::Rejected {
-            http_status,
-            retry_after_seconds: None,
-        },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            AttemptOutcome::Rejected { http_status, retry_after_seconds: retry_after(headers, now) }
+        }
+        _ => AttemptOutcome::Rejected { http_status, retry_after_seconds: None },
     }
 }
 
@@ -332,10 +303,7 @@ mod tests {
             .with_no_client_auth();
 
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let origin = format!(
-            "https://localhost:{}",
-            listener.local_addr().expect("an address").port()
-        );
+        let origin = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -372,24 +340,13 @@ mod tests {
     #[tokio::test]
     async fn a_webhook_travels_over_tls_and_only_to_a_certificate_that_is_trusted() {
         let (origin, trusting) = tls_receiver().await;
-        let destinations = Destinations {
-            regions: vec!["eu-west-1".to_owned()],
-            extra_origins: vec![origin.clone()],
-        };
+        let destinations = Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: vec![origin.clone()] };
         let sender = || Sender::new(destinations.clone(), Credentials::new("a", "b", None, None, "test"));
-        let trusted = Sender {
-            tls: Arc::new(OnceLock::from(trusting)),
-            ..sender()
-        };
+        let trusted = Sender { tls: Arc::new(OnceLock::from(trusting)), ..sender() };
         let outcome = trusted.send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
         assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
         let outcome = sender().send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
-        assert_eq!(
-            outcome,
-            AttemptOutcome::Unreachable {
-                error_class: "tls".to_owned()
-            }
-        );
+        assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "tls".to_owned() });
     }
 
     fn seconds(value: &str) -> Option<u64> {
@@ -409,11 +366,7 @@ mod tests {
             "http://[fd00:ec2::254]/",
         ] {
             let url: Url = url.parse().expect("a URL");
-            let destination = Destination {
-                url,
-                region: "eu-west-1".to_owned(),
-                is_extra: false,
-            };
+            let destination = Destination { url, region: "eu-west-1".to_owned(), is_extra: false };
             let refused = sender.connect(&destination).await.expect_err("refused");
             assert!(matches!(refused, NoAnswer::NotPublic(_)), "{refused}");
             assert_eq!(refused.class(), "refused_address");

@@ -77,10 +77,6 @@ pub fn sign(
     let signed = aws_sigv4::http_request::sign(request, &parameters).map_err(SignError::Request)?;
     let (instructions, _) = signed.into_parts();
     let (signature, _) = instructions.into_parts();
-    all.extend(
-        signature
-            .into_iter()
-            .map(|header| (header.name(), header.value().to_owned())),
-    );
+    all.extend(signature.into_iter().map(|header| (header.name(), header.value().to_owned())));
     Ok(all)
 }

@@ -189,8 +189,7 @@ async fn of_an_answer_and_a_cancel_one_is_first(waits: impl Waits) {
     let cancel = RunChange { expected_rev: run.rev, run: canceling, output: None, deliveries: Vec::new() };
     let change = answered(&run, "approval");
     let (approval, value) = (node_id("approval"), answer("1"));
-    let (answered, canceled) =
-        tokio::join!(store.answer_node(&change, &approval, &value), store.change_run(&cancel));
+    let (answered, canceled) = tokio::join!(store.answer_node(&change, &approval, &value), store.change_run(&cancel));
     let found = store.load_run(&mine(), run.run_id).await.expect("loaded").expect("a run");
     match (answered.expect("an answer").expect("it waits"), canceled.expect("an answer")) {
         (Changed::Done, Changed::Stale(Some(current))) => assert_eq!((&*current, &found), (&change.run, &change.run)),
@@ -426,10 +425,8 @@ async fn answers_are_handed_over_one_by_one_and_the_last_one_lets_the_run_go_on(
     assert!(!item.contains_key("waitingNodes") && !item.contains_key("answeredNodes"));
     assert_eq!(load(&table, &after).await, after);
     assert_eq!(listed(&table, RunStatus::Running).await, 1);
-    let expected = [
-        (json!("approval token"), json!(r#"{"ok": true, "n": 1.10}"#)),
-        (json!("figures token"), json!("3")),
-    ];
+    let expected =
+        [(json!("approval token"), json!(r#"{"ok": true, "n": 1.10}"#)), (json!("figures token"), json!("3"))];
     assert_eq!(tasks(&service), expected);
 }
 

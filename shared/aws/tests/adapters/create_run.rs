@@ -19,41 +19,22 @@ async fn a_warm_request_goes_out_twice_once_to_the_table_and_once_to_the_engine(
     let table = Table::new().await;
     let service = Scripted::start(|_| (200, json!({"executionArn": "x", "startDate": 1.0}).to_string())).await;
     let mut settings = Settings::for_test(&table.relay.endpoint);
-    settings.endpoints = Endpoints {
-        sfn: Some(service.endpoint.clone()),
-        ..settings.endpoints
-    };
+    settings.endpoints = Endpoints { sfn: Some(service.endpoint.clone()), ..settings.endpoints };
     let aws = Aws::connect(&settings).await;
 
     for processor in fixture::processors(noon()) {
         aws.store.save_processor(&processor).await.expect("saved");
     }
-    aws.store
-        .save_compute_node(&fixture::compute_node(noon()))
-        .await
-        .expect("saved");
+    aws.store.save_compute_node(&fixture::compute_node(noon())).await.expect("saved");
     let first = sample::definition(&mine(), 7, "text-report");
     aws.store.create_definition(&first).await.expect("created");
-    let definition = Definition {
-        active_version: Some(1),
-        latest_version: 1,
-        rev: 2,
-        ..first
-    };
+    let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..first };
     let version = sample::version(&definition, 1);
-    assert!(
-        aws.store
-            .change_definition(&definition, Some(&version))
-            .await
-            .expect("changed")
-    );
+    assert!(aws.store.change_definition(&definition, Some(&version)).await.expect("changed"));
     table.relay.take_passed();
 
     let node = |text: &str| text.parse::<NodeId>().expect("a node");
-    let readability = ProcessorConfig {
-        params: BTreeMap::from([("formula".to_owned(), json!("flesch"))]),
-        tag: None,
-    };
+    let readability = ProcessorConfig { params: BTreeMap::from([("formula".to_owned(), json!("flesch"))]), tag: None };
     let command = |key: &str| {
         let mut command = Command::new(Source::Configuration {
             definition: DefinitionRef::Name(definition.name.clone()),
@@ -73,15 +54,7 @@ async fn a_warm_request_goes_out_twice_once_to_the_table_and_once_to_the_engine(
         let (aws, settings, command) = (&aws, &settings, command(key));
         async move {
             let (policy, caller, now) = (settings.policy(), fixture::caller("mine"), aws.clock.now());
-            let answer = create_run(
-                &aws.store,
-                &aws.engine,
-                &policy,
-                &caller,
-                command,
-                ids::new_run_id(),
-                now,
-            );
+            let answer = create_run(&aws.store, &aws.engine, &policy, &caller, command, ids::new_run_id(), now);
             answer.await.expect("accepted")
         }
     };
@@ -91,14 +64,7 @@ async fn a_warm_request_goes_out_twice_once_to_the_table_and_once_to_the_engine(
     let passed = table.relay.take_passed();
     assert_eq!(
         passed,
-        [
-            "BatchGetItem",
-            "BatchGetItem",
-            "BatchGetItem",
-            "BatchGetItem",
-            "PutItem",
-            "TransactWriteItems"
-        ]
+        ["BatchGetItem", "BatchGetItem", "BatchGetItem", "BatchGetItem", "PutItem", "TransactWriteItems"]
     );
 
     let started = service.asked().len();

@@ -8,8 +8,9 @@ use sluice_aws::{Aws, Engine};
 use sluice_core::callback::AttemptOutcome;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{
-    AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, ExecutionState, ListExecutions, LoadRun, Page, PublishStatus,
-    StartExecution, StartOutcome, StartRequest, StopExecution, StoreErrorClass, TaskAnswer, TaskAnswered,
+    AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, ExecutionState, ListExecutions, LoadRun, Page,
+    PublishStatus, StartExecution, StartOutcome, StartRequest, StopExecution, StoreErrorClass, TaskAnswer,
+    TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
 use sluice_testkit::fixture::RUNNER_ARN;
@@ -28,10 +29,7 @@ fn error(status: u16, code: &str, message: &str) -> (u16, String) {
 
 async fn engine(script: impl Fn(&Asked) -> (u16, String) + Send + Sync + 'static) -> (Engine, Scripted) {
     let service = Scripted::start(script).await;
-    (
-        Aws::connect(&Settings::for_test(&service.endpoint)).await.engine,
-        service,
-    )
+    (Aws::connect(&Settings::for_test(&service.endpoint)).await.engine, service)
 }
 
 fn body(asked: &Asked) -> Value {
@@ -39,20 +37,13 @@ fn body(asked: &Asked) -> Value {
 }
 
 fn request() -> StartRequest<'static> {
-    StartRequest {
-        state_machine_arn: RUNNER_ARN,
-        run_id: run_id(1),
-        input: INPUT,
-    }
+    StartRequest { state_machine_arn: RUNNER_ARN, run_id: run_id(1), input: INPUT }
 }
 
 #[tokio::test]
 async fn an_execution_is_started_under_the_name_of_its_run() {
     let (engine, service) = engine(|_| ok(json!({"executionArn": ARN, "startDate": 1_795_322_388.123}))).await;
-    assert_eq!(
-        engine.start_execution(&request()).await.expect("an answer"),
-        StartOutcome::Started
-    );
+    assert_eq!(engine.start_execution(&request()).await.expect("an answer"), StartOutcome::Started);
     let asked = service.asked();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].target, "AWSStepFunctions.StartExecution");
@@ -104,10 +95,7 @@ async fn a_permanent_refusal_says_why() {
         "ValidationException",
     ] {
         let (engine, service) = engine(move |_| error(400, code, "never")).await;
-        let refused = StartOutcome::Refused {
-            code: code.to_owned(),
-            message: "never".to_owned(),
-        };
+        let refused = StartOutcome::Refused { code: code.to_owned(), message: "never".to_owned() };
         assert_eq!(engine.start_execution(&request()).await.expect("an answer"), refused);
         assert_eq!(service.asked().len(), 1, "{code} is not asked again");
     }
@@ -133,10 +121,7 @@ async fn what_may_pass_is_no_refusal_and_is_asked_again_a_bounded_number_of_time
 #[tokio::test]
 async fn an_engine_that_cannot_be_reached_is_no_refusal() {
     let mut settings = Settings::for_test("http://127.0.0.1:1");
-    settings.endpoints = Endpoints {
-        sfn: Some("http://127.0.0.1:1".to_owned()),
-        ..Endpoints::default()
-    };
+    settings.endpoints = Endpoints { sfn: Some("http://127.0.0.1:1".to_owned()), ..Endpoints::default() };
     let engine = Aws::connect(&settings).await.engine;
     engine.start_execution(&request()).await.expect_err("no answer");
 }
@@ -166,21 +151,16 @@ async fn stopping_says_why_and_stopping_what_has_ended_is_no_error() {
         error(400, "ValidationException", "Execution has already finished"),
     ] {
         let (engine, service) = engine(move |_| answer.clone()).await;
-        engine
-            .stop_execution(ARN, "Sluice.canceled_by_caller", "canceled_by_caller")
-            .await
-            .expect("stopped");
+        engine.stop_execution(ARN, "Sluice.canceled_by_caller", "canceled_by_caller").await.expect("stopped");
         let asked = service.asked();
         assert_eq!(asked[0].target, "AWSStepFunctions.StopExecution");
         let expected =
             json!({"executionArn": ARN, "error": "Sluice.canceled_by_caller", "cause": "canceled_by_caller"});
         assert_eq!(body(&asked[0]), expected);
     }
-    for answer in [
-        error(400, "InvalidArn", "no"),
-        error(400, "ValidationException", "no"),
-        error(500, "InternalFailure", "no"),
-    ] {
+    for answer in
+        [error(400, "InvalidArn", "no"), error(400, "ValidationException", "no"), error(500, "InternalFailure", "no")]
+    {
         let (engine, _) = engine(move |_| answer.clone()).await;
         engine.stop_execution(ARN, "x", "y").await.expect_err("not stopped");
     }
@@ -189,10 +169,7 @@ async fn stopping_says_why_and_stopping_what_has_ended_is_no_error() {
 #[tokio::test]
 async fn texts_too_long_for_a_stop_are_cut() {
     let (engine, service) = engine(|_| ok(json!({"stopDate": 1.0}))).await;
-    engine
-        .stop_execution(ARN, &"é".repeat(300), &"é".repeat(40_000))
-        .await
-        .expect("stopped");
+    engine.stop_execution(ARN, &"é".repeat(300), &"é".repeat(40_000)).await.expect("stopped");
     let body = body(&service.asked()[0]);
     let chars = |name: &str| body[name].as_str().map(|text| text.chars().count());
     assert_eq!((chars("error"), chars("cause")), (Some(256), Some(32_768)));
@@ -244,32 +221,14 @@ async fn a_token_that_nobody_waits_for_is_no_error_and_a_failing_engine_has_take
 async fn every_status_of_an_execution_has_its_meaning() {
     let stopped_at = Some("2026-11-22T04:39:48.123Z".parse().expect("a time"));
     let ended = |end, output: Option<&str>, error: Option<(&str, &str)>| {
-        let error = error.map(|(code, message)| RunError {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        });
-        ExecutionState::Ended(
-            end,
-            EndDetails {
-                stopped_at,
-                output: output.map(str::to_owned),
-                error,
-            },
-        )
+        let error = error.map(|(code, message)| RunError { code: code.to_owned(), message: message.to_owned() });
+        ExecutionState::Ended(end, EndDetails { stopped_at, output: output.map(str::to_owned), error })
     };
     for (status, extra, expected) in [
         ("RUNNING", json!({}), ExecutionState::Running),
         ("PENDING_REDRIVE", json!({}), ExecutionState::Running),
-        (
-            "SUCCEEDED",
-            json!({"output": r#"{"n": 1.10}"#}),
-            ended(EngineEnd::Succeeded, Some(r#"{"n": 1.10}"#), None),
-        ),
-        (
-            "FAILED",
-            json!({"error": "E", "cause": "C"}),
-            ended(EngineEnd::Failed, None, Some(("E", "C"))),
-        ),
+        ("SUCCEEDED", json!({"output": r#"{"n": 1.10}"#}), ended(EngineEnd::Succeeded, Some(r#"{"n": 1.10}"#), None)),
+        ("FAILED", json!({"error": "E", "cause": "C"}), ended(EngineEnd::Failed, None, Some(("E", "C")))),
         (
             "TIMED_OUT",
             json!({"error": "States.Timeout"}),
@@ -280,34 +239,21 @@ async fn every_status_of_an_execution_has_its_meaning() {
         let mut answer = json!({
             "executionArn": ARN, "stateMachineArn": RUNNER_ARN, "status": status, "startDate": 1.0, "stopDate": 1_795_322_388.123
         });
-        answer
-            .as_object_mut()
-            .expect("an object")
-            .extend(extra.as_object().expect("an object").clone());
+        answer.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
         let (engine, _) = engine(move |_| ok(answer.clone())).await;
-        assert_eq!(
-            engine.describe_execution(ARN).await.expect("an answer"),
-            expected,
-            "{status}"
-        );
+        assert_eq!(engine.describe_execution(ARN).await.expect("an answer"), expected, "{status}");
     }
 }
 
 #[tokio::test]
 async fn an_execution_that_the_engine_does_not_know_is_unknown_and_a_failing_engine_knows_nothing() {
     let (unknown, _) = engine(|_| error(400, "ExecutionDoesNotExist", "never was")).await;
-    assert_eq!(
-        unknown.describe_execution(ARN).await.expect("an answer"),
-        ExecutionState::Unknown
-    );
+    assert_eq!(unknown.describe_execution(ARN).await.expect("an answer"), ExecutionState::Unknown);
     let (failing, _) = engine(|_| error(500, "InternalFailure", "no")).await;
     failing.describe_execution(ARN).await.expect_err("no answer");
     let strange = json!({"executionArn": ARN, "stateMachineArn": RUNNER_ARN, "status": "DREAMING", "startDate": 1.0});
     let (strange, _) = engine(move |_| ok(strange.clone())).await;
-    strange
-        .describe_execution(ARN)
-        .await
-        .expect_err("a status of the future is no end");
+    strange.describe_execution(ARN).await.expect_err("a status of the future is no end");
 }
 
 #[tokio::test]
@@ -323,24 +269,9 @@ async fn running_executions_are_listed_by_name_page_by_page() {
     })
     .await;
     let first = engine.running_executions(RUNNER_ARN, None).await.expect("a page");
-    assert_eq!(
-        first,
-        Page {
-            items: vec!["a".to_owned(), "b".to_owned()],
-            next: Some("on".to_owned())
-        }
-    );
-    let second = engine
-        .running_executions(RUNNER_ARN, first.next.as_deref())
-        .await
-        .expect("a page");
-    assert_eq!(
-        second,
-        Page {
-            items: vec!["c".to_owned()],
-            next: None
-        }
-    );
+    assert_eq!(first, Page { items: vec!["a".to_owned(), "b".to_owned()], next: Some("on".to_owned()) });
+    let second = engine.running_executions(RUNNER_ARN, first.next.as_deref()).await.expect("a page");
+    assert_eq!(second, Page { items: vec!["c".to_owned()], next: None });
     let asked = service.asked();
     assert_eq!(asked[0].target, "AWSStepFunctions.ListExecutions");
     let expected = json!({"stateMachineArn": RUNNER_ARN, "statusFilter": "RUNNING", "maxResults": 1000});
@@ -349,13 +280,7 @@ async fn running_executions_are_listed_by_name_page_by_page() {
 }
 
 fn due(count: u32) -> Vec<DeliveryRef> {
-    (1..=count)
-        .map(|number| DeliveryRef {
-            tenant_id: mine(),
-            run_id: run_id(1),
-            number,
-        })
-        .collect()
+    (1..=count).map(|number| DeliveryRef { tenant_id: mine(), run_id: run_id(1), number }).collect()
 }
 
 #[tokio::test]
@@ -363,10 +288,7 @@ async fn due_deliveries_are_announced_ten_at_a_time() {
     let (engine, service) = engine(|_| ok(json!({"FailedEntryCount": 0, "Entries": []}))).await;
     engine.announce_due(&due(23)).await.expect("announced");
     let asked = service.asked();
-    let counts: Vec<_> = asked
-        .iter()
-        .map(|asked| body(asked)["Entries"].as_array().map(Vec::len))
-        .collect();
+    let counts: Vec<_> = asked.iter().map(|asked| body(asked)["Entries"].as_array().map(Vec::len)).collect();
     assert_eq!(counts, [Some(10), Some(10), Some(3)]);
     assert_eq!(asked[0].target, "AWSEvents.PutEvents");
     assert_eq!(
@@ -389,22 +311,14 @@ async fn an_entry_that_the_bus_refuses_is_a_failure() {
     let failed = engine.announce_due(&due(2)).await.expect_err("refused");
     assert_eq!(failed.source.expect("a source").to_string(), "InternalFailure: no");
     let outcome = engine.publish_status("{}").await;
-    assert_eq!(
-        outcome,
-        AttemptOutcome::Unreachable {
-            error_class: "bus".to_owned()
-        }
-    );
+    assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "bus".to_owned() });
 }
 
 #[tokio::test]
 async fn a_status_is_published_as_it_was_built() {
     let (engine, service) = engine(|_| ok(json!({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}))).await;
     let detail = r#"{"specVersion":"1","n":1.10}"#;
-    assert_eq!(
-        engine.publish_status(detail).await,
-        AttemptOutcome::Delivered { http_status: None }
-    );
+    assert_eq!(engine.publish_status(detail).await, AttemptOutcome::Delivered { http_status: None });
     let entry = json!({
         "EventBusName": "default", "Source": "sluice", "DetailType": "Workflow Run Status Changed", "Detail": detail
     });
@@ -415,10 +329,5 @@ async fn a_status_is_published_as_it_was_built() {
 async fn a_bus_that_fails_leaves_the_delivery_owed() {
     let (engine, _) = engine(|_| error(500, "InternalException", "no")).await;
     let outcome = engine.publish_status("{}").await;
-    assert_eq!(
-        outcome,
-        AttemptOutcome::Unreachable {
-            error_class: "bus".to_owned()
-        }
-    );
+    assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "bus".to_owned() });
 }

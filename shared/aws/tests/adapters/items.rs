@@ -18,10 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An item in DynamoDB's own JSON, its attributes sorted.
 fn plain(item: &Item) -> Value {
-    let shown: BTreeMap<_, _> = item
-        .iter()
-        .map(|(name, value)| (name.clone(), plain_value(value)))
-        .collect();
+    let shown: BTreeMap<_, _> = item.iter().map(|(name, value)| (name.clone(), plain_value(value))).collect();
     Value::Object(shown.into_iter().collect::<Map<_, _>>())
 }
 
@@ -51,16 +48,10 @@ fn full_run() -> Run {
         status: RunStatus::WaitingForInput,
         termination_reason: Some(TerminationReason::ExecutionError),
         stop_intent: Some(StopIntent::TimedOut),
-        error: Some(RunError {
-            code: "States.TaskFailed".to_owned(),
-            message: "no disk".to_owned(),
-        }),
+        error: Some(RunError { code: "States.TaskFailed".to_owned(), message: "no disk".to_owned() }),
         execution_budget_micro_usd: Some(MicroUsd(1_250_000)),
         max_run_duration_seconds: Some(3_600),
-        labels: BTreeMap::from([
-            ("model".to_owned(), "small".to_owned()),
-            ("empty".to_owned(), String::new()),
-        ]),
+        labels: BTreeMap::from([("model".to_owned(), "small".to_owned()), ("empty".to_owned(), String::new())]),
         started_at: Some(noon()),
         completed_at: Some(noon() + SignedDuration::from_secs(1)),
         stage_index: Some(3),
@@ -81,16 +72,11 @@ fn full_run() -> Run {
 fn a_runs_items() {
     let least = run(&mine(), 26, noon());
     for run in [&least, &full_run()] {
-        assert_eq!(
-            item::to_run(item::from_run(run).expect("an item")).expect("a run"),
-            *run
-        );
+        assert_eq!(item::to_run(item::from_run(run).expect("an item")).expect("a run"), *run);
     }
     golden!("run-head-pending", item::from_run(&least).expect("an item"));
     golden!("run-head-full", item::from_run(&full_run()).expect("an item"));
-    let ended = least
-        .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-        .expect("a change");
+    let ended = least.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     golden!("run-head-canceled", item::from_run(&ended).expect("an item"));
     golden!("run-snapshot", item::from_snapshot(&least, r#"{"runId":"…","n":1.10}"#));
     let replay = item::from_replay(sample::run_id(25), &full_run());
@@ -111,10 +97,7 @@ fn a_head_from_before_replays_and_answers_is_still_read() {
 #[test]
 fn a_change_removes_exactly_what_a_head_may_lack() {
     let open: BTreeSet<String> = item::from_run(&full_run()).expect("an item").into_keys().collect();
-    let ended = Run {
-        status: RunStatus::Canceled,
-        ..run(&mine(), 26, noon())
-    };
+    let ended = Run { status: RunStatus::Canceled, ..run(&mine(), 26, noon()) };
     let least: BTreeSet<String> = item::from_run(&ended).expect("an item").into_keys().collect();
     let optional: BTreeSet<String> = item::RUN_OPTIONAL.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(open.difference(&least).cloned().collect::<BTreeSet<_>>(), optional);
@@ -129,21 +112,12 @@ fn an_idempotency_record() {
         run,
         expires_at: Some(noon() + SignedDuration::from_hours(24)),
     };
-    for record in [
-        &record,
-        &IdempotencyRecord {
-            expires_at: None,
-            ..record.clone()
-        },
-    ] {
+    for record in [&record, &IdempotencyRecord { expires_at: None, ..record.clone() }] {
         let item = item::from_idempotency(&claim("key", "payload"), record).expect("an item");
         assert_eq!(item.contains_key("ttl"), record.expires_at.is_some());
         assert_eq!(item::to_idempotency(item).expect("a record"), *record);
     }
-    golden!(
-        "idempotency",
-        item::from_idempotency(&claim("key", "payload"), &record).expect("an item")
-    );
+    golden!("idempotency", item::from_idempotency(&claim("key", "payload"), &record).expect("an item"));
 }
 
 #[test]
@@ -152,36 +126,21 @@ fn a_deliverys_items() {
     golden!("delivery-scheduled", item::from_delivery(&owed).expect("an item"));
     golden!("delivery-body", item::from_delivery_body(&owed));
     let begun = owed.begin(noon()).expect("due");
-    let ended = sluice_core::callback::Delivery {
-        channel: Channel::EventBus,
-        ..begun.after(&AttemptOutcome::Gone, noon())
-    };
+    let ended =
+        sluice_core::callback::Delivery { channel: Channel::EventBus, ..begun.after(&AttemptOutcome::Gone, noon()) };
     golden!("delivery-dead-lettered", item::from_delivery(&ended).expect("an item"));
     for (number, outcome) in [
         AttemptOutcome::Delivered { http_status: Some(204) },
         AttemptOutcome::Delivered { http_status: None },
         AttemptOutcome::Gone,
-        AttemptOutcome::Rejected {
-            http_status: 503,
-            retry_after_seconds: Some(18_446_744_073_709_551_615),
-        },
-        AttemptOutcome::Rejected {
-            http_status: 500,
-            retry_after_seconds: None,
-        },
-        AttemptOutcome::Unreachable {
-            error_class: "timeout".to_owned(),
-        },
+        AttemptOutcome::Rejected { http_status: 503, retry_after_seconds: Some(18_446_744_073_709_551_615) },
+        AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None },
+        AttemptOutcome::Unreachable { error_class: "timeout".to_owned() },
     ]
     .into_iter()
     .enumerate()
     {
-        let attempt = Attempt {
-            number: number as u32 + 1,
-            at: noon(),
-            duration_ms: 12,
-            outcome,
-        };
+        let attempt = Attempt { number: number as u32 + 1, at: noon(), duration_ms: 12, outcome };
         let item = item::from_attempt(&owed, &attempt).expect("an item");
         if number == 3 {
             golden!("attempt-rejected", item);
@@ -199,17 +158,11 @@ fn a_definitions_items() {
         latest_version: 2,
         ..sample::definition(&mine(), 7, "text-report")
     };
-    assert_eq!(
-        item::to_definition(item::from_definition(&definition).expect("an item")).expect("reads"),
-        definition
-    );
+    assert_eq!(item::to_definition(item::from_definition(&definition).expect("an item")).expect("reads"), definition);
     golden!("definition", item::from_definition(&definition).expect("an item"));
     golden!("definition-name", item::from_definition_name(&definition));
     let version = sample::version(&definition, 2);
-    assert_eq!(
-        item::to_version(item::from_version(&mine(), &version).expect("an item")).expect("reads"),
-        version
-    );
+    assert_eq!(item::to_version(item::from_version(&mine(), &version).expect("an item")).expect("reads"), version);
     golden!("version", item::from_version(&mine(), &version).expect("an item"));
 }
 
@@ -227,16 +180,8 @@ fn an_instance() {
             },
         )]),
     };
-    let instance = Instance {
-        tenant: mine(),
-        id: content.id(&mine()),
-        content,
-        created_at: noon(),
-    };
-    assert_eq!(
-        item::to_instance(item::from_instance(&instance).expect("an item")).expect("reads"),
-        instance
-    );
+    let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at: noon() };
+    assert_eq!(item::to_instance(item::from_instance(&instance).expect("an item")).expect("reads"), instance);
     golden!("instance", item::from_instance(&instance).expect("an item"));
 }
 
@@ -251,17 +196,10 @@ fn what_the_operator_declares() {
         description: Some("…".to_owned()),
         updated_at: noon(),
     };
-    assert_eq!(
-        item::to_processor(item::from_processor(&processor).expect("an item")).expect("reads"),
-        processor
-    );
+    assert_eq!(item::to_processor(item::from_processor(&processor).expect("an item")).expect("reads"), processor);
     golden!("processor", item::from_processor(&processor).expect("an item"));
     let mut node = fixture::compute_node(noon());
-    node.registry
-        .insert("share".to_owned(), serde_json::from_str("1.10").expect("JSON"));
-    assert_eq!(
-        item::to_compute_node(item::from_compute_node(&node).expect("an item")).expect("reads"),
-        node
-    );
+    node.registry.insert("share".to_owned(), serde_json::from_str("1.10").expect("JSON"));
+    assert_eq!(item::to_compute_node(item::from_compute_node(&node).expect("an item")).expect("reads"), node);
     golden!("compute-node", item::from_compute_node(&node).expect("an item"));
 }

@@ -28,12 +28,7 @@ async fn fill(store: &Store, tenant: &TenantId, count: u32) -> Vec<Run> {
         if number % 3 == 0 {
             let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
             let canceled = run.after(event, created_at).expect("a change");
-            let change = RunChange {
-                expected_rev: 1,
-                run: canceled.clone(),
-                output: None,
-                deliveries: Vec::new(),
-            };
+            let change = RunChange { expected_rev: 1, run: canceled.clone(), output: None, deliveries: Vec::new() };
             store.change_run(&change).await.expect("changed");
             runs.push(canceled);
         } else {
@@ -60,10 +55,7 @@ async fn every_page<T, F: Future<Output = Page<T>>>(page: impl Fn(Option<String>
 
 async fn list(store: &Store, tenant: &TenantId, filter: &RunFilter, limit: u32) -> Vec<Run> {
     let page = |cursor: Option<String>| async move {
-        let page = store
-            .list_runs(tenant, filter, limit, cursor.as_deref())
-            .await
-            .expect("a page");
+        let page = store.list_runs(tenant, filter, limit, cursor.as_deref()).await.expect("a page");
         assert!(page.items.len() <= limit as usize);
         page
     };
@@ -82,60 +74,23 @@ async fn every_filter_finds_exactly_its_runs_whatever_the_page_size() {
     let none = RunFilter::default();
     let filters = [
         none.clone(),
-        RunFilter {
-            ascending: true,
-            ..none.clone()
-        },
-        RunFilter {
-            status: Some(RunStatus::Canceled),
-            ..none.clone()
-        },
-        RunFilter {
-            status: Some(RunStatus::Pending),
-            ascending: true,
-            ..none.clone()
-        },
-        RunFilter {
-            status: Some(RunStatus::Failed),
-            ..none.clone()
-        },
-        RunFilter {
-            definition_id: Some(definition_id(7)),
-            ..none.clone()
-        },
-        RunFilter {
-            definition_id: Some(definition_id(9)),
-            ..none.clone()
-        },
-        RunFilter {
-            definition_id: Some(definition_id(8)),
-            status: Some(RunStatus::Canceled),
-            ..none.clone()
-        },
+        RunFilter { ascending: true, ..none.clone() },
+        RunFilter { status: Some(RunStatus::Canceled), ..none.clone() },
+        RunFilter { status: Some(RunStatus::Pending), ascending: true, ..none.clone() },
+        RunFilter { status: Some(RunStatus::Failed), ..none.clone() },
+        RunFilter { definition_id: Some(definition_id(7)), ..none.clone() },
+        RunFilter { definition_id: Some(definition_id(9)), ..none.clone() },
+        RunFilter { definition_id: Some(definition_id(8)), status: Some(RunStatus::Canceled), ..none.clone() },
         RunFilter {
             definition_id: Some(definition_id(8)),
             status: Some(RunStatus::Pending),
             ascending: true,
             ..none.clone()
         },
-        RunFilter {
-            created_from: after_noon(5),
-            ..none.clone()
-        },
-        RunFilter {
-            created_before: after_noon(5),
-            ..none.clone()
-        },
-        RunFilter {
-            created_from: after_noon(5),
-            created_before: after_noon(9),
-            ..none.clone()
-        },
-        RunFilter {
-            created_from: after_noon(9),
-            created_before: after_noon(5),
-            ..none.clone()
-        },
+        RunFilter { created_from: after_noon(5), ..none.clone() },
+        RunFilter { created_before: after_noon(5), ..none.clone() },
+        RunFilter { created_from: after_noon(5), created_before: after_noon(9), ..none.clone() },
+        RunFilter { created_from: after_noon(9), created_before: after_noon(5), ..none.clone() },
         RunFilter {
             created_from: after_noon(2),
             created_before: after_noon(19),
@@ -157,11 +112,7 @@ async fn every_filter_finds_exactly_its_runs_whatever_the_page_size() {
             expected.reverse();
         }
         for limit in [1, 3, 100] {
-            assert_eq!(
-                list(&table.store, &mine(), &filter, limit).await,
-                expected,
-                "{filter:?} by {limit}"
-            );
+            assert_eq!(list(&table.store, &mine(), &filter, limit).await, expected, "{filter:?} by {limit}");
         }
     }
 }
@@ -171,15 +122,9 @@ async fn a_bound_finer_than_a_millisecond_means_the_next_one() {
     let table = Table::new().await;
     let all = fill(&table.store, &mine(), 2).await;
     let just_after = noon() + SignedDuration::from_micros(1);
-    let from = RunFilter {
-        created_from: Some(just_after),
-        ..RunFilter::default()
-    };
+    let from = RunFilter { created_from: Some(just_after), ..RunFilter::default() };
     assert_eq!(list(&table.store, &mine(), &from, 10).await, all[1..]);
-    let before = RunFilter {
-        created_before: Some(just_after),
-        ..RunFilter::default()
-    };
+    let before = RunFilter { created_before: Some(just_after), ..RunFilter::default() };
     assert_eq!(list(&table.store, &mine(), &before, 10).await, all[..1]);
 }
 
@@ -189,14 +134,8 @@ async fn a_cursor_of_another_tenant_filter_or_hand_is_refused() {
     fill(&table.store, &mine(), 3).await;
     fill(&table.store, &yours(), 3).await;
     let all = RunFilter::default();
-    let canceled = RunFilter {
-        status: Some(RunStatus::Canceled),
-        ..all.clone()
-    };
-    let upwards = RunFilter {
-        ascending: true,
-        ..all.clone()
-    };
+    let canceled = RunFilter { status: Some(RunStatus::Canceled), ..all.clone() };
+    let upwards = RunFilter { ascending: true, ..all.clone() };
     let cursor = |page: Page<Run>| page.next.expect("a cursor");
     let of_mine = cursor(table.store.list_runs(&mine(), &all, 1, None).await.expect("a page"));
     let of_yours = cursor(table.store.list_runs(&yours(), &all, 1, None).await.expect("a page"));
@@ -216,31 +155,14 @@ async fn a_cursor_of_another_tenant_filter_or_hand_is_refused() {
         "0".repeat(10_000),
     ];
     for cursor in forged {
-        let error = table
-            .store
-            .list_runs(&mine(), &all, 1, Some(&cursor))
-            .await
-            .expect_err("refused");
+        let error = table.store.list_runs(&mine(), &all, 1, Some(&cursor)).await.expect_err("refused");
         assert_eq!(error.class, StoreErrorClass::Corrupt, "{cursor}");
     }
     for filter in [canceled, upwards] {
-        let error = table
-            .store
-            .list_runs(&mine(), &filter, 1, Some(&of_mine))
-            .await
-            .expect_err("refused");
+        let error = table.store.list_runs(&mine(), &filter, 1, Some(&of_mine)).await.expect_err("refused");
         assert_eq!(error.class, StoreErrorClass::Corrupt, "{filter:?}");
     }
-    assert_eq!(
-        table
-            .store
-            .list_runs(&mine(), &all, 1, Some(&of_mine))
-            .await
-            .expect("a page")
-            .items
-            .len(),
-        1
-    );
+    assert_eq!(table.store.list_runs(&mine(), &all, 1, Some(&of_mine)).await.expect("a page").items.len(), 1);
 }
 
 #[tokio::test]
@@ -248,20 +170,9 @@ async fn a_filtered_page_looks_at_a_bounded_number_of_items() {
     let table = Table::new().await;
     fill(&table.store, &mine(), 12).await;
     table.relay.take_passed();
-    let nothing = RunFilter {
-        status: Some(RunStatus::Failed),
-        definition_id: Some(definition_id(7)),
-        ..RunFilter::default()
-    };
-    assert!(
-        table
-            .store
-            .list_runs(&mine(), &nothing, 10, None)
-            .await
-            .expect("a page")
-            .items
-            .is_empty()
-    );
+    let nothing =
+        RunFilter { status: Some(RunStatus::Failed), definition_id: Some(definition_id(7)), ..RunFilter::default() };
+    assert!(table.store.list_runs(&mine(), &nothing, 10, None).await.expect("a page").items.is_empty());
     assert_eq!(table.relay.take_passed(), ["Query"]);
 }
 
@@ -273,58 +184,30 @@ async fn definitions_versions_and_instances_are_listed_newest_first() {
     for number in 1..=5 {
         let created_at = noon() + SignedDuration::from_secs(i64::from(number));
         let name = format!("report-{number}");
-        let definition = Definition {
-            created_at,
-            ..sample::definition(&mine(), u128::from(number as u32), &name)
-        };
+        let definition = Definition { created_at, ..sample::definition(&mine(), u128::from(number as u32), &name) };
         store.create_definition(&definition).await.expect("created");
         definitions.insert(0, definition);
     }
-    store
-        .create_definition(&sample::definition(&yours(), 9, "report"))
-        .await
-        .expect("created");
+    store.create_definition(&sample::definition(&yours(), 9, "report")).await.expect("created");
     let page = |cursor: Option<String>| async move {
-        store
-            .list_definitions(&mine(), 2, cursor.as_deref())
-            .await
-            .expect("a page")
+        store.list_definitions(&mine(), 2, cursor.as_deref()).await.expect("a page")
     };
     assert_eq!(every_page(page).await, (definitions.clone(), 3));
 
     let mut definition = definitions[0].clone();
     let mut versions = Vec::new();
     for number in 1..=12 {
-        definition = Definition {
-            latest_version: number,
-            rev: definition.rev + 1,
-            ..definition
-        };
+        definition = Definition { latest_version: number, rev: definition.rev + 1, ..definition };
         let version = sample::version(&definition, number);
-        assert!(
-            store
-                .change_definition(&definition, Some(&version))
-                .await
-                .expect("changed")
-        );
+        assert!(store.change_definition(&definition, Some(&version)).await.expect("changed"));
         versions.insert(0, version);
     }
     let id = definition.id;
     let page = |cursor: Option<String>| async move {
-        store
-            .list_versions(&mine(), id, 5, cursor.as_deref())
-            .await
-            .expect("a page")
+        store.list_versions(&mine(), id, 5, cursor.as_deref()).await.expect("a page")
     };
     assert_eq!(every_page(page).await, (versions, 3));
-    assert!(
-        store
-            .list_versions(&yours(), id, 5, None)
-            .await
-            .expect("a page")
-            .items
-            .is_empty()
-    );
+    assert!(store.list_versions(&yours(), id, 5, None).await.expect("a page").items.is_empty());
 
     let mut instances = Vec::new();
     for number in 1..=3 {
@@ -335,32 +218,18 @@ async fn definitions_versions_and_instances_are_listed_newest_first() {
             processor_configs: BTreeMap::new(),
         };
         let created_at = noon() + SignedDuration::from_secs(i64::from(number));
-        let instance = Instance {
-            tenant: mine(),
-            id: content.id(&mine()),
-            content,
-            created_at,
-        };
+        let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at };
         store.save_instance(&instance).await.expect("saved");
-        let again = Instance {
-            created_at: at("2030-01-01T00:00:00Z"),
-            ..instance.clone()
-        };
+        let again = Instance { created_at: at("2030-01-01T00:00:00Z"), ..instance.clone() };
         store.save_instance(&again).await.expect("saved again");
         instances.insert(0, instance);
     }
     let page = |cursor: Option<String>| async move {
-        store
-            .list_instances(&mine(), 2, cursor.as_deref())
-            .await
-            .expect("a page")
+        store.list_instances(&mine(), 2, cursor.as_deref()).await.expect("a page")
     };
     assert_eq!(every_page(page).await, (instances, 2));
     let of_definitions = store.list_definitions(&mine(), 1, None).await.expect("a page").next;
-    let error = store
-        .list_instances(&mine(), 1, of_definitions.as_deref())
-        .await
-        .expect_err("refused");
+    let error = store.list_instances(&mine(), 1, of_definitions.as_deref()).await.expect_err("refused");
     assert_eq!(error.class, StoreErrorClass::Corrupt);
 }
 
@@ -372,10 +241,7 @@ async fn what_the_operator_declared_is_listed_by_key_as_it_was_declared_last() {
     for processor in &processors {
         store.save_processor(processor).await.expect("saved");
     }
-    processors[0] = Processor {
-        description: Some("anew".to_owned()),
-        ..processors[0].clone()
-    };
+    processors[0] = Processor { description: Some("anew".to_owned()), ..processors[0].clone() };
     store.save_processor(&processors[0]).await.expect("saved");
     processors.sort_by(|a, b| a.key.cmp(&b.key));
     let page =
@@ -384,11 +250,5 @@ async fn what_the_operator_declared_is_listed_by_key_as_it_was_declared_last() {
 
     let node = fixture::compute_node(noon());
     store.save_compute_node(&node).await.expect("saved");
-    assert_eq!(
-        store.list_compute_nodes(2, None).await.expect("a page"),
-        Page {
-            items: vec![node],
-            next: None
-        }
-    );
+    assert_eq!(store.list_compute_nodes(2, None).await.expect("a page"), Page { items: vec![node], next: None });
 }

@@ -18,16 +18,11 @@ const RUNNER: &str = include_str!("../../../../infra/state-machines/runner.asl.j
 fn arguments(state: &str) -> Value {
     fn find<'a>(value: &'a Value, state: &str) -> Option<&'a Value> {
         let fields = value.as_object()?;
-        let here = fields
-            .get("States")
-            .and_then(|states| states.get(state))
-            .and_then(|found| found.get("Arguments"));
+        let here = fields.get("States").and_then(|states| states.get(state)).and_then(|found| found.get("Arguments"));
         here.or_else(|| fields.values().find_map(|field| find(field, state)))
     }
     let runner: Value = serde_json::from_str(RUNNER).expect("JSON");
-    find(&runner, state)
-        .unwrap_or_else(|| panic!("the runner has no state {state}"))
-        .clone()
+    find(&runner, state).unwrap_or_else(|| panic!("the runner has no state {state}")).clone()
 }
 
 /// Does what a state of the runner does, with `given` for the values that it computes. Returns whether its condition
@@ -35,30 +30,16 @@ fn arguments(state: &str) -> Value {
 pub async fn write(table: &Table, state: &str, key: Key, given: &[(&str, AttributeValue)]) -> bool {
     let arguments = arguments(state);
     let text = |name: &str| arguments.get(name).and_then(Value::as_str);
-    let pairs = |name: &str| {
-        arguments
-            .get(name)
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default()
-    };
+    let pairs = |name: &str| arguments.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
     let names = pairs("ExpressionAttributeNames");
-    let names: Vec<(&str, &str)> = names
-        .iter()
-        .map(|(name, attribute)| (name.as_str(), attribute.as_str().expect("a name")))
-        .collect();
+    let names: Vec<(&str, &str)> =
+        names.iter().map(|(name, attribute)| (name.as_str(), attribute.as_str().expect("a name"))).collect();
     let values = pairs("ExpressionAttributeValues");
     let values: Vec<(&str, AttributeValue)> = values
         .iter()
         .map(|(name, value)| {
-            let given = given
-                .iter()
-                .find(|(given, _)| given == name)
-                .map(|(_, value)| value.clone());
-            let written = || match (
-                value.get("S").and_then(Value::as_str),
-                value.get("N").and_then(Value::as_str),
-            ) {
+            let given = given.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
+            let written = || match (value.get("S").and_then(Value::as_str), value.get("N").and_then(Value::as_str)) {
                 (Some(text), None) if !text.contains("{%") => s(text),
                 (None, Some(number)) if !number.contains("{%") => n(number),
                 _ => panic!("{state} computes {name}"),
@@ -67,38 +48,22 @@ pub async fn write(table: &Table, state: &str, key: Key, given: &[(&str, Attribu
         })
         .collect();
     let expression = text("UpdateExpression").expect("an expression");
-    table
-        .update(key, text("ConditionExpression"), expression, &names, &values)
-        .await
+    table.update(key, text("ConditionExpression"), expression, &names, &values).await
 }
 
 pub async fn recorded(table: &Table) -> Run {
     let run = run(&mine(), 1, noon());
-    table
-        .store
-        .record_run(&new_run(&run, None, None))
-        .await
-        .expect("recorded");
+    table.store.record_run(&new_run(&run, None, None)).await.expect("recorded");
     run
 }
 
 async fn change(table: &Table, run: &Run) -> Changed {
-    let change = RunChange {
-        expected_rev: run.rev - 1,
-        run: run.clone(),
-        output: None,
-        deliveries: Vec::new(),
-    };
+    let change = RunChange { expected_rev: run.rev - 1, run: run.clone(), output: None, deliveries: Vec::new() };
     table.store.change_run(&change).await.expect("an answer")
 }
 
 pub async fn load(table: &Table, run: &Run) -> Run {
-    table
-        .store
-        .load_run(&mine(), run.run_id)
-        .await
-        .expect("loaded")
-        .expect("a run")
+    table.store.load_run(&mine(), run.run_id).await.expect("loaded").expect("a run")
 }
 
 pub async fn write_head(
@@ -115,32 +80,15 @@ pub async fn write_head(
 }
 
 pub async fn claim(table: &Table, run: &Run) -> bool {
-    write_head(
-        table,
-        run,
-        "Claim",
-        "RUNNING",
-        CLAIMED_AT,
-        &[(":execution", s(run.execution_arn()))],
-    )
-    .await
+    write_head(table, run, "Claim", "RUNNING", CLAIMED_AT, &[(":execution", s(run.execution_arn()))]).await
 }
 
 const CLAIMED_AT: &str = "2026-11-22T12:00:05.001Z";
 pub const LATER: &str = "2026-11-22T12:00:06.000Z";
 
 pub async fn listed(table: &Table, status: RunStatus) -> usize {
-    let filter = RunFilter {
-        status: Some(status),
-        ..RunFilter::default()
-    };
-    table
-        .store
-        .list_runs(&mine(), &filter, 10, None)
-        .await
-        .expect("a page")
-        .items
-        .len()
+    let filter = RunFilter { status: Some(status), ..RunFilter::default() };
+    table.store.list_runs(&mine(), &filter, 10, None).await.expect("a page").items.len()
 }
 
 #[tokio::test]
@@ -148,15 +96,9 @@ async fn the_record_keys_are_those_of_the_head() {
     let table = Table::new().await;
     let run = recorded(&table).await;
     let keys = table.store.record_keys(&run.tenant_id, run.run_id);
-    let head = table
-        .item(keys::run_head(&run.tenant_id, run.run_id))
-        .await
-        .expect("a head");
+    let head = table.item(keys::run_head(&run.tenant_id, run.run_id)).await.expect("a head");
     assert_eq!(text(&head, "pk"), Some(keys.pk.as_str()));
-    assert_eq!(
-        keys.status_keys.keys().copied().collect::<Vec<_>>(),
-        ["PAUSED", "RUNNING", "WAITING_FOR_INPUT"]
-    );
+    assert_eq!(keys.status_keys.keys().copied().collect::<Vec<_>>(), ["PAUSED", "RUNNING", "WAITING_FOR_INPUT"]);
 }
 
 #[tokio::test]
@@ -166,21 +108,10 @@ async fn a_claimed_run_is_running_and_listed_so() {
     assert!(claim(&table, &run).await);
     assert!(claim(&table, &run).await, "by the same execution again");
     let started_at = CLAIMED_AT.parse().expect("a time");
-    let expected = Run {
-        status: RunStatus::Running,
-        started_at: Some(started_at),
-        updated_at: started_at,
-        rev: 3,
-        ..run.clone()
-    };
+    let expected =
+        Run { status: RunStatus::Running, started_at: Some(started_at), updated_at: started_at, rev: 3, ..run.clone() };
     assert_eq!(load(&table, &run).await, expected);
-    assert_eq!(
-        (
-            listed(&table, RunStatus::Running).await,
-            listed(&table, RunStatus::Pending).await
-        ),
-        (1, 0)
-    );
+    assert_eq!((listed(&table, RunStatus::Running).await, listed(&table, RunStatus::Pending).await), (1, 0));
     assert!(write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(0))]).await);
     assert_eq!(load(&table, &run).await.stage_index, Some(0));
 }
@@ -189,9 +120,7 @@ async fn a_claimed_run_is_running_and_listed_so() {
 async fn a_canceled_run_cannot_be_claimed() {
     let table = Table::new().await;
     let run = recorded(&table).await;
-    let canceled = run
-        .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-        .expect("a change");
+    let canceled = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     assert_eq!(change(&table, &canceled).await, Changed::Done);
     assert!(!claim(&table, &run).await);
 }
@@ -203,11 +132,7 @@ async fn a_change_between_two_claims_keeps_the_run_with_its_execution() {
     assert!(claim(&table, &run).await);
     let paused_at = Some(noon());
     let claimed = load(&table, &run).await;
-    let asked = Run {
-        pause_requested_at: paused_at,
-        rev: claimed.rev + 1,
-        ..claimed
-    };
+    let asked = Run { pause_requested_at: paused_at, rev: claimed.rev + 1, ..claimed };
     assert_eq!(change(&table, &asked).await, Changed::Done);
     assert!(claim(&table, &run).await, "a claim whose answer was lost is made again");
     assert_eq!(load(&table, &run).await.pause_requested_at, paused_at);
@@ -224,27 +149,17 @@ async fn a_pause_is_taken_at_the_gate_and_ended_by_a_change() {
     };
     assert!(!gate(LATER).await, "nobody asked");
     let claimed = load(&table, &run).await;
-    let asked = Run {
-        pause_requested_at: Some(noon()),
-        rev: claimed.rev + 1,
-        ..claimed
-    };
+    let asked = Run { pause_requested_at: Some(noon()), rev: claimed.rev + 1, ..claimed };
     assert_eq!(change(&table, &asked).await, Changed::Done);
     assert!(!write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await);
     assert!(gate(LATER).await);
     let paused = load(&table, &run).await;
-    assert_eq!(
-        (paused.status, paused.pause_token.as_deref()),
-        (RunStatus::Paused, Some("token"))
-    );
+    assert_eq!((paused.status, paused.pause_token.as_deref()), (RunStatus::Paused, Some("token")));
 
     let mut resumed = paused.after(RunEvent::Resumed, noon()).expect("a change");
     (resumed.pause_requested_at, resumed.pause_token) = (None, None);
     assert_eq!(change(&table, &resumed).await, Changed::Done);
-    assert!(
-        write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await,
-        "it goes on"
-    );
+    assert!(write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await, "it goes on");
     assert_eq!(listed(&table, RunStatus::Running).await, 1);
 }
 
@@ -255,44 +170,27 @@ async fn a_change_keeps_what_the_runner_added_and_takes_away_what_is_over() {
     assert!(claim(&table, &run).await);
     for node in ["approval", "figures"] {
         let nodes = [(":nodes", AttributeValue::Ss(vec![node.to_owned()]))];
-        assert!(
-            write_head(&table, &run, "ShowWaiting", "WAITING_FOR_INPUT", LATER, &nodes).await,
-            "{node}"
-        );
+        assert!(write_head(&table, &run, "ShowWaiting", "WAITING_FOR_INPUT", LATER, &nodes).await, "{node}");
     }
     let waiting = load(&table, &run).await;
     assert_eq!((waiting.status, waiting.rev), (RunStatus::WaitingForInput, 4));
-    assert_eq!(
-        waiting.waiting_nodes.iter().map(String::as_str).collect::<Vec<_>>(),
-        ["approval", "figures"]
-    );
+    assert_eq!(waiting.waiting_nodes.iter().map(String::as_str).collect::<Vec<_>>(), ["approval", "figures"]);
 
     // A change that answers one node: the set stays a set, so that the runner can go on adding to it.
-    let mut answered = Run {
-        rev: 5,
-        ..waiting.clone()
-    };
+    let mut answered = Run { rev: 5, ..waiting.clone() };
     answered.waiting_nodes.remove("figures");
     assert_eq!(change(&table, &answered).await, Changed::Done);
     let head = keys::run_head(&mine(), run.run_id);
     let item = table.item(head.clone()).await.expect("a head");
     assert_eq!(item["waitingNodes"], AttributeValue::Ss(vec!["approval".to_owned()]));
-    assert_eq!(
-        text(&item, "executionArn"),
-        Some(run.execution_arn().as_str()),
-        "the runner's own attribute"
-    );
+    assert_eq!(text(&item, "executionArn"), Some(run.execution_arn().as_str()), "the runner's own attribute");
     assert_eq!(listed(&table, RunStatus::WaitingForInput).await, 1);
 
     // The end: nothing waits any more, and the run leaves the open index.
-    let stopping = answered
-        .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-        .expect("a change");
+    let stopping = answered.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     assert_eq!(change(&table, &stopping).await, Changed::Done);
     let end = noon() + SignedDuration::from_mins(1);
-    let ended = stopping
-        .after(RunEvent::EngineEnded(EngineEnd::Aborted), end)
-        .expect("a change");
+    let ended = stopping.after(RunEvent::EngineEnded(EngineEnd::Aborted), end).expect("a change");
     assert_eq!(change(&table, &ended).await, Changed::Done);
     let item = table.item(head).await.expect("a head");
     for gone in ["waitingNodes", "pauseToken", "openShard", "openAt"] {
@@ -306,13 +204,9 @@ async fn a_change_keeps_what_the_runner_added_and_takes_away_what_is_over() {
 async fn a_change_decided_before_the_runners_write_is_stale() {
     let table = Table::new().await;
     let run = recorded(&table).await;
-    let canceled = run
-        .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-        .expect("a change");
+    let canceled = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     assert!(claim(&table, &run).await);
-    let Changed::Stale(Some(current)) = change(&table, &canceled).await else {
-        panic!("stale")
-    };
+    let Changed::Stale(Some(current)) = change(&table, &canceled).await else { panic!("stale") };
     assert_eq!((current.status, current.rev), (RunStatus::Running, 2));
 }
 
@@ -321,12 +215,7 @@ async fn steps_are_read_as_the_runner_writes_them() {
     let table = Table::new().await;
     let run = recorded(&table).await;
     let step = |node: &str| keys::step(&mine(), run.run_id, &node.parse().expect("a node"));
-    for (node, kind) in [
-        ("good", "processor"),
-        ("bad", "data-target"),
-        ("open", "external"),
-        ("busy", "processor"),
-    ] {
+    for (node, kind) in [("good", "processor"), ("bad", "data-target"), ("open", "external"), ("busy", "processor")] {
         let given = [
             (":runId", s(run.run_id.to_string())),
             (":tenantId", s("mine")),
@@ -338,35 +227,15 @@ async fn steps_are_read_as_the_runner_writes_them() {
         assert!(write(&table, "RecordStart", step(node), &given).await, "{node}");
     }
     let (now, attempt) = ((":now", s("2026-11-22T12:00:09.500Z")), (":attempt", n(2)));
-    let result = [
-        now.clone(),
-        attempt.clone(),
-        (":result", s(r#"{"n": 1.10}"#)),
-        (":bytes", n(11)),
-    ];
+    let result = [now.clone(), attempt.clone(), (":result", s(r#"{"n": 1.10}"#)), (":bytes", n(11))];
     assert!(write(&table, "RecordResult", step("good"), &result).await);
-    let failure = [
-        now.clone(),
-        attempt.clone(),
-        (":error", s("States.TaskFailed")),
-        (":cause", s("no disk")),
-    ];
+    let failure = [now.clone(), attempt.clone(), (":error", s("States.TaskFailed")), (":cause", s("no disk"))];
     assert!(write(&table, "RecordFailure", step("bad"), &failure).await);
-    assert!(
-        write(
-            &table,
-            "AwaitAnswer",
-            step("open"),
-            &[now, attempt, (":token", s("token"))]
-        )
-        .await
-    );
+    assert!(write(&table, "AwaitAnswer", step("open"), &[now, attempt, (":token", s("token"))]).await);
 
     let steps = table.store.list_steps(&mine(), run.run_id).await.expect("listed");
-    let shown: Vec<_> = steps
-        .iter()
-        .map(|step| (step.node_id.as_str(), step.status, step.stage, step.attempt))
-        .collect();
+    let shown: Vec<_> =
+        steps.iter().map(|step| (step.node_id.as_str(), step.status, step.stage, step.attempt)).collect();
     assert_eq!(
         shown,
         [
@@ -376,23 +245,10 @@ async fn steps_are_read_as_the_runner_writes_them() {
             ("open", StepStatus::Waiting, 1, 2)
         ]
     );
-    assert_eq!(
-        steps[0].error,
-        Some(RunError {
-            code: "States.TaskFailed".to_owned(),
-            message: "no disk".to_owned()
-        })
-    );
+    assert_eq!(steps[0].error, Some(RunError { code: "States.TaskFailed".to_owned(), message: "no disk".to_owned() }));
     assert_eq!((&steps[2].result, steps[2].result_bytes), (&None, Some(11)), "results are left out of lists");
-    assert_eq!(
-        steps[2].ended_at,
-        Some("2026-11-22T12:00:09.500Z".parse().expect("a time"))
-    );
-    assert!(
-        steps
-            .iter()
-            .all(|step| step.started_at == Some("2026-11-22T12:00:07Z".parse().expect("a time")))
-    );
+    assert_eq!(steps[2].ended_at, Some("2026-11-22T12:00:09.500Z".parse().expect("a time")));
+    assert!(steps.iter().all(|step| step.started_at == Some("2026-11-22T12:00:07Z".parse().expect("a time"))));
     let load_step = |node: &str| {
         let (store, node) = (table.store.clone(), node.parse().expect("a node"));
         async move { store.load_step(&mine(), run.run_id, &node).await.expect("loaded") }

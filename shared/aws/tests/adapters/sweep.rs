@@ -15,11 +15,7 @@ async fn open_everywhere(table: &Table) -> BTreeSet<(String, String)> {
     for shard in 0..SHARDS {
         let page = table.store.open_runs(shard, None).await.expect("a page");
         assert_eq!(page.next, None);
-        found.extend(
-            page.items
-                .into_iter()
-                .map(|run| (run.tenant_id.to_string(), run.run_id.to_string())),
-        );
+        found.extend(page.items.into_iter().map(|run| (run.tenant_id.to_string(), run.run_id.to_string())));
     }
     found
 }
@@ -31,30 +27,14 @@ async fn open_runs_of_every_tenant_are_found_until_they_end() {
     for number in 0..40 {
         let tenant = if number % 2 == 0 { mine() } else { yours() };
         let run = run(&tenant, number, noon());
-        table
-            .store
-            .record_run(&new_run(&run, None, None))
-            .await
-            .expect("recorded");
+        table.store.record_run(&new_run(&run, None, None)).await.expect("recorded");
         if number % 5 == 0 {
-            let ended = run
-                .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-                .expect("a change");
-            let change = RunChange {
-                expected_rev: 1,
-                run: ended,
-                output: None,
-                deliveries: Vec::new(),
-            };
+            let ended = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
+            let change = RunChange { expected_rev: 1, run: ended, output: None, deliveries: Vec::new() };
             table.store.change_run(&change).await.expect("changed");
         } else {
             let claimed = run.after(RunEvent::Claimed, noon()).expect("a change");
-            let change = RunChange {
-                expected_rev: 1,
-                run: claimed,
-                output: None,
-                deliveries: Vec::new(),
-            };
+            let change = RunChange { expected_rev: 1, run: claimed, output: None, deliveries: Vec::new() };
             table.store.change_run(&change).await.expect("changed");
             expected.insert((tenant.to_string(), run.run_id.to_string()));
         }
@@ -69,9 +49,7 @@ async fn a_long_shard_comes_in_pages_oldest_first() {
     let count = 450;
     for number in 0..count {
         let created_at = noon() + SignedDuration::from_millis(i64::from(number));
-        table
-            .put(from_run(&run(&mine(), number * 16, created_at)).expect("an item"))
-            .await;
+        table.put(from_run(&run(&mine(), number * 16, created_at)).expect("an item")).await;
     }
     let (mut numbers, mut cursor, mut pages) = (Vec::new(), None, 0);
     loop {
@@ -83,17 +61,9 @@ async fn a_long_shard_comes_in_pages_oldest_first() {
             break;
         }
     }
-    assert_eq!(
-        numbers,
-        (0..count)
-            .map(|number| format!("run-{}", number * 16))
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(numbers, (0..count).map(|number| format!("run-{}", number * 16)).collect::<Vec<_>>());
     assert_eq!(pages, 3);
-    assert_eq!(
-        table.store.open_runs(0, Some("x")).await.expect_err("refused").class,
-        StoreErrorClass::Corrupt
-    );
+    assert_eq!(table.store.open_runs(0, Some("x")).await.expect_err("refused").class, StoreErrorClass::Corrupt);
 }
 
 #[tokio::test]
@@ -104,36 +74,18 @@ async fn an_unreadable_run_does_not_keep_the_sweep_from_the_others() {
     table.put(broken).await;
     table.put(from_run(&run(&mine(), 16, noon())).expect("an item")).await;
     let page = table.store.open_runs(0, None).await.expect("a page");
-    assert_eq!(
-        page.items.into_iter().map(|run| run.name).collect::<Vec<_>>(),
-        ["run-16"]
-    );
+    assert_eq!(page.items.into_iter().map(|run| run.name).collect::<Vec<_>>(), ["run-16"]);
 }
 
 #[tokio::test]
 async fn due_deliveries_are_found_longest_due_first_and_only_while_they_are_owed() {
     let table = Table::new().await;
     let run = run(&mine(), 16, noon());
-    table
-        .store
-        .record_run(&new_run(&run, None, None))
-        .await
-        .expect("recorded");
-    let ended = run
-        .after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon())
-        .expect("a change");
+    table.store.record_run(&new_run(&run, None, None)).await.expect("recorded");
+    let ended = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     let later = |seconds| noon() + SignedDuration::from_secs(seconds);
-    let deliveries = vec![
-        delivery(&run, 1, later(30)),
-        delivery(&run, 2, later(10)),
-        delivery(&run, 3, later(20)),
-    ];
-    let change = RunChange {
-        expected_rev: 1,
-        run: ended,
-        output: None,
-        deliveries,
-    };
+    let deliveries = vec![delivery(&run, 1, later(30)), delivery(&run, 2, later(10)), delivery(&run, 3, later(20))];
+    let change = RunChange { expected_rev: 1, run: ended, output: None, deliveries };
     table.store.change_run(&change).await.expect("changed");
 
     let due = |at, limit| {
@@ -148,39 +100,17 @@ async fn due_deliveries_are_found_longest_due_first_and_only_while_they_are_owed
     assert_eq!(due(later(30), 10).await, [2, 3, 1]);
     assert_eq!(due(later(30), 2).await, [2, 3]);
 
-    let reference = DeliveryRef {
-        tenant_id: mine(),
-        run_id: sample::run_id(16),
-        number: 2,
-    };
-    let first = table
-        .store
-        .load_delivery(&reference)
-        .await
-        .expect("loaded")
-        .expect("a delivery");
+    let reference = DeliveryRef { tenant_id: mine(), run_id: sample::run_id(16), number: 2 };
+    let first = table.store.load_delivery(&reference).await.expect("loaded").expect("a delivery");
     let begun = first.begin(later(10)).expect("due");
     assert!(table.store.change_delivery(&begun, None).await.expect("begun"));
     assert_eq!(due(later(30), 10).await, [3, 1], "in flight until its lease ends");
     assert_eq!(due(later(70), 10).await, [3, 1, 2]);
     let delivered = sluice_core::callback::AttemptOutcome::Delivered { http_status: Some(200) };
-    assert!(
-        table
-            .store
-            .change_delivery(&begun.after(&delivered, later(11)), None)
-            .await
-            .expect("ended")
-    );
+    assert!(table.store.change_delivery(&begun.after(&delivered, later(11)), None).await.expect("ended"));
     assert_eq!(due(later(1_000_000), 10).await, [3, 1]);
     for shard in 1..SHARDS {
-        assert!(
-            table
-                .store
-                .due_deliveries(shard, later(1_000_000), 10)
-                .await
-                .expect("an answer")
-                .is_empty()
-        );
+        assert!(table.store.due_deliveries(shard, later(1_000_000), 10).await.expect("an answer").is_empty());
     }
 }
 

@@ -26,17 +26,11 @@ fn credentials() -> Credentials {
 }
 
 fn owed() -> Delivery {
-    Delivery {
-        attempts: 3,
-        ..delivery(&run(&mine(), 26, noon()), 1, noon())
-    }
+    Delivery { attempts: 3, ..delivery(&run(&mine(), 26, noon()), 1, noon()) }
 }
 
 fn to(origins: &[String]) -> Sender {
-    let destinations = Destinations {
-        regions: vec!["eu-west-1".to_owned()],
-        extra_origins: origins.to_vec(),
-    };
+    let destinations = Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: origins.to_vec() };
     Sender::new(destinations, credentials())
 }
 
@@ -52,16 +46,11 @@ async fn send_within(bounds: Bounds, address: SocketAddr) -> AttemptOutcome {
 
 /// For receivers that would take for ever.
 fn impatient() -> Bounds {
-    Bounds {
-        total: Duration::from_millis(300),
-        ..Bounds::default()
-    }
+    Bounds { total: Duration::from_millis(300), ..Bounds::default() }
 }
 
 fn unreachable(class: &str) -> AttemptOutcome {
-    AttemptOutcome::Unreachable {
-        error_class: class.to_owned(),
-    }
+    AttemptOutcome::Unreachable { error_class: class.to_owned() }
 }
 
 /// A receiver that is handed the bare connection.
@@ -93,100 +82,38 @@ fn a_signature_is_the_same_for_the_same_attempt() {
         .parse()
         .expect("a URL");
     let signed = sign::sign(&url, "eu-west-1", &credentials(), &owed(), noon()).expect("signed");
-    let text: String = signed
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\n"))
-        .collect();
+    let text: String = signed.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
     insta::assert_snapshot!("webhook-headers", text);
 }
 
 #[test]
 fn every_part_of_an_attempt_is_inside_its_signature() {
-    let url: url::Url = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws/hook"
-        .parse()
-        .expect("a URL");
+    let url: url::Url =
+        "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws/hook".parse().expect("a URL");
     let signature = |url: &url::Url, region: &str, credentials: Credentials, delivery: &Delivery, now| {
         let signed = sign::sign(url, region, &credentials, delivery, now).expect("signed");
-        let value = |name: &str| {
-            signed
-                .iter()
-                .find(|(found, _)| *found == name)
-                .map(|(_, value)| value.clone())
-        };
-        value("authorization")
-            .expect("a signature")
-            .rsplit('=')
-            .next()
-            .expect("a value")
-            .to_owned()
+        let value = |name: &str| signed.iter().find(|(found, _)| *found == name).map(|(_, value)| value.clone());
+        value("authorization").expect("a signature").rsplit('=').next().expect("a value").to_owned()
     };
     let base = owed();
     let mut seen = std::collections::BTreeSet::from([signature(&url, "eu-west-1", credentials(), &base, noon())]);
-    let without_token = Credentials::new(
-        "AKIDEXAMPLE",
-        "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
-        None,
-        None,
-        "test",
-    );
+    let without_token = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None, None, "test");
     let others = [
         signature(&url, "us-east-1", credentials(), &base, noon()),
         signature(&url, "eu-west-1", without_token, &base, noon()),
         signature(&url, "eu-west-1", credentials(), &base, at("2026-11-22T12:00:01.123Z")),
+        signature(&url, "eu-west-1", credentials(), &Delivery { attempts: 4, ..base.clone() }, noon()),
+        signature(&url, "eu-west-1", credentials(), &Delivery { number: 2, ..base.clone() }, noon()),
         signature(
             &url,
             "eu-west-1",
             credentials(),
-            &Delivery {
-                attempts: 4,
-                ..base.clone()
-            },
+            &Delivery { tenant_id: crate::support::sample::yours(), ..base.clone() },
             noon(),
         ),
-        signature(
-            &url,
-            "eu-west-1",
-            credentials(),
-            &Delivery {
-                number: 2,
-                ..base.clone()
-            },
-            noon(),
-        ),
-        signature(
-            &url,
-            "eu-west-1",
-            credentials(),
-            &Delivery {
-                tenant_id: crate::support::sample::yours(),
-                ..base.clone()
-            },
-            noon(),
-        ),
-        signature(
-            &url,
-            "eu-west-1",
-            credentials(),
-            &Delivery {
-                body: "{}".to_owned(),
-                ..base.clone()
-            },
-            noon(),
-        ),
-        signature(
-            &url.join("/other").expect("a URL"),
-            "eu-west-1",
-            credentials(),
-            &base,
-            noon(),
-        ),
-        signature(
-            &url.join("/hook?x=1").expect("a URL"),
-            "eu-west-1",
-            credentials(),
-            &base,
-            noon(),
-        ),
+        signature(&url, "eu-west-1", credentials(), &Delivery { body: "{}".to_owned(), ..base.clone() }, noon()),
+        signature(&url.join("/other").expect("a URL"), "eu-west-1", credentials(), &base, noon()),
+        signature(&url.join("/hook?x=1").expect("a URL"), "eu-west-1", credentials(), &base, noon()),
     ];
     for (index, other) in others.into_iter().enumerate() {
         assert!(seen.insert(other), "{index}");
@@ -208,22 +135,11 @@ async fn the_body_and_every_signed_header_arrive_as_they_were_signed() {
     assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
 
     let received = received.lock().expect("the list");
-    let [request] = received.as_slice() else {
-        panic!("one request")
-    };
-    assert_eq!(
-        (request.method().as_str(), request.uri().to_string().as_str()),
-        ("POST", "/a%20b/?x=1&a=%2F")
-    );
+    let [request] = received.as_slice() else { panic!("one request") };
+    assert_eq!((request.method().as_str(), request.uri().to_string().as_str()), ("POST", "/a%20b/?x=1&a=%2F"));
     assert_eq!(*request.body(), owed().body);
-    let signed = sign::sign(
-        &url.parse().expect("a URL"),
-        "eu-west-1",
-        &credentials(),
-        &owed(),
-        noon(),
-    )
-    .expect("signed");
+    let signed =
+        sign::sign(&url.parse().expect("a URL"), "eu-west-1", &credentials(), &owed(), noon()).expect("signed");
     for (name, value) in &signed {
         assert_eq!(header(request, name), *value, "{name}");
         assert_eq!(request.headers().get_all(*name).iter().count(), 1, "{name}");
@@ -231,10 +147,7 @@ async fn the_body_and_every_signed_header_arrive_as_they_were_signed() {
     let authorization = header(request, "authorization");
     let inside = "SignedHeaders=content-type;host;sluice-run-id;sluice-tenant-id;webhook-attempt;webhook-id;webhook-timestamp;x-amz-content-sha256;x-amz-date;x-amz-security-token,";
     assert!(authorization.contains(inside), "{authorization}");
-    assert!(
-        authorization.contains("/20261122/eu-west-1/lambda/aws4_request"),
-        "{authorization}"
-    );
+    assert!(authorization.contains("/20261122/eu-west-1/lambda/aws4_request"), "{authorization}");
     assert_eq!(header(request, "webhook-id"), format!("{}.1", owed().run_id));
     assert_eq!(
         (header(request, "webhook-attempt"), header(request, "content-type")),
@@ -244,10 +157,7 @@ async fn the_body_and_every_signed_header_arrive_as_they_were_signed() {
 
 #[tokio::test]
 async fn every_status_has_its_meaning() {
-    let rejected = |http_status, retry_after_seconds| AttemptOutcome::Rejected {
-        http_status,
-        retry_after_seconds,
-    };
+    let rejected = |http_status, retry_after_seconds| AttemptOutcome::Rejected { http_status, retry_after_seconds };
     for (status, retry_after, expected) in [
         (200, None, AttemptOutcome::Delivered { http_status: Some(200) }),
         (204, None, AttemptOutcome::Delivered { http_status: Some(204) }),
@@ -287,13 +197,7 @@ async fn a_redirect_is_not_followed() {
         async move { Some(response) }
     })
     .await;
-    assert_eq!(
-        send_to(address).await,
-        AttemptOutcome::Rejected {
-            http_status: 307,
-            retry_after_seconds: None
-        }
-    );
+    assert_eq!(send_to(address).await, AttemptOutcome::Rejected { http_status: 307, retry_after_seconds: None });
     assert_eq!(*calls.lock().expect("the list"), ["/hook"]);
 }
 
@@ -326,19 +230,13 @@ async fn a_response_head_that_drips_times_out() {
 async fn a_body_that_never_ends_does_not_hold_up_what_its_status_has_decided() {
     let address = raw(|mut stream| async move {
         read_request(&mut stream).await;
-        stream
-            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-            .await
-            .expect("written");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.expect("written");
         while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await;
-    assert_eq!(
-        send_to(address).await,
-        AttemptOutcome::Delivered { http_status: Some(200) }
-    );
+    assert_eq!(send_to(address).await, AttemptOutcome::Delivered { http_status: Some(200) });
 }
 
 #[tokio::test]
@@ -349,10 +247,7 @@ async fn of_a_large_body_only_the_beginning_is_read() {
         let count = Arc::clone(&count);
         async move {
             read_request(&mut stream).await;
-            stream
-                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n")
-                .await
-                .expect("written");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await.expect("written");
             let chunk = vec![b'x'; 64 * 1024];
             while stream.write_all(&chunk).await.is_ok() {
                 *count.lock().expect("the count") += chunk.len();
@@ -360,10 +255,7 @@ async fn of_a_large_body_only_the_beginning_is_read() {
         }
     })
     .await;
-    assert_eq!(
-        send_to(address).await,
-        AttemptOutcome::Delivered { http_status: Some(200) }
-    );
+    assert_eq!(send_to(address).await, AttemptOutcome::Delivered { http_status: Some(200) });
     // What the sockets buffer is beyond us; a gigabyte it is not.
     assert!(*written.lock().expect("the count") < 64 * 1024 * 1024);
 }
@@ -391,20 +283,13 @@ async fn nobody_at_home_is_a_failed_connection() {
 #[tokio::test]
 async fn a_receiver_without_tls_has_no_https() {
     let address = raw(|mut stream| async move {
-        let _may_be_gone = stream
-            .write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-            .await;
+        let _may_be_gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
     })
     .await;
     let origin = format!("https://{address}");
-    let sender = to(std::slice::from_ref(&origin)).within(Bounds {
-        total: Duration::from_secs(5),
-        ..Bounds::default()
-    });
-    assert_eq!(
-        sender.send_webhook(&format!("{origin}/hook"), &owed(), noon()).await,
-        unreachable("tls")
-    );
+    let sender =
+        to(std::slice::from_ref(&origin)).within(Bounds { total: Duration::from_secs(5), ..Bounds::default() });
+    assert_eq!(sender.send_webhook(&format!("{origin}/hook"), &owed(), noon()).await, unreachable("tls"));
 }
 
 #[tokio::test]
@@ -432,11 +317,7 @@ async fn what_is_not_admitted_now_gets_nothing() {
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "nonsense".to_owned(),
     ] {
-        assert_eq!(
-            sender.send_webhook(&url, &owed(), noon()).await,
-            unreachable("refused_address"),
-            "{url}"
-        );
+        assert_eq!(sender.send_webhook(&url, &owed(), noon()).await, unreachable("refused_address"), "{url}");
     }
     assert_eq!(*calls.lock().expect("the count"), 0);
 }

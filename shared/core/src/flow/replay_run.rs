@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::flow::create_run::{Accepted, check_name, record_and_start};
-use crate::flow::{Answer, Refusal};
+use crate::flow::{Answer, Refusal, read_runs};
 use crate::id::{NodeId, RunId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::invalid::Invalid;
@@ -12,7 +12,7 @@ use crate::run::Run;
 use crate::snapshot::{NodeRun, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a caller asks for.
@@ -46,10 +46,19 @@ where
     let old = store.load_run(&caller.tenant, original).await.map_err(Refusal::Store)?.ok_or_else(unknown)?;
     let snapshot = store.load_snapshot(&caller.tenant, original).await.map_err(Refusal::Store)?.ok_or_else(unknown)?;
     let mut steps = Vec::new();
-    for listed in store.list_steps(&caller.tenant, original).await.map_err(Refusal::Store)? {
-        if command.from_node.is_some() && listed.status == StepStatus::Succeeded {
-            let step = store.load_step(&caller.tenant, original, &listed.node_id).await.map_err(Refusal::Store)?;
-            steps.extend(step.map(|step| step.as_seen_in(&old)));
+    if command.from_node.is_some() {
+        let inline = inline_result_bytes(snapshot.nodes.len()) as u64;
+        for listed in store.list_steps(&caller.tenant, original).await.map_err(Refusal::Store)? {
+            let listed = listed.as_seen_in(&old);
+            if listed.status != StepStatus::Succeeded {
+                continue;
+            }
+            // A large result is only referred to: no need to read it.
+            let is_large = listed.result_bytes.is_some_and(|bytes| bytes > inline);
+            steps.push(match is_large {
+                true => listed,
+                false => read_runs::get_step(store, caller, original, &listed.node_id).await?,
+            });
         }
     }
     let keys = store.record_keys(&caller.tenant, run_id);
@@ -131,12 +140,14 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
         .collect();
     for node in &mut snapshot.nodes {
         let Some(step) = finished.remove(&node.node_id) else { continue };
-        let text = step.result.unwrap_or_else(|| "null".to_owned());
-        let result = if text.len() <= inline {
-            serde_json::from_str(&text).unwrap_or_default()
-        } else {
-            let href = format!("/v1/workflow-runs/{original}/steps/{}", node.node_id);
-            json!({"resultRef": {"runId": original, "nodeId": node.node_id, "href": href, "bytes": text.len()}})
+        let inline_text = step.result.as_deref().filter(|text| text.len() <= inline);
+        let result = match (inline_text, step.result_bytes) {
+            (Some(text), _) => serde_json::from_str(text).unwrap_or_default(),
+            (None, None) => Value::Null,
+            (None, Some(bytes)) => {
+                let href = format!("/v1/workflow-runs/{original}/steps/{}", node.node_id);
+                json!({"resultRef": {"runId": original, "nodeId": node.node_id, "href": href, "bytes": bytes}})
+            }
         };
         node.run = NodeRun::Value;
         node.reused_from = Some(original);

@@ -1,5 +1,6 @@
 //! `POST /v1/workflow-runs/{runId}/…`: what controls a run.
 
+use super::schema::RunName;
 use super::fields;
 use super::runs::run_path;
 use crate::http::Request;
@@ -8,17 +9,21 @@ use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sluice_core::flow::replay_run::Command;
-use sluice_core::id::NodeId;
+use sluice_core::id::{IdempotencyKey, NodeId, RunId};
 use sluice_core::idempotency::Operation;
 use sluice_core::invalid::Invalid;
 use sluice_core::ports::DeliveryRef;
+use utoipa::ToSchema;
 
 /// The body of `POST /v1/workflow-runs/{runId}/data`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = NodeAnswer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnswerNodeBody {
+    #[schema(value_type = NodeId)]
     node_id: String,
     /// Any JSON, `null` included. It becomes the node's result as it is written.
+    #[schema(value_type = Value)]
     data: Box<RawValue>,
 }
 
@@ -40,15 +45,19 @@ pub fn answer(request: &Request) -> Result<(NodeId, Box<RawValue>), Problem> {
 }
 
 /// The body of `POST /v1/workflow-runs/{runId}/replay`. May be left out altogether.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ReplayRun)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReplayRunBody {
     /// Run this node and everything after it again, and reuse the results of the others that finished. Absent: run
     /// everything again.
+    #[schema(value_type = Option<NodeId>)]
     from_node_id: Option<String>,
     /// That of the repeated run when absent.
+    #[schema(value_type = Option<RunName>)]
     name: Option<String>,
     /// As the header `Idempotency-Key`.
+    #[schema(value_type = Option<IdempotencyKey>)]
     idempotency_key: Option<String>,
 }
 
@@ -74,15 +83,18 @@ pub fn replay(request: &Request) -> Result<Command, Problem> {
 }
 
 /// A delivery that is sent again. What becomes of it shows in the list of deliveries.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redelivery)]
 #[serde(rename_all = "camelCase")]
 pub struct RedeliveryView {
+    #[schema(value_type = RunId)]
     run_id: String,
+    #[schema(minimum = 1)]
     number: u32,
     links: RedeliveryLinks,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RedeliveryLinks {
     deliveries: String,
 }

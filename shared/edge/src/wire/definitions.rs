@@ -1,11 +1,14 @@
 //! Definitions and their versions.
 
+use sluice_core::id::{DefinitionId, DefinitionName};
+use super::schema::{Description, DisplayName, JsonSchema};
 use crate::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
 use sluice_core::flow::manage_definitions::DefinitionTexts;
 use sluice_core::time::rfc3339_millis;
+use utoipa::ToSchema;
 
 /// Where a definition is found.
 pub fn definition_path(id: impl std::fmt::Display) -> String {
@@ -13,11 +16,15 @@ pub fn definition_path(id: impl std::fmt::Display) -> String {
 }
 
 /// `POST /v1/workflow-definitions`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = CreateDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CreateDefinitionBody {
+    #[schema(value_type = DefinitionName)]
     pub name: String,
+    #[schema(value_type = Option<DisplayName>)]
     display_name: Option<String>,
+    #[schema(value_type = Option<Description>)]
     description: Option<String>,
 }
 
@@ -27,18 +34,18 @@ impl json::Body for CreateDefinitionBody {
 
 impl CreateDefinitionBody {
     pub fn into_texts(self) -> DefinitionTexts {
-        DefinitionTexts {
-            display_name: self.display_name,
-            description: self.description,
-        }
+        DefinitionTexts { display_name: self.display_name, description: self.description }
     }
 }
 
 /// `PATCH /v1/workflow-definitions/{definition}`: what is absent stays as it is.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ChangeDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeDefinitionBody {
+    #[schema(value_type = Option<DisplayName>)]
     display_name: Option<String>,
+    #[schema(value_type = Option<Description>)]
     description: Option<String>,
 }
 
@@ -48,19 +55,19 @@ impl json::Body for ChangeDefinitionBody {
 
 impl ChangeDefinitionBody {
     pub fn into_texts(self) -> DefinitionTexts {
-        DefinitionTexts {
-            display_name: self.display_name,
-            description: self.description,
-        }
+        DefinitionTexts { display_name: self.display_name, description: self.description }
     }
 }
 
 /// `POST /v1/workflow-definitions/{definition}/versions`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = AddVersion)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AddVersionBody {
+    #[schema(min_items = 1, max_items = 500)]
     nodes: Vec<Node>,
     edges: Option<Vec<Edge>>,
+    #[schema(value_type = Option<JsonSchema>)]
     input_schema: Option<Value>,
     /// Makes this version the active one at once.
     activate: Option<bool>,
@@ -83,16 +90,25 @@ impl AddVersionBody {
 }
 
 /// A definition.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Definition)]
 #[serde(rename_all = "camelCase")]
 pub struct DefinitionView {
+    #[schema(value_type = DefinitionId)]
     id: String,
+    #[schema(value_type = DefinitionName)]
     name: String,
+    #[schema(value_type = Option<DisplayName>, required)]
     display_name: Option<String>,
+    #[schema(value_type = Option<Description>, required)]
     description: Option<String>,
+    #[schema(minimum = 1, required)]
     active_version: Option<u32>,
+    #[schema(minimum = 1, required)]
     latest_version: Option<u32>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -112,15 +128,20 @@ impl From<&Definition> for DefinitionView {
 }
 
 /// A version with its document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Version)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionView {
+    #[schema(value_type = DefinitionId)]
     workflow_definition_id: String,
+    #[schema(minimum = 1)]
     version: u32,
     active: bool,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
+    #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
+    #[schema(format = DateTime)]
     created_at: String,
     created_by: String,
 }
@@ -141,11 +162,14 @@ impl VersionView {
 }
 
 /// A version in a list: without its document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = VersionSummary)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionSummaryView {
+    #[schema(minimum = 1)]
     version: u32,
     active: bool,
+    #[schema(format = DateTime)]
     created_at: String,
     created_by: String,
 }

@@ -112,11 +112,7 @@ pub fn version(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> Versi
         Some(literal) => match literal.parse() {
             Ok(rule @ VersionRule::Number(_)) => rule,
             Ok(VersionRule::Active | VersionRule::Latest) | Err(_) => {
-                invalid.add(
-                    at,
-                    "invalid",
-                    "must be \"active\", \"latest\" or a version number from 1",
-                );
+                invalid.add(at, "invalid", "must be \"active\", \"latest\" or a version number from 1");
                 VersionRule::Active
             }
         },
@@ -139,11 +135,7 @@ pub fn claim(
     if let (Some(header), Some(body)) = (in_header, in_body)
         && header != body
     {
-        invalid.add(
-            format!("/{field}"),
-            "key_mismatch",
-            "must equal the Idempotency-Key header, or be left out",
-        );
+        invalid.add(format!("/{field}"), "key_mismatch", "must equal the Idempotency-Key header, or be left out");
         return Ok(None);
     }
     let (at, text) = match (in_header, in_body) {
@@ -154,9 +146,5 @@ pub fn claim(
     let Some(key) = id(at, text, invalid) else {
         return Ok(None);
     };
-    Ok(Some(IdempotencyClaim {
-        operation,
-        key,
-        payload_hash: request.payload_hash()?,
-    }))
+    Ok(Some(IdempotencyClaim { operation, key, payload_hash: request.payload_hash()? }))
 }

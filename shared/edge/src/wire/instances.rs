@@ -1,5 +1,6 @@
 //! Saved configurations.
 
+use super::schema::{self, DefinitionReference};
 use super::fields;
 use crate::json;
 use serde::{Deserialize, Serialize};
@@ -7,30 +8,38 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::create_run::DEFAULT_COMPUTE_NODE;
-use sluice_core::id::{ComputeNodeKey, DefinitionRef, NodeId, Tag};
+use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, NodeId, Tag};
 use sluice_core::instance::{Instance, ProcessorConfig};
 use sluice_core::invalid::Invalid;
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// The body of `POST /v1/workflow-instances`, and a part of `POST /v1/workflow-runs`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InstanceConfiguration)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstanceConfigurationBody {
     /// Id or name.
+    #[schema(value_type = DefinitionReference)]
     pub workflow_definition_id: String,
     /// A number, `"active"` (default) or `"latest"`.
+    #[schema(value_type = Option<schema::VersionRule>)]
     pub version: Option<Box<RawValue>>,
     /// The operator's key; `default` when absent.
+    #[schema(value_type = Option<ComputeNodeKey>)]
     pub compute_node_id: Option<String>,
     pub processor_configs: Option<Vec<ProcessorConfigBody>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = ProcessorConfig)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProcessorConfigBody {
+    #[schema(value_type = NodeId)]
     node_id: String,
     params: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<Tag>)]
     tag: Option<String>,
 }
 
@@ -58,12 +67,9 @@ impl InstanceConfigurationBody {
         let compute_node = fields::id("/computeNodeId", key, &mut invalid);
         let configs = ProcessorConfigs::read("", self.processor_configs, &mut invalid);
         match (definition, compute_node) {
-            (Some(definition), Some(compute_node)) if invalid.violations.is_empty() => Ok(Configuration {
-                definition,
-                version,
-                compute_node,
-                configs,
-            }),
+            (Some(definition), Some(compute_node)) if invalid.violations.is_empty() => {
+                Ok(Configuration { definition, version, compute_node, configs })
+            }
             _ => Err(invalid),
         }
     }
@@ -84,19 +90,9 @@ impl ProcessorConfigs {
                 continue;
             };
             if configs.iter().any(|(known, _)| *known == node) {
-                invalid.add(
-                    format!("{at}/nodeId"),
-                    "repeated",
-                    format!("node {node} is configured twice"),
-                );
+                invalid.add(format!("{at}/nodeId"), "repeated", format!("node {node} is configured twice"));
             }
-            configs.push((
-                node,
-                ProcessorConfig {
-                    params: body.params.unwrap_or_default(),
-                    tag,
-                },
-            ));
+            configs.push((node, ProcessorConfig { params: body.params.unwrap_or_default(), tag }));
         }
         Self(configs)
     }
@@ -120,23 +116,32 @@ impl ProcessorConfigs {
 }
 
 /// An instance as its callers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Instance)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceView {
+    #[schema(value_type = InstanceId)]
     id: String,
+    #[schema(value_type = DefinitionId)]
     workflow_definition_id: String,
     /// A number, `"active"` or `"latest"`.
+    #[schema(value_type = schema::VersionRule)]
     version: Value,
+    #[schema(value_type = ComputeNodeKey)]
     compute_node_id: String,
     processor_configs: Vec<ProcessorConfigView>,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SavedProcessorConfig)]
 #[serde(rename_all = "camelCase")]
 struct ProcessorConfigView {
+    #[schema(value_type = NodeId)]
     node_id: String,
     params: BTreeMap<String, Value>,
+    #[schema(value_type = Option<Tag>, required)]
     tag: Option<String>,
 }
 

@@ -1,5 +1,6 @@
 //! `POST /v1/workflow-definitions/{definition}/invoke`
 
+use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode, VersionRule};
 use super::fields::{self, RunFields};
 use crate::http::Request;
 use crate::json;
@@ -8,34 +9,50 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
-use sluice_core::id::DefinitionRef;
+use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName};
 use sluice_core::idempotency::Operation;
 use sluice_core::invalid::Invalid;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// May be left out altogether.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = InvokeDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InvokeDefinitionBody {
     /// A number, `"active"` (default) or `"latest"`.
+    #[schema(value_type = Option<VersionRule>)]
     version: Option<Box<RawValue>>,
+    #[schema(value_type = Option<RunName>)]
     name: Option<String>,
+    #[schema(value_type = Value, required = false)]
     input: Option<Box<RawValue>>,
+    #[schema(value_type = Option<ValuesByNode>)]
     data_sources: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<ObjectsByNode>)]
     data_targets: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<ObjectsByNode>)]
     processor_params: Option<BTreeMap<String, BTreeMap<String, Value>>>,
+    #[schema(value_type = Option<TagsByNode>)]
     tags: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<Vec<LayerName>>, max_items = 20)]
     layers: Option<Vec<String>>,
+    #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
     variables: Option<BTreeMap<String, Value>>,
     runtime_variables: Option<BTreeMap<String, Value>>,
     /// US dollars, at most 6 decimals. Absent or 0: no cap.
+    #[schema(value_type = Option<Usd>)]
     execution_budget_usd: Option<Box<RawValue>>,
+    #[schema(minimum = 1, maximum = 2592000)]
     max_run_duration_seconds: Option<u64>,
+    #[schema(value_type = Option<CallbackUrl>)]
     completion_callback_url: Option<String>,
     /// Comes back byte for byte.
+    #[schema(value_type = Value, required = false)]
     completion_callback_context: Option<Box<RawValue>>,
     /// As the header `Idempotency-Key`.
+    #[schema(value_type = Option<IdempotencyKey>)]
     idempotency_key: Option<String>,
 }
 

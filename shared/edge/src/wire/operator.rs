@@ -1,5 +1,6 @@
 //! What the operator declares: processors and compute nodes.
 
+use super::schema::{Description, FunctionArn, StateMachineArn, TenantOrAll, Usd};
 use super::fields;
 use crate::json;
 use jiff::Timestamp;
@@ -13,22 +14,28 @@ use sluice_core::limits;
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// `PUT /v1/processors/{key}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeclareProcessor)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProcessorBody {
     kind: ProcessorKind,
     /// With kind `lambda`.
+    #[schema(value_type = Option<FunctionArn>)]
     function_arn: Option<String>,
     /// With kind `stateMachine`.
+    #[schema(value_type = Option<StateMachineArn>)]
     state_machine_arn: Option<String>,
     /// Who may use it; `["*"]` for everyone.
+    #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
+    #[schema(value_type = Option<Description>)]
     description: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ProcessorKind {
     Lambda,
@@ -45,18 +52,10 @@ impl ProcessorBody {
     pub fn into_processor(self, key: ProcessorKey, now: Timestamp) -> Result<Processor, Invalid> {
         let mut invalid = Invalid::default();
         let (wanted, arn, other, unwanted) = match self.kind {
-            ProcessorKind::Lambda => (
-                "/functionArn",
-                self.function_arn,
-                "/stateMachineArn",
-                self.state_machine_arn,
-            ),
-            ProcessorKind::StateMachine => (
-                "/stateMachineArn",
-                self.state_machine_arn,
-                "/functionArn",
-                self.function_arn,
-            ),
+            ProcessorKind::Lambda => ("/functionArn", self.function_arn, "/stateMachineArn", self.state_machine_arn),
+            ProcessorKind::StateMachine => {
+                ("/stateMachineArn", self.state_machine_arn, "/functionArn", self.function_arn)
+            }
         };
         if arn.is_none() {
             invalid.add(wanted, "missing_field", "must be given");
@@ -64,11 +63,7 @@ impl ProcessorBody {
         if unwanted.is_some() {
             invalid.add(other, "unknown_field", "is not a field of this kind of processor");
         }
-        if self
-            .description
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > limits::DESCRIPTION_CHARS)
-        {
+        if self.description.as_ref().is_some_and(|text| text.chars().count() > limits::DESCRIPTION_CHARS) {
             invalid.add(
                 "/description",
                 "too_long",
@@ -91,17 +86,22 @@ impl ProcessorBody {
 }
 
 /// `PUT /v1/compute-nodes/{key}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeclareComputeNode)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ComputeNodeBody {
     /// The deployment's own runner when absent.
+    #[schema(value_type = Option<StateMachineArn>)]
     state_machine_arn: Option<String>,
     /// Who may use it; everyone when absent.
+    #[schema(value_type = Option<Vec<TenantOrAll>>)]
     tenants: Option<Vec<String>>,
     /// Values that every data target gets and no caller overwrites.
     registry: Option<BTreeMap<String, Value>>,
+    #[schema(value_type = Option<BTreeMap<LayerName, LayerStatus>>)]
     layers: Option<BTreeMap<String, LayerStatus>>,
     /// The node's own ceiling per run, in US dollars.
+    #[schema(value_type = Option<Usd>)]
     max_budget_usd: Option<Box<RawValue>>,
 }
 
@@ -121,11 +121,7 @@ impl ComputeNodeBody {
         let mut invalid = Invalid::default();
         let state_machine_arn = self.state_machine_arn.or_else(|| own_runner.map(str::to_owned));
         if state_machine_arn.is_none() {
-            invalid.add(
-                "/stateMachineArn",
-                "missing_field",
-                "must be given: this deployment has no runner of its own",
-            );
+            invalid.add("/stateMachineArn", "missing_field", "must be given: this deployment has no runner of its own");
         }
         let layers = self
             .layers
@@ -163,7 +159,8 @@ fn max_budget(raw: Option<&RawValue>, invalid: &mut Invalid) -> Option<MicroUsd>
 }
 
 /// `PUT /v1/compute-nodes/{key}/layers/{name}`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = DeclareLayer)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LayerBody {
     pub status: LayerStatus,
@@ -174,17 +171,25 @@ impl json::Body for LayerBody {
 }
 
 /// A processor.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Processor)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessorView {
+    #[schema(value_type = ProcessorKey)]
     key: String,
+    #[schema(value_type = ProcessorKind)]
     kind: &'static str,
+    #[schema(value_type = Option<FunctionArn>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     function_arn: Option<String>,
+    #[schema(value_type = Option<StateMachineArn>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     state_machine_arn: Option<String>,
+    #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
+    #[schema(value_type = Option<Description>, required)]
     description: Option<String>,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -209,15 +214,21 @@ impl From<&Processor> for ProcessorView {
 }
 
 /// A compute node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ComputeNode)]
 #[serde(rename_all = "camelCase")]
 pub struct ComputeNodeView {
+    #[schema(value_type = ComputeNodeKey)]
     key: String,
+    #[schema(value_type = StateMachineArn)]
     state_machine_arn: String,
+    #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
     registry: BTreeMap<String, Value>,
     layers: BTreeMap<LayerName, LayerStatus>,
+    #[schema(value_type = Option<Usd>, required)]
     max_budget_usd: Option<Number>,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 

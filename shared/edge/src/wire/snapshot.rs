@@ -1,80 +1,109 @@
 //! What a run executes, as its callers see it. Where and with what the run calls back stays with the run, and secrets are
 //! references before they get here.
 
+use super::schema::{JsonSchema, StateMachineArn, Usd};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sluice_core::budget::MicroUsd;
-use sluice_core::definition::Edge;
-use sluice_core::id::{LayerName, NodeId};
+use sluice_core::definition::{Edge, NodeType};
+use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag};
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// The frozen run: nothing that changed since shows through.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Snapshot)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotView {
     /// SHA-256 of the snapshot as it is stored.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     hash: String,
     created_by: String,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(value_type = DefinitionId)]
     workflow_definition_id: String,
+    #[schema(value_type = DefinitionName)]
     workflow_definition_name: String,
+    #[schema(minimum = 1)]
     workflow_version: u32,
+    #[schema(value_type = InstanceId)]
     workflow_instance_id: String,
+    #[schema(value_type = ComputeNodeKey)]
     compute_node_id: String,
+    #[schema(value_type = StateMachineArn)]
     state_machine_arn: String,
     limits: SnapshotLimits,
     /// As the caller wrote it.
+    #[schema(value_type = Value, required)]
     input: Option<Box<RawValue>>,
+    #[schema(value_type = Vec<LayerName>)]
     layers: Vec<String>,
     nodes: Vec<SnapshotNodeView>,
+    #[schema(value_type = Vec<Edge>)]
     edges: Vec<EdgeView>,
     /// Node ids by stage.
+    #[schema(value_type = Vec<Vec<NodeId>>)]
     stages: Vec<Vec<String>>,
 }
 
 /// What the run may use at most; `null` for no bound.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SnapshotLimits {
     /// The caller's cap in US dollars, exact.
+    #[schema(value_type = Option<Usd>, required)]
     execution_budget_usd: Option<Number>,
     /// The compute node's own ceiling in US dollars, exact.
+    #[schema(value_type = Option<Usd>, required)]
     compute_node_budget_usd: Option<Number>,
+    #[schema(required)]
     max_run_duration_seconds: Option<u64>,
 }
 
 /// A node with everything resolved.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SnapshotNode)]
 #[serde(rename_all = "camelCase")]
 struct SnapshotNodeView {
+    #[schema(value_type = NodeId)]
     node_id: String,
+    #[schema(value_type = NodeType)]
     node_type: &'static str,
     run: NodeRunView,
+    #[schema(value_type = Option<Tag>, required)]
     tag: Option<String>,
     max_attempts: u32,
     retry_interval_seconds: u32,
     retry_backoff_rate: u32,
     params: BTreeMap<String, Value>,
+    #[schema(value_type = Vec<NodeId>)]
     depends_on: Vec<String>,
     /// This data source's own entry of the request; of a reused node, the result it repeats.
+    #[schema(value_type = Value, required)]
     data_source: Option<Value>,
     /// This data target's own entry of the request, with the compute node's values.
+    #[schema(value_type = Option<Object>, required)]
     data_target: Option<Value>,
     /// The run whose result this node repeats instead of running again.
+    #[schema(value_type = Option<RunId>, required)]
     reused_from: Option<String>,
     /// What an external node's answer must look like.
+    #[schema(value_type = Option<JsonSchema>, required)]
     schema: Option<Value>,
 }
 
 /// What the runner does at a node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SnapshotNodeRun)]
 struct NodeRunView {
     /// `value`, `lambda`, `stateMachine` or `external`.
     kind: &'static str,
     /// Of the function, with its tag, or of the state machine.
+    #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     arn: Option<String>,
 }

@@ -31,9 +31,7 @@ where
                 async move {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await.map_err(|_| "the request broke off")?.to_bytes();
-                    answer(Request::from_parts(head, body))
-                        .await
-                        .ok_or("no answer, as told")
+                    answer(Request::from_parts(head, body)).await.ok_or("no answer, as told")
                 }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -78,10 +76,7 @@ impl Scripted {
             async move { Some(json(status, body)) }
         })
         .await;
-        Self {
-            endpoint: format!("http://{address}"),
-            asked,
-        }
+        Self { endpoint: format!("http://{address}"), asked }
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -94,10 +89,5 @@ impl Scripted {
 }
 
 pub fn header(request: &Whole, name: &str) -> String {
-    request
-        .headers()
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned()
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }

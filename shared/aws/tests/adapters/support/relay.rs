@@ -21,10 +21,7 @@ pub enum Trouble {
 
 impl Trouble {
     pub fn error(status: u16, code: &str) -> Self {
-        Self::Answer(
-            status,
-            format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#),
-        )
+        Self::Answer(status, format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"as told"}}"#))
     }
 
     pub fn canceled(reason: &str) -> Self {
@@ -58,10 +55,7 @@ impl Relay {
         let shared = Arc::clone(&state);
         let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
         let address = serve(move |request| pass(request, client.clone(), table, Arc::clone(&shared))).await;
-        Self {
-            endpoint: format!("http://{address}"),
-            state,
-        }
+        Self { endpoint: format!("http://{address}"), state }
     }
 
     /// The calls so far, such as `Query`, and starts counting anew.
@@ -73,10 +67,7 @@ impl Relay {
     pub fn trouble(&self, operation: &str, troubles: impl IntoIterator<Item = Trouble>) {
         let mut state = self.state.lock().expect("the state");
         state.for_ever = false;
-        state.troubles = troubles
-            .into_iter()
-            .map(|trouble| (operation.to_owned(), trouble))
-            .collect();
+        state.troubles = troubles.into_iter().map(|trouble| (operation.to_owned(), trouble)).collect();
     }
 
     /// Every call of `operation` fares so from now on.
@@ -113,17 +104,10 @@ async fn pass(
         return Some(json(*status, body));
     }
     let mut forwarded = hyper::Request::post(format!("http://{table}/"));
-    for (name, value) in head
-        .headers
-        .iter()
-        .filter(|(name, _)| *name != "host" && *name != "content-length")
-    {
+    for (name, value) in head.headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
         forwarded = forwarded.header(name, value);
     }
-    let answer = client
-        .request(forwarded.body(Full::new(body)).expect("a request"))
-        .await
-        .expect("an answer");
+    let answer = client.request(forwarded.body(Full::new(body)).expect("a request")).await.expect("an answer");
     let (head, body) = answer.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
     match trouble {

@@ -23,9 +23,7 @@ pub fn noon() -> Timestamp {
 
 /// Spread over the shards as random ids are.
 pub fn run_id(number: u32) -> RunId {
-    RunId(Uuid::from_u128(
-        0x0190_163d_8694_439b_aea5_0000_0000_0000 + u128::from(number),
-    ))
+    RunId(Uuid::from_u128(0x0190_163d_8694_439b_aea5_0000_0000_0000 + u128::from(number)))
 }
 
 pub fn mine() -> TenantId {
@@ -115,18 +113,10 @@ pub fn claim(key: &str, payload: &str) -> IdempotencyClaim {
 pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Timestamp>) -> NewRun {
     let (snapshot_text, _) = snapshot(run).to_text().expect("JSON");
     let idempotency = claim.map(|claim| {
-        let record = IdempotencyRecord {
-            payload_hash: claim.payload_hash.clone(),
-            run: run.clone(),
-            expires_at,
-        };
+        let record = IdempotencyRecord { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at };
         (claim, record)
     });
-    NewRun {
-        run: run.clone(),
-        snapshot_text,
-        idempotency,
-    }
+    NewRun { run: run.clone(), snapshot_text, idempotency }
 }
 
 pub fn delivery(run: &Run, number: u32, due_at: Timestamp) -> Delivery {
@@ -134,9 +124,7 @@ pub fn delivery(run: &Run, number: u32, due_at: Timestamp) -> Delivery {
         tenant_id: run.tenant_id.clone(),
         run_id: run.run_id,
         number,
-        channel: Channel::Webhook {
-            url: fixture::CALLBACK_URL.to_owned(),
-        },
+        channel: Channel::Webhook { url: fixture::CALLBACK_URL.to_owned() },
         status: DeliveryStatus::Scheduled,
         attempts: 0,
         round_attempts: 0,

@@ -37,22 +37,14 @@ impl Table {
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        tokio::spawn(dynoxide::server::serve_on(
-            listener,
-            Database::memory().expect("a database"),
-        ));
+        tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().expect("a database")));
         let relay = Relay::before(address).await;
         let settings = Settings::for_test(&relay.endpoint);
         let client = Clients::new(&settings).dynamodb;
         create(&client, &settings.table).await;
         relay.take_passed();
         let store = Store::new(client.clone(), &settings.table);
-        Self {
-            store,
-            relay,
-            settings,
-            client,
-        }
+        Self { store, relay, settings, client }
     }
 
     /// Another process: the same table, nothing remembered.
@@ -61,20 +53,12 @@ impl Table {
     }
 
     pub async fn item(&self, key: Key) -> Option<Item> {
-        let call = self
-            .client
-            .get_item()
-            .table_name(&self.settings.table)
-            .set_key(Some(key.into_item()));
+        let call = self.client.get_item().table_name(&self.settings.table).set_key(Some(key.into_item()));
         call.consistent_read(true).send().await.expect("an answer").item
     }
 
     pub async fn put(&self, item: Item) {
-        let call = self
-            .client
-            .put_item()
-            .table_name(&self.settings.table)
-            .set_item(Some(item));
+        let call = self.client.put_item().table_name(&self.settings.table).set_item(Some(item));
         call.send().await.expect("an answer");
     }
 
@@ -112,20 +96,9 @@ impl Table {
 
     /// Everything in the table, by key.
     pub async fn everything(&self) -> std::collections::BTreeMap<(String, String), Item> {
-        let found = self
-            .client
-            .scan()
-            .table_name(&self.settings.table)
-            .send()
-            .await
-            .expect("an answer");
+        let found = self.client.scan().table_name(&self.settings.table).send().await.expect("an answer");
         let key = |item: &Item| Key::of(item).map(|key| (key.pk, key.sk)).expect("a key");
-        found
-            .items
-            .unwrap_or_default()
-            .into_iter()
-            .map(|item| (key(&item), item))
-            .collect()
+        found.items.unwrap_or_default().into_iter().map(|item| (key(&item), item)).collect()
     }
 }
 
@@ -133,20 +106,11 @@ async fn create(client: &Client, table: &str) {
     let schema = |hash: &str, range: &str| {
         [(hash, KeyType::Hash), (range, KeyType::Range)]
             .into_iter()
-            .map(|(name, kind)| {
-                KeySchemaElement::builder()
-                    .attribute_name(name)
-                    .key_type(kind)
-                    .build()
-                    .expect("a key")
-            })
+            .map(|(name, kind)| KeySchemaElement::builder().attribute_name(name).key_type(kind).build().expect("a key"))
             .collect::<Vec<_>>()
     };
-    let mut names: Vec<&str> = INDEXES
-        .iter()
-        .flat_map(|(_, hash, range)| [*hash, *range])
-        .chain(["pk", "sk"])
-        .collect();
+    let mut names: Vec<&str> =
+        INDEXES.iter().flat_map(|(_, hash, range)| [*hash, *range]).chain(["pk", "sk"]).collect();
     names.sort_unstable();
     names.dedup();
     let attributes = names.into_iter().map(|name| {

@@ -1,0 +1,541 @@
+//! The API's description, OpenAPI 3.1: made of the wire types, the problems and one table of routes, so that it says what
+//! the code does. `infra/openapi.json` is what [`document`] made; a test holds the two together.
+
+mod routes;
+
+use crate::problem::{self, Kind, Problem, ProblemBody};
+use crate::wire::schema::{Cursor, DefinitionReference};
+pub use routes::ROUTES;
+use serde_json::{Map, Value, json};
+use sluice_core::callback::{Envelope, RETRY_SCHEDULE_SECONDS};
+use sluice_core::id::{
+    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId,
+};
+use sluice_core::invalid::Invalid;
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::limits;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::Schema;
+use utoipa::ToSchema;
+
+/// One operation of the API.
+#[derive(Debug)]
+pub struct Route {
+    /// The function that answers it.
+    pub function: &'static str,
+    pub method: &'static str,
+    pub path: &'static str,
+    /// What generated clients call it.
+    pub id: &'static str,
+    pub summary: &'static str,
+    pub description: &'static str,
+    /// The parameters of its query.
+    pub query: &'static [&'static str],
+    /// Whether it takes an idempotency key.
+    pub takes_key: bool,
+    pub body: Option<Body>,
+    pub answers: &'static [Answer],
+    /// What a 409 may say.
+    pub conflicts: &'static [&'static Kind],
+    /// What a 403 may say, beside that the caller has no tenant.
+    pub forbidden: &'static [&'static Kind],
+}
+
+/// A type's schema, and those it is made of.
+type Described = fn() -> Vec<(String, RefOr<Schema>)>;
+
+#[derive(Debug)]
+pub struct Body {
+    schema: Described,
+    /// Names and sample events.
+    samples: &'static [(&'static str, &'static str)],
+    may_be_missing: bool,
+}
+
+/// A success.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    meaning: &'static str,
+    schema: Described,
+    /// Says where the thing is found.
+    is_located: bool,
+    /// May be the first answer to an idempotency key again.
+    is_replayable: bool,
+}
+
+fn described<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut all = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut all);
+    all
+}
+
+/// The whole description.
+pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    let mut paths = Map::new();
+    for route in ROUTES {
+        let operation = operation(route, &mut schemas);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation;
+    }
+    let problem = schemas.reference(described::<ProblemBody<'_>>);
+    let envelope = schemas.reference(described::<Envelope<'_>>);
+    let (parameters, responses) = (parameters(&mut schemas), refusals(&problem));
+    let mut schemas = schemas.0;
+    schemas.insert("GatewayMessage".to_owned(), gateway_message());
+    refine(&mut schemas);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sluice",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Workflow runs on AWS, under a budget cap, with a signed webhook at the end",
+            "description": description(),
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "servers": [{
+            "url": "/",
+            "description": "The deployed API, or the URL of the function that a route is tagged with: the paths are the same",
+        }],
+        "security": [{"iam": []}, {"jwt": []}],
+        "tags": tags(),
+        "paths": paths,
+        "webhooks": {"workflowRunTerminal": {"post": webhook(envelope)}},
+        "components": {
+            "schemas": schemas,
+            "parameters": parameters,
+            "headers": headers(),
+            "responses": responses,
+            "securitySchemes": {
+                "iam": {
+                    "type": "apiKey", "in": "header", "name": "Authorization",
+                    "x-amazon-apigateway-authtype": "awsSigv4",
+                    "description": "AWS Signature Version 4 with IAM credentials, for the service `execute-api`, or `lambda` \
+                        on a function's own URL. The tenant is the signer's account, or what the operator has mapped the \
+                        principal to.",
+                },
+                "jwt": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "A token of the deployment's issuer; its tenant claim names the tenant, and a scope \
+                        marks the operator.",
+                },
+            },
+        },
+    })
+}
+
+fn description() -> String {
+    format!(
+        "A caller asks for a run of a workflow; Sluice answers with a run record, drives the work on Step Functions under \
+         the caller's cap for LLM spend, and tells the caller when it is over with a signed webhook.\n\n\
+         JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. In a request `null` says the same \
+         as leaving the field out, unknown fields and repeated keys are refused, and a body has at most {body} bytes and \
+         {depth} levels. Errors are RFC 9457 problems with a stable `code`; what is wrong with a request is said all at \
+         once, each with its JSON pointer. What the gateway answers before a function is reached is `{{\"message\": …}}`.\n\n\
+         With an idempotency key a request is done at most once: the same key and payload get the first answer again, \
+         marked `Idempotent-Replayed: true`; another payload gets 409. A refused request does not use up its key. A key is \
+         kept for {hours} hours at least.\n\n\
+         A run whose execution input would have more than {input} bytes is refused: pass large data by reference. \
+         `completionCallbackContext` has at most {context} bytes.",
+        body = limits::REQUEST_BODY_BYTES,
+        depth = limits::JSON_DEPTH,
+        hours = limits::IDEMPOTENCY_SECONDS / 3_600,
+        input = limits::EXECUTION_INPUT_BYTES,
+        context = limits::CALLBACK_CONTEXT_BYTES,
+    )
+}
+
+fn tags() -> Value {
+    json!([
+        {"name": "create-run", "description": "Make a run"},
+        {"name": "invoke-definition", "description": "Make a run of a definition, the short way"},
+        {"name": "cancel-run", "description": "Stop a run"},
+        {"name": "control-run", "description": "Pause, resume, answer and replay a run; send a delivery again"},
+        {"name": "read-runs", "description": "See runs, their steps and their deliveries"},
+        {"name": "manage-definitions", "description": "Define workflows; as the operator, declare what they may run and where"},
+    ])
+}
+
+/// Schemas by their name.
+#[derive(Default)]
+struct Schemas(Map<String, Value>);
+
+impl Schemas {
+    /// Adds a type with its parts, and refers to it.
+    ///
+    /// # Panics
+    /// When two types that are not the same have one name.
+    fn reference(&mut self, schema: Described) -> Value {
+        let all = schema();
+        let reference = to_schema(&all[0].0);
+        for (name, schema) in all {
+            let schema = written(&schema);
+            if let Some(other) = self.0.insert(name.clone(), schema.clone()) {
+                assert_eq!(other, schema, "two types are described as {name}");
+            }
+        }
+        reference
+    }
+}
+
+fn written<T: serde::Serialize>(part: &T) -> Value {
+    serde_json::to_value(part).unwrap_or_default()
+}
+
+fn to_schema(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn to_parameter(name: &str) -> Value {
+    json!({"$ref": format!("#/components/parameters/{name}")})
+}
+
+fn to_header(name: &str) -> Value {
+    json!({"$ref": format!("#/components/headers/{name}")})
+}
+
+fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = in_path.map(|name| to_parameter(in_path_of(route, name))).collect();
+    parameters.extend(route.query.iter().map(|name| to_parameter(name)));
+    if route.takes_key {
+        parameters.push(to_parameter("idempotencyKey"));
+    }
+    let mut operation = json!({
+        "operationId": route.id,
+        "tags": [route.function],
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": responses(route, schemas),
+    });
+    if !route.description.is_empty() {
+        operation["description"] = json!(route.description);
+    }
+    if let Some(body) = &route.body {
+        let examples: Map<String, Value> =
+            body.samples.iter().map(|(name, event)| ((*name).to_owned(), json!({"value": body_of(event)}))).collect();
+        let mut content = json!({"schema": schemas.reference(body.schema)});
+        if !examples.is_empty() {
+            content["examples"] = Value::Object(examples);
+        }
+        operation["requestBody"] =
+            json!({"required": !body.may_be_missing, "content": {"application/json": content}});
+    }
+    operation
+}
+
+/// The body of a sample event.
+fn body_of(event: &str) -> Value {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    event["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+}
+
+/// A path's parameter as the components have it: a `key` is one of two.
+fn in_path_of(route: &Route, name: &'static str) -> &'static str {
+    match name {
+        "key" if route.path.starts_with("/v1/processors") => "processorKey",
+        "key" => "computeNodeKey",
+        "name" => "layerName",
+        _ => name,
+    }
+}
+
+fn responses(route: &Route, schemas: &mut Schemas) -> Value {
+    let mut responses = Map::new();
+    for answer in route.answers {
+        let mut headers = Map::new();
+        if answer.is_located {
+            headers.insert("Location".to_owned(), to_header("Location"));
+        }
+        if answer.is_replayable {
+            headers.insert("Idempotent-Replayed".to_owned(), to_header("Idempotent-Replayed"));
+        }
+        let mut response = json!({
+            "description": answer.meaning,
+            "content": {"application/json": {"schema": schemas.reference(answer.schema)}},
+        });
+        if !headers.is_empty() {
+            response["headers"] = Value::Object(headers);
+        }
+        responses.insert(answer.status.to_string(), response);
+    }
+    let problem = schemas.reference(described::<ProblemBody<'_>>);
+    for (status, name) in REFUSALS {
+        // Only what is read can be wrong: a query, a key, a body.
+        let applies = match status {
+            400 => route.method == "GET" || route.body.is_some(),
+            413 | 415 => route.body.is_some(),
+            _ => true,
+        };
+        if applies {
+            let reference = json!({"$ref": format!("#/components/responses/{name}")});
+            responses.insert(status.to_string(), reference);
+        }
+    }
+    if !route.conflicts.is_empty() {
+        responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, route.conflicts, None));
+    }
+    if !route.forbidden.is_empty() {
+        let kinds: Vec<&Kind> = route.forbidden.iter().copied().chain([&problem::NO_TENANT]).collect();
+        let response = refusal("The caller may not do this", &problem, &kinds, Some("Forbidden"));
+        responses.insert("403".to_owned(), response);
+    }
+    Value::Object(responses)
+}
+
+/// Refusals that are the same everywhere.
+const REFUSALS: [(u16, &str); 12] = [
+    (400, "InvalidRequest"),
+    (401, "Unauthenticated"),
+    (403, "Forbidden"),
+    (404, "NotFound"),
+    (405, "MethodNotAllowed"),
+    (413, "BodyTooLarge"),
+    (415, "UnsupportedMediaType"),
+    (429, "Throttled"),
+    (500, "Internal"),
+    (502, "BadGateway"),
+    (503, "Unavailable"),
+    (504, "GatewayTimeout"),
+];
+
+fn refusals(problem: &Value) -> Value {
+    let of = |description: &str, kinds: &[&Kind], gateway: Option<&str>| refusal(description, problem, kinds, gateway);
+    let mut retried = of(
+        "Not now: nothing was done that a retry with the same idempotency key would do again",
+        &[&problem::BUSY, &problem::UNAVAILABLE],
+        Some("Service Unavailable"),
+    );
+    retried["headers"] = json!({"Retry-After": to_header("Retry-After")});
+    let mut unauthenticated = of("The caller is not known", &[&problem::UNAUTHENTICATED], Some("Unauthorized"));
+    unauthenticated["headers"] = json!({"WWW-Authenticate": to_header("WWW-Authenticate")});
+    let mut other_method = of(
+        "The function does not take this method here. Only on a function's own URL: the API leads each method to its function",
+        &[&problem::METHOD_NOT_ALLOWED],
+        None,
+    );
+    other_method["headers"] = json!({"Allow": to_header("Allow")});
+    json!({
+        "InvalidRequest": of("Everything that is wrong with the request. Nothing was written", &[&problem::INVALID_REQUEST], None),
+        "Unauthenticated": unauthenticated,
+        "Forbidden": of("The caller may not do this", &[&problem::NO_TENANT], Some("Forbidden")),
+        "NotFound": of(
+            "There is no such thing, or it belongs to another tenant",
+            &[&problem::NOT_FOUND, &problem::NO_ROUTE],
+            Some("Not Found"),
+        ),
+        "MethodNotAllowed": other_method,
+        "BodyTooLarge": of("The request body is too large", &[&problem::BODY_TOO_LARGE], Some("Request Entity Too Large")),
+        "UnsupportedMediaType": of("The request body is not JSON", &[&problem::UNSUPPORTED_MEDIA_TYPE], None),
+        "Throttled": of("Too many requests at once for the gateway", &[], Some("Too Many Requests")),
+        "Internal": of("Something is wrong on our side", &[&problem::INTERNAL], Some("Internal Server Error")),
+        "BadGateway": of("A function's own URL got no answer from its function", &[], Some("Internal Server Error")),
+        "Unavailable": retried,
+        "GatewayTimeout": of("The gateway got no answer in time", &[], Some("Endpoint request timed out")),
+    })
+}
+
+/// A refusal by a function, of one of these kinds, or by the gateway with its message.
+fn refusal(description: &str, problem: &Value, kinds: &[&Kind], gateway: Option<&str>) -> Value {
+    let mut content = Map::new();
+    if !kinds.is_empty() {
+        let examples: Map<String, Value> =
+            kinds.iter().map(|kind| (kind.code.to_owned(), json!({"value": example(kind)}))).collect();
+        content.insert("application/problem+json".to_owned(), json!({"schema": problem, "examples": examples}));
+    }
+    if let Some(message) = gateway {
+        let body = json!({"schema": to_schema("GatewayMessage"), "example": {"message": message}});
+        content.insert("application/json".to_owned(), body);
+    }
+    let codes: Vec<String> = kinds.iter().map(|kind| format!("`{}`", kind.code)).collect();
+    let description = match codes.is_empty() {
+        true => description.to_owned(),
+        false => format!("{description}: {}", codes.join(", ")),
+    };
+    json!({"description": description, "content": content})
+}
+
+/// A problem of this kind as the service writes it.
+fn example(kind: &Kind) -> Value {
+    const RUN: &str = "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f";
+    let kind = problem::KINDS.into_iter().find(|known| known.code == kind.code).unwrap_or(&problem::INTERNAL);
+    let problem = match kind.code {
+        "invalid_request" => {
+            let mut invalid = Invalid::one("/executionBudgetUsd", "too_precise", "must have at most 6 decimals");
+            invalid.add("/labels/a~1b", "out_of_range", "a label's name has 1 to 128 characters, its value at most 512");
+            invalid.into()
+        }
+        "idempotency_key_reused" => {
+            let detail = format!("this idempotency key was first used with another request, which made run {RUN}");
+            Problem::new(kind, detail).about(RUN, None)
+        }
+        "run_ended" => {
+            let detail = format!("run {RUN} has ended SUCCEEDED: it cannot be canceled any more");
+            Problem::new(kind, detail).about(RUN, Some(RunStatus::Succeeded.as_str()))
+        }
+        "not_found" => Problem::new(kind, format!("there is no workflow run {RUN}")),
+        _ => Problem::new(kind, kind.title),
+    };
+    serde_json::from_str(problem.to_response("JKJaXmPLvHcESHA=").body()).unwrap_or_default()
+}
+
+fn parameters(schemas: &mut Schemas) -> Value {
+    let mut all = Map::new();
+    let mut add = |name: &str, spelled: &str, place: &str, schema: Value, meaning: &str| {
+        let parameter = json!({
+            "name": spelled, "in": place, "required": place == "path", "schema": schema, "description": meaning,
+        });
+        all.insert(name.to_owned(), parameter);
+    };
+    let number = |from: u32| json!({"type": "integer", "minimum": from});
+    let time = json!({"type": "string", "format": "date-time"});
+    for (name, schema, meaning) in [
+        ("runId", schemas.reference(described::<RunId>), "The run's id"),
+        ("nodeId", schemas.reference(described::<NodeId>), "The node's id in its version"),
+        ("definition", schemas.reference(described::<DefinitionReference>), "The definition's id or name"),
+        ("instanceId", schemas.reference(described::<InstanceId>), "The instance's id"),
+        ("version", number(1), "The version's number"),
+        ("number", number(1), "The delivery's number within its run"),
+    ] {
+        add(name, name, "path", schema, meaning);
+    }
+    let key = schemas.reference(described::<ProcessorKey>);
+    add("processorKey", "key", "path", key, "The operator's name for the processor");
+    let key = schemas.reference(described::<ComputeNodeKey>);
+    add("computeNodeKey", "key", "path", key, "The operator's name for the compute node");
+    add("layerName", "name", "path", schemas.reference(described::<LayerName>), "The layer's name");
+    for (name, schema, meaning) in [
+        ("status", schemas.reference(described::<RunStatus>), "Only runs with this status"),
+        ("workflowDefinitionId", schemas.reference(described::<DefinitionId>), "Only runs of this definition"),
+        ("createdFrom", time.clone(), "Only runs created at this time or later"),
+        ("createdBefore", time, "Only runs created before this time"),
+        ("order", json!({"enum": ["asc", "desc"], "default": "desc"}), "`asc` for the oldest first"),
+        (
+            "limit",
+            json!({"type": "integer", "minimum": 1, "maximum": limits::PAGE_ITEMS, "default": crate::wire::DEFAULT_LIMIT}),
+            "Items on a page at most",
+        ),
+        ("cursor", schemas.reference(described::<Cursor>), "The `nextCursor` of the page before"),
+        (
+            "waitSeconds",
+            json!({"type": "integer", "minimum": 0, "maximum": limits::WAIT_SECONDS, "default": 0}),
+            "How long to wait for the run to end before answering with what it is",
+        ),
+        ("include", json!({"const": "snapshot"}), "`snapshot` for what the run executes, as it was frozen"),
+    ] {
+        add(name, name, "query", schema, meaning);
+    }
+    let key = schemas.reference(described::<IdempotencyKey>);
+    let meaning = "Does the request at most once. The body has a field for it too; where both are given they are equal";
+    add("idempotencyKey", "Idempotency-Key", "header", key, meaning);
+    Value::Object(all)
+}
+
+fn headers() -> Value {
+    let text = json!({"type": "string"});
+    json!({
+        "Location": {"description": "The path of the thing", "required": true, "schema": {"type": "string", "pattern": "^/v1/"}},
+        "Idempotent-Replayed": {
+            "description": "This is the first answer to the idempotency key, given again",
+            "schema": {"type": "string", "const": "true"},
+        },
+        "Retry-After": {"description": "Seconds to wait", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
+        "WWW-Authenticate": {"description": "How to say who you are", "schema": text},
+        "Allow": {"description": "The methods that the path takes", "schema": text},
+    })
+}
+
+fn gateway_message() -> Value {
+    json!({
+        "description": "What API Gateway (`message`) or a Function URL (`Message`) says when the request does not reach its \
+            function, or the function does not answer",
+        "type": "object",
+        "properties": {"message": {"type": ["string", "null"]}, "Message": {"type": ["string", "null"]}},
+        "anyOf": [{"required": ["message"]}, {"required": ["Message"]}],
+    })
+}
+
+fn webhook(envelope: Value) -> Value {
+    let waits: Vec<String> = RETRY_SCHEDULE_SECONDS.iter().map(ToString::to_string).collect();
+    let header = |name: &str, schema: Value, meaning: &str| json!({"name": name, "in": "header", "required": true, "schema": schema, "description": meaning});
+    let text = || json!({"type": "string"});
+    let whole = || json!({"type": "string", "pattern": "^[0-9]+$"});
+    json!({
+        "operationId": "receiveRunTerminal",
+        "summary": "A run has ended",
+        "description": format!(
+            "Sent to `completionCallbackUrl` once the terminal status is durable, at least once. The body is built once and is \
+             the same, byte for byte, on every attempt; its output is left out, and `outputOmitted` says so, above {} bytes. \
+             Every attempt is signed anew with AWS Signature Version 4 (service `lambda`, the region of the URL), the headers \
+             named here included. A receiver need not check the signature, its Function URL did: it checks \
+             `requestContext.authorizer.iam.userArn` and drops what has a `webhook-id` it has seen. What is not delivered is \
+             tried again after {} seconds, then dead-lettered.",
+            limits::WEBHOOK_BODY_BYTES,
+            waits.join(", "),
+        ),
+        "security": [{"iam": []}],
+        "parameters": [
+            header("webhook-id", text(), "The same on every attempt: drop repeats by it"),
+            header("webhook-timestamp", whole(), "When the attempt was made, in seconds since 1970"),
+            header("webhook-attempt", whole(), "The attempt's number, from 1"),
+            header("sluice-tenant-id", text(), "The run's tenant"),
+            header("sluice-run-id", to_schema("RunId"), "The run"),
+        ],
+        "requestBody": {"required": true, "content": {"application/json": {"schema": envelope}}},
+        "responses": {
+            "2XX": {"description": "Delivered"},
+            "410": {"description": "The receiver wants no more of it: it is dead-lettered at once"},
+            "429": {"description": "Not now. `Retry-After` is followed, within an hour", "headers": {"Retry-After": to_header("Retry-After")}},
+            "503": {"description": "Not now. `Retry-After` is followed, within an hour", "headers": {"Retry-After": to_header("Retry-After")}},
+            "default": {"description": "Tried again"},
+        },
+    })
+}
+
+/// What the types do not say.
+fn refine(schemas: &mut Map<String, Value>) {
+    let given = |field: &str| json!({"required": [field], "properties": {field: {"not": {"type": "null"}}}});
+    let with = |kind: &str, arn: &str, other: &str| {
+        json!({
+            "required": [arn],
+            "properties": {"kind": {"const": kind}, arn: {"type": "string"}, other: {"type": "null"}},
+        })
+    };
+    for (name, key, value) in [
+        ("CreateRun", "oneOf", json!([given("workflowInstanceId"), given("workflowInstanceConfiguration")])),
+        (
+            "DeclareProcessor",
+            "oneOf",
+            json!([
+                with("lambda", "functionArn", "stateMachineArn"),
+                with("stateMachine", "stateMachineArn", "functionArn")
+            ]),
+        ),
+    ] {
+        schemas[name][key] = value;
+    }
+    for (name, field, values) in [
+        ("Delivery", "channel", json!(["webhook", "event-bus"])),
+        ("Attempt", "outcome", json!(["delivered", "gone", "rejected", "unreachable"])),
+        ("SnapshotNodeRun", "kind", json!(["value", "lambda", "stateMachine", "external"])),
+        ("Envelope", "specVersion", json!(["1"])),
+        ("Envelope", "type", json!(["workflow.run.terminal"])),
+        ("Envelope", "status", json!(["SUCCEEDED", "FAILED", "CANCELED"])),
+    ] {
+        let property = &mut schemas[name]["properties"][field];
+        let description = property["description"].take();
+        *property = json!({"type": "string", "enum": values});
+        if description.is_string() {
+            property["description"] = description;
+        }
+    }
+    for (name, example) in examples() {
+        schemas[&name]["examples"] = json!([example]);
+    }
+}
+
+/// Examples of what the API answers, by the names of their schemas.
+fn examples() -> Map<String, Value> {
+    serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default()
+}
