@@ -4,10 +4,16 @@ use serde_json::{Value, json};
 
 use crate::world::{Journey, body, instant, run_path, text};
 
+/// A function and a nested state machine that give back what they were given.
+fn echoes() -> Value {
+    json!({"nodes": [{"id": "function", "type": "data-source", "processor": "echo"}, {"id": "machine", "type": "processor", "processor": "nested"}],
+        "edges": [{"from": "function", "to": "machine"}]})
+}
+
 #[test]
-fn the_cap_reaches_the_engine_exactly_as_it_was_written() {
+fn the_cap_reaches_the_engine_and_every_processor_exactly_as_it_was_written() {
     let acme = Journey::of("budget");
-    acme.define("instant", &instant());
+    acme.define("echoes", &echoes());
     for (written, usd, micro_usd) in [
         ("0.1", "0.1", "100000"),
         ("1.25", "1.25", "1250000"),
@@ -18,7 +24,7 @@ fn the_cap_reaches_the_engine_exactly_as_it_was_written() {
         ("", "null", "null"),
     ] {
         // Put in as text: what is tested is how the number was written.
-        let mut request = body("instant", json!({"name": "n"})).to_string();
+        let mut request = body("echoes", json!({"name": "n"})).to_string();
         if !written.is_empty() {
             request = request.replacen('{', &format!("{{\"executionBudgetUsd\":{written},"), 1);
         }
@@ -36,6 +42,14 @@ fn the_cap_reaches_the_engine_exactly_as_it_was_written() {
         // The compute node has no ceiling of its own, and says so.
         assert_eq!(field("computeNodeBudgetUsd").as_deref(), Some("null"), "{input}");
         assert!(input.contains(&format!("\"executionBudgetUsd\":{usd},")), "{input}");
+        for node in ["function", "machine"] {
+            let given = acme.step(&text(&run["id"]), node)["result"].clone();
+            let number = |text: &str| serde_json::from_str::<Value>(text).ok().and_then(|number| number.as_f64());
+            // The same number, however it is written on the way.
+            assert_eq!(given["executionBudgetUsd"].as_f64(), number(usd), "{node}: {given}");
+            assert_eq!(given["executionBudgetMicroUsd"].to_string(), micro_usd, "{node}: {given}");
+            assert_eq!(given["executionBudgetUsd"].is_null(), usd == "null", "{node}: {given}");
+        }
     }
 }
 

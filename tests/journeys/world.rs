@@ -285,7 +285,8 @@ impl Journey {
 }
 
 /// What no function may ever log: that it was denied something, that it broke down, or what is secret.
-const NEVER_LOGGED: [&str; 6] = [
+const NEVER_LOGGED: [&str; 7] = [
+    "\"level\":\"ERROR\"",
     "AccessDenied",
     "is not authorized to perform",
     "panicked at",

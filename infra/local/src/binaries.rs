@@ -17,9 +17,7 @@ pub(crate) const SAMPLE_PACKAGE: &str = "sluice-sample";
 pub(crate) fn build(logs: &Path, arguments: &[String]) -> Result<BTreeMap<String, PathBuf>, Error> {
     let log = logs.join("build.log");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .current_dir(place::project())
-        .args(["build", "--message-format=json-render-diagnostics"]);
+    cargo.current_dir(place::project()).args(["build", "--message-format=json-render-diagnostics"]);
     for package in function_packages()? {
         cargo.args(["--package", &package]);
     }
@@ -40,11 +38,7 @@ pub(crate) fn build(logs: &Path, arguments: &[String]) -> Result<BTreeMap<String
     }
     let (status, output) = keeper::run(&mut cargo).map_err(Error::io("running cargo"))?;
     if !status.success() {
-        let reason = if stderr().is_terminal() {
-            "see above".to_owned()
-        } else {
-            last_lines(&log, 30)
-        };
+        let reason = if stderr().is_terminal() { "see above".to_owned() } else { last_lines(&log, 30) };
         return Err(Error::Build(reason));
     }
     let messages = String::from_utf8_lossy(&output);

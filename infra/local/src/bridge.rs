@@ -37,24 +37,10 @@ impl Bridge {
         let mut child = Command::new(venv.program("python"))
             .arg(place::python_program("bridge.py"))
             // The credentials of whoever runs this must not be used, not even by accident.
-            .envs([
-                ("AWS_CONFIG_FILE", "/dev/null"),
-                ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-            ])
-            .envs([
-                ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID),
-                ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
-            ])
-            .envs([
-                ("AWS_REGION", REGION),
-                ("AWS_DEFAULT_REGION", REGION),
-                ("AWS_ENDPOINT_URL", endpoint_url),
-            ])
-            .envs([
-                ("AWS_EC2_METADATA_DISABLED", "true"),
-                ("NO_PROXY", "127.0.0.1"),
-                ("no_proxy", "127.0.0.1"),
-            ])
+            .envs([("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")])
+            .envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)])
+            .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint_url)])
+            .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")])
             // ministack's own code, which knows its functions' credentials, reads this when it is loaded.
             .envs([("AUTH", "true"), ("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUTF8", "1")])
             .env_remove("AWS_PROFILE")
@@ -76,11 +62,7 @@ impl Bridge {
                 locked(&waiting).clear();
             });
         }
-        Ok(Self {
-            asking: Mutex::new(Asking { last_id: 0, pipe }),
-            waiting,
-            child,
-        })
+        Ok(Self { asking: Mutex::new(Asking { last_id: 0, pipe }), waiting, child })
     }
 
     pub(crate) async fn ask(&self, mut question: Value) -> Answer {
@@ -90,10 +72,7 @@ impl Bridge {
             asking.last_id += 1;
             question["id"] = json!(asking.last_id);
             locked(&self.waiting).insert(asking.last_id, sender);
-            let sent = asking
-                .pipe
-                .as_mut()
-                .is_some_and(|pipe| writeln!(pipe, "{question}").is_ok());
+            let sent = asking.pipe.as_mut().is_some_and(|pipe| writeln!(pipe, "{question}").is_ok());
             if !sent {
                 return Err(gone());
             }
@@ -104,10 +83,7 @@ impl Bridge {
     /// Calls an AWS operation by its boto3 name, as the emulator's administrator.
     pub(crate) fn aws(&self, service: &str, operation: &str, params: &Value) -> Result<Value, Error> {
         let question = json!({"op": "aws", "service": service, "operation": operation, "params": params});
-        wait_for(self.ask(question)).map_err(|cause| Error::Aws {
-            call: format!("{service}:{operation}"),
-            cause,
-        })
+        wait_for(self.ask(question)).map_err(|cause| Error::Aws { call: format!("{service}:{operation}"), cause })
     }
 
     pub(crate) fn ask_and_wait(&self, question: Value) -> Result<Value, Error> {

@@ -35,11 +35,7 @@ pub fn parse() -> Result<Command, lexopt::Error> {
 }
 
 fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let mut arguments = Arguments {
-        options: Options::dev(),
-        once: false,
-        input: sample::default_text(),
-    };
+    let mut arguments = Arguments { options: Options::dev(), once: false, input: sample::default_text() };
     while let Some(argument) = parser.next()? {
         match argument {
             Long("once") => arguments.once = true,
@@ -60,9 +56,8 @@ fn parse_from(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
 /// `scheme://host[:port]` and nothing after it.
 fn origin(text: &str) -> Result<String, lexopt::Error> {
     // As the functions compare it: host in lower case, without a default port.
-    let parsed = Url::parse(text)
-        .ok()
-        .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none());
+    let parsed =
+        Url::parse(text).ok().filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none());
     let parsed = parsed.filter(|url| matches!(url.scheme(), "http" | "https") && url.username().is_empty());
     // A comma would make two origins of it where the functions read the list.
     if let Some(url) = parsed
@@ -75,9 +70,7 @@ fn origin(text: &str) -> Result<String, lexopt::Error> {
 
 fn tenant(name: String) -> Result<String, lexopt::Error> {
     if !name.is_empty()
-        && name
-            .chars()
-            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'))
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'))
     {
         return Ok(name);
     }
@@ -105,25 +98,15 @@ mod tests {
 
     #[test]
     fn callback_origins_add_up() {
-        let words = [
-            "--allow-callback",
-            "http://127.0.0.1:9000/",
-            "--allow-callback=https://Example.test:443",
-            "--once",
-        ];
+        let words =
+            ["--allow-callback", "http://127.0.0.1:9000/", "--allow-callback=https://Example.test:443", "--once"];
         let found = arguments(&words).expect("two origins");
         assert!(found.options.callback_origins == ["http://127.0.0.1:9000", "https://example.test"] && found.once);
     }
 
     #[test]
     fn what_is_no_origin_is_refused() {
-        for text in [
-            "127.0.0.1:9000",
-            "http://",
-            "http://host/path",
-            "http://a,http://b",
-            "ftp://host",
-        ] {
+        for text in ["127.0.0.1:9000", "http://", "http://host/path", "http://a,http://b", "ftp://host"] {
             assert!(arguments(&["--allow-callback", text]).is_err(), "{text}");
         }
     }

@@ -63,29 +63,21 @@ impl Deployer<'_> {
         template_path: &Path,
         parameters: &[(&str, &str)],
     ) -> Result<Deployment, Error> {
-        let refused = |reason: String| Error::Deploy {
-            stack: stack.to_owned(),
-            reason,
-        };
-        let mut template = self
-            .bridge
-            .ask_and_wait(json!({"op": "template", "path": template_path}))?;
+        let refused = |reason: String| Error::Deploy { stack: stack.to_owned(), reason };
+        let mut template = self.bridge.ask_and_wait(json!({"op": "template", "path": template_path}))?;
         for (name, _) in parameters {
             if template["Parameters"].get(*name).is_none() {
                 return Err(refused(format!("the template has no parameter {name}")));
             }
         }
-        let used = self
-            .put_local_files_into_s3(&mut template, template_path)
-            .map_err(|error| refused(error.to_string()))?;
+        let used =
+            self.put_local_files_into_s3(&mut template, template_path).map_err(|error| refused(error.to_string()))?;
 
         let body = template.to_string();
         let key = format!("{stack}-{}.template.json", short_hash(body.as_bytes()));
         self.put(&key, &json!({"$base64": STANDARD.encode(&body)}))?;
-        let parameters: Vec<Value> = parameters
-            .iter()
-            .map(|(name, value)| json!({"ParameterKey": name, "ParameterValue": value}))
-            .collect();
+        let parameters: Vec<Value> =
+            parameters.iter().map(|(name, value)| json!({"ParameterKey": name, "ParameterValue": value})).collect();
         // By its address in S3, as a template larger than 51,200 bytes has to be.
         self.bridge.aws(
             "cloudformation",
@@ -160,10 +152,7 @@ impl Deployer<'_> {
             .bridge
             .ask_and_wait(json!({"op": "package", "binary": binary, "directory": self.folder, "strip": strip}))?;
         let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-        let package = Package {
-            key: text("name"),
-            code_sha256: text("codeSha256"),
-        };
+        let package = Package { key: text("name"), code_sha256: text("codeSha256") };
         self.put(&package.key, &json!({"$file": made["path"]}))?;
         Ok(package)
     }
@@ -174,35 +163,24 @@ impl Deployer<'_> {
         if self.bridge.aws("s3", "head_object", &place).is_ok() {
             return Ok(());
         }
-        self.bridge.aws(
-            "s3",
-            "put_object",
-            &json!({"Bucket": PACKAGE_BUCKET, "Key": key, "Body": body}),
-        )?;
+        self.bridge.aws("s3", "put_object", &json!({"Bucket": PACKAGE_BUCKET, "Key": key, "Body": body}))?;
         Ok(())
     }
 
     fn wait_for(&self, stack: &str) -> Result<Deployment, Error> {
         let name = json!({"StackName": stack});
-        poll(
-            &format!("the stack {stack} to be deployed"),
-            DEPLOY_PATIENCE,
-            Duration::from_millis(50),
-            || {
-                let described = self.bridge.aws("cloudformation", "describe_stacks", &name)?;
-                let described = &described["Stacks"][0];
-                match described["StackStatus"].as_str().unwrap_or_default() {
-                    "CREATE_IN_PROGRESS" => Ok(None),
-                    "CREATE_COMPLETE" => Ok(Some(Deployment {
-                        resources: self.resources(&name)?,
-                    })),
-                    status => Err(Error::Deploy {
-                        stack: stack.to_owned(),
-                        reason: format!("{status}: {}", self.failures(&name, described)),
-                    }),
-                }
-            },
-        )
+        poll(&format!("the stack {stack} to be deployed"), DEPLOY_PATIENCE, Duration::from_millis(50), || {
+            let described = self.bridge.aws("cloudformation", "describe_stacks", &name)?;
+            let described = &described["Stacks"][0];
+            match described["StackStatus"].as_str().unwrap_or_default() {
+                "CREATE_IN_PROGRESS" => Ok(None),
+                "CREATE_COMPLETE" => Ok(Some(Deployment { resources: self.resources(&name)? })),
+                status => Err(Error::Deploy {
+                    stack: stack.to_owned(),
+                    reason: format!("{status}: {}", self.failures(&name, described)),
+                }),
+            }
+        })
     }
 
     fn resources(&self, name: &Value) -> Result<BTreeMap<String, Resource>, Error> {
@@ -212,46 +190,26 @@ impl Deployer<'_> {
             .iter()
             .map(|resource| {
                 let text = |name: &str| resource[name].as_str().unwrap_or_default().to_owned();
-                let made = Resource {
-                    kind: text("ResourceType"),
-                    physical_id: text("PhysicalResourceId"),
-                };
+                let made = Resource { kind: text("ResourceType"), physical_id: text("PhysicalResourceId") };
                 (text("LogicalResourceId"), made)
             })
             .collect())
     }
 
     fn failures(&self, name: &Value, described: &Value) -> String {
-        let events = self
-            .bridge
-            .aws("cloudformation", "describe_stack_events", name)
-            .unwrap_or_default();
+        let events = self.bridge.aws("cloudformation", "describe_stack_events", name).unwrap_or_default();
         let mut reasons: Vec<String> = events["StackEvents"]
             .as_array()
             .into_iter()
             .flatten()
-            .filter(|event| {
-                event["ResourceStatus"]
-                    .as_str()
-                    .is_some_and(|status| status.ends_with("FAILED"))
-            })
+            .filter(|event| event["ResourceStatus"].as_str().is_some_and(|status| status.ends_with("FAILED")))
             .map(|event| {
                 let text = |name: &str| event[name].as_str().unwrap_or_default();
-                format!(
-                    "{} ({}): {}",
-                    text("LogicalResourceId"),
-                    text("ResourceType"),
-                    text("ResourceStatusReason")
-                )
+                format!("{} ({}): {}", text("LogicalResourceId"), text("ResourceType"), text("ResourceStatusReason"))
             })
             .collect();
         if reasons.is_empty() {
-            reasons.push(
-                described["StackStatusReason"]
-                    .as_str()
-                    .unwrap_or("no reason was given")
-                    .to_owned(),
-            );
+            reasons.push(described["StackStatusReason"].as_str().unwrap_or("no reason was given").to_owned());
         }
         reasons.join("; ")
     }
@@ -259,33 +217,19 @@ impl Deployer<'_> {
     /// The emulator deploys some broken things without a word; this is what AWS would have refused.
     fn check(&self, deployment: &Deployment, used: &BTreeMap<String, Package>) -> Result<(), String> {
         for (logical_id, package) in used {
-            let resource = deployment
-                .resources
-                .get(logical_id)
-                .ok_or_else(|| format!("{logical_id} was not made"))?;
+            let resource = deployment.resources.get(logical_id).ok_or_else(|| format!("{logical_id} was not made"))?;
             let found = self
                 .bridge
-                .aws(
-                    "lambda",
-                    "get_function_configuration",
-                    &json!({"FunctionName": resource.physical_id}),
-                )
+                .aws("lambda", "get_function_configuration", &json!({"FunctionName": resource.physical_id}))
                 .map_err(|error| error.to_string())?;
             if found["CodeSha256"] != *package.code_sha256 {
-                return Err(format!(
-                    "{} does not run the package {}",
-                    resource.physical_id, package.key
-                ));
+                return Err(format!("{} does not run the package {}", resource.physical_id, package.key));
             }
         }
         for machine in deployment.of_kind("AWS::StepFunctions::StateMachine") {
             let found = self
                 .bridge
-                .aws(
-                    "stepfunctions",
-                    "describe_state_machine",
-                    &json!({"stateMachineArn": machine.physical_id}),
-                )
+                .aws("stepfunctions", "describe_state_machine", &json!({"stateMachineArn": machine.physical_id}))
                 .map_err(|error| error.to_string())?;
             check_definition(found["definition"].as_str().unwrap_or_default())
                 .map_err(|reason| format!("the state machine {}: {reason}", machine.physical_id))?;
@@ -306,22 +250,14 @@ fn check_definition(text: &str) -> Result<(), String> {
 }
 
 fn check_states(machine: &Value, of: &str) -> Result<(), String> {
-    let states = machine["States"]
-        .as_object()
-        .ok_or_else(|| format!("{of} has no states"))?;
+    let states = machine["States"].as_object().ok_or_else(|| format!("{of} has no states"))?;
     let known = |target: &Value, from: &str| match target.as_str() {
         Some(name) if states.contains_key(name) => Ok(()),
         Some(name) => Err(format!("{from} leads to {name}, which is no state of {of}")),
         None => Ok(()),
     };
-    if machine["StartAt"]
-        .as_str()
-        .is_none_or(|start| !states.contains_key(start))
-    {
-        return Err(format!(
-            "{of} starts at {}, which is none of its states",
-            machine["StartAt"]
-        ));
+    if machine["StartAt"].as_str().is_none_or(|start| !states.contains_key(start)) {
+        return Err(format!("{of} starts at {}, which is none of its states", machine["StartAt"]));
     }
     for (name, state) in states {
         known(&state["Next"], name)?;
@@ -344,11 +280,7 @@ fn check_states(machine: &Value, of: &str) -> Result<(), String> {
 }
 
 fn short_hash(content: &[u8]) -> String {
-    Sha256::digest(content)
-        .iter()
-        .take(10)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(content).iter().take(10).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -360,10 +292,7 @@ mod tests {
         let definition = json!({"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true, "ItemProcessor":
             {"StartAt": "Run", "States": {"Run": {"Type": "Pass", "Next": "Gone"}}}}}});
         let reason = check_definition(&definition.to_string());
-        assert!(
-            reason == Err("Run leads to Gone, which is no state of Each".to_owned()),
-            "{reason:?}"
-        );
+        assert!(reason == Err("Run leads to Gone, which is no state of Each".to_owned()), "{reason:?}");
     }
 
     #[test]

@@ -23,11 +23,7 @@ pub enum Error {
     #[error("deploying {stack} failed: {reason}")]
     Deploy { stack: String, reason: String },
     #[error("{method} {url}: {reason}")]
-    Http {
-        method: String,
-        url: String,
-        reason: String,
-    },
+    Http { method: String, url: String, reason: String },
     #[error("{0}")]
     Sample(String),
     #[error("waited {seconds} s in vain for {what}")]
@@ -36,19 +32,12 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(what: impl Display) -> impl FnOnce(std::io::Error) -> Self {
-        move |cause| Self::Io {
-            what: what.to_string(),
-            cause,
-        }
+        move |cause| Self::Io { what: what.to_string(), cause }
     }
 
     /// The AWS error code, where an AWS call was refused.
     pub fn aws_code(&self) -> Option<&str> {
-        if let Self::Aws { cause, .. } = self {
-            Some(&cause.code)
-        } else {
-            None
-        }
+        if let Self::Aws { cause, .. } = self { Some(&cause.code) } else { None }
     }
 }
 

@@ -59,8 +59,5 @@ fn functions_env(stack: &Stack) -> Result<String, Error> {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned())),
     );
-    Ok(variables
-        .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect())
+    Ok(variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect())
 }

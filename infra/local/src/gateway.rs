@@ -46,11 +46,7 @@ pub(crate) fn serve_issuer(servers: &Servers, bridge: &Bridge) -> Result<String,
         let response = match request.uri().path() {
             "/.well-known/openid-configuration" => respond(StatusCode::OK, "application/json", discovery.clone()),
             "/.well-known/jwks.json" => respond(StatusCode::OK, "application/json", keys.clone()),
-            _ => respond(
-                StatusCode::NOT_FOUND,
-                "text/plain",
-                "this is the local stack's token issuer\n",
-            ),
+            _ => respond(StatusCode::NOT_FOUND, "text/plain", "this is the local stack's token issuer\n"),
         };
         async move { Some(response) }
     })?;
@@ -67,21 +63,11 @@ pub(crate) struct Minter {
 
 impl Minter {
     pub(crate) fn new(bridge: Arc<Bridge>, issuer: String, operator_tenant: String) -> Self {
-        Self {
-            bridge,
-            issuer,
-            operator_tenant,
-            minted: Mutex::default(),
-        }
+        Self { bridge, issuer, operator_tenant, minted: Mutex::default() }
     }
 
     pub(crate) async fn token(&self, tenant: &str) -> Result<String, String> {
-        let known = self
-            .minted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(tenant)
-            .cloned();
+        let known = self.minted.lock().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
         if let Some((minted_at, token)) = known
             && minted_at.elapsed() < TOKEN_RENEWAL
         {
@@ -94,21 +80,14 @@ impl Minter {
     }
 
     pub(crate) fn claims(&self, tenant: &str) -> Value {
-        let scope = if tenant == self.operator_tenant {
-            OPERATOR_SCOPE
-        } else {
-            ""
-        };
+        let scope = if tenant == self.operator_tenant { OPERATOR_SCOPE } else { "" };
         json!({"iss": self.issuer, "aud": AUDIENCE, "sub": format!("{tenant}-on-a-laptop"), TENANT_CLAIM: tenant, "scope": scope})
     }
 
     pub(crate) async fn mint(&self, claims: Value, lifetime: Duration) -> Result<String, String> {
         let question = json!({"op": "mint", "claims": claims, "lifetimeSeconds": lifetime.as_secs()});
         let answer = self.bridge.ask(question).await.map_err(|error| error.to_string())?;
-        answer
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| "the minted token is no text".to_owned())
+        answer.as_str().map(str::to_owned).ok_or_else(|| "the minted token is no text".to_owned())
     }
 }
 
@@ -144,22 +123,15 @@ async fn pass_on(
 
     let tenant = parts.headers.remove(TENANT_HEADER);
     if !parts.headers.contains_key(AUTHORIZATION) {
-        let tenant = tenant
-            .as_ref()
-            .map_or(Ok(minter.operator_tenant.as_str()), HeaderValue::to_str);
+        let tenant = tenant.as_ref().map_or(Ok(minter.operator_tenant.as_str()), HeaderValue::to_str);
         let tenant = tenant.map_err(|_not_ascii| format!("{TENANT_HEADER} is not plain text"))?;
         let token = minter.token(tenant).await?;
         let value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| error.to_string())?;
         parts.headers.insert(AUTHORIZATION, value);
     }
 
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("/", hyper::http::uri::PathAndQuery::as_str);
-    let mut onward = Request::builder()
-        .method(parts.method)
-        .uri(format!("{gateway_url}{target}"));
+    let target = parts.uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
+    let mut onward = Request::builder().method(parts.method).uri(format!("{gateway_url}{target}"));
     if let Some(headers) = onward.headers_mut() {
         *headers = parts.headers;
         // These belong to the caller's connection; the client sets its own.

@@ -37,10 +37,7 @@ impl Kept {
             .map_err(Error::io("starting the keeper"))?;
         let child = Arc::new(Mutex::new(child));
         locked(&RUNNING).push(Arc::clone(&child));
-        Ok(Self {
-            child,
-            log: log.to_path_buf(),
-        })
+        Ok(Self { child, log: log.to_path_buf() })
     }
 
     pub(crate) fn has_ended(&self) -> bool {

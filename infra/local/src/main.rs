@@ -67,10 +67,8 @@ fn stop_on_signal() -> Receiver<()> {
 
 /// Whether everything went well.
 fn develop(arguments: &Arguments, stop: &Receiver<()>) -> Result<bool, Error> {
-    let text = fs::read(&arguments.input).map_err(|cause| Error::Io {
-        what: format!("reading {}", arguments.input.display()),
-        cause,
-    })?;
+    let text = fs::read(&arguments.input)
+        .map_err(|cause| Error::Io { what: format!("reading {}", arguments.input.display()), cause })?;
 
     line("Sluice on this machine");
     let mut phases = Phases::new();
@@ -100,17 +98,8 @@ fn develop(arguments: &Arguments, stop: &Receiver<()>) -> Result<bool, Error> {
 }
 
 fn run_sample(stack: &Stack, text: &[u8], input: &Path, stop: &Receiver<()>) -> Result<bool, Error> {
-    let title = input
-        .file_name()
-        .unwrap_or(input.as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    line(format_args!(
-        "\nThe sample: {} on {} ({} bytes)",
-        sample::PIPELINE,
-        input.display(),
-        text.len()
-    ));
+    let title = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy().into_owned();
+    line(format_args!("\nThe sample: {} on {} ({} bytes)", sample::PIPELINE, input.display(), text.len()));
     let outcome = sample::run(stack, text, &title, &mut |event| {
         match event {
             sample::Event::Created { run_id } => line(format_args!("  run {run_id}, budget {BUDGET_USD} USD")),
@@ -120,11 +109,7 @@ fn run_sample(stack: &Stack, text: &[u8], input: &Path, stop: &Receiver<()>) -> 
             }
             sample::Event::Status { status } => line(format_args!("  {status}")),
         }
-        if stop.try_recv().is_ok() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if stop.try_recv().is_ok() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     show(&outcome);
     Ok(outcome.problems.is_empty())
@@ -140,16 +125,10 @@ fn show(outcome: &Outcome) {
     ));
     for step in &outcome.steps {
         let took = step.took.map(milliseconds).unwrap_or_default();
-        line(format_args!(
-            "  step      {:<14}{:<11}{took:>9}",
-            step.node_id, step.status
-        ));
+        line(format_args!("  step      {:<14}{:<11}{took:>9}", step.node_id, step.status));
     }
     if let Some(object) = &outcome.object {
-        line(format_args!(
-            "  output    s3://{}/{} ({} bytes)",
-            object.bucket, object.key, object.bytes
-        ));
+        line(format_args!("  output    s3://{}/{} ({} bytes)", object.bucket, object.key, object.bytes));
         let findings = &object.content["findings"];
         let words: Vec<String> = findings["frequencies"]["top"]
             .as_array()
@@ -167,16 +146,9 @@ fn show(outcome: &Outcome) {
             findings["readability"]["fleschKincaidGrade"],
         ));
     }
-    line(format_args!(
-        "  budget    {BUDGET_USD} USD, seen exactly so by {}",
-        outcome.budget_seen_by.join(", ")
-    ));
+    line(format_args!("  budget    {BUDGET_USD} USD, seen exactly so by {}", outcome.budget_seen_by.join(", ")));
     if let Some(webhook) = &outcome.webhook {
-        let verdict = if webhook.verification.verified {
-            "webhook verified"
-        } else {
-            "webhook NOT verified"
-        };
+        let verdict = if webhook.verification.verified { "webhook verified" } else { "webhook NOT verified" };
         line(format_args!(
             "  webhook   {verdict} (SigV4, by botocore): attempt {}, webhook-id {}, {} bytes",
             webhook.header("webhook-attempt").unwrap_or("?"),
@@ -187,10 +159,7 @@ fn show(outcome: &Outcome) {
             "            signed by {}",
             webhook.verification.signer.as_deref().unwrap_or("nobody known")
         ));
-        line(format_args!(
-            "            over {}",
-            webhook.verification.signed_headers.join(", ")
-        ));
+        line(format_args!("            over {}", webhook.verification.signed_headers.join(", ")));
     }
     for problem in &outcome.problems {
         line(format_args!("  PROBLEM   {problem}"));
@@ -207,17 +176,12 @@ fn introduce(stack: &Stack) {
         "AWS              {}   (AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test, {})",
         stack.aws_endpoint_url, stack.region
     ));
-    line(format_args!(
-        "Webhooks         {}   (any name will do; GET shows what came)",
-        stack.receiver.url("NAME")
-    ));
+    line(format_args!("Webhooks         {}   (any name will do; GET shows what came)", stack.receiver.url("NAME")));
     line("Function URLs    calls to them are signed: curl --aws-sigv4 aws:amz:us-east-1:lambda --user test:test ...");
     for (function, url) in &stack.function_urls {
         line(format_args!("  {function:<20} {url}"));
     }
-    line(format_args!(
-        "Files            {folder}/endpoints.json, functions.env; logs: {folder}/*.log"
-    ));
+    line(format_args!("Files            {folder}/endpoints.json, functions.env; logs: {folder}/*.log"));
     line("\nTry it:");
     line(format_args!("  curl {api}/v1/workflow-runs"));
     line(format_args!(
@@ -228,9 +192,7 @@ fn introduce(stack: &Stack) {
     line(format_args!("  curl {api}/v1/workflow-runs/RUN_ID/steps"));
     line(format_args!("  curl -X POST {api}/v1/workflow-runs/RUN_ID/cancel"));
     line(format_args!("  curl {}", stack.receiver.url("mine")));
-    line(format_args!(
-        "  curl {api}/v1/workflow-runs -H 'x-dev-tenant: somebody-else'"
-    ));
+    line(format_args!("  curl {api}/v1/workflow-runs -H 'x-dev-tenant: somebody-else'"));
     line("\nCtrl-C stops everything.");
 }
 
@@ -260,10 +222,7 @@ fn serve(stack: &Stack, stop: &Receiver<()>) -> Result<(), Error> {
             ));
         }
         if stack.has_ended() {
-            return Err(Error::Ended {
-                what: "ministack",
-                log: stack.folder.join("ministack.log"),
-            });
+            return Err(Error::Ended { what: "ministack", log: stack.folder.join("ministack.log") });
         }
     }
 }

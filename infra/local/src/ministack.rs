@@ -45,15 +45,10 @@ impl Ministack {
         // Its process file and the unpacked functions go here instead of the machine's temporary folder.
         let temporary = folder.join("tmp");
         place::made(&temporary)?;
-        let temporary = temporary
-            .canonicalize()
-            .map_err(Error::io("finding the temporary folder"))?;
+        let temporary = temporary.canonicalize().map_err(Error::io("finding the temporary folder"))?;
 
         let mut keeper = Command::new(venv.program("python"));
-        keeper
-            .arg(place::python_program("keeper.py"))
-            .arg(&log)
-            .arg(venv.program("ministack"));
+        keeper.arg(place::python_program("keeper.py")).arg(&log).arg(venv.program("ministack"));
         // The functions inherit ministack's environment, and nothing of this shell may reach them.
         keeper
             .env_clear()
@@ -76,21 +71,13 @@ impl Ministack {
         let process = Kept::start(&mut keeper, &log)?;
 
         let ready = format!("{url}/_ministack/ready");
-        poll(
-            "ministack to be ready; see ministack.log",
-            START_PATIENCE,
-            Duration::from_millis(50),
-            || {
-                if process.has_ended() {
-                    return Err(Error::Ended {
-                        what: "ministack",
-                        log: process.log().to_path_buf(),
-                    });
-                }
-                let answered = servers.request("GET", &ready, &[], Vec::new());
-                Ok(answered.is_ok_and(|answer| answer.status == 200).then_some(()))
-            },
-        )?;
+        poll("ministack to be ready; see ministack.log", START_PATIENCE, Duration::from_millis(50), || {
+            if process.has_ended() {
+                return Err(Error::Ended { what: "ministack", log: process.log().to_path_buf() });
+            }
+            let answered = servers.request("GET", &ready, &[], Vec::new());
+            Ok(answered.is_ok_and(|answer| answer.status == 200).then_some(()))
+        })?;
         Ok(Self { url, process })
     }
 

@@ -26,10 +26,7 @@ impl<'a> Progress<'a> {
         (self.observer)(Event::PhaseStarted { name });
         let start = Instant::now();
         let done = work(self)?;
-        (self.observer)(Event::PhaseEnded {
-            name,
-            took: start.elapsed(),
-        });
+        (self.observer)(Event::PhaseEnded { name, took: start.elapsed() });
         Ok(done)
     }
 

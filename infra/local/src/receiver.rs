@@ -24,13 +24,8 @@ use crate::server::{Servers, listen, read_whole, respond};
 use crate::{Credentials, Error};
 
 /// What every webhook must carry, and carry inside its signature.
-const SIGNED_HEADERS: [&str; 5] = [
-    "webhook-id",
-    "webhook-timestamp",
-    "webhook-attempt",
-    "sluice-tenant-id",
-    "sluice-run-id",
-];
+const SIGNED_HEADERS: [&str; 5] =
+    ["webhook-id", "webhook-timestamp", "webhook-attempt", "sluice-tenant-id", "sluice-run-id"];
 
 /// One request, as it came.
 #[derive(Debug, Clone)]
@@ -53,10 +48,7 @@ pub struct Received {
 
 impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     pub fn json(&self) -> Value {
@@ -85,20 +77,12 @@ pub struct Reply {
 
 impl Reply {
     pub fn status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            headers: Vec::new(),
-            delay: Duration::ZERO,
-        }
+        Self { status: Some(status), headers: Vec::new(), delay: Duration::ZERO }
     }
 
     /// Closes the connection without an answer.
     pub fn hang_up() -> Self {
-        Self {
-            status: None,
-            headers: Vec::new(),
-            delay: Duration::ZERO,
-        }
+        Self { status: None, headers: Vec::new(), delay: Duration::ZERO }
     }
 
     #[must_use]
@@ -172,12 +156,7 @@ impl Receiver {
 
     /// Makes a hook answer its next verified requests so, one reply each; after that it answers 200 again.
     pub fn answer_next(&self, hook: &str, replies: impl IntoIterator<Item = Reply>) {
-        self.shared
-            .locked()
-            .replies
-            .entry(hook.to_owned())
-            .or_default()
-            .extend(replies);
+        self.shared.locked().replies.entry(hook.to_owned()).or_default().extend(replies);
     }
 
     /// What a hook has received so far.
@@ -206,12 +185,7 @@ impl Receiver {
                     seconds: patience.as_secs(),
                 });
             }
-            log = self
-                .shared
-                .grew
-                .wait_timeout(log, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            log = self.shared.grew.wait_timeout(log, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -225,34 +199,20 @@ impl Shared {
     async fn take(&self, request: Request<Incoming>) -> Option<Response<Full<Bytes>>> {
         let at = now();
         let (parts, body) = request.into_parts();
-        let target = parts
-            .uri
-            .path_and_query()
-            .map_or("/", hyper::http::uri::PathAndQuery::as_str)
-            .to_owned();
+        let target = parts.uri.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str).to_owned();
         let Some(hook) = parts.uri.path().strip_prefix("/hooks/").map(str::to_owned) else {
-            return Some(respond(
-                StatusCode::NOT_FOUND,
-                "text/plain",
-                "webhooks go to /hooks/<name>\n",
-            ));
+            return Some(respond(StatusCode::NOT_FOUND, "text/plain", "webhooks go to /hooks/<name>\n"));
         };
         if parts.method == Method::GET {
             let shown: Vec<Value> = self.locked().of(&hook).iter().map(shown).collect();
-            return Some(respond(
-                StatusCode::OK,
-                "application/json",
-                json!({"received": shown}).to_string(),
-            ));
+            return Some(respond(StatusCode::OK, "application/json", json!({"received": shown}).to_string()));
         }
         // A body that never arrived whole is no webhook.
         let body = read_whole(body).await.ok()?;
-        let headers = parts.headers.iter().map(|(name, value)| {
-            (
-                name.as_str().to_owned(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        });
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
         let signed = SignedRequest {
             method: parts.method.as_str().to_owned(),
             target,
@@ -267,12 +227,7 @@ impl Shared {
         } else {
             Reply::status(403)
         };
-        let SignedRequest {
-            method,
-            target,
-            headers,
-            ..
-        } = signed;
+        let SignedRequest { method, target, headers, .. } = signed;
         {
             let mut log = self.locked();
             let index = log.received.len();
@@ -316,10 +271,7 @@ impl Shared {
             "requiredHeaders": SIGNED_HEADERS,
             "credentials": credentials.map(Credentials::to_json),
         });
-        self.bridge
-            .ask(question)
-            .await
-            .map_or_else(not_checked, |answer| verification(&answer))
+        self.bridge.ask(question).await.map_or_else(not_checked, |answer| verification(&answer))
     }
 
     fn locked(&self) -> MutexGuard<'_, Log> {
@@ -329,38 +281,22 @@ impl Shared {
 
 impl Log {
     fn of(&self, hook: &str) -> Vec<Received> {
-        self.received
-            .iter()
-            .filter(|received| received.hook == hook)
-            .cloned()
-            .collect()
+        self.received.iter().filter(|received| received.hook == hook).cloned().collect()
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the receiver is no part of the product; it must see the real time"
-)]
+#[expect(clippy::disallowed_methods, reason = "the receiver is no part of the product; it must see the real time")]
 fn now() -> SystemTime {
     SystemTime::now()
 }
 
 fn not_checked(error: AwsError) -> Verification {
-    Verification {
-        problems: vec![format!("the signature could not be checked: {error}")],
-        ..Verification::default()
-    }
+    Verification { problems: vec![format!("the signature could not be checked: {error}")], ..Verification::default() }
 }
 
 fn verification(answer: &Value) -> Verification {
     let texts = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };
     Verification {
         verified: answer["verified"] == true,
@@ -452,10 +388,7 @@ mod tests {
             })
             .collect();
         // What a client sends by itself and a signer signs.
-        headers.push((
-            "host".to_owned(),
-            BENCH.receiver.origin().trim_start_matches("http://").to_owned(),
-        ));
+        headers.push(("host".to_owned(), BENCH.receiver.origin().trim_start_matches("http://").to_owned()));
         SignedRequest {
             method: "POST".to_owned(),
             target: "/hooks/tests".to_owned(),
@@ -519,10 +452,7 @@ mod tests {
         let (name, value) = HEADERS[5];
         request.headers.push((name.to_owned(), value.to_owned()));
         let verdict = verdict(&request);
-        assert!(
-            verdict.problems == ["the header sluice-run-id is not signed"],
-            "{verdict:?}"
-        );
+        assert!(verdict.problems == ["the header sluice-run-id is not signed"], "{verdict:?}");
     }
 
     #[test]
@@ -530,21 +460,12 @@ mod tests {
         let mut request = signed(&HEADERS);
         request.at += Duration::from_secs(301);
         let verdict = verdict(&request);
-        assert!(
-            verdict
-                .problems
-                .iter()
-                .any(|problem| problem.contains("AWS allows 300 s")),
-            "{verdict:?}"
-        );
+        assert!(verdict.problems.iter().any(|problem| problem.contains("AWS allows 300 s")), "{verdict:?}");
     }
 
     #[test]
     fn another_secret_does_not_verify() {
-        let credentials = Credentials {
-            secret_access_key: "another".to_owned(),
-            ..BENCH.credentials.clone()
-        };
+        let credentials = Credentials { secret_access_key: "another".to_owned(), ..BENCH.credentials.clone() };
         assert!(!BENCH.receiver.verify(&signed(&HEADERS), Some(&credentials)).verified);
     }
 

@@ -32,10 +32,7 @@ const PROCESSORS: [(&str, &str); 5] = [
     ("word-frequencies", "Counts the words of a text"),
     ("readability", "Measures how easy a text is to read"),
     ("report", "Joins the results of its upstream nodes into one report"),
-    (
-        "store-object",
-        "Writes the results of its upstream nodes into the registry's uploadBucket",
-    ),
+    ("store-object", "Writes the results of its upstream nodes into the registry's uploadBucket"),
     ("hold", "Takes the given time, then succeeds or fails as told"),
 ];
 
@@ -47,13 +44,8 @@ pub fn default_text() -> PathBuf {
 pub(crate) fn seed(stack: &Stack, deployed: &Deployment) -> Result<(), Error> {
     for (key, description) in PROCESSORS {
         let name = format!("sluice-processor-{key}");
-        if !deployed
-            .of_kind("AWS::Lambda::Function")
-            .any(|function| function.physical_id == name)
-        {
-            return Err(Error::Sample(format!(
-                "the sample's template deploys no function {name}"
-            )));
+        if !deployed.of_kind("AWS::Lambda::Function").any(|function| function.physical_id == name) {
+            return Err(Error::Sample(format!("the sample's template deploys no function {name}")));
         }
         let arn = format!("arn:aws:lambda:{}:{}:function:{name}", stack.region, stack.account);
         let body = json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"], "description": description});
@@ -74,25 +66,13 @@ pub(crate) fn seed(stack: &Stack, deployed: &Deployment) -> Result<(), Error> {
         "Word frequencies and readability of a text, stored as one report",
         &pipeline(),
     )?;
-    define(
-        stack,
-        HOLD,
-        "Hold",
-        "One node that takes its time: to cancel, to pause, to watch",
-        &hold(),
-    )
+    define(stack, HOLD, "Hold", "One node that takes its time: to cancel, to pause, to watch", &hold())
 }
 
 fn define(stack: &Stack, name: &str, display_name: &str, description: &str, version: &Value) -> Result<(), Error> {
     let body = json!({"name": name, "displayName": display_name, "description": description});
     call(stack, "POST", "/v1/workflow-definitions", &body)?;
-    call(
-        stack,
-        "POST",
-        &format!("/v1/workflow-definitions/{name}/versions"),
-        version,
-    )
-    .map(drop)
+    call(stack, "POST", &format!("/v1/workflow-definitions/{name}/versions"), version).map(drop)
 }
 
 fn pipeline() -> Value {
@@ -195,12 +175,7 @@ pub fn run(
 ) -> Result<Outcome, Error> {
     let key = format!("texts/{title}");
     stack.put_object(&stack.bucket, &key, text)?;
-    let definition = call(
-        stack,
-        "GET",
-        &format!("/v1/workflow-definitions/{PIPELINE}"),
-        &Value::Null,
-    )?;
+    let definition = call(stack, "GET", &format!("/v1/workflow-definitions/{PIPELINE}"), &Value::Null)?;
     // Written out by hand where exactness matters: the context must come back byte for byte.
     let body = format!(
         r#"{{"workflowInstanceConfiguration":{{"workflowDefinitionId":{definition}}},"name":"sample","input":{input},
@@ -224,10 +199,7 @@ pub fn run(
     let status = text_of(&run["status"]);
     let mut problems = Vec::new();
     if status != "SUCCEEDED" {
-        problems.push(format!(
-            "the run ended {status} ({}): {}",
-            run["terminationReason"], run["error"]
-        ));
+        problems.push(format!("the run ended {status} ({}): {}", run["terminationReason"], run["error"]));
     }
 
     let object = stored_object(stack, &run).map_err(|reason| problems.push(reason)).ok();
@@ -242,22 +214,14 @@ pub fn run(
     }
 
     let webhook = stack.receiver.wait(HOOK, 1, WEBHOOK_PATIENCE);
-    let webhook = webhook
-        .map_err(|error| problems.push(format!("no webhook came: {error}")))
-        .ok();
-    let webhook = webhook.and_then(|received| {
-        received
-            .into_iter()
-            .find(|received| received.json()["runId"] == *run_id)
-    });
+    let webhook = webhook.map_err(|error| problems.push(format!("no webhook came: {error}"))).ok();
+    let webhook =
+        webhook.and_then(|received| received.into_iter().find(|received| received.json()["runId"] == *run_id));
     match &webhook {
         None => problems.push("no webhook of this run came".to_owned()),
         Some(webhook) => {
             if !webhook.verification.verified {
-                problems.push(format!(
-                    "webhook NOT verified: {}",
-                    webhook.verification.problems.join("; ")
-                ));
+                problems.push(format!("webhook NOT verified: {}", webhook.verification.problems.join("; ")));
             }
             let signer = webhook.verification.signer.as_deref().unwrap_or_default();
             if !signer.ends_with(&format!("/{}", stack.function_name("run-callback"))) {
@@ -320,14 +284,8 @@ fn steps(stack: &Stack, run_id: &str) -> Result<Vec<Step>, Error> {
         .flatten()
         .map(|step| {
             let time = |name: &str| step[name].as_str().and_then(|text| text.parse::<Timestamp>().ok());
-            let took = time("startedAt")
-                .zip(time("endedAt"))
-                .map(|(from, to)| to.duration_since(from).unsigned_abs());
-            let found = Step {
-                node_id: text_of(&step["nodeId"]),
-                status: text_of(&step["status"]),
-                took,
-            };
+            let took = time("startedAt").zip(time("endedAt")).map(|(from, to)| to.duration_since(from).unsigned_abs());
+            let found = Step { node_id: text_of(&step["nodeId"]), status: text_of(&step["status"]), took };
             (text_of(&step["startedAt"]), found)
         })
         .collect();
@@ -345,12 +303,7 @@ fn stored_object(stack: &Stack, run: &Value) -> Result<StoredObject, String> {
     let content = stack.object(&bucket, &key).map_err(|error| error.to_string())?;
     let report: Value =
         serde_json::from_slice(&content).map_err(|error| format!("the stored report is not JSON: {error}"))?;
-    Ok(StoredObject {
-        bytes: content.len(),
-        content: report,
-        bucket,
-        key,
-    })
+    Ok(StoredObject { bytes: content.len(), content: report, bucket, key })
 }
 
 fn budget_seen_by(stack: &Stack, run_id: &str, steps: &[Step]) -> Result<Vec<String>, Error> {
@@ -371,12 +324,7 @@ fn budget_seen_by(stack: &Stack, run_id: &str, steps: &[Step]) -> Result<Vec<Str
 fn wait_for_delivery(stack: &Stack, run_id: &str) -> Result<Result<(), String>, Error> {
     let mut statuses: Vec<String> = Vec::new();
     let recorded = poll("the delivery's record", DELIVERY_PATIENCE, POLL, || {
-        let answer = call(
-            stack,
-            "GET",
-            &format!("/v1/workflow-runs/{run_id}/deliveries"),
-            &Value::Null,
-        )?;
+        let answer = call(stack, "GET", &format!("/v1/workflow-runs/{run_id}/deliveries"), &Value::Null)?;
         let deliveries = answer["deliveries"].as_array().into_iter().flatten();
         let webhooks = deliveries.filter(|delivery| delivery["channel"] == "webhook");
         statuses = webhooks.map(|delivery| text_of(&delivery["status"])).collect();
@@ -390,11 +338,7 @@ fn wait_for_delivery(stack: &Stack, run_id: &str) -> Result<Result<(), String>, 
 }
 
 fn call(stack: &Stack, method: &str, path: &str, body: &Value) -> Result<Value, Error> {
-    let body = if body.is_null() {
-        Vec::new()
-    } else {
-        body.to_string().into_bytes()
-    };
+    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     call_with(stack, method, path, body)
 }
 

@@ -90,38 +90,24 @@ impl Servers {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Result<Answer, Error> {
-        let failed = |reason: String| Error::Http {
-            method: method.to_owned(),
-            url: url.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| Error::Http { method: method.to_owned(), url: url.to_owned(), reason };
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request
-            .body(Full::from(body))
-            .map_err(|error| failed(error.to_string()))?;
+        let request = request.body(Full::from(body)).map_err(|error| failed(error.to_string()))?;
         let client = self.client();
         let answered = self.handle.spawn(async move {
             let exchange = async {
                 let response = client.request(request).await.map_err(|error| error_chain(&error))?;
                 let (parts, body) = response.into_parts();
                 let body = body.collect().await.map_err(|error| error_chain(&error))?.to_bytes();
-                Ok(Answer {
-                    status: parts.status.as_u16(),
-                    headers: parts.headers,
-                    body,
-                })
+                Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
             };
             let patience = format!("no answer within {} s", REQUEST_PATIENCE.as_secs());
-            tokio::time::timeout(REQUEST_PATIENCE, exchange)
-                .await
-                .unwrap_or(Err(patience))
+            tokio::time::timeout(REQUEST_PATIENCE, exchange).await.unwrap_or(Err(patience))
         });
-        wait_for(answered)
-            .map_err(|error| failed(error.to_string()))?
-            .map_err(failed)
+        wait_for(answered).map_err(|error| failed(error.to_string()))?.map_err(failed)
     }
 
     /// Serves connections of `listener` until the stack ends. `None` from the handler means: hang up without an answer.
@@ -130,9 +116,7 @@ impl Servers {
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<Response<Full<Bytes>>>> + Send,
     {
-        listener
-            .set_nonblocking(true)
-            .map_err(Error::io("preparing a listener"))?;
+        listener.set_nonblocking(true).map_err(Error::io("preparing a listener"))?;
         let _inside = self.handle.enter();
         let listener = TcpListener::from_std(listener).map_err(Error::io("preparing a listener"))?;
         self.handle.spawn(async move {
@@ -178,15 +162,10 @@ pub(crate) fn listen(port: u16) -> Result<(StdListener, SocketAddr), Error> {
         if cause.kind() == std::io::ErrorKind::AddrInUse {
             Error::PortInUse { port }
         } else {
-            Error::Io {
-                what: format!("listening on 127.0.0.1:{port}"),
-                cause,
-            }
+            Error::Io { what: format!("listening on 127.0.0.1:{port}"), cause }
         }
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(Error::io("reading a listener's address"))?;
+    let address = listener.local_addr().map_err(Error::io("reading a listener's address"))?;
     Ok((listener, address))
 }
 

@@ -26,6 +26,9 @@ const SAMPLE_STACK: &str = "sluice-sample";
 /// The functions that check a callback URL, and the one that calls it.
 const CALLBACK_FUNCTIONS: [&str; 3] = ["create-run", "invoke-definition", "run-callback"];
 
+/// The functions that answer task tokens.
+const ANSWERING_FUNCTIONS: [&str; 2] = ["control-run", "reconcile-runs"];
+
 /// How a stack is started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -65,9 +68,7 @@ impl Options {
             folder: place::target().join("e2e").join(name),
             port: 0,
             wait_for_folder: true,
-            build_arguments: ["--package", "sluice-tests", "--bins", "--tests"]
-                .map(str::to_owned)
-                .into(),
+            build_arguments: ["--package", "sluice-tests", "--bins", "--tests"].map(str::to_owned).into(),
             ..Self::dev()
         }
     }
@@ -153,11 +154,7 @@ impl Stack {
 
         let (product, sample) = progress.phase("Package and deploy", |progress| {
             bridge.aws("s3", "create_bucket", &json!({"Bucket": PACKAGE_BUCKET}))?;
-            let deployer = Deployer {
-                bridge: &bridge,
-                binaries: &built,
-                folder: place::target().join("packages"),
-            };
+            let deployer = Deployer { bridge: &bridge, binaries: &built, folder: place::target().join("packages") };
             let infra = place::project().join("infra");
             let sample = deployer.deploy(
                 SAMPLE_STACK,
@@ -184,11 +181,7 @@ impl Stack {
 
         let functions = deployed_functions(&product);
         let minter = Arc::new(Minter::new(Arc::clone(&bridge), issuer, options.tenant.clone()));
-        let gateway_url = format!(
-            "{}/_aws/execute-api/{}",
-            ministack.url,
-            one_of(&product, "AWS::ApiGatewayV2::Api")?
-        );
+        let gateway_url = format!("{}/_aws/execute-api/{}", ministack.url, one_of(&product, "AWS::ApiGatewayV2::Api")?);
         serve_proxy(&servers, api_listener, gateway_url.clone(), Arc::clone(&minter))?;
         let mut stack = Self {
             api_url: format!("http://{api_address}"),
@@ -216,9 +209,7 @@ impl Stack {
             ministack,
             _folder_lock: folder_lock,
         };
-        progress.phase("Local settings", |_| {
-            stack.apply_local_settings(&options.callback_origins)
-        })?;
+        progress.phase("Local settings", |_| stack.apply_local_settings(&options.callback_origins))?;
         progress.phase("Seed", |_| sample::seed(&stack, &sample))?;
         files::write(&stack)?;
         Ok(stack)
@@ -238,8 +229,7 @@ impl Stack {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        self.servers
-            .request(method, &format!("{}{path}", self.api_url), headers, body.into())
+        self.servers.request(method, &format!("{}{path}", self.api_url), headers, body.into())
     }
 
     /// Requests any URL, as it is.
@@ -266,10 +256,7 @@ impl Stack {
         let base = self.function_urls.get(function).map(String::as_str).unwrap_or_default();
         let url = format!("{}{path}", base.trim_end_matches('/'));
         let signed = self.sign(method, &url, headers, &body, None)?;
-        let signed: Vec<(&str, &str)> = signed
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
+        let signed: Vec<(&str, &str)> = signed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         self.servers.request(method, &url, &signed, body)
     }
 
@@ -328,14 +315,8 @@ impl Stack {
     pub fn environment(&self, function: &str) -> Result<BTreeMap<String, String>, Error> {
         let name = json!({"FunctionName": self.function_name(function)});
         let found = self.bridge.aws("lambda", "get_function_configuration", &name)?;
-        let variables = found["Environment"]["Variables"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
-        Ok(variables
-            .into_iter()
-            .map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned()))
-            .collect())
+        let variables = found["Environment"]["Variables"].as_object().cloned().unwrap_or_default();
+        Ok(variables.into_iter().map(|(name, value)| (name, value.as_str().unwrap_or_default().to_owned())).collect())
     }
 
     /// Changes some of a function's environment variables and leaves the others; `None` removes one.
@@ -353,17 +334,10 @@ impl Stack {
             "update_function_configuration",
             &json!({"FunctionName": name, "Environment": {"Variables": variables}}),
         )?;
-        poll(
-            &format!("the new environment of {name}"),
-            Duration::from_secs(10),
-            Duration::from_millis(20),
-            || {
-                let found = self
-                    .bridge
-                    .aws("lambda", "get_function_configuration", &json!({"FunctionName": name}))?;
-                Ok((found["LastUpdateStatus"] != "InProgress").then_some(()))
-            },
-        )
+        poll(&format!("the new environment of {name}"), Duration::from_secs(10), Duration::from_millis(20), || {
+            let found = self.bridge.aws("lambda", "get_function_configuration", &json!({"FunctionName": name}))?;
+            Ok((found["LastUpdateStatus"] != "InProgress").then_some(()))
+        })
     }
 
     /// Invokes a function with an event and waits for its answer.
@@ -373,10 +347,8 @@ impl Stack {
             "Payload": {"$base64": STANDARD.encode(event.to_string())},
         });
         let answer = self.bridge.aws("lambda", "invoke", &params)?;
-        let payload = answer["Payload"]["$base64"]
-            .as_str()
-            .and_then(|text| STANDARD.decode(text).ok())
-            .unwrap_or_default();
+        let payload =
+            answer["Payload"]["$base64"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
         Ok(Invocation {
             payload: serde_json::from_slice(&payload).unwrap_or_default(),
             function_error: answer["FunctionError"].as_str().map(str::to_owned),
@@ -385,13 +357,8 @@ impl Stack {
 
     /// An object's bytes.
     pub fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Error> {
-        let object = self
-            .bridge
-            .aws("s3", "get_object", &json!({"Bucket": bucket, "Key": key}))?;
-        Ok(object["Body"]["$base64"]
-            .as_str()
-            .and_then(|text| STANDARD.decode(text).ok())
-            .unwrap_or_default())
+        let object = self.bridge.aws("s3", "get_object", &json!({"Bucket": bucket, "Key": key}))?;
+        Ok(object["Body"]["$base64"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default())
     }
 
     pub fn put_object(&self, bucket: &str, key: &str, content: &[u8]) -> Result<(), Error> {
@@ -423,13 +390,11 @@ impl Stack {
                     if CALLBACK_FUNCTIONS.contains(&function.as_str()) {
                         changes.push(("SLUICE_EXTRA_CALLBACK_ORIGINS", Some(origins_text)));
                     }
-                    scope.spawn(move || {
-                        if changes.is_empty() {
-                            Ok(())
-                        } else {
-                            stack.set_environment(function, &changes)
-                        }
-                    })
+                    scope.spawn(
+                        move || {
+                            if changes.is_empty() { Ok(()) } else { stack.set_environment(function, &changes) }
+                        },
+                    )
                 })
                 .collect();
             updates.into_iter().try_for_each(|update| {
@@ -445,12 +410,29 @@ impl Stack {
                 self.tenant,
                 with_url.join(", ")
             ),
+            format!("SLUICE_EXTRA_CALLBACK_ORIGINS={origins} on {}", CALLBACK_FUNCTIONS.join(", ")),
             format!(
-                "SLUICE_EXTRA_CALLBACK_ORIGINS={origins} on {}",
-                CALLBACK_FUNCTIONS.join(", ")
+                "states:SendTaskSuccess and SendTaskFailure on every resource for {} (ministack does not know which state machine a token is of)",
+                ANSWERING_FUNCTIONS.join(", ")
             ),
         ];
-        Ok(())
+        ANSWERING_FUNCTIONS.into_iter().try_for_each(|function| self.allow_task_answers(function))
+    }
+
+    /// On AWS a task token is checked against the state machine that waits with it, which the template names; ministack
+    /// asks for a right on `*`.
+    fn allow_task_answers(&self, function: &str) -> Result<(), Error> {
+        let name = json!({"FunctionName": self.function_name(function)});
+        let found = self.bridge.aws("lambda", "get_function_configuration", &name)?;
+        let role = found["Role"].as_str().and_then(|arn| arn.rsplit('/').next()).unwrap_or_default();
+        let actions = ["states:SendTaskSuccess", "states:SendTaskFailure"];
+        let policy = json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}],
+        });
+        let params =
+            json!({"RoleName": role, "PolicyName": "local-task-answers", "PolicyDocument": policy.to_string()});
+        self.bridge.aws("iam", "put_role_policy", &params).map(drop)
     }
 }
 
@@ -466,17 +448,11 @@ fn take_folder(options: &Options) -> Result<File, Error> {
     place::made(folder)?;
     let lock = venv::lock_file(&folder.join("lock"))?;
     if options.wait_for_folder {
-        lock.lock()
-            .map_err(Error::io(format_args!("locking {}", folder.display())))?;
+        lock.lock().map_err(Error::io(format_args!("locking {}", folder.display())))?;
     } else {
-        lock.try_lock().map_err(|_held| Error::FolderInUse {
-            folder: folder.to_path_buf(),
-        })?;
+        lock.try_lock().map_err(|_held| Error::FolderInUse { folder: folder.to_path_buf() })?;
     }
-    for entry in fs::read_dir(folder)
-        .map_err(Error::io(format_args!("reading {}", folder.display())))?
-        .flatten()
-    {
+    for entry in fs::read_dir(folder).map_err(Error::io(format_args!("reading {}", folder.display())))?.flatten() {
         let path: PathBuf = entry.path();
         if path.extension().is_some_and(|extension| extension == "log") {
             drop(fs::remove_file(&path));
@@ -493,10 +469,7 @@ fn deployed_functions(product: &Deployment) -> BTreeMap<String, String> {
         .of_kind("AWS::Lambda::Function")
         .map(|function| {
             let name = function.physical_id.as_str();
-            let short = name
-                .strip_prefix(STACK)
-                .and_then(|rest| rest.strip_prefix('-'))
-                .unwrap_or(name);
+            let short = name.strip_prefix(STACK).and_then(|rest| rest.strip_prefix('-')).unwrap_or(name);
             (short.to_owned(), name.to_owned())
         })
         .collect()
@@ -509,10 +482,7 @@ fn function_urls(bridge: &Bridge, functions: &BTreeMap<String, String>, endpoint
         let Ok(found) = bridge.aws("lambda", "get_function_url_config", &json!({"FunctionName": name})) else {
             continue;
         };
-        let host = found["FunctionUrl"]
-            .as_str()
-            .and_then(|url| url.strip_prefix("https://"))
-            .unwrap_or_default();
+        let host = found["FunctionUrl"].as_str().and_then(|url| url.strip_prefix("https://")).unwrap_or_default();
         if let Some((id, _)) = host.split_once('.') {
             urls.insert(short.clone(), format!("{endpoint}/_aws/lambda-url/{id}/"));
         }
@@ -525,8 +495,5 @@ fn one_of(deployment: &Deployment, kind: &str) -> Result<String, Error> {
         .of_kind(kind)
         .next()
         .map(|resource| resource.physical_id.clone())
-        .ok_or_else(|| Error::Deploy {
-            stack: STACK.to_owned(),
-            reason: format!("it has no {kind}"),
-        })
+        .ok_or_else(|| Error::Deploy { stack: STACK.to_owned(), reason: format!("it has no {kind}") })
 }

@@ -21,10 +21,7 @@ pub struct Phases {
 
 impl Phases {
     pub fn new() -> Self {
-        Self {
-            live: stdout().is_terminal(),
-            open: false,
-        }
+        Self { live: stdout().is_terminal(), open: false }
     }
 
     pub fn started(&mut self, name: &str) {

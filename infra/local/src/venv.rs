@@ -43,15 +43,8 @@ pub(crate) fn ready(logs: &Path, progress: &mut Progress<'_>) -> Result<Venv, Er
     let mut hash = Sha256::new();
     hash.update(&wanted);
     hash.update(python.version.to_string());
-    let digest: String = hash
-        .finalize()
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let venv = Venv {
-        folder: place::target().join(format!("venv-{digest}")),
-    };
+    let digest: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let venv = Venv { folder: place::target().join(format!("venv-{digest}")) };
     let marker = venv.folder.join(".complete");
     if marker.exists() {
         return Ok(venv);
@@ -67,20 +60,11 @@ pub(crate) fn ready(logs: &Path, progress: &mut Progress<'_>) -> Result<Venv, Er
     if venv.folder.exists() {
         fs::remove_dir_all(&venv.folder).map_err(Error::io("removing a half-made Python environment"))?;
     }
-    let packages = String::from_utf8_lossy(&wanted)
-        .lines()
-        .filter(|line| line.contains("=="))
-        .count();
-    progress.note(format!(
-        "installing {packages} pinned Python packages, once, into {}",
-        venv.folder.display()
-    ));
+    let packages = String::from_utf8_lossy(&wanted).lines().filter(|line| line.contains("==")).count();
+    progress.note(format!("installing {packages} pinned Python packages, once, into {}", venv.folder.display()));
 
     let log = logs.join("pip.log");
-    let created = run_logged(
-        Command::new(&python.program).args(["-m", "venv"]).arg(&venv.folder),
-        &log,
-    )?;
+    let created = run_logged(Command::new(&python.program).args(["-m", "venv"]).arg(&venv.folder), &log)?;
     if !created {
         // Debian and Ubuntu ship python3 without what makes a virtual environment.
         return Err(Error::Python(format!(
@@ -90,21 +74,10 @@ pub(crate) fn ready(logs: &Path, progress: &mut Progress<'_>) -> Result<Venv, Er
         )));
     }
     let mut pip = Command::new(venv.program("python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--requirement",
-    ])
-    .arg(&requirements);
+    pip.args(["-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-deps", "--requirement"])
+        .arg(&requirements);
     if !run_logged(&mut pip, &log)? {
-        return Err(Error::Command {
-            command: "pip install".to_owned(),
-            log,
-        });
+        return Err(Error::Command { command: "pip install".to_owned(), log });
     }
     place::written(&marker, "")?;
     Ok(venv)
@@ -138,19 +111,14 @@ impl std::fmt::Display for Version {
 
 /// `python3` if it suits, else the newest suitable `python3.N`.
 fn suitable_python() -> Result<Python, Error> {
-    let named = (OLDEST_MINOR..=NEWEST_MINOR)
-        .rev()
-        .map(|minor| format!("python3.{minor}"));
+    let named = (OLDEST_MINOR..=NEWEST_MINOR).rev().map(|minor| format!("python3.{minor}"));
     let mut unsuitable = Vec::new();
     for program in std::iter::once("python3".to_owned()).chain(named) {
         let asked = Command::new(&program)
             .args(["-c", "import sys; print(*sys.version_info[:2])"])
             .stdin(Stdio::null())
             .output();
-        let Some(version) = asked
-            .ok()
-            .and_then(|output| version(&String::from_utf8_lossy(&output.stdout)))
-        else {
+        let Some(version) = asked.ok().and_then(|output| version(&String::from_utf8_lossy(&output.stdout))) else {
             continue;
         };
         if version.major == 3 && (OLDEST_MINOR..=NEWEST_MINOR).contains(&version.minor) {
@@ -158,11 +126,7 @@ fn suitable_python() -> Result<Python, Error> {
         }
         unsuitable.push(format!("{program} is {version}"));
     }
-    let found = if unsuitable.is_empty() {
-        "none was found".to_owned()
-    } else {
-        unsuitable.join(", ")
-    };
+    let found = if unsuitable.is_empty() { "none was found".to_owned() } else { unsuitable.join(", ") };
     Err(Error::Python(format!(
         "the local stack needs Python 3.{OLDEST_MINOR} to 3.{NEWEST_MINOR} as python3 (or python3.N) on the PATH; {found}"
     )))
@@ -170,18 +134,13 @@ fn suitable_python() -> Result<Python, Error> {
 
 fn version(text: &str) -> Option<Version> {
     let (major, minor) = text.trim().split_once(' ')?;
-    Some(Version {
-        major: major.parse().ok()?,
-        minor: minor.parse().ok()?,
-    })
+    Some(Version { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }
 
 fn run_logged(command: &mut Command, log: &Path) -> Result<bool, Error> {
     let file = OpenOptions::new().create(true).append(true).open(log);
     let file = file.map_err(Error::io(format_args!("opening {}", log.display())))?;
-    let errors = file
-        .try_clone()
-        .map_err(Error::io(format_args!("opening {}", log.display())))?;
+    let errors = file.try_clone().map_err(Error::io(format_args!("opening {}", log.display())))?;
     let program = command.get_program().display().to_string();
     let (status, _) = keeper::run(command.stdin(Stdio::null()).stdout(file).stderr(errors))
         .map_err(Error::io(format_args!("running {program}")))?;

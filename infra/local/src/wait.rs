@@ -32,10 +32,7 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
 }
 
 /// Asks again and again until there is an answer or the patience is at its end.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the poll with a deadline that everything else uses"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the poll with a deadline that everything else uses")]
 pub fn poll<T>(
     what: &str,
     patience: Duration,
@@ -48,10 +45,7 @@ pub fn poll<T>(
             return Ok(answer);
         }
         if Instant::now() > deadline {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                seconds: patience.as_secs(),
-            });
+            return Err(Error::Timeout { what: what.to_owned(), seconds: patience.as_secs() });
         }
         thread::sleep(interval);
     }

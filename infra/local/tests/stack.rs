@@ -30,13 +30,9 @@ fn the_api_takes_only_tokens_of_its_issuer_and_audience_and_time() {
     let hour = Duration::from_secs(3600);
     let good = STACK.token("somebody", &json!({}), hour).expect("a token");
     assert!(status_with_token(&good) == 200);
-    let wrong_audience = STACK
-        .token("somebody", &json!({"aud": "another"}), hour)
-        .expect("a token");
+    let wrong_audience = STACK.token("somebody", &json!({"aud": "another"}), hour).expect("a token");
     assert!(status_with_token(&wrong_audience) == 401);
-    let wrong_issuer = STACK
-        .token("somebody", &json!({"iss": "http://127.0.0.1:1"}), hour)
-        .expect("a token");
+    let wrong_issuer = STACK.token("somebody", &json!({"iss": "http://127.0.0.1:1"}), hour).expect("a token");
     assert!(status_with_token(&wrong_issuer) == 401);
     let expired = STACK.token("somebody", &json!({}), Duration::ZERO).expect("a token");
     assert!(status_with_token(&expired) == 401);
@@ -52,17 +48,13 @@ fn a_tenant_that_is_named_does_not_see_the_default_ones_definitions() {
     let path = "/v1/workflow-definitions/text-report";
     let own = STACK.request("GET", path, &[], "").expect("an answer");
     assert!(own.status == 200, "{}", own.text());
-    let other = STACK
-        .request("GET", path, &[("x-dev-tenant", "somebody")], "")
-        .expect("an answer");
+    let other = STACK.request("GET", path, &[("x-dev-tenant", "somebody")], "").expect("an answer");
     assert!(other.status == 404, "{}", other.text());
 }
 
 #[test]
 fn only_the_default_tenant_is_the_operator() {
-    let other = STACK
-        .request("GET", "/v1/processors", &[("x-dev-tenant", "somebody")], "")
-        .expect("an answer");
+    let other = STACK.request("GET", "/v1/processors", &[("x-dev-tenant", "somebody")], "").expect("an answer");
     assert!(other.status == 403, "{}", other.text());
     let own = STACK.request("GET", "/v1/processors", &[], "").expect("an answer");
     assert!(own.status == 200, "{}", own.text());
@@ -73,9 +65,7 @@ fn a_function_url_answers_403_to_an_unsigned_call_and_serves_a_signed_one() {
     let url = format!("{}{}", STACK.function_urls["read-runs"].trim_end_matches('/'), RUNS);
     let unsigned = STACK.request_url("GET", &url, &[], "").expect("an answer");
     assert!(unsigned.status == 403);
-    let signed = STACK
-        .request_function_url("read-runs", "GET", RUNS, &[], "")
-        .expect("an answer");
+    let signed = STACK.request_function_url("read-runs", "GET", RUNS, &[], "").expect("an answer");
     assert!(signed.status == 200, "{}", signed.text());
 }
 
@@ -84,9 +74,7 @@ fn a_functions_role_opens_nothing_that_its_policy_does_not_name() {
     // The sample's role may read and write the sample's objects; the function that tries another bucket is refused.
     let task = json!({"runId": "r", "nodeId": "n", "attempt": 1, "executionBudgetUsd": null, "executionBudgetMicroUsd": null,
         "inputs": {"text": {"bucket": "sluice-packages", "key": "any"}}});
-    let invocation = STACK
-        .invoke("sluice-processor-readability", &task)
-        .expect("an invocation");
+    let invocation = STACK.invoke("sluice-processor-readability", &task).expect("an invocation");
     assert!(invocation.function_error.is_some());
     let message = invocation.payload["errorMessage"].as_str().unwrap_or_default();
     assert!(message.ends_with("answered 403"), "{message}");
@@ -95,15 +83,11 @@ fn a_functions_role_opens_nothing_that_its_policy_does_not_name() {
 #[test]
 fn a_changed_environment_keeps_the_other_variables() {
     let before = STACK.environment("reconcile-runs").expect("an environment");
-    STACK
-        .set_environment("reconcile-runs", &[("SLUICE_TRIED", Some("yes"))])
-        .expect("a change");
+    STACK.set_environment("reconcile-runs", &[("SLUICE_TRIED", Some("yes"))]).expect("a change");
     let mut changed = before.clone();
     changed.insert("SLUICE_TRIED".to_owned(), "yes".to_owned());
     assert!(STACK.environment("reconcile-runs").expect("an environment") == changed);
-    STACK
-        .set_environment("reconcile-runs", &[("SLUICE_TRIED", None)])
-        .expect("a change");
+    STACK.set_environment("reconcile-runs", &[("SLUICE_TRIED", None)]).expect("a change");
     assert!(STACK.environment("reconcile-runs").expect("an environment") == before);
 }
 
@@ -115,19 +99,9 @@ fn the_receiver_refuses_what_is_not_signed_by_a_function_and_keeps_its_replies_f
     assert!(unsigned.status == 403);
     // Signed well, but by the administrator and not by a function.
     let headers = STACK.sign("POST", &url, &[JSON], b"{}", None).expect("a signature");
-    let headers: Vec<(&str, &str)> = headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let foreign = STACK.request_url("POST", &url, &headers, "{}").expect("an answer");
     assert!(foreign.status == 403);
-    let received = STACK
-        .receiver
-        .wait("refusing", 2, Duration::from_secs(5))
-        .expect("both requests");
-    assert!(
-        received
-            .iter()
-            .all(|request| !request.verification.verified && request.answered == Some(403))
-    );
+    let received = STACK.receiver.wait("refusing", 2, Duration::from_secs(5)).expect("both requests");
+    assert!(received.iter().all(|request| !request.verification.verified && request.answered == Some(403)));
 }

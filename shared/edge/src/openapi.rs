@@ -14,9 +14,9 @@ use sluice_core::id::{
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
+use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
-use utoipa::ToSchema;
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -219,8 +219,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         if !examples.is_empty() {
             content["examples"] = Value::Object(examples);
         }
-        operation["requestBody"] =
-            json!({"required": !body.may_be_missing, "content": {"application/json": content}});
+        operation["requestBody"] = json!({"required": !body.may_be_missing, "content": {"application/json": content}});
     }
     operation
 }
@@ -363,7 +362,11 @@ fn example(kind: &Kind) -> Value {
     let problem = match kind.code {
         "invalid_request" => {
             let mut invalid = Invalid::one("/executionBudgetUsd", "too_precise", "must have at most 6 decimals");
-            invalid.add("/labels/a~1b", "out_of_range", "a label's name has 1 to 128 characters, its value at most 512");
+            invalid.add(
+                "/labels/a~1b",
+                "out_of_range",
+                "a label's name has 1 to 128 characters, its value at most 512",
+            );
             invalid.into()
         }
         "idempotency_key_reused" => {
@@ -530,6 +533,9 @@ fn refine(schemas: &mut Map<String, Value>) {
             property["description"] = description;
         }
     }
+    schemas["Node"]["properties"]["schema"]["oneOf"] = json!([to_schema("JsonSchema"), {"type": "null"}]);
+    schemas["Node"]["properties"]["parameters"]["propertyNames"] =
+        json!({"type": "string", "minLength": 1, "maxLength": 128});
     for (name, example) in examples() {
         schemas[&name]["examples"] = json!([example]);
     }

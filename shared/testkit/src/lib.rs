@@ -5,6 +5,7 @@ pub mod clock;
 pub mod engine;
 pub mod fault;
 pub mod fixture;
+pub mod openapi;
 pub mod receiver;
 pub mod samples;
 pub mod store;

@@ -5,6 +5,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
+use sluice_testkit::openapi;
 use sluice_testkit::samples::World;
 
 pub fn answer(world: &World, event: &str) -> Response {
@@ -14,6 +15,9 @@ pub fn answer(world: &World, event: &str) -> Response {
         clock: world.clock.clone(),
         identity: IdentityConfig::for_test(),
     };
-    let event = serde_json::from_str(event).expect("an event");
-    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+    let asked = serde_json::from_str(event).expect("an event");
+    let response =
+        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+    openapi::check(event, &response);
+    response
 }

@@ -17,6 +17,7 @@ use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::{definition_id, tenant};
+use sluice_testkit::openapi;
 use sluice_testkit::samples::{NEW_RUN, World, instance, policy, run_id};
 use std::collections::BTreeMap;
 
@@ -42,8 +43,11 @@ pub fn answer_with(world: &World, event: &str, new_run_id: fn() -> RunId) -> Res
         identity: IdentityConfig::for_test(),
         new_run_id,
     };
-    let event = serde_json::from_str(event).expect("an event");
-    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+    let asked = serde_json::from_str(event).expect("an event");
+    let response =
+        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+    openapi::check(event, &response);
+    response
 }
 
 pub fn world() -> World {

@@ -7,6 +7,7 @@ use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::openapi;
 use sluice_testkit::samples::{NEW_RUN, World, policy, run_id};
 use sluice_testkit::store::MemoryStore;
 
@@ -24,6 +25,9 @@ pub fn app(world: &World) -> TestApp {
 }
 
 pub fn answer(app: &TestApp, event: &str) -> Response {
-    let event = serde_json::from_str(event).expect("an event");
-    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+    let asked = serde_json::from_str(event).expect("an event");
+    let response =
+        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+    openapi::check(event, &response);
+    response
 }

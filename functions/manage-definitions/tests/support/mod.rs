@@ -6,6 +6,7 @@ use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::definition_id;
+use sluice_testkit::openapi;
 use sluice_testkit::samples::{RUNNER_ARN, World};
 
 pub fn answer(world: &World, event: &str) -> Response {
@@ -16,6 +17,9 @@ pub fn answer(world: &World, event: &str) -> Response {
         new_definition_id: || definition_id(9),
         runner_arn: Some(RUNNER_ARN.to_owned()),
     };
-    let event = serde_json::from_str(event).expect("an event");
-    block_on(app.handle(LambdaEvent::new(event, Context::default()))).unwrap_or_else(|never| match never {})
+    let asked = serde_json::from_str(event).expect("an event");
+    let response =
+        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+    openapi::check(event, &response);
+    response
 }

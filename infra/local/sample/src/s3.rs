@@ -22,19 +22,9 @@ pub enum Error {
     #[error("the environment lacks {0}")]
     Environment(&'static str),
     #[error("{method} {bucket}/{key} answered {status}")]
-    Refused {
-        method: &'static str,
-        bucket: String,
-        key: String,
-        status: u16,
-    },
+    Refused { method: &'static str, bucket: String, key: String, status: u16 },
     #[error("{method} {bucket}/{key}: {reason}")]
-    Failed {
-        method: &'static str,
-        bucket: String,
-        key: String,
-        reason: String,
-    },
+    Failed { method: &'static str, bucket: String, key: String, reason: String },
 }
 
 pub struct S3 {
@@ -71,12 +61,7 @@ impl S3 {
     }
 
     async fn call(&self, method: &'static str, bucket: &str, key: &str, content: Bytes) -> Result<Bytes, Error> {
-        let failed = |reason: String| Error::Failed {
-            method,
-            bucket: bucket.to_owned(),
-            key: key.to_owned(),
-            reason,
-        };
+        let failed = |reason: String| Error::Failed { method, bucket: bucket.to_owned(), key: key.to_owned(), reason };
         let url = format!("{}/{}/{}", self.endpoint_url, encoded(bucket), encoded(key));
         let identity = self.credentials.clone().into();
         let mut settings = SigningSettings::default();
@@ -94,9 +79,7 @@ impl S3 {
             .map_err(|error| failed(error.to_string()))?;
         let signable = SignableRequest::new(method, &url, std::iter::empty(), SignableBody::Bytes(&content))
             .map_err(|error| failed(error.to_string()))?;
-        let (instructions, _) = sign(signable, &params.into())
-            .map_err(|error| failed(error.to_string()))?
-            .into_parts();
+        let (instructions, _) = sign(signable, &params.into()).map_err(|error| failed(error.to_string()))?.into_parts();
         let mut request = Request::builder()
             .method(method)
             .uri(&url)
@@ -104,27 +87,13 @@ impl S3 {
             .map_err(|error| failed(error.to_string()))?;
         instructions.apply_to_request_http1x(&mut request);
 
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let response = self.client.request(request).await.map_err(|error| failed(error.to_string()))?;
         let status = response.status();
-        let body = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| failed(error.to_string()))?
-            .to_bytes();
+        let body = response.into_body().collect().await.map_err(|error| failed(error.to_string()))?.to_bytes();
         if status.is_success() {
             Ok(body)
         } else {
-            Err(Error::Refused {
-                method,
-                bucket: bucket.to_owned(),
-                key: key.to_owned(),
-                status: status.as_u16(),
-            })
+            Err(Error::Refused { method, bucket: bucket.to_owned(), key: key.to_owned(), status: status.as_u16() })
         }
     }
 }

@@ -46,19 +46,14 @@ impl From<Error> for Diagnostic {
             Error::Storage(_) => "Sample.StorageFailed".to_owned(),
             Error::Told(code) => code.clone(),
         };
-        Self {
-            error_type: code,
-            error_message: error.to_string(),
-        }
+        Self { error_type: code, error_message: error.to_string() }
     }
 }
 
 impl Task {
     /// The result of the named upstream node.
     pub fn input_of(&self, node_id: &str) -> Result<&Value, Error> {
-        self.inputs
-            .get(node_id)
-            .ok_or_else(|| Error::Incomplete(format!("the result of {node_id}")))
+        self.inputs.get(node_id).ok_or_else(|| Error::Incomplete(format!("the result of {node_id}")))
     }
 
     /// A whole-number parameter.
@@ -69,21 +64,15 @@ impl Task {
     /// The result with the budget as this processor saw it, so that a run can show that the cap reached every one of them.
     pub fn result(&self, mut found: Map<String, Value>) -> Value {
         found.insert("executionBudgetUsd".to_owned(), json!(self.execution_budget_usd));
-        found.insert(
-            "executionBudgetMicroUsd".to_owned(),
-            json!(self.execution_budget_micro_usd),
-        );
+        found.insert("executionBudgetMicroUsd".to_owned(), json!(self.execution_budget_micro_usd));
         Value::Object(found)
     }
 }
 
 /// The bucket and key in a value such as `{"bucket": "...", "key": "..."}`.
 pub fn place(value: &Value) -> Result<(&str, &str), Error> {
-    let text = |name: &str| {
-        value[name]
-            .as_str()
-            .ok_or_else(|| Error::Incomplete(format!("{name} of the text's place")))
-    };
+    let text =
+        |name: &str| value[name].as_str().ok_or_else(|| Error::Incomplete(format!("{name} of the text's place")));
     Ok((text("bucket")?, text("key")?))
 }
 

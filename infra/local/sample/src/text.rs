@@ -33,11 +33,7 @@ pub fn frequencies(text: &str, top: usize) -> Frequencies {
     // The map was in alphabetical order and the sort keeps the order of equals.
     ranked.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     ranked.truncate(top);
-    Frequencies {
-        words: total,
-        distinct,
-        top: ranked,
-    }
+    Frequencies { words: total, distinct, top: ranked }
 }
 
 #[derive(Debug, PartialEq)]
@@ -61,10 +57,7 @@ pub fn readability(text: &str) -> Option<Readability> {
     if word_count == 0 {
         return None;
     }
-    let sentences = text
-        .split(['.', '!', '?'])
-        .filter(|part| part.contains(char::is_alphabetic))
-        .count();
+    let sentences = text.split(['.', '!', '?']).filter(|part| part.contains(char::is_alphabetic)).count();
     let words_per_sentence = ratio(word_count, sentences);
     let syllables_per_word = ratio(syllable_count, word_count);
     Some(Readability {
@@ -111,27 +104,19 @@ mod tests {
     #[test]
     fn words_are_letters_with_apostrophes_inside_them() {
         let found: Vec<String> = words("Don't 'quote' me -- it\u{2019}s 3 o'clock, Zürich!").collect();
-        assert!(
-            found == ["don't", "quote", "me", "it\u{2019}s", "o'clock", "zürich"],
-            "{found:?}"
-        );
+        assert!(found == ["don't", "quote", "me", "it\u{2019}s", "o'clock", "zürich"], "{found:?}");
     }
 
     #[test]
     fn the_most_frequent_words_come_first_and_equals_by_the_alphabet() {
         let found = frequencies("b a c b a d. B", 3);
-        assert!(
-            found.top == [("b".to_owned(), 3), ("a".to_owned(), 2), ("c".to_owned(), 1)],
-            "{found:?}"
-        );
+        assert!(found.top == [("b".to_owned(), 3), ("a".to_owned(), 2), ("c".to_owned(), 1)], "{found:?}");
         assert!((found.words, found.distinct) == (7, 4));
     }
 
     #[test]
     fn syllables_are_groups_of_vowels_without_a_silent_e() {
-        let counted: Vec<usize> = ["water", "gate", "table", "free", "rhythm", "the", "hmm"]
-            .map(syllables)
-            .into();
+        let counted: Vec<usize> = ["water", "gate", "table", "free", "rhythm", "the", "hmm"].map(syllables).into();
         assert!(counted == [2, 1, 2, 1, 1, 1, 1], "{counted:?}");
     }
 

@@ -114,7 +114,10 @@ pub static ROUTES: &[Route] = &[
     Route {
         summary: "Pause a run",
         description: "Takes effect at the next stage boundary: work in flight finishes. Asking again changes nothing.",
-        answers: &[answer::<RunView>(200, "It is paused"), answer::<RunView>(202, "It pauses at its next stage boundary")],
+        answers: &[
+            answer::<RunView>(200, "It is paused"),
+            answer::<RunView>(202, "It pauses at its next stage boundary"),
+        ],
         conflicts: &[&RUN_ENDED, &WRONG_STATUS],
         ..route(CONTROL, "POST", "/v1/workflow-runs/{runId}/pause", "pauseRun")
     },

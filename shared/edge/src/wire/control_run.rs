@@ -1,8 +1,8 @@
 //! `POST /v1/workflow-runs/{runId}/…`: what controls a run.
 
-use super::schema::RunName;
 use super::fields;
 use super::runs::run_path;
+use super::schema::RunName;
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;

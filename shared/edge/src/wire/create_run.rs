@@ -1,8 +1,8 @@
 //! `POST /v1/workflow-runs`
 
-use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode};
 use super::fields::{self, RunFields};
 use super::instances::{InstanceConfigurationBody, ProcessorConfigs};
+use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode};
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;

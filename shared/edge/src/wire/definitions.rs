@@ -1,12 +1,12 @@
 //! Definitions and their versions.
 
-use sluice_core::id::{DefinitionId, DefinitionName};
 use super::schema::{Description, DisplayName, JsonSchema};
 use crate::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
 use sluice_core::flow::manage_definitions::DefinitionTexts;
+use sluice_core::id::{DefinitionId, DefinitionName};
 use sluice_core::time::rfc3339_millis;
 use utoipa::ToSchema;
 

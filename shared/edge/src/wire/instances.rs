@@ -1,7 +1,7 @@
 //! Saved configurations.
 
-use super::schema::{self, DefinitionReference};
 use super::fields;
+use super::schema::{self, DefinitionReference};
 use crate::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

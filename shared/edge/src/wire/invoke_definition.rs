@@ -1,7 +1,7 @@
 //! `POST /v1/workflow-definitions/{definition}/invoke`
 
-use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode, VersionRule};
 use super::fields::{self, RunFields};
+use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode, VersionRule};
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;

@@ -1,7 +1,7 @@
 //! What the operator declares: processors and compute nodes.
 
-use super::schema::{Description, FunctionArn, StateMachineArn, TenantOrAll, Usd};
 use super::fields;
+use super::schema::{Description, FunctionArn, StateMachineArn, TenantOrAll, Usd};
 use crate::json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

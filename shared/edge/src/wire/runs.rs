@@ -1,8 +1,7 @@
 //! Runs, steps and deliveries as their callers see them, and the filters of their list.
 
-use sluice_core::definition::NodeType;
-use super::schema::{CallbackUrl, Labels, Usd};
 use super::Paging;
+use super::schema::{CallbackUrl, Labels, Usd};
 use super::snapshot::SnapshotView;
 use crate::http::{Query, Request};
 use jiff::Timestamp;
@@ -11,6 +10,7 @@ use serde_json::Number;
 use serde_json::value::RawValue;
 use sluice_core::budget::MicroUsd;
 use sluice_core::callback::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
+use sluice_core::definition::NodeType;
 use sluice_core::flow::Refusal;
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, InvalidId, NodeId, RunId, TenantId};
 use sluice_core::invalid::Invalid;

@@ -112,7 +112,7 @@ described!(
     /// A Lambda Function URL with `AWS_IAM`, in a region the deployment allows:
     /// `https://<url-id>.lambda-url.<region>.on.aws/…`, without port, user information and fragment.
     CallbackUrl,
-    text().format(Some(SchemaFormat::Custom("uri".to_owned()))).max_length(Some(callback::URL_BYTES))
+    pattern("^[!-~]+$").format(Some(SchemaFormat::Custom("uri".to_owned()))).max_length(Some(callback::URL_BYTES))
 );
 described!(
     /// Opaque. Goes on after the page it came with, in the same list with the same filters.

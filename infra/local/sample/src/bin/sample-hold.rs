@@ -16,14 +16,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 async fn hold(task: Task) -> Result<Value, Error> {
     let seconds = task.whole_param("seconds").unwrap_or(1);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let fails = task
-        .params
-        .get("failWith")
-        .and_then(Value::as_str)
-        .filter(|code| !code.is_empty());
-    let recovered = task
-        .whole_param("succeedOnAttempt")
-        .is_some_and(|attempt| attempt > 0 && u64::from(task.attempt) >= attempt);
+    let fails = task.params.get("failWith").and_then(Value::as_str).filter(|code| !code.is_empty());
+    let recovered =
+        task.whole_param("succeedOnAttempt").is_some_and(|attempt| attempt > 0 && u64::from(task.attempt) >= attempt);
     if let Some(code) = fails
         && !recovered
     {

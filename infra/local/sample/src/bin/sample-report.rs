@@ -7,10 +7,7 @@ use sluice_sample::task::{Error, Task};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::tracing::init_default_subscriber();
-    run(service_fn(
-        |event: LambdaEvent<Task>| async move { join(&event.payload) },
-    ))
-    .await
+    run(service_fn(|event: LambdaEvent<Task>| async move { join(&event.payload) })).await
 }
 
 fn join(task: &Task) -> Result<Value, Error> {

@@ -20,11 +20,7 @@ async fn count(s3: &S3, task: Task) -> Result<Value, Error> {
     let content = s3.get(bucket, key).await.map_err(Error::Storage)?;
     let top = usize::try_from(task.whole_param("top").unwrap_or(DEFAULT_TOP)).unwrap_or(usize::MAX);
     let found = text::frequencies(&String::from_utf8_lossy(&content), top);
-    let ranked: Vec<Value> = found
-        .top
-        .iter()
-        .map(|(word, count)| json!({"word": word, "count": count}))
-        .collect();
+    let ranked: Vec<Value> = found.top.iter().map(|(word, count)| json!({"word": word, "count": count})).collect();
     Ok(task.result(Map::from_iter([
         ("words".to_owned(), json!(found.words)),
         ("distinctWords".to_owned(), json!(found.distinct)),
