@@ -10,12 +10,8 @@ use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
 fn places(refusal: Refusal) -> Vec<(String, &'static str)> {
-    match refusal {
-        Refusal::Invalid(invalid) => {
-            invalid.violations.into_iter().map(|violation| (violation.pointer, violation.code)).collect()
-        }
-        other => panic!("not a refusal of input: {other}"),
-    }
+    let Refusal::Invalid(invalid) = refusal else { panic!("not a refusal of input: {refusal}") };
+    invalid.violations.into_iter().map(|violation| (violation.pointer, violation.code)).collect()
 }
 
 #[test]
