@@ -7,6 +7,7 @@
 mod budget;
 mod callback;
 mod cancel;
+mod control;
 mod cost;
 mod create;
 mod faults;
