@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice_edge::event::{Event, Happening};
 use sluice_tests::file;
 
-use crate::template::{EVENT_FUNCTIONS, HTTP_FUNCTIONS, ROUTES};
+use crate::template::{EVENT_FUNCTIONS, HTTP_FUNCTIONS, routes};
 
 /// Every sample by function and case.
 fn samples() -> BTreeMap<(String, String), Value> {
@@ -69,11 +69,11 @@ fn an_http_sample_has_the_form_of_payload_version_2() {
 #[test]
 fn every_route_has_a_sample() {
     let samples = samples();
-    for (route, function) in ROUTES {
+    for (route, function) in routes() {
         let found = samples.iter().any(|((of, _), event)| {
             let (method, path) = (&event["requestContext"]["http"]["method"], &event["rawPath"]);
             of == function
-                && method.as_str().zip(path.as_str()).is_some_and(|(method, path)| is_of_route(route, method, path))
+                && method.as_str().zip(path.as_str()).is_some_and(|(method, path)| is_of_route(&route, method, path))
         });
         assert!(found, "{route}");
     }

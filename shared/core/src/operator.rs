@@ -123,8 +123,10 @@ fn is_arn(text: &str, service: &str, resource: &str) -> bool {
         return false;
     };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_partition =
+        |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
     *arn == "arn"
-        && (*partition == "aws" || partition.starts_with("aws-"))
+        && (*partition == "aws" || partition.strip_prefix("aws-").is_some_and(is_partition))
         && *found == service
         && !region.is_empty()
         && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -154,6 +156,9 @@ mod tests {
         for (arn, good) in [
             ("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-x", true),
             ("arn:aws-cn:lambda:cn-north-1:123456789012:function:x", true),
+            ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x", true),
+            ("arn:aws-\u{f6}:lambda:eu-west-1:123456789012:function:x", false),
+            ("arn:aws-:lambda:eu-west-1:123456789012:function:x", false),
             ("arn:aws:lambda:eu-west-1:123456789012:function:x:1", false),
             ("arn:aws:lambda:eu-west-1:12345678901:function:x", false),
             ("arn:aws:states:eu-west-1:123456789012:stateMachine:x", false),

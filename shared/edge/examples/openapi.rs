@@ -1,8 +1,6 @@
-//! Prints the API's description: `cargo run --quiet -p sluice-edge --example openapi > infra/openapi.json`
-
-use std::io::Write;
+//! Writes `infra/openapi.json` anew: `cargo run --quiet -p sluice-edge --example openapi`
 
 fn main() -> std::io::Result<()> {
     let document = sluice_edge::openapi::document();
-    writeln!(std::io::stdout(), "{document:#}")
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/openapi.json"), format!("{document:#}\n"))
 }

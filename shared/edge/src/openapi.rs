@@ -129,7 +129,8 @@ fn description() -> String {
     format!(
         "A caller asks for a run of a workflow; Sluice answers with a run record, drives the work on Step Functions under \
          the caller's cap for LLM spend, and tells the caller when it is over with a signed webhook.\n\n\
-         JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. In a request `null` says the same \
+         JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. Whole numbers are written without \
+         fraction and exponent. In a request `null` says the same \
          as leaving the field out, unknown fields and repeated keys are refused, and a body has at most {body} bytes and \
          {depth} levels. Errors are RFC 9457 problems with a stable `code`; what is wrong with a request is said all at \
          once, each with its JSON pointer. What the gateway answers before a function is reached is `{{\"message\": …}}`.\n\n\
@@ -257,6 +258,9 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
         if !headers.is_empty() {
             response["headers"] = Value::Object(headers);
         }
+        if answer.is_replayable {
+            response["links"] = links_of_a_run();
+        }
         responses.insert(answer.status.to_string(), response);
     }
     let problem = schemas.reference(described::<ProblemBody<'_>>);
@@ -281,6 +285,13 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
         responses.insert("403".to_owned(), response);
     }
     Value::Object(responses)
+}
+
+/// Where a new run leads.
+fn links_of_a_run() -> Value {
+    let link = |id: &str| json!({"operationId": id, "parameters": {"runId": "$response.body#/id"}});
+    let ids = ["getRun", "listSteps", "listDeliveries", "cancelRun", "pauseRun", "resumeRun", "replayRun"];
+    ids.into_iter().map(|id| (id.to_owned(), link(id))).collect::<Map<_, _>>().into()
 }
 
 /// Refusals that are the same everywhere.
@@ -505,7 +516,12 @@ fn refine(schemas: &mut Map<String, Value>) {
             "properties": {"kind": {"const": kind}, arn: {"type": "string"}, other: {"type": "null"}},
         })
     };
+    // A context needs somewhere to go.
+    let context =
+        json!([{"properties": {"completionCallbackContext": {"type": "null"}}}, given("completionCallbackUrl")]);
     for (name, key, value) in [
+        ("CreateRun", "anyOf", context.clone()),
+        ("InvokeDefinition", "anyOf", context),
         ("CreateRun", "oneOf", json!([given("workflowInstanceId"), given("workflowInstanceConfiguration")])),
         (
             "DeclareProcessor",

@@ -42,7 +42,7 @@ described!(
     VersionRule,
     OneOfBuilder::new()
         .item(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["active", "latest"])))
-        .item(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1_usize)))
+        .item(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1_usize)).maximum(Some(u32::MAX as usize)))
 );
 described!(
     /// A definition's id or its name. A name is never shaped like an id.
@@ -101,12 +101,12 @@ described!(
 described!(
     /// The unqualified ARN of a Lambda function.
     FunctionArn,
-    pattern("^arn:aws(-[^:]*)?:lambda:[A-Za-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")
+    pattern("^arn:aws(-[a-z-]+)?:lambda:[A-Za-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")
 );
 described!(
     /// The ARN of a Step Functions Standard state machine.
     StateMachineArn,
-    pattern("^arn:aws(-[^:]*)?:states:[A-Za-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,140}$")
+    pattern("^arn:aws(-[a-z-]+)?:states:[A-Za-z0-9-]+:[0-9]{12}:stateMachine:[A-Za-z0-9_-]{1,140}$")
 );
 described!(
     /// A Lambda Function URL with `AWS_IAM`, in a region the deployment allows:
