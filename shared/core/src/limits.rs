@@ -33,6 +33,8 @@ pub const WAIT_SECONDS: u32 = 20;
 pub const DURATION_SECONDS: std::ops::RangeInclusive<u64> = 1..=2_592_000;
 /// Largest budget in whole USD. An operator may set a smaller one.
 pub const BUDGET_USD: u64 = 100_000;
+/// Pauses of one run: each writes up to 28 events into its execution's history, out of the reserve above [`HISTORY_EVENTS`].
+pub const PAUSES: u32 = 100;
 /// Replays of replays of a run.
 pub const REPLAY_DEPTH: u32 = 10;
 /// Labels of one run.

@@ -58,6 +58,9 @@ pub struct Run {
     pub stage_index: Option<u32>,
     #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
     pub pause_requested_at: Option<Timestamp>,
+    /// How often a pause was asked for.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pauses: u32,
     /// The task token of a runner that waits at its pause gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_token: Option<String>,
@@ -81,6 +84,10 @@ pub struct Run {
     pub snapshot_hash: String,
     /// Optimistic lock.
     pub rev: u64,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why a run failed, as its caller sees it.
@@ -178,6 +185,7 @@ impl Run {
             completed_at: None,
             stage_index: None,
             pause_requested_at: None,
+            pauses: 0,
             pause_token: None,
             waiting_nodes: BTreeSet::new(),
             answered_nodes: BTreeSet::new(),
@@ -207,7 +215,10 @@ impl Run {
         match event {
             RunEvent::StopAsked(intent) => run.stop_intent = Some(intent),
             RunEvent::Claimed => run.started_at = Some(now),
-            RunEvent::PauseAsked => run.pause_requested_at = Some(now),
+            RunEvent::PauseAsked => {
+                run.pause_requested_at = Some(now);
+                run.pauses += 1;
+            }
             RunEvent::Resumed => run.pause_requested_at = None,
             RunEvent::Dispatched
             | RunEvent::PauseTaken

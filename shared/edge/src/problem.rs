@@ -39,6 +39,7 @@ pub static WRONG_STATUS: Kind = kind("wrong_status", 409, "The run is in no stat
 pub static RUN_OPEN: Kind = kind("run_open", 409, "The run has not ended");
 pub static NOT_WAITING: Kind = kind("not_waiting", 409, "The node waits for no answer");
 pub static LOOPING_RISK: Kind = kind("looping_risk", 409, "Too many replays of replays");
+pub static TOO_MANY_PAUSES: Kind = kind("too_many_pauses", 409, "The run was paused too often");
 pub static ATTEMPT_UNDER_WAY: Kind = kind("attempt_under_way", 409, "The delivery is being attempted");
 pub static KEY_REUSED: Kind = kind("idempotency_key_reused", 409, "The idempotency key belongs to another request");
 pub static BODY_TOO_LARGE: Kind = kind("body_too_large", 413, "The request body is too large");
@@ -48,7 +49,7 @@ pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 21] = [
+pub static KINDS: [&Kind; 22] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
     &NO_TENANT,
@@ -63,6 +64,7 @@ pub static KINDS: [&Kind; 21] = [
     &RUN_OPEN,
     &NOT_WAITING,
     &LOOPING_RISK,
+    &TOO_MANY_PAUSES,
     &ATTEMPT_UNDER_WAY,
     &KEY_REUSED,
     &BODY_TOO_LARGE,

@@ -8,6 +8,7 @@ use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId};
 use crate::invalid::Invalid;
 use crate::lifecycle::{Decision, RunEvent, RunStatus};
+use crate::limits;
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, NodeAnswer, StoreError,
     StoreErrorClass, TaskAnswer,
@@ -23,9 +24,13 @@ const TRIES: u32 = 8;
 /// Asks for a pause. It takes effect at the next stage boundary; work in flight finishes. Asking again changes nothing.
 ///
 /// # Errors
-/// `NotFound`; `Conflict` for a run that has ended, is being stopped, or waits for a slot.
+/// `NotFound`; `Conflict` for a run that has ended, is being stopped, waits for a slot, or was paused too often.
 pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
     change(store, caller, run_id, |run| match run.decide(RunEvent::PauseAsked) {
+        Decision::Stay if run.pause_requested_at.is_none() && run.pauses >= limits::PAUSES => {
+            let message = format!("run {} has been paused {} times", run.run_id, run.pauses);
+            Err(Refusal::Conflict { code: "too_many_pauses", message })
+        }
         Decision::Stay if run.pause_requested_at.is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
         Decision::Stay | Decision::Ignore | Decision::Move(_) => Ok(None),
         Decision::Illegal => Err(conflict(run, "cannot be paused")),

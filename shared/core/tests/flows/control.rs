@@ -3,6 +3,7 @@ use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_r
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::limits;
 use sluice_core::ports::{Clock, StoreErrorClass};
 use sluice_core::run::Run;
 use sluice_testkit::block_on;
@@ -92,6 +93,17 @@ fn pausing_or_resuming_twice_changes_nothing_more() {
     let rev = world.run(run.run_id).rev;
     world.pause(&run).expect("accepted");
     assert_eq!(world.run(run.run_id).rev, rev);
+}
+
+#[test]
+fn a_run_can_be_paused_only_so_often() {
+    let world = World::new();
+    let run = world.running(1);
+    for _ in 0..limits::PAUSES {
+        world.pause(&run).expect("accepted");
+        world.resume(&run).expect("accepted");
+    }
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "too_many_pauses", .. })));
 }
 
 #[test]

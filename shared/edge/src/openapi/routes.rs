@@ -3,7 +3,7 @@
 use super::{Answer, Body, Route, described};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, OPERATOR_ONLY, RUN_ENDED, RUN_OPEN,
-    WRONG_STATUS,
+    TOO_MANY_PAUSES, WRONG_STATUS,
 };
 use crate::wire::control_run::{AnswerNodeBody, RedeliveryView, ReplayRunBody};
 use crate::wire::create_run::CreateRunBody;
@@ -118,7 +118,7 @@ pub static ROUTES: &[Route] = &[
             answer::<RunView>(200, "It is paused"),
             answer::<RunView>(202, "It pauses at its next stage boundary"),
         ],
-        conflicts: &[&RUN_ENDED, &WRONG_STATUS],
+        conflicts: &[&RUN_ENDED, &TOO_MANY_PAUSES, &WRONG_STATUS],
         ..route(CONTROL, "POST", "/v1/workflow-runs/{runId}/pause", "pauseRun")
     },
     Route {

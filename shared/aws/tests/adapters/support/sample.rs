@@ -64,6 +64,7 @@ pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, creat
         completed_at: None,
         stage_index: None,
         pause_requested_at: None,
+        pauses: 0,
         pause_token: None,
         waiting_nodes: BTreeSet::new(),
         answered_nodes: BTreeSet::new(),

@@ -131,6 +131,7 @@ pub fn plan(
         completed_at: None,
         stage_index: None,
         pause_requested_at: None,
+        pauses: 0,
         pause_token: None,
         waiting_nodes: std::collections::BTreeSet::new(),
         answered_nodes: std::collections::BTreeSet::new(),
