@@ -20,8 +20,8 @@ pub(super) fn arm_store(
         if operation == "record the run" && dice.inject(F::RecordReplyLost, 8) {
             return Some(Fault::After(StoreErrorClass::Unavailable));
         }
-        if operation == "list open runs" && dice.inject(F::StaleIndex, 20) {
-            return Some(Fault::Before(StoreErrorClass::Throttled));
+        if operation == "keep the open index up to date" {
+            return dice.inject(F::StaleIndex, 10).then_some(Fault::Before(StoreErrorClass::Unavailable));
         }
         if dice.inject(F::StoreTrouble, 25) {
             let class = [StoreErrorClass::Conflict, StoreErrorClass::Throttled, StoreErrorClass::Unavailable]
