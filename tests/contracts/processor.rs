@@ -76,6 +76,42 @@ fn what_breaks_the_contract_is_found() {
 }
 
 #[test]
+fn a_result_says_of_usage_what_the_service_reads() {
+    let validator = processor_contract("result");
+    let node = "work".parse().expect("a node");
+    let with = |usage: Value| json!({"text": "done", "usage": usage});
+    let call = json!({"provider": "p", "model": "m"});
+    let also = |name: &str, value: Value| {
+        let mut call = call.clone();
+        call[name] = value;
+        json!([call])
+    };
+    let cases = [
+        (json!([call]), true),
+        (json!([{"callId": "1", "nodeId": "other", "provider": "p", "model": "m", "costUsd": 1e-9}]), true),
+        (also("inputTokens", json!(1_000_000_000_000_u64)), true),
+        (also("inputTokens", json!(1_000_000_000_001_u64)), false),
+        (also("outputTokens", json!(-1)), false),
+        (also("costUsd", json!(-0.1)), false),
+        (also("costUsd", json!(100_001)), false),
+        (also("model", json!("")), false),
+        (also("model", json!("m".repeat(129))), false),
+        (also("price", json!(1)), false),
+        (json!([{"model": "m"}]), false),
+        (json!(["p"]), false),
+    ];
+    for (usage, is_usable) in cases {
+        assert_eq!(violations(&validator, &with(usage.clone())).is_empty(), is_usable, "{usage}");
+        let read = sluice_edge::wire::usage::of_result(&usage, &node, 1, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(read.is_ok(), is_usable, "{usage}: {read:?}");
+    }
+    // No list of calls: the runner takes it for a part of the result like any other.
+    for usage in [json!({"input": 1}), json!("much"), json!([])] {
+        assert_eq!(violations(&validator, &with(usage)), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn the_bounds_of_the_contract_are_those_of_the_service() {
     let contract = contract();
     let properties = &contract["$defs"]["input"]["properties"];
@@ -84,6 +120,11 @@ fn the_bounds_of_the_contract_are_those_of_the_service() {
     let most = MicroUsd::from_usd(limits::BUDGET_USD);
     assert_eq!(properties["executionBudgetUsd"]["oneOf"][1]["maximum"], limits::BUDGET_USD);
     assert_eq!(contract["$defs"]["microUsd"]["oneOf"][1]["maximum"], most.0);
+    let usage = &contract["$defs"]["usage"]["properties"];
+    for text in ["callId", "provider", "model"] {
+        assert_eq!(usage[text]["maxLength"], limits::USAGE_TEXT_CHARS, "{text}");
+    }
+    assert_eq!(usage["costUsd"]["maximum"], limits::CALL_COST_USD);
 }
 
 #[test]

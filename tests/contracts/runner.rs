@@ -167,6 +167,7 @@ fn the_runner_writes_only_what_others_read() {
         sorted(&[
             "executionArn",
             "pauseToken",
+            "pausedAt",
             "rev",
             "stageIndex",
             "startedAt",
@@ -180,6 +181,8 @@ fn the_runner_writes_only_what_others_read() {
         step,
         sorted(&[
             "answer",
+            "answerErrorCode",
+            "answerErrorMessage",
             "answeredToken",
             "attempt",
             "endedAt",
@@ -207,7 +210,7 @@ fn the_runner_writes_only_what_others_read() {
 fn every_expression_is_closed_and_every_substitution_is_known() {
     let text = sluice_tests::text(RUNNER);
     let substitutions: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect();
-    assert_eq!(substitutions, BTreeSet::from(["Partition", "TableName"]));
+    assert_eq!(substitutions, BTreeSet::from(["Partition", "RunCallbackArn", "TableName"]));
     assert_eq!(text.matches("{%").count(), text.matches("%}").count());
     assert_eq!(json(RUNNER)["QueryLanguage"], "JSONata");
 }

@@ -94,18 +94,35 @@ fn every_http_function_has_samples_from_the_gateway_and_from_its_own_url() {
 }
 
 #[test]
-fn every_status_of_an_execution_and_a_due_delivery_have_a_sample() {
+fn every_kind_of_event_that_run_callback_takes_has_a_sample() {
     let mut seen = BTreeSet::new();
     for ((_, case), event) in samples().into_iter().filter(|((function, _), _)| function == "run-callback") {
         let status = event["detail"]["status"].as_str().unwrap_or_default().to_owned();
         let event: Event = serde_json::from_value(event).unwrap_or_else(|error| panic!("{case}: {error}"));
+        if let Some(reported) = event.usage() {
+            seen.insert(if reported.is_ok() { "usage".to_owned() } else { "usage of nothing".to_owned() });
+            continue;
+        }
         match event.read() {
             Happening::Ended(end) => seen.insert(format!("{:?}", end.end)),
             Happening::Underway { .. } => seen.insert(status),
             Happening::DeliveryDue(_) => seen.insert("due".to_owned()),
+            Happening::SlotFreed(_) => seen.insert("slot freed".to_owned()),
             Happening::Poison(_) => seen.insert("poison".to_owned()),
         };
     }
-    let all = ["Succeeded", "Failed", "TimedOut", "Aborted", "RUNNING", "PENDING_REDRIVE", "due", "poison"];
+    let all = [
+        "Succeeded",
+        "Failed",
+        "TimedOut",
+        "Aborted",
+        "RUNNING",
+        "PENDING_REDRIVE",
+        "due",
+        "poison",
+        "slot freed",
+        "usage",
+        "usage of nothing",
+    ];
     assert_eq!(seen, all.map(str::to_owned).into());
 }

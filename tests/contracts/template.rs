@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use sluice_edge::metrics;
 use sluice_local::{place, program};
 use sluice_tests::{file, text};
 
@@ -167,8 +168,11 @@ fn the_indexes_are_those_the_store_asks() {
         .expect("indexes")
         .iter()
         .map(|index| {
-            assert_eq!(index["Projection"]["ProjectionType"], "ALL");
-            (index["IndexName"].as_str().expect("a name"), key(&index["KeySchema"]))
+            let name = index["IndexName"].as_str().expect("a name");
+            // Whose turn it is says the key alone; the run is loaded before it is moved.
+            let projected = if name == "queue" { "KEYS_ONLY" } else { "ALL" };
+            assert_eq!(index["Projection"]["ProjectionType"], projected, "{name}");
+            (name, key(&index["KeySchema"]))
         })
         .collect();
     let expected = [
@@ -177,7 +181,7 @@ fn the_indexes_are_those_the_store_asks() {
         ("byStatus", "statusKey timeKey"),
         ("open", "openShard openAt"),
         ("due", "dueShard dueAt"),
-        ("queue", "queueShard queueAt"),
+        ("queue", "queueKey queueAt"),
         ("discover", "discoverShard timeKey"),
     ];
     assert_eq!(indexes, expected.map(|(name, key)| (name, key.to_owned())).into());
@@ -294,25 +298,37 @@ fn the_runner_is_a_traced_standard_machine_made_from_its_file() {
     assert_eq!(runner["DefinitionUri"], "state-machines/runner.asl.json");
     let substitutions = runner["DefinitionSubstitutions"].as_object().expect("substitutions");
     let names: BTreeSet<&str> = substitutions.keys().map(String::as_str).collect();
-    assert_eq!(names, BTreeSet::from(["Partition", "TableName"]));
+    assert_eq!(names, BTreeSet::from(["Partition", "RunCallbackArn", "TableName"]));
+    // By its name, which is the function's: a reference would be a circle, since every function is told the runner's ARN.
+    let name = resource("RunCallbackFunction")["FunctionName"]["Fn::Sub"].as_str().expect("a name");
+    assert_eq!(short(&substitutions["RunCallbackArn"]), format!("arn:lambda::function:{name}"));
     assert_eq!(runner["Role"], arn("RunnerRole"));
 }
 
 #[test]
 fn every_route_is_spelled_out_and_leads_to_its_function() {
+    let open = sluice_edge::openapi::ROUTES.iter().filter(|route| route.takes_token);
+    let open: Vec<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(open.len(), 1, "one route is open to the network");
     let routes: BTreeMap<String, String> = of_type("AWS::ApiGatewayV2::Route")
         .map(|(id, route)| {
             assert_eq!(route["ApiId"], reference("Api"), "{id}");
-            // Who they are is proved before a function is reached, whichever way the operator has chosen.
-            assert_eq!(route["AuthorizationType"], json!({"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}), "{id}");
-            assert_eq!(
-                route["AuthorizerId"],
-                json!({"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}),
-                "{id}"
-            );
+            let key = route["RouteKey"].as_str().expect("a key");
+            if open == [key] {
+                // Its callers have no identity, but a token of the run.
+                assert_eq!((&route["AuthorizationType"], route.get("AuthorizerId")), (&json!("NONE"), None));
+            } else {
+                // Who they are is proved before a function is reached, whichever way the operator has chosen.
+                assert_eq!(route["AuthorizationType"], json!({"Fn::If": ["UseJwt", "JWT", "AWS_IAM"]}), "{id}");
+                assert_eq!(
+                    route["AuthorizerId"],
+                    json!({"Fn::If": ["UseJwt", {"Ref": "JwtAuthorizer"}, {"Ref": "AWS::NoValue"}]}),
+                    "{id}"
+                );
+            }
             let target = route["Target"]["Fn::Sub"].as_str().expect("a target");
             let integration = target.strip_prefix("integrations/${").and_then(|rest| rest.strip_suffix('}'));
-            (route["RouteKey"].as_str().expect("a key").to_owned(), integration.expect("an integration").to_owned())
+            (key.to_owned(), integration.expect("an integration").to_owned())
         })
         .collect();
     let expected = self::routes().into_iter().map(|(route, function)| (route, logical(function) + "Integration"));
@@ -339,8 +355,9 @@ fn an_http_function_has_an_integration_a_permission_and_a_url_with_iam() {
     let urls = of_type("AWS::Lambda::Url").count();
     assert_eq!(urls, HTTP_FUNCTIONS.len(), "a function for events has no URL");
     // A long poll of 20 s ends before its function does, and its function before the gateway gives up after 30 s.
-    let timeout = resource("ReadRunsFunction")["Timeout"].as_u64().expect("a timeout");
-    assert!((21..30).contains(&timeout), "{timeout}");
+    let timeout = |function: &str| resource(function)["Timeout"].as_u64().expect("a timeout");
+    assert!((21..30).contains(&timeout("ReadRunsFunction")));
+    assert!(timeout("ControlRunFunction") < 30);
 }
 
 #[test]
@@ -365,7 +382,7 @@ fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
     assert_eq!(due["EventBusName"], reference("EventBusName"));
     assert_eq!(
         (&due["EventPattern"]["source"], &due["EventPattern"]["detail-type"]),
-        (&json!(["sluice"]), &json!(["Delivery Due"]))
+        (&json!(["sluice"]), &json!(["Delivery Due", "Slot Freed"]))
     );
     for (rule, id) in [(ended, "RunEndedRule"), (due, "DeliveryDueRule")] {
         assert_eq!(rule["Targets"], target, "{id}");
@@ -429,6 +446,16 @@ fn nothing_goes_wrong_without_an_alarm() {
     }));
     expected.insert("Invocations of ReconcileRunsFunction < 1".to_owned());
     expected.insert("5xx of Api > 0".to_owned());
+    let own = [
+        "DeliveriesDeadLettered of AWS::StackName > 0",
+        "DeliveryLag of AWS::StackName > 300000",
+        "PoisonEvents of AWS::StackName > 0",
+        "RedrivenExecutions of AWS::StackName > 0",
+        "StartsDelayed of AWS::StackName > 10",
+        "SweepCutShort of AWS::StackName > 0",
+        "SweepFaults of AWS::StackName > 0",
+    ];
+    expected.extend(own.map(str::to_owned));
     assert_eq!(alarms, expected);
 }
 
@@ -438,6 +465,112 @@ fn comparison(alarm: &Value) -> &str {
         Some("LessThanThreshold") => "<",
         other => panic!("{other:?}"),
     }
+}
+
+/// Holds the name and dimensions of one of our own metrics to what the functions write.
+fn assert_written(what: &str, name: &str, dimensions: &[&str]) {
+    let metric = metrics::ALL.iter().find(|metric| metric.name == name);
+    let metric = metric.unwrap_or_else(|| panic!("{what}: no function writes {name}"));
+    let sets = metric.dimension_sets();
+    assert!(sets.iter().any(|set| set == dimensions), "{what}: {name} is not reported by {dimensions:?} but {sets:?}");
+}
+
+#[test]
+fn an_alarm_is_on_a_metric_that_is_written() {
+    for (id, alarm) in of_type("AWS::CloudWatch::Alarm") {
+        if alarm["Namespace"] == metrics::NAMESPACE {
+            let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
+            let dimensions: Vec<&str> = dimensions.filter_map(|dimension| dimension["Name"].as_str()).collect();
+            assert_written(id, alarm["MetricName"].as_str().unwrap_or_default(), &dimensions);
+            assert_eq!(alarm["Dimensions"][0]["Value"], reference("AWS::StackName"), "{id}");
+        }
+    }
+}
+
+#[test]
+fn the_dashboard_shows_metrics_that_are_written_and_every_function() {
+    let body = resource("Dashboard")["DashboardBody"]["Fn::Sub"].as_str().expect("a body");
+    let body: Value = serde_json::from_str(body).expect("JSON");
+    let mut shown = BTreeSet::new();
+    for widget in body["widgets"].as_array().expect("widgets") {
+        let properties = &widget["properties"];
+        let title = properties["title"].as_str().expect("a title");
+        assert_eq!((&widget["type"], &properties["region"]), (&json!("metric"), &json!("${AWS::Region}")), "{title}");
+        for row in properties["metrics"].as_array().expect("metrics") {
+            let words: Vec<&str> = list(row).into_iter().filter_map(Value::as_str).collect();
+            if let Some(expression) = row[0]["expression"].as_str() {
+                // SEARCH('{Namespace,Dimension,…} MetricName="Name" …', …)
+                let part = |from: &str, to: char| expression.split_once(from)?.1.split(to).next();
+                let schema: Vec<&str> = part("{", '}').expect("a schema").split(',').collect();
+                if schema[0] == metrics::NAMESPACE {
+                    assert_written(title, part("MetricName=\"", '"').expect("a name"), &schema[1..]);
+                }
+            } else if words[0] == metrics::NAMESPACE {
+                let dimensions: Vec<&str> = words[2..].iter().step_by(2).copied().collect();
+                assert_written(title, words[1], &dimensions);
+                assert_eq!(words[3], "${AWS::StackName}", "{title}");
+            } else {
+                shown.insert(format!("{} of {}", words[1], words[3]));
+            }
+        }
+    }
+    for function in functions() {
+        for metric in ["Errors", "Throttles", "Duration"] {
+            let name = format!("{metric} of ${{{}Function}}", logical(function));
+            assert!(shown.contains(&name), "the dashboard does not show {name}");
+        }
+    }
+    for (id, _) in of_type("AWS::SQS::Queue") {
+        let name = format!("ApproximateNumberOfMessagesVisible of ${{{id}.QueueName}}");
+        assert!(shown.contains(&name), "the dashboard does not show {name}");
+    }
+}
+
+/// The rows of the README's table with this header, as their cells.
+fn table(header: &str) -> Vec<Vec<String>> {
+    let readme = text("README.md");
+    let (_, below) = readme.split_once(header).unwrap_or_else(|| panic!("the README has no table {header}"));
+    let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::to_owned).collect()).collect()
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_runbook_says_what_to_do_about_every_alarm_and_no_other() {
+    let rows = table("| alarm | means | do |");
+    let named: Vec<&str> = rows.iter().flat_map(|row| quoted(&row[0])).collect();
+    assert!(rows.iter().all(|row| row.len() == 3), "a row has not three cells");
+    // `…Errors` is that alarm of every function.
+    let names = |name: &str, alarm: &str| match name.strip_prefix('…') {
+        Some(kind) => functions().any(|function| format!("{}{kind}Alarm", logical(function)) == alarm),
+        None => format!("{name}Alarm") == alarm,
+    };
+    let alarms: Vec<&str> = of_type("AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
+    for alarm in &alarms {
+        assert!(named.iter().any(|name| names(name, alarm)), "the README does not say what to do about {alarm}");
+    }
+    for name in named {
+        assert!(alarms.iter().any(|alarm| names(name, alarm)), "the README knows an alarm {name} that is none");
+    }
+}
+
+#[test]
+fn the_readme_lists_every_metric_with_its_dimensions() {
+    let mut listed = BTreeMap::new();
+    for row in table("| metric | also by |") {
+        let by: Vec<String> = quoted(&row[1]).map(str::to_owned).collect();
+        for name in quoted(&row[0]) {
+            assert!(listed.insert(name.to_owned(), by.clone()).is_none(), "{name} is listed twice");
+        }
+    }
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let written: BTreeMap<String, Vec<String>> =
+        metrics::ALL.iter().map(|metric| (metric.name.to_owned(), owned(metric.by))).collect();
+    assert_eq!(listed, written);
 }
 
 /// Statements that name every resource there is.
@@ -478,9 +611,10 @@ fn every_function_has_exactly_its_rights() {
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     control-run
-    Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem on Table.Arn
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem on Table.Arn
+    Indexes: dynamodb:Query on ${Table.Arn}/index/due
     StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
     AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on ControlRunLogs.Arn
@@ -503,20 +637,20 @@ fn every_function_has_exactly_its_rights() {
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     manage-definitions
-    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    Indexes: dynamodb:Query on ${Table.Arn}/index/byTenant
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:ConditionCheckItem on Table.Arn
+    Indexes: dynamodb:Query on ${Table.Arn}/index/byTenant ${Table.Arn}/index/discover
     Log: logs:CreateLogStream logs:PutLogEvents on ManageDefinitionsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     read-runs
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query on Table.Arn
-    Indexes: dynamodb:Query on ${Table.Arn}/index/byTenant ${Table.Arn}/index/byDefinition ${Table.Arn}/index/byStatus
+    Indexes: dynamodb:Query on ${Table.Arn}/index/byTenant ${Table.Arn}/index/byDefinition ${Table.Arn}/index/byStatus ${Table.Arn}/index/queue
     Log: logs:CreateLogStream logs:PutLogEvents on ReadRunsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     reconcile-runs
-    Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    Indexes: dynamodb:Query on ${Table.Arn}/index/open ${Table.Arn}/index/due
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:ConditionCheckItem on Table.Arn
+    Indexes: dynamodb:Query on ${Table.Arn}/index/open ${Table.Arn}/index/due ${Table.Arn}/index/queue
     StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
     Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
     AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
@@ -526,8 +660,10 @@ fn every_function_has_exactly_its_rights() {
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     run-callback
-    Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
+    Indexes: dynamodb:Query on ${Table.Arn}/index/queue
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     CallFunctionUrls: lambda:InvokeFunctionUrl on arn:lambda:*:*:function:* if {"StringEquals":{"lambda:FunctionUrlAuthType":"AWS_IAM"}}
     CallFunctionsByUrl: lambda:InvokeFunction on arn:lambda:*:*:function:* if {"Bool":{"lambda:InvokedViaFunctionUrl":"true"}}
@@ -542,6 +678,7 @@ fn the_runner_and_the_schedule_have_exactly_their_rights() {
     insta::assert_snapshot!(rights("RunnerRole") + "\n\n" + &rights("ReconcileScheduleRole"), @r#"
     Table: dynamodb:UpdateItem on Table.Arn
     InvokeProcessors: lambda:InvokeFunction on arn:lambda::function:${ProcessorFunctionPattern} arn:lambda::function:${ProcessorFunctionPattern}:*
+    ReportUsage: lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-run-callback
     StartProcessors: states:StartExecution on arn:states::stateMachine:${ProcessorStateMachinePattern}
     FollowProcessors: states:DescribeExecution states:StopExecution on arn:states::execution:${ProcessorStateMachinePattern}:*
     HearProcessorsEnd: events:PutTargets events:PutRule events:DescribeRule on arn:events::rule/StepFunctionsGetEventsForStepFunctionsExecutionRule

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluice_local::receiver::Reply;
 
-use crate::world::{Journey, PATIENCE, body, eventually, hold, holding, instant, list, text, within};
+use crate::world::{
+    Journey, PATIENCE, asking, body, errors, eventually, hold, holding, instant, list, run_path, text, within,
+};
 
 #[test]
 fn the_context_comes_back_byte_for_byte() {
@@ -154,4 +156,121 @@ fn a_run_that_takes_too_long_is_stopped_by_the_sweep() {
     assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("timed_out")));
     let said = acme.webhooks(1, PATIENCE).remove(0).json();
     assert_eq!((&said["status"], &said["terminationReason"]), (&json!("FAILED"), &json!("timed_out")));
+}
+
+#[test]
+fn everything_that_was_given_up_is_sent_again_at_once() {
+    let acme = Journey::of("redeliver-failed");
+    acme.define("instant", &instant());
+    let create = || acme.create("instant", json!({"completionCallbackUrl": acme.hook()}));
+    acme.stack.receiver.answer_next(&acme.tenant, [410, 410, 410].map(Reply::status));
+    let runs: Vec<Value> = (0..3).map(|_| create()).collect();
+    acme.webhooks(3, PATIENCE);
+    for run in &runs {
+        let delivered = acme.delivered(&text(&run["id"]));
+        assert_eq!(delivered[0]["deadLetterReason"], "gone", "{}", delivered[0]);
+    }
+    let arrived = create();
+    acme.delivered(&text(&arrived["id"]));
+    let again = |since: &Value| {
+        let answer = acme.post("/v1/deliveries/redeliver", json!({"failedSince": since}));
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        answer.json()
+    };
+    // The last run was made after all of these had been given up.
+    assert_eq!(again(&arrived["createdAt"]), json!({"redelivered": 0, "more": false}));
+    let stranger = acme.neighbour("redeliver-failed-stranger");
+    let theirs = stranger.post("/v1/deliveries/redeliver", json!({"failedSince": runs[0]["createdAt"]}));
+    assert_eq!((theirs.status, theirs.json()), (202, json!({"redelivered": 0, "more": false})));
+    assert_eq!(again(&runs[0]["createdAt"]), json!({"redelivered": 3, "more": false}));
+    let received = acme.webhooks(7, PATIENCE);
+    let mut ids: Vec<String> = received.iter().filter_map(|one| one.header("webhook-id").map(str::to_owned)).collect();
+    ids.sort();
+    let mut expected: Vec<String> = runs.iter().map(|run| format!("{}.1", text(&run["id"]))).collect();
+    expected.extend(expected.clone());
+    expected.push(format!("{}.1", text(&arrived["id"])));
+    expected.sort();
+    assert_eq!(ids, expected, "the same messages once more, and only those that had not arrived");
+    for run in &runs {
+        assert_eq!(acme.delivered(&text(&run["id"]))[0]["status"], "DELIVERED");
+    }
+    assert_eq!(again(&runs[0]["createdAt"])["redelivered"], 0, "nothing is owed any more");
+    let bad = acme.post("/v1/deliveries/redeliver", json!({"failedSince": "yesterday"}));
+    assert_eq!(errors(&bad, 400), ["/failedSince invalid"]);
+}
+
+#[test]
+fn a_tenants_callbacks_go_only_where_its_operator_lists() {
+    let acme = Journey::of("destinations");
+    let url = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws";
+    acme.define("asking", &asking());
+    // Before anything was said, any place that the deployment allows will do.
+    let before = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    acme.waiting(&before, "ask", 1);
+    acme.allow(&json!({"destinations": [url]}));
+    let path = format!("/v1/tenants/{}", acme.tenant);
+    assert_eq!(acme.operator().read(&path)["destinations"], json!([url]));
+    let ask = |to: &str, name: &str| {
+        acme.post("/v1/workflow-runs", body("asking", json!({"completionCallbackUrl": to, "name": name})))
+    };
+    let refusal = eventually("the list to be known", || {
+        let answer = ask(&acme.hook(), "n");
+        if answer.status == 201 {
+            acme.canceled(&text(&answer.json()["id"]));
+        }
+        (answer.status != 201).then_some(answer)
+    });
+    assert_eq!(errors(&refusal, 400), ["/completionCallbackUrl callback_url_not_allowed"]);
+    let invoked = eventually("the list to be known", || {
+        let request =
+            json!({"completionCallbackUrl": "https://abcdefghijklmnopqrstuvwxyz999999.lambda-url.us-east-1.on.aws/"});
+        let answer = acme.post("/v1/workflow-definitions/asking/invoke", request);
+        (answer.status != 202).then_some(answer)
+    });
+    assert_eq!(errors(&invoked, 400), ["/completionCallbackUrl callback_url_not_allowed"]);
+    // What is listed is not what is wrong with this one.
+    assert_eq!(errors(&ask(&format!("{url}/hook"), ""), 400), ["/name out_of_range"]);
+
+    // Whoever was taken from the list since is told nothing any more.
+    let told = acme.stack.receiver.received(&acme.tenant).len();
+    acme.answered(&before);
+    let delivery = eventually("the first attempts", || {
+        let delivery = acme.deliveries(&before).into_iter().find(|delivery| delivery["channel"] == "webhook")?;
+        (list(&delivery["attempts"]).len() == 2).then_some(delivery)
+    });
+    assert_eq!(delivery["attempts"][0]["errorClass"], "refused_destination", "{delivery}");
+    assert_eq!(acme.stack.receiver.received(&acme.tenant).len(), told);
+    // Put back, it is.
+    acme.allow(&json!({}));
+    eventually("the end of the list to be known", || {
+        let again = acme.post(&format!("{}/deliveries/1/redeliver", run_path(&before)), "");
+        (again.status == 202 || again.json()["code"] == "attempt_under_way").then_some(())?;
+        (acme.stack.receiver.received(&acme.tenant).len() > told).then_some(())
+    });
+    acme.delivered(&before);
+
+    for (destinations, expected) in [
+        (json!(["https://example.com"]), "/destinations/0 callback_url_not_allowed"),
+        (json!([url, format!("{url}/hook")]), "/destinations/1 invalid"),
+        (json!(vec![url; 201]), "/destinations too_many"),
+    ] {
+        let refused = acme.operator().put(&path, json!({"destinations": destinations}));
+        assert_eq!(errors(&refused, 400), [expected]);
+    }
+    let named = |tenant: &Value| tenant["tenantId"] == *acme.tenant;
+    let mut next = "/v1/tenants?limit=100".to_owned();
+    let found = loop {
+        let page = acme.operator().read(&next);
+        if let Some(found) = list(&page["tenants"]).into_iter().find(named) {
+            break found;
+        }
+        next = format!("/v1/tenants?limit=100&cursor={}", text(&page["nextCursor"]));
+    };
+    assert_eq!(
+        (&found["destinations"], &found["concurrency"], &found["retention"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    for run_id in acme.found("?status=PENDING,RUNNING,WAITING_FOR_INPUT") {
+        acme.canceled(&run_id);
+    }
 }

@@ -2,18 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Journey, PATIENCE, eventually, run_path, text};
-
-/// An external node with a schema, then one that holds for a moment and gives back what it was given.
-fn asking() -> Value {
-    json!({
-        "nodes": [
-            {"id": "ask", "type": "external", "schema": {"type": "object", "required": ["approved"]}},
-            {"id": "work", "type": "processor", "processor": "echo"}
-        ],
-        "edges": [{"from": "ask", "to": "work"}]
-    })
-}
+use crate::world::{Journey, PATIENCE, asking, eventually, run_path, text};
 
 fn control(journey: &Journey, run_id: &str, verb: &str, body: &Value) -> sluice_local::Answer {
     let body = if body.is_null() { String::new() } else { body.to_string() };

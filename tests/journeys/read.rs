@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::world::{Journey, body, hold, holding, instant, list, run_path, text};
+use crate::world::{Journey, body, errors, hold, holding, instant, list, run_path, text};
 
 #[test]
 fn a_waiting_read_answers_as_soon_as_the_run_ends() {
@@ -80,6 +80,159 @@ fn lists_are_narrowed_and_continued() {
     assert_eq!(both, BTreeSet::from(["hold".to_owned(), "instant".to_owned()]));
     let versions = acme.read("/v1/workflow-definitions/hold/versions");
     assert_eq!((&versions["versions"][0]["version"], &versions["versions"][0]["active"]), (&json!(1), &json!(true)));
+}
+
+/// All that a filter finds, page by page.
+fn paged(journey: &Journey, filter: &str, limit: usize) -> Vec<String> {
+    let (mut found, mut path) = (Vec::new(), format!("/v1/workflow-runs?{filter}&limit={limit}"));
+    loop {
+        let page = journey.read(&path);
+        let runs = list(&page["runs"]);
+        assert!(runs.len() <= limit, "{filter}");
+        found.extend(runs.iter().map(|run| text(&run["id"])));
+        let Some(cursor) = page["nextCursor"].as_str() else { return found };
+        path = format!("/v1/workflow-runs?{filter}&limit={limit}&cursor={cursor}");
+    }
+}
+
+#[test]
+fn every_filter_narrows_the_list_and_filters_go_together() {
+    let acme = Journey::of("filters");
+    acme.define("hold", &hold(json!({"maxAttempts": 1})));
+    acme.define("instant", &instant());
+    let made = |definition: &str, fields: Value| text(&acme.create(definition, fields)["id"]);
+    let a = made("instant", json!({"labels": {"team": "red", "a:b": "c:d"}}));
+    acme.ended(&a);
+    let b = made("instant", json!({"labels": {"team": "red"}, "evaluationOf": a}));
+    let c = made("instant", json!({"labels": {"team": "blue", "empty": ""}, "evaluationOf": a}));
+    let d = made("hold", holding(json!({"failWith": "Told"})));
+    let e = text(&acme.tell(&a, "replay", "", 201)["id"]);
+    let f = made("hold", json!({"labels": {"team": "red"}}));
+    // By another of the tenant's people.
+    let somebody =
+        acme.stack.token(&acme.tenant, &json!({"sub": "somebody"}), Duration::from_secs(600)).expect("a token");
+    let authorization = format!("Bearer {somebody}");
+    let request = body("instant", json!({"labels": {"team": "red"}})).to_string();
+    let by_somebody = acme.request("POST", "/v1/workflow-runs", &[("authorization", &authorization)], request);
+    assert_eq!(
+        (by_somebody.status, &by_somebody.json()["createdBy"]),
+        (201, &json!("somebody")),
+        "{}",
+        by_somebody.text()
+    );
+    let g = text(&by_somebody.json()["id"]);
+    let all = [&a, &b, &c, &d, &e, &f, &g].map(String::as_str);
+    for run_id in all {
+        acme.ended(run_id);
+    }
+    let of = |run_id: &str, name: &str| text(&acme.run(run_id)[name]);
+    let (instance, quick) = (of(&a, "workflowInstanceId"), of(&a, "workflowDefinitionId"));
+    let (from, before) = (of(&b, "createdAt"), of(&e, "createdAt"));
+    for (filter, expected) in [
+        ("status=FAILED".to_owned(), vec![&d]),
+        ("status=FAILED,SUCCEEDED".to_owned(), vec![&a, &b, &c, &d, &e, &f, &g]),
+        ("status=FAILED,RUNNING,CANCELED".to_owned(), vec![&d]),
+        (format!("workflowInstanceId={instance}"), vec![&a, &b, &c, &e, &g]),
+        (format!("workflowDefinitionId={quick}"), vec![&a, &b, &c, &e, &g]),
+        // A replay has the labels of the run that it repeats.
+        ("label=team:red".to_owned(), vec![&a, &b, &e, &f, &g]),
+        ("label=empty:".to_owned(), vec![&c]),
+        ("label=team:green".to_owned(), vec![]),
+        ("createdBy=somebody".to_owned(), vec![&g]),
+        (format!("createdBy={}-on-a-laptop", acme.tenant), vec![&a, &b, &c, &d, &e, &f]),
+        (format!("replayOf={a}"), vec![&e]),
+        (format!("evaluationOf={a}"), vec![&b, &c]),
+        (format!("createdFrom={from}&createdBefore={before}"), vec![&b, &c, &d]),
+        (format!("createdFrom={before}&status=SUCCEEDED"), vec![&e, &f, &g]),
+        (
+            format!("workflowDefinitionId={quick}&label=team:red&status=SUCCEEDED,FAILED&createdFrom={from}"),
+            vec![&b, &e, &g],
+        ),
+        (format!("evaluationOf={a}&label=team:blue"), vec![&c]),
+        (format!("workflowInstanceId={instance}&createdBy=somebody&status=SUCCEEDED"), vec![&g]),
+        (format!("replayOf={a}&status=FAILED"), vec![]),
+    ] {
+        for limit in [1, 2, 100] {
+            assert_eq!(
+                paged(&acme, &format!("{filter}&order=asc"), limit),
+                expected.iter().map(|id| (*id).clone()).collect::<Vec<_>>(),
+                "{filter}"
+            );
+            let newest_first: Vec<String> = expected.iter().rev().map(|id| (*id).clone()).collect();
+            assert_eq!(paged(&acme, &filter, limit), newest_first, "{filter}");
+        }
+    }
+    // Only the first colon is the one between name and value.
+    assert_eq!(paged(&acme, "label=a:b:c:d&order=asc", 100), Vec::<String>::new());
+    for (filter, pointer) in [
+        ("status=FAILED,DONE", "query:status"),
+        ("status=", "query:status"),
+        ("label=team", "query:label"),
+        ("label=:red", "query:label"),
+        ("createdBy=", "query:createdBy"),
+        ("replayOf=7", "query:replayOf"),
+        ("evaluationOf=7", "query:evaluationOf"),
+        ("workflowInstanceId=7", "query:workflowInstanceId"),
+        ("order=up", "query:order"),
+    ] {
+        assert_eq!(
+            errors(&acme.get(&format!("/v1/workflow-runs?{filter}")), 400),
+            [format!("{pointer} invalid")],
+            "{filter}"
+        );
+    }
+    // A cursor belongs to its filter.
+    let cursor = text(&acme.read("/v1/workflow-runs?label=team:red&limit=1")["nextCursor"]);
+    let other = acme.get(&format!("/v1/workflow-runs?label=team:blue&limit=1&cursor={cursor}"));
+    assert_eq!(errors(&other, 400), ["query:cursor invalid_cursor"]);
+
+    // What evaluates a run shows with it.
+    let evaluated = acme.run(&a);
+    assert_eq!((&evaluated["evaluations"], &evaluated["replays"]), (&json!([c, b]), &json!([e])), "the newest first");
+    assert_eq!(acme.run(&b)["evaluationOf"], a);
+    let links = &evaluated["links"];
+    for (name, below) in [("usage", "/usage"), ("comments", "/comments"), ("inputs", "/inputs"), ("self", "")] {
+        assert_eq!(links[name], format!("{}{below}", run_path(&a)), "{links}");
+    }
+    let stranger = acme.neighbour("filters-stranger");
+    stranger.define("instant", &instant());
+    let missing = "0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11";
+    for run_id in [missing, &a] {
+        let answer = stranger.post("/v1/workflow-runs", body("instant", json!({"evaluationOf": run_id})));
+        assert_eq!(errors(&answer, 400), ["/evaluationOf not_found"]);
+        assert_eq!(stranger.found(&format!("?evaluationOf={run_id}")), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn remarks_on_a_run_are_kept_in_their_order() {
+    let acme = Journey::of("comments");
+    acme.define("instant", &instant());
+    let run_id = text(&acme.create("instant", json!({}))["id"]);
+    let path = format!("{}/comments", run_path(&run_id));
+    assert_eq!(acme.read(&path)["items"], json!([]));
+    let first = acme.tell(&run_id, "comments", json!({"text": "one\n**two**"}), 201);
+    acme.ended(&run_id);
+    let long = "x".repeat(4_000);
+    let second = acme.tell(&run_id, "comments", json!({"text": long}), 201);
+    let third = acme.tell(&run_id, "comments", json!({"text": "é"}), 201);
+    assert_eq!((&first["text"], &first["by"]), (&json!("one\n**two**"), &json!("comments-on-a-laptop")));
+    assert!(first["at"].is_string() && first["id"].is_string(), "{first}");
+    let whole = acme.read(&path);
+    assert_eq!((&whole["items"], &whole["nextCursor"]), (&json!([first, second, third]), &Value::Null));
+    let page = acme.read(&format!("{path}?limit=2"));
+    assert_eq!(page["items"], json!([first, second]));
+    let rest = acme.read(&format!("{path}?limit=2&cursor={}", text(&page["nextCursor"])));
+    assert_eq!((&rest["items"], &rest["nextCursor"]), (&json!([third]), &Value::Null));
+    for (comment, expected) in [
+        (json!({"text": " \n"}), "/text out_of_range"),
+        (json!({"text": "x".repeat(4_001)}), "/text out_of_range"),
+        (json!({}), "/text missing_field"),
+        (json!({"text": "a", "by": "somebody"}), "/by unknown_field"),
+    ] {
+        assert_eq!(errors(&acme.post(&path, &comment), 400), [expected]);
+    }
+    assert_eq!(acme.run(&run_id)["status"], "SUCCEEDED", "a remark changes nothing");
 }
 
 #[test]

@@ -2,23 +2,8 @@
 
 use serde_json::{Value, json};
 use sluice_core::limits;
-use sluice_local::Answer;
 
-use crate::world::{Journey, STACK, body, hold, text};
-
-/// `pointer code` of every error, after the form of a problem was checked.
-fn errors(answer: &Answer, status: u16) -> Vec<String> {
-    assert_eq!(answer.status, status, "{}", answer.text());
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", answer.text());
-    let problem = answer.json();
-    assert_eq!(problem["status"], status, "{problem}");
-    for field in ["type", "title", "detail", "code", "instance"] {
-        assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {problem}");
-    }
-    assert_eq!(problem["type"], format!("urn:sluice:problem:{}", text(&problem["code"])));
-    let errors = problem["errors"].as_array().cloned().unwrap_or_default();
-    errors.iter().map(|error| format!("{} {}", text(&error["pointer"]), text(&error["code"]))).collect()
-}
+use crate::world::{Journey, STACK, body, errors, hold};
 
 #[test]
 fn a_bad_request_for_a_run_is_refused_with_its_pointers() {
@@ -318,6 +303,9 @@ fn only_the_operator_declares_what_runs_where() {
         ("GET", "/v1/processors/echo", json!({})),
         ("GET", "/v1/compute-nodes", json!({})),
         ("GET", "/v1/compute-nodes/default", json!({})),
+        ("GET", "/v1/tenants", json!({})),
+        ("GET", "/v1/tenants/no-operator", json!({})),
+        ("PUT", "/v1/tenants/no-operator", json!({"concurrency": {"maxConcurrentRuns": 1000}})),
     ] {
         let body = if method == "GET" { String::new() } else { request.to_string() };
         let refused = acme.request(method, path, &[], body);

@@ -1,9 +1,9 @@
 //! The stacks, and one journey's view of one of them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
-use std::sync::mpsc::{self, Receiver};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use sluice_local::{Answer, Error, Options, Stack, poll, program};
 /// The stack that nobody breaks.
 pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
     let stack = start("journeys");
-    deploy_echo(&stack).expect("the processor echo");
+    deploy_function(&stack, "echo").expect("the processor echo");
+    deploy_function(&stack, "spend").expect("the processor spend");
     deploy_nested(&stack).expect("the processor nested");
     stack
 });
@@ -32,20 +33,20 @@ fn start(name: &str) -> Stack {
     Stack::start(&Options::test(name), &mut |_| {}).unwrap_or_else(|error| panic!("the stack {name}: {error}"))
 }
 
-/// A processor that gives back what it was given: a function.
-fn deploy_echo(stack: &Stack) -> Result<(), Error> {
-    const NAME: &str = "sluice-processor-echo";
-    let package = stack.folder.join("echo.zip");
-    let bootstrap = sluice_tests::file("tests/journeys/echo/bootstrap");
+/// A processor of the journeys' own: a function, in the folder of its key.
+fn deploy_function(stack: &Stack, key: &str) -> Result<(), Error> {
+    let name = format!("sluice-processor-{key}");
+    let package = stack.folder.join(format!("{key}.zip"));
+    let bootstrap = sluice_tests::file(format!("tests/journeys/{key}/bootstrap"));
     let zipped = Command::new(program("python")?).args(["-m", "zipfile", "-c"]).arg(&package).arg(bootstrap).status();
-    assert!(zipped.is_ok_and(|status| status.success()), "the package of {NAME}");
+    assert!(zipped.is_ok_and(|status| status.success()), "the package of {name}");
     let of_the_sample =
         stack.aws("lambda", "get_function_configuration", json!({"FunctionName": "sluice-processor-hold"}))?;
     stack.aws(
         "lambda",
         "create_function",
         json!({
-            "FunctionName": NAME,
+            "FunctionName": name,
             "Runtime": "provided.al2023",
             "Handler": "bootstrap",
             "Architectures": of_the_sample["Architectures"],
@@ -54,12 +55,12 @@ fn deploy_echo(stack: &Stack) -> Result<(), Error> {
             "Code": {"ZipFile": {"$file": package}},
         }),
     )?;
-    let arn = format!("arn:aws:lambda:{}:{}:function:{NAME}", stack.region, stack.account);
-    declare(stack, "echo", &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]}));
+    let arn = format!("arn:aws:lambda:{}:{}:function:{name}", stack.region, stack.account);
+    declare(stack, key, &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]}));
     Ok(())
 }
 
-/// The same as a state machine.
+/// The processor echo as a state machine.
 fn deploy_nested(stack: &Stack) -> Result<(), Error> {
     let echo = json!({
         "QueryLanguage": "JSONata",
@@ -134,6 +135,37 @@ impl Journey {
         self.request("POST", path, &[], body.to_string())
     }
 
+    pub fn put(&self, path: &str, body: impl ToString) -> Answer {
+        self.request("PUT", path, &[], body.to_string())
+    }
+
+    pub fn patch(&self, path: &str, body: impl ToString) -> Answer {
+        self.request("PATCH", path, &[], body.to_string())
+    }
+
+    pub fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path, &[], "")
+    }
+
+    /// A request about a run that must succeed with this status.
+    pub fn tell(&self, run_id: &str, verb: &str, body: impl ToString, status: u16) -> Value {
+        let answer = self.post(&format!("{}/{verb}", run_path(run_id)), body);
+        assert_eq!(answer.status, status, "{verb}: {}", answer.text());
+        answer.json()
+    }
+
+    /// Whoever declares what runs where, on the same stack.
+    pub fn operator(&self) -> Self {
+        self.neighbour(&self.stack.tenant)
+    }
+
+    /// What the operator allows this tenant from now on. Functions that know another rule already keep it for five seconds.
+    pub fn allow(&self, settings: &Value) {
+        let path = format!("/v1/tenants/{}", self.tenant);
+        let answer = self.operator().put(&path, settings);
+        assert_eq!(answer.status, 200, "{settings}: {}", answer.text());
+    }
+
     /// What is read at a path that must be there.
     pub fn read(&self, path: &str) -> Value {
         let answer = self.get(path);
@@ -143,7 +175,14 @@ impl Journey {
 
     /// A definition with one active version; returns its id.
     pub fn define(&self, name: &str, version: &Value) -> String {
-        let made = self.post("/v1/workflow-definitions", json!({"name": name}));
+        self.define_with(name, json!({}), version)
+    }
+
+    /// [`Self::define`], with further fields of the definition.
+    pub fn define_with(&self, name: &str, fields: Value, version: &Value) -> String {
+        let mut definition = fields;
+        definition["name"] = json!(name);
+        let made = self.post("/v1/workflow-definitions", definition);
         assert_eq!(made.status, 201, "{name}: {}", made.text());
         self.add_version(name, version, true);
         text(&made.json()["id"])
@@ -183,6 +222,40 @@ impl Journey {
             assert!(run["status"] == status || !is_terminal(&run), "it ended before it was {status}: {run}");
             (run["status"] == status).then_some(run)
         })
+    }
+
+    /// The run once this node waits for its answer, at this attempt.
+    pub fn waiting(&self, run_id: &str, node_id: &str, attempt: u32) -> Value {
+        eventually(&format!("node {node_id} of run {run_id} to wait"), || {
+            let run = self.run(run_id);
+            assert!(!is_terminal(&run), "it ended before {node_id} waited: {run}");
+            let step = self.step(run_id, node_id);
+            let waits = step["status"] == "WAITING" && step["attempt"] == attempt;
+            (waits && list(&run["waitingNodes"]).contains(&json!(node_id))).then_some(run)
+        })
+    }
+
+    /// Answers the node `ask` once it waits; returns the run once it is over.
+    pub fn answered(&self, run_id: &str) -> Value {
+        self.waiting(run_id, "ask", 1);
+        self.tell(run_id, "data", json!({"nodeId": "ask", "data": {"approved": true}}), 202);
+        self.ended(run_id)
+    }
+
+    /// Stops a run; returns it once it is over.
+    pub fn canceled(&self, run_id: &str) -> Value {
+        let canceled = self.post(&format!("{}/cancel", run_path(run_id)), "");
+        assert!(canceled.status == 200 || canceled.status == 202, "{}", canceled.text());
+        self.ended(run_id)
+    }
+
+    pub fn snapshot(&self, run_id: &str) -> Value {
+        self.read(&format!("{}?include=snapshot", run_path(run_id)))["snapshot"].clone()
+    }
+
+    /// Ids of the runs that a filter finds, in their order.
+    pub fn found(&self, query: &str) -> Vec<String> {
+        list(&self.read(&format!("/v1/workflow-runs{query}"))["runs"]).iter().map(|run| text(&run["id"])).collect()
     }
 
     pub fn steps(&self, run_id: &str) -> Vec<Value> {
@@ -244,6 +317,24 @@ impl Journey {
                 return items;
             }
         }
+    }
+
+    /// Items of one run.
+    pub fn items_of(&self, run_id: &str) -> Vec<Value> {
+        let pk = format!("T#{}#RUN#{run_id}", self.tenant);
+        self.items().into_iter().filter(|item| item["pk"]["S"] == pk).collect()
+    }
+
+    /// Slots held and runs queued, by the counter: `TENANT`, or a definition's id.
+    pub fn counters(&self) -> BTreeMap<String, (i64, i64)> {
+        let number = |value: &Value| value["N"].as_str().map_or(0, |number| number.parse().expect("a number"));
+        let counters = self.items().into_iter().filter(|item| item["kind"]["S"] == "slots");
+        counters
+            .map(|item| {
+                let of = text(&item["sk"]["S"]).trim_start_matches("DEF#").to_owned();
+                (of, (number(&item["held"]), number(&item["queued"])))
+            })
+            .collect()
     }
 
     /// What the engine knows of a run's execution.
@@ -328,6 +419,26 @@ pub fn is_terminal(run: &Value) -> bool {
     ["SUCCEEDED", "FAILED", "CANCELED"].iter().any(|status| run["status"] == *status)
 }
 
+/// Status and code of a refusal.
+pub fn refused(answer: &Answer) -> (u16, String) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{} {}", answer.status, answer.text());
+    (answer.status, text(&answer.json()["code"]))
+}
+
+/// `pointer code` of every error, after the form of a problem was checked.
+pub fn errors(answer: &Answer, status: u16) -> Vec<String> {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(problem["status"], status, "{problem}");
+    for field in ["type", "title", "detail", "code", "instance"] {
+        assert!(problem[field].as_str().is_some_and(|text| !text.is_empty()), "{field} of {problem}");
+    }
+    assert_eq!(problem["type"], format!("urn:sluice:problem:{}", text(&problem["code"])));
+    let errors = problem["errors"].as_array().cloned().unwrap_or_default();
+    errors.iter().map(|error| format!("{} {}", text(&error["pointer"]), text(&error["code"]))).collect()
+}
+
 pub fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
@@ -348,6 +459,17 @@ pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option
 /// A version with one node that has its value at once: the quickest run there is.
 pub fn instant() -> Value {
     json!({"nodes": [{"id": "value", "type": "data-source"}]})
+}
+
+/// A version that waits for the answer of its node `ask`, which its node `work` gives back.
+pub fn asking() -> Value {
+    json!({
+        "nodes": [
+            {"id": "ask", "type": "external", "schema": {"type": "object", "required": ["approved"]}},
+            {"id": "work", "type": "processor", "processor": "echo"}
+        ],
+        "edges": [{"from": "ask", "to": "work"}]
+    })
 }
 
 /// A version with one node that takes its time; parameters `seconds`, `failWith`, `succeedOnAttempt`.
@@ -374,33 +496,18 @@ pub fn holding(params: Value) -> Value {
 /// A place on this machine that takes connections and never says a word.
 pub struct Silence {
     pub address: SocketAddr,
-    taken: Receiver<()>,
 }
 
 impl Silence {
     pub fn listen() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (take, taken) = mpsc::channel();
-        thread::spawn(move || {
-            let mut held = Vec::new();
-            // Ends when nobody waits for connections any more.
-            for connection in listener.incoming() {
-                held.push(connection);
-                if take.send(()).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { address, taken }
+        // Kept open for as long as the journeys last.
+        thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+        Self { address }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Waits for somebody to connect.
-    pub fn wait(&self) {
-        self.taken.recv_timeout(PATIENCE).expect("nobody came");
     }
 }

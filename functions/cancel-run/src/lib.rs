@@ -6,6 +6,7 @@ use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, StopExecution};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics;
 use sluice_edge::problem::{self, Problem};
 use sluice_edge::wire::runs::{RunView, run_id_in_path};
 use std::convert::Infallible;
@@ -51,9 +52,19 @@ where
     async fn cancel(&self, request: &Request, caller: &Caller, run_id: &str) -> Result<Response, Problem> {
         let run_id = run_id_in_path(run_id)?;
         request.about_run(run_id);
-        match cancel_run(&self.store, &self.engine, caller, run_id, self.clock.now()).await? {
-            Canceled::Underway(run) => Ok(Response::json(202, &RunView::from(&run))),
-            Canceled::Already(run) => Ok(Response::json(200, &RunView::from(&run))),
+        let now = self.clock.now();
+        match cancel_run(&self.store, &self.engine, caller, run_id, now).await? {
+            Canceled::Underway(run) => {
+                metrics::count(&metrics::STOPS_ASKED);
+                Ok(Response::json(202, &RunView::from(&run)))
+            }
+            Canceled::Already(run) => {
+                // Ended by this request: it had not started.
+                if run.completed_at == Some(now) {
+                    metrics::run_settled("request", &run);
+                }
+                Ok(Response::json(200, &RunView::from(&run)))
+            }
             Canceled::TooLate(run) => {
                 let detail = format!("run {run_id} has ended {}: it cannot be canceled any more", run.status.as_str());
                 Err(Problem::new(&problem::RUN_ENDED, detail).about(run_id, Some(run.status.as_str())))

@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice_edge::telemetry::init();
+    sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
     let settings = Settings::from_env()?;
     let aws = Aws::connect(&settings).await;
     let app = App { store: aws.store, engine: aws.engine, clock: aws.clock, identity: IdentityConfig::from_env()? };

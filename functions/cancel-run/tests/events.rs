@@ -5,6 +5,7 @@ mod support;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::tenant;
+use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, PENDING, RUNNING, World, request, run_id};
 use support::answer;
 
@@ -71,4 +72,15 @@ fn a_canceled_pending_run_owes_its_webhook_and_never_runs() {
     assert_eq!(world.store.deliveries().len(), before + 2);
     let run = block_on(world.load("dev", PENDING));
     assert!(!world.engine.claim(&world.store, &run.execution_arn(), run.updated_at));
+}
+
+#[test]
+fn a_stop_and_an_end_are_counted_once() {
+    let world = block_on(World::new());
+    let cancel = |run_id: &str| request("dev", "POST", &format!("/v1/workflow-runs/{run_id}/cancel"), "").to_string();
+    assert_eq!(during(|| drop(answer(&world, &cancel(RUNNING)))), ["StopsAsked 1"]);
+    let ended = during(|| drop(answer(&world, &cancel(PENDING))));
+    assert_eq!(ended, ["RunsSettled 1 Source=request Status=CANCELED"]);
+    world.clock.advance(1);
+    assert!(during(|| drop(answer(&world, &cancel(PENDING)))).is_empty(), "it had ended before");
 }

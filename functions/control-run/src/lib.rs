@@ -1,18 +1,29 @@
-//! `POST /v1/workflow-runs/{runId}/…`: pause, resume, answer, replay, and send a delivery again.
+//! What changes a run that is there: pause, resume, answer, replay, report, remark, keep, delete; and deliveries that are
+//! sent again.
 
 use lambda_runtime::LambdaEvent;
 use sluice_core::caller::Caller;
 use sluice_core::flow::Refusal;
-use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
+use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
+use sluice_core::flow::create_run::Policy;
+use sluice_core::flow::record_usage::report_usage;
 use sluice_core::flow::replay_run::replay_run;
+use sluice_core::flow::report_run::{comment_on, create_report_token, report_run};
+use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::ports::{AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, ReadRuns, RecordRun, StartExecution};
+use sluice_core::ports::{
+    AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, PurgeRuns, ReadCatalog, ReadRuns, RecordReports, RecordRun,
+    RecordUsage, SaveInstance, StartExecution, StopExecution,
+};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
-use sluice_edge::wire::control_run::{self, RedeliveryView};
+use sluice_edge::wire::control_run::{self, RedeliveriesView, RedeliveryView};
+use sluice_edge::wire::report_run::{self, CommentBody, CommentView, ReportTokenView, ReportedView, token_of};
 use sluice_edge::wire::runs::{RunView, run_id_in_path, run_path};
+use sluice_edge::wire::usage::{self, UsageRecordedView};
 use std::convert::Infallible;
 use tracing::Instrument;
 
@@ -22,14 +33,27 @@ pub struct App<S, E, C> {
     pub store: S,
     pub engine: E,
     pub clock: C,
+    pub policy: Policy,
     pub identity: IdentityConfig,
     pub new_run_id: fn() -> RunId,
+    /// A UUID of version 7.
+    pub new_comment_id: fn() -> String,
+    /// Random text that nobody guesses.
+    pub new_secret: fn() -> String,
 }
 
 impl<S, E, C> App<S, E, C>
 where
-    S: AnswerNode + ReadRuns + RecordRun + Deliveries,
-    E: AnswerTask + StartExecution + AnnounceDue,
+    S: AnswerNode
+        + ReadRuns
+        + ReadCatalog
+        + SaveInstance
+        + RecordRun
+        + RecordReports
+        + RecordUsage
+        + Deliveries
+        + PurgeRuns,
+    E: AnswerTask + StartExecution + StopExecution + AnnounceDue,
     C: Clock,
 {
     /// Answers one request.
@@ -43,24 +67,51 @@ where
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let caller = &self.identity.caller(request)?;
         let segments = request.segments();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ["v1", "workflow-runs", run_id, below @ ..] = &segments[..] else {
-            return Err(request.no_route());
-        };
-        match *below {
-            ["pause" | "resume" | "data" | "replay"] | ["deliveries", _, "redeliver"] => request.allow(&["POST"])?,
+        // The one path that asks no authorizer: the report token is all that counts.
+        if let ["v1", "workflow-runs", run_id, "report"] = segments[..] {
+            request.allow(&["POST"])?;
+            return self.report(request, run_id).await;
+        }
+        let caller = &self.identity.caller(request)?;
+        match segments[..] {
+            ["v1", "deliveries", "redeliver"] => {
+                request.allow(&["POST"])?;
+                self.redeliver_failed(request, caller).await
+            }
+            ["v1", "workflow-runs", run_id, ref verb @ ..] => self.control(request, caller, run_id, verb).await,
+            _ => Err(request.no_route()),
+        }
+    }
+
+    async fn control(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        run_id: &str,
+        verb: &[&str],
+    ) -> Result<Response, Problem> {
+        match verb {
+            [] => request.allow(&["DELETE"])?,
+            ["retention"] => request.allow(&["PATCH"])?,
+            ["pause" | "resume" | "data" | "replay" | "report-tokens" | "usage" | "comments"]
+            | ["deliveries", _, "redeliver"] => request.allow(&["POST"])?,
             _ => return Err(request.no_route()),
         }
         let run_id = run_id_in_path(run_id)?;
         request.about_run(run_id);
-        match *below {
+        match verb {
+            [] => self.delete(caller, run_id).await,
+            ["retention"] => self.retain(request, caller, run_id).await,
             ["pause"] => self.pause(caller, run_id).await,
             ["resume"] => self.resume(caller, run_id).await,
             ["data"] => self.data(request, caller, run_id).await,
+            ["report-tokens"] => self.create_report_token(request, caller, run_id).await,
+            ["usage"] => self.record_usage(request, caller, run_id).await,
+            ["comments"] => self.comment(request, caller, run_id).await,
             ["deliveries", number, _] => self.redeliver(caller, run_id, number).await,
-            _ => self.replay(request, caller, run_id).await,
+            _ => self.replay(request, caller, run_id).await.inspect_err(metrics::run_refused),
         }
     }
 
@@ -81,18 +132,20 @@ where
     async fn data(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let (node_id, data) = control_run::answer(request)?;
         let now = self.clock.now();
-        let run = answer_node(&self.store, &self.engine, caller, run_id, &node_id, &data, now).await?;
+        let run = answer_node(&self.store, &self.engine, caller, run_id, &node_id, data.get().to_owned(), now).await?;
         Ok(Response::json(202, &RunView::from(&run)))
     }
 
     async fn replay(&self, request: &Request, caller: &Caller, original: RunId) -> Result<Response, Problem> {
         let command = control_run::replay(request)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        let accepted = replay_run(&self.store, &self.engine, caller, original, command, run_id, now).await?;
+        let accepted =
+            replay_run(&self.store, &self.engine, &self.policy, caller, original, command, run_id, now).await?;
+        metrics::run_accepted(&accepted);
         let run = &accepted.run;
         tracing::info!(replay.run.id = %run.run_id, replay.repeated = accepted.replayed, "replay answered");
         if accepted.start_delayed {
-            tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
+            tracing::warn!("run recorded; its start is left to the reconciler");
         }
         let response = Response::json(201, &RunView::from(run)).located(&run_path(run.run_id));
         Ok(response.replayed(accepted.replayed))
@@ -102,5 +155,61 @@ where
         let number = number.parse().map_err(|_| Refusal::NotFound { what: "delivery", id: number.to_owned() })?;
         let delivery = redeliver(&self.store, &self.engine, caller, run_id, number, self.clock.now()).await?;
         Ok(Response::json(202, &RedeliveryView::from(&delivery)))
+    }
+
+    async fn redeliver_failed(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
+        let since = control_run::failed_since(request)?;
+        let redelivered = redeliver_failed(&self.store, &self.engine, caller, since, self.clock.now()).await?;
+        Ok(Response::json(202, &RedeliveriesView::from(redelivered)))
+    }
+
+    async fn create_report_token(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        run_id: RunId,
+    ) -> Result<Response, Problem> {
+        let (node_id, seconds) = report_run::token_wanted(request)?;
+        let (secret, now) = ((self.new_secret)(), self.clock.now());
+        let made = create_report_token(&self.store, caller, run_id, node_id, seconds, &secret, now).await;
+        let (text, token) = made?;
+        Ok(Response::json(201, &ReportTokenView::new(run_id, &text, &token)))
+    }
+
+    /// The token is looked at before anything else: who has none learns nothing, not even whether there is such a run.
+    async fn report(&self, request: &Request, run_id: &str) -> Result<Response, Problem> {
+        let token = token_of(request)?;
+        let run_id = run_id_in_path(run_id).map_err(|_unknown| Refusal::InvalidReportToken)?;
+        request.about_run(run_id);
+        let now = self.clock.now();
+        let (node_id, report) = report_run::report(request, now)?;
+        let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now).await?;
+        request.about_tenant(&reported.run.tenant_id);
+        Ok(Response::json(202, &ReportedView::new(&node_id, &reported)))
+    }
+
+    async fn record_usage(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let now = self.clock.now();
+        let reports = usage::reported(request, now)?;
+        let recorded = report_usage(&self.store, &self.engine, caller, run_id, reports, now).await?;
+        Ok(Response::json(200, &UsageRecordedView::from(&recorded)))
+    }
+
+    async fn comment(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let CommentBody { text } = request.json()?;
+        let (id, now) = ((self.new_comment_id)(), self.clock.now());
+        let comment = comment_on(&self.store, caller, run_id, id, text, now).await?;
+        Ok(Response::json(201, &CommentView::from(&comment)))
+    }
+
+    async fn retain(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let retention = request.json()?;
+        let run = change_retention(&self.store, caller, run_id, retention, self.clock.now()).await?;
+        Ok(Response::json(200, &RunView::from(&run)))
+    }
+
+    async fn delete(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        delete_run(&self.store, caller, run_id, self.clock.now()).await?;
+        Ok(Response::no_content())
     }
 }

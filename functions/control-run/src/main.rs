@@ -10,14 +10,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice_edge::telemetry::init();
-    let aws = Aws::connect(&Settings::from_env()?).await;
+    sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
+    let settings = Settings::from_env()?;
+    let aws = Aws::connect(&settings).await;
     let app = App {
         store: aws.store,
         engine: aws.engine,
         clock: aws.clock,
+        policy: settings.policy(),
         identity: IdentityConfig::from_env()?,
         new_run_id: sluice_aws::ids::new_run_id,
+        new_comment_id: sluice_aws::ids::new_comment_id,
+        new_secret: sluice_aws::ids::new_secret,
     };
     Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
 }

@@ -7,6 +7,7 @@ use sluice_core::id::RunId;
 use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, RecordRun, SaveInstance, StartExecution};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
 use sluice_edge::wire::create_run::CreateRun;
 use sluice_edge::wire::runs::{RunView, run_path};
@@ -37,7 +38,7 @@ where
     pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
         let request = Request::from(event);
         let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer))
+        Ok(request.conclude(answer.inspect_err(metrics::run_refused)))
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Problem> {
@@ -59,8 +60,9 @@ where
             .await
             .map_err(|refusal| CreateRun::locate(&configs, refusal))?;
         request.about_run(accepted.run.run_id);
+        metrics::run_accepted(&accepted);
         if accepted.start_delayed {
-            tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
+            tracing::warn!("run recorded; its start is left to the reconciler");
         }
         let response = Response::json(201, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))

@@ -7,7 +7,7 @@ use sluice_testkit::samples::{self, NEW_RUN, World};
 use support::{answer, app};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 21] = [
+const EXPECTED: [(&str, u16, &[&str]); 24] = [
     ("api-gateway-jwt", 201, &[r#""status":"PENDING""#, r#""name":"nightly report""#, r#""createdBy":"ada""#]),
     (
         "api-gateway-jwt-everything",
@@ -24,6 +24,16 @@ const EXPECTED: [(&str, u16, &[&str]); 21] = [
         &[r#""createdBy":"arn:aws:iam::123456789012:user/ada""#, r#""executionBudgetUsd":null"#],
     ),
     ("function-url-iam", 201, &[r#""labels":{"größe":"klein"}"#, r#""name":"run-6f1d2c4b""#]),
+    (
+        "api-gateway-jwt-evaluation",
+        201,
+        &[
+            r#""evaluationOf":"9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d""#,
+            r#""retention":{"maxAgeSeconds":604800,"preserveOnFailure":true},"retentionDueAt":null"#,
+        ],
+    ),
+    ("evaluation-of-nothing", 400, &[r#""pointer":"/evaluationOf","code":"not_found""#]),
+    ("retention-out-of-range", 400, &[r#""pointer":"/retention/maxAgeSeconds","code":"out_of_range""#]),
     ("function-url-local", 401, &[r#""code":"unauthenticated""#]),
     ("no-identity", 401, &[r#""code":"unauthenticated""#]),
     ("token-without-tenant", 403, &[r#""code":"no_tenant""#]),

@@ -3,12 +3,16 @@
 mod support;
 
 use serde_json::{Value, json};
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::limits;
-use sluice_core::ports::{LoadRun, StoreErrorClass};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, LoadRun, ManageOperator, StoreErrorClass};
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::fixture::tenant;
+use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{CALLBACK_URL, NEW_RUN, World, request, run_id};
 use support::{TestApp, answer, app};
 
@@ -191,7 +195,12 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
         (with("\"completionCallbackContext\":{}"), "/completionCallbackContext", "needs_other_field"),
         (with("\"clientToken\":\"a b\""), "/clientToken", "invalid"),
         (with("\"clientToken\":\"\""), "/clientToken", "invalid"),
-        (with("\"retention\":{}"), "/retention", "unknown_field"),
+        (with("\"retention\":{}"), "/retention/maxAgeSeconds", "missing_field"),
+        (with("\"retention\":[60]"), "/retention", "wrong_type"),
+        (with("\"retention\":{\"maxAgeSeconds\":0}"), "/retention/maxAgeSeconds", "out_of_range"),
+        (with("\"retention\":{\"maxAgeSeconds\":1,\"keep\":true}"), "/retention/keep", "unknown_field"),
+        (with("\"evaluationOf\":\"1\""), "/evaluationOf", "invalid"),
+        (with("\"evaluationOf\":\"7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e\""), "/evaluationOf", "not_found"),
         (r#"{"workflowInstanceId":"1"}"#.to_owned(), "/workflowInstanceId", "invalid"),
         (
             r#"{"workflowInstanceConfiguration":{}}"#.to_owned(),
@@ -206,6 +215,7 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
         (configuration(",\"version\":0"), "/workflowInstanceConfiguration/version", "invalid"),
         (configuration(",\"version\":\"1\""), "/workflowInstanceConfiguration/version", "invalid"),
         (configuration(",\"version\":9"), "/workflowInstanceConfiguration/version", "no_such_version"),
+        (configuration(",\"version\":\"draft\""), "/workflowInstanceConfiguration/version", "no_such_version"),
         (configuration(",\"computeNodeId\":\"gpu\""), "/workflowInstanceConfiguration/computeNodeId", "not_found"),
         (configuration(",\"computeNodeId\":\"g p\""), "/workflowInstanceConfiguration/computeNodeId", "invalid"),
         (
@@ -279,4 +289,84 @@ fn a_start_that_is_not_answered_is_left_to_the_reconciler() {
     world.engine.faults.once("start the execution", Fault::Before(StoreErrorClass::Unavailable));
     let response = post(&app(&world), BODY);
     assert_eq!((response.status(), json_of(&response)["status"].as_str()), (201, Some("PENDING")));
+}
+
+/// One open run at once, and no more.
+fn limit(world: &World, on_limit: OnLimit) {
+    let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit });
+    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    block_on(world.store.save_tenant(&settings)).expect("saved");
+}
+
+#[test]
+fn one_run_too_many_is_refused_and_asked_to_come_again() {
+    let world = block_on(World::new());
+    limit(&world, OnLimit::Reject);
+    let app = app(&world);
+    assert_eq!(post(&app, BODY).status(), 201);
+    let (writes, starts) = (world.store.writes(), world.engine.starts());
+    let response = post_with_key(&later(app), "k-1", BODY);
+    assert_eq!((response.status(), response.header("retry-after")), (429, Some("10")));
+    assert_eq!(json_of(&response)["code"], "too_many_runs");
+    assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts));
+}
+
+#[test]
+fn one_run_too_many_waits_where_its_limit_says_so() {
+    let world = block_on(World::new());
+    limit(&world, OnLimit::Queue);
+    let app = app(&world);
+    assert_eq!(post(&app, BODY).status(), 201);
+    let (app, starts) = (later(app), world.engine.starts());
+    let counted = during(|| {
+        let response = post_with_key(&app, "k-1", BODY);
+        assert_eq!((response.status(), json_of(&response)["status"].as_str()), (201, Some("QUEUED")));
+    });
+    assert_eq!(world.engine.starts(), starts);
+    assert_eq!(counted, ["RunsAccepted 1"], "it is not started yet");
+    let app = TestApp { new_run_id: || run_id("8f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app };
+    let again = post_with_key(&app, "k-1", BODY);
+    assert_eq!((again.status(), again.header("idempotent-replayed")), (201, Some("true")));
+}
+
+#[test]
+fn a_key_whose_run_is_gone_says_so() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    let body = BODY.replace("\"name\"", "\"retention\":{\"maxAgeSeconds\":1},\"name\"");
+    assert_eq!(post_with_key(&app, "k-1", &body).status(), 201);
+    let ended = world.store.update_run(&tenant("dev"), run_id(NEW_RUN), |run| {
+        run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), world.clock.now())
+    });
+    assert!(ended);
+    let app = later(app);
+    assert_eq!(post_with_key(&app, "k-1", &body).status(), 201, "it is kept for a second");
+    world.clock.advance(2);
+    let response = post_with_key(&app, "k-1", &body);
+    let problem = json_of(&response);
+    assert_eq!((response.status(), &problem["code"], &problem["runId"]), (410, &json!("run_expired"), &json!(NEW_RUN)));
+}
+
+#[test]
+fn what_became_of_a_request_is_counted() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    let counted = during(|| drop(post_with_key(&app, "k-1", BODY)));
+    assert_eq!(counted, ["RunsAccepted 1", "RunsStarted 1 Source=request"]);
+    let app = later(app);
+    assert_eq!(during(|| drop(post_with_key(&app, "k-1", BODY))), ["RunsReplayed 1"]);
+    let refused = during(|| drop(post_with_key(&app, "k-1", &BODY.replace("\"a\"", "\"b\""))));
+    assert_eq!(refused, ["RunsRefused 1 Reason=idempotency_key_reused"]);
+    assert_eq!(during(|| drop(post(&app, "{}"))), ["RunsRefused 1 Reason=invalid_request"]);
+
+    world.engine.faults.once("start the execution", Fault::Before(StoreErrorClass::Throttled));
+    assert_eq!(during(|| drop(post(&app, BODY))), ["RunsAccepted 1", "StartsDelayed 1"]);
+}
+
+#[test]
+fn a_run_that_ends_at_once_is_counted_as_ended_and_not_as_started() {
+    let world = block_on(World::new());
+    world.engine.refuse_starts(Some("StateMachineDoesNotExist"));
+    let counted = during(|| drop(post(&app(&world), BODY)));
+    assert_eq!(counted, ["RunsAccepted 1", "RunsSettled 1 Source=request Status=FAILED"]);
 }

@@ -8,6 +8,7 @@ use sluice_core::id::{InvalidId, RunId};
 use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, RecordRun, SaveInstance, StartExecution};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
 use sluice_edge::wire::invoke_definition;
 use sluice_edge::wire::runs::{RunView, run_path};
@@ -38,7 +39,7 @@ where
     pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
         let request = Request::from(event);
         let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer))
+        Ok(request.conclude(answer.inspect_err(metrics::run_refused)))
     }
 
     async fn answer(&self, request: &Request) -> Result<Response, Problem> {
@@ -61,8 +62,9 @@ where
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
         let accepted = create_run(&self.store, &self.engine, &self.policy, caller, command, run_id, now).await?;
         request.about_run(accepted.run.run_id);
+        metrics::run_accepted(&accepted);
         if accepted.start_delayed {
-            tracing::warn!(counter.start_delayed = 1, "run recorded; its start is left to the reconciler");
+            tracing::warn!("run recorded; its start is left to the reconciler");
         }
         let response = Response::json(202, &RunView::from(&accepted.run)).located(&run_path(accepted.run.run_id));
         Ok(response.replayed(accepted.replayed))

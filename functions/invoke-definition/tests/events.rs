@@ -3,14 +3,21 @@
 mod support;
 
 use sluice_testkit::block_on;
+use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, NEW_RUN, World, run_id};
 use support::{TestApp, answer, app};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 12] = [
+const EXPECTED: [(&str, u16, &[&str]); 14] = [
     ("api-gateway-jwt", 202, &[r#""executionBudgetUsd":0.1"#, r#""workflowDefinitionName":"text-report""#]),
     ("api-gateway-jwt-other-payload", 202, &[r#""executionBudgetUsd":null"#]),
     ("function-url-iam-empty-body", 202, &[r#""name":"run-6f1d2c4b""#]),
+    (
+        "api-gateway-jwt-retention",
+        202,
+        &[r#""retention":{"maxAgeSeconds":-1,"preserveOnFailure":false}"#, r#""evaluationOf":null"#],
+    ),
+    ("no-draft", 400, &[r#""pointer":"/version","code":"no_such_version""#]),
     ("no-identity", 401, &[r#""code":"unauthenticated""#]),
     ("unknown-definition", 404, &[r#""code":"not_found""#]),
     ("not-a-name", 404, &[r#""code":"not_found""#]),
@@ -73,4 +80,16 @@ fn a_repeated_turn_is_the_same_run_and_another_turn_needs_another_key() {
         other.body()
     );
     assert_eq!(world.engine.starts(), starts);
+}
+
+#[test]
+fn what_became_of_an_invocation_is_counted() {
+    let cases = samples::cases("invoke-definition");
+    let world = block_on(World::new());
+    let first = during(|| drop(answer(&app(&world), &cases["api-gateway-jwt"])));
+    assert_eq!(first, ["RunsAccepted 1", "RunsStarted 1 Source=request"]);
+    let counted = |case: &str| during(|| drop(answer(&later(app(&world)), &cases[case])));
+    assert_eq!(counted("api-gateway-jwt"), ["RunsReplayed 1"]);
+    assert_eq!(counted("unknown-definition"), ["RunsRefused 1 Reason=not_found"]);
+    assert_eq!(counted("no-identity"), ["RunsRefused 1 Reason=unauthenticated"]);
 }

@@ -10,8 +10,8 @@ use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance}
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::wire::definitions::{
-    AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DefinitionView, VersionSummaryView, VersionView,
-    definition_path,
+    AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DefinitionView, DraftBody, DraftView,
+    VersionSummaryView, VersionView, definition_path,
 };
 use sluice_edge::wire::instances::{InstanceConfigurationBody, InstanceView};
 use sluice_edge::wire::{DefinitionList, InstanceList, Paging, VersionList, fields, no_query};
@@ -25,9 +25,13 @@ where
         let body: CreateDefinitionBody = request.json()?;
         let mut invalid = Invalid::default();
         let name = fields::id("/name", &body.name, &mut invalid);
-        let Some(name) = name else { return Err(invalid.into()) };
+        let said = body.into_change(&mut invalid);
+        let name = match name {
+            Some(name) if invalid.violations.is_empty() => name,
+            Some(_) | None => return Err(invalid.into()),
+        };
         let (id, now) = ((self.new_definition_id)(), self.clock.now());
-        let definition = flow::create_definition(&self.store, caller, id, name, body.into_texts(), now).await?;
+        let definition = flow::create_definition(&self.store, caller, id, name, said, now).await?;
         Ok(Response::json(201, &DefinitionView::from(&definition)).located(&definition_path(definition.id)))
     }
 
@@ -58,7 +62,7 @@ where
     ) -> Result<Response, Problem> {
         let body: ChangeDefinitionBody = request.json()?;
         let (definition, now) = (named(definition)?, self.clock.now());
-        let definition = flow::change_texts(&self.store, caller, &definition, body.into_texts(), now).await?;
+        let definition = flow::change_definition(&self.store, caller, &definition, body.into_change()?, now).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
     }
 
@@ -116,6 +120,46 @@ where
         let (definition, number, now) = (named(definition)?, numbered(version)?, self.clock.now());
         let definition = flow::activate_version(&self.store, caller, &definition, number, now).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
+    }
+
+    pub(crate) async fn deprecate_version(
+        &self,
+        caller: &Caller,
+        definition: &str,
+        version: &str,
+    ) -> Result<Response, Problem> {
+        let (definition, number, now) = (named(definition)?, numbered(version)?, self.clock.now());
+        let definition = flow::deprecate_version(&self.store, caller, &definition, number, now).await?;
+        Ok(Response::json(200, &DefinitionView::from(&definition)))
+    }
+
+    pub(crate) async fn get_draft(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        no_query(request)?;
+        let (_, draft) = flow::get_draft(&self.store, caller, &named(definition)?).await?;
+        Ok(Response::json(200, &DraftView::from(&draft)))
+    }
+
+    pub(crate) async fn save_draft(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        definition: &str,
+    ) -> Result<Response, Problem> {
+        let definition = named(definition)?;
+        let document = request.json::<DraftBody>()?.into_document();
+        let now = self.clock.now();
+        let (_, draft) = flow::save_draft(&self.store, caller, &definition, document, now).await?;
+        Ok(Response::json(200, &DraftView::from(&draft)))
+    }
+
+    pub(crate) async fn delete_draft(&self, caller: &Caller, definition: &str) -> Result<Response, Problem> {
+        flow::delete_draft(&self.store, caller, &named(definition)?).await?;
+        Ok(Response::no_content())
     }
 
     pub(crate) async fn save_instance(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {

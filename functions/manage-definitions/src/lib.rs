@@ -1,11 +1,14 @@
-//! Definitions, versions and instances; for the operator, processors and compute nodes.
+//! Definitions, versions, drafts and instances; for the operator, processors, compute nodes and tenants.
 //!
-//! This file finds the way to one small function per route: `definitions.rs` for tenants, `operator.rs` for the operator.
+//! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for
+//! what others let it run, `operator.rs` for the operator.
 
 mod definitions;
+mod discover;
 mod operator;
 
 use lambda_runtime::LambdaEvent;
+use sluice_core::callback::Destinations;
 use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_edge::http::{Event, Request, Response};
@@ -23,6 +26,8 @@ pub struct App<S, C> {
     pub new_definition_id: fn() -> DefinitionId,
     /// The state machine of a compute node that names none.
     pub runner_arn: Option<String>,
+    /// Where the deployment lets webhooks go: the origins of a tenant are among them.
+    pub destinations: Destinations,
 }
 
 impl<S, C> App<S, C>
@@ -78,6 +83,30 @@ where
                 request.allow(&["POST"])?;
                 self.activate_version(caller, definition, version).await
             }
+            ["workflow-definitions", definition, "versions", version, "deprecate"] => {
+                request.allow(&["POST"])?;
+                self.deprecate_version(caller, definition, version).await
+            }
+            ["workflow-definitions", definition, "draft"] => {
+                request.allow(&["GET", "PUT", "DELETE"])?;
+                match method {
+                    "GET" => self.get_draft(request, caller, definition).await,
+                    "PUT" => self.save_draft(request, caller, definition).await,
+                    _ => self.delete_draft(caller, definition).await,
+                }
+            }
+            ["discoverable-definitions"] => {
+                request.allow(&["GET"])?;
+                self.discover(request).await
+            }
+            ["discoverable-definitions", definition] => {
+                request.allow(&["GET"])?;
+                self.get_discoverable(request, caller, definition).await
+            }
+            ["discoverable-definitions", definition, "versions", version] => {
+                request.allow(&["GET"])?;
+                self.get_discoverable_version(request, caller, definition, version).await
+            }
             ["workflow-instances"] => {
                 request.allow(&["GET", "POST"])?;
                 match method {
@@ -114,6 +143,17 @@ where
             ["compute-nodes", key, "layers", name] => {
                 request.allow(&["PUT"])?;
                 self.save_layer(request, caller, key, name).await
+            }
+            ["tenants"] => {
+                request.allow(&["GET"])?;
+                self.list_tenants(request, caller).await
+            }
+            ["tenants", tenant] => {
+                request.allow(&["GET", "PUT"])?;
+                match method {
+                    "GET" => self.get_tenant(request, caller, tenant).await,
+                    _ => self.save_tenant(request, caller, tenant).await,
+                }
             }
             _ => Err(request.no_route()),
         }

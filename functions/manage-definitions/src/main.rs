@@ -10,7 +10,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice_edge::telemetry::init();
+    sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
     let settings = Settings::from_env()?;
     let aws = Aws::connect(&settings).await;
     let app = App {
@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
         clock: aws.clock,
         identity: IdentityConfig::from_env()?,
         new_definition_id: sluice_aws::ids::new_definition_id,
+        destinations: settings.destinations(),
         runner_arn: settings.runner_arn,
     };
     Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await

@@ -4,12 +4,12 @@ mod support;
 
 use serde_json::Value;
 use sluice_edge::http::Response;
-use sluice_testkit::block_on;
 use sluice_testkit::samples::{self, World, request};
-use support::answer;
+use std::collections::BTreeSet;
+use support::{DISCOVERABLE, answer, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 41] = [
+const EXPECTED: [(&str, u16, &[&str]); 73] = [
     (
         "create-definition",
         201,
@@ -45,8 +45,12 @@ const EXPECTED: [(&str, u16, &[&str]); 41] = [
         ],
     ),
     ("add-version-unknown-field", 400, &[r#""pointer":"/nodes/0/colour","code":"unknown_field""#]),
-    ("list-versions", 200, &[r#"{"versions":[{"version":1,"active":true"#]),
-    ("get-version", 200, &[r#""version":1,"active":true,"nodes":[{"id":"text","type":"data-source"}"#]),
+    ("list-versions", 200, &[r#"{"versions":[{"version":1,"active":true,"deprecated":false"#]),
+    (
+        "get-version",
+        200,
+        &[r#""version":1,"active":true,"deprecated":false,"nodes":[{"id":"text","type":"data-source"}"#],
+    ),
     ("get-version-unknown", 404, &[r#""code":"not_found""#]),
     ("activate-version", 200, &[r#""activeVersion":1"#]),
     ("activate-version-unknown", 404, &[r#""code":"not_found""#]),
@@ -74,7 +78,7 @@ const EXPECTED: [(&str, u16, &[&str]); 41] = [
     (
         "put-processor-bad-kind",
         400,
-        &[r#""pointer":"/kind","code":"invalid","detail":"must be `lambda` or `stateMachine`""#],
+        &[r#""pointer":"/kind","code":"invalid","detail":"must be one of `lambda`, `stateMachine`, `ecs`""#],
     ),
     ("put-processor-bad-key", 400, &[r#""pointer":"path:key","code":"invalid""#]),
     ("get-processor", 200, &[r#"{"key":"readability","kind":"lambda""#]),
@@ -95,6 +99,125 @@ const EXPECTED: [(&str, u16, &[&str]); 41] = [
     ("list-compute-nodes", 200, &[r#"{"computeNodes":[{"key":"default""#]),
     ("wrong-method", 405, &[r#""code":"method_not_allowed""#]),
     ("wrong-path", 404, &[r#""code":"no_route""#]),
+    (
+        "create-definition-everything",
+        201,
+        &[
+            r#""concurrency":{"maxConcurrentRuns":20,"onLimit":"queue"}"#,
+            r#""retention":{"maxAgeSeconds":2592000,"preserveOnFailure":true},"maxRunDurationSeconds":3600"#,
+            r#""excludePausedTime":true,"discoverable":true,"tags":["language","text"]"#,
+        ],
+    ),
+    (
+        "create-definition-bad-rules",
+        400,
+        &[
+            r#""pointer":"/concurrency/maxConcurrentRuns","code":"out_of_range""#,
+            r#""pointer":"/retention/maxAgeSeconds","code":"out_of_range""#,
+            r#""pointer":"/maxRunDurationSeconds","code":"out_of_range""#,
+            r#""pointer":"/tags","code":"out_of_range""#,
+        ],
+    ),
+    (
+        "change-definition-rules",
+        200,
+        &[
+            r#""displayName":"Text report""#,
+            r#""concurrency":{"maxConcurrentRuns":1,"onLimit":"reject"}"#,
+            r#""retention":{"maxAgeSeconds":86400,"preserveOnFailure":false},"maxRunDurationSeconds":600"#,
+            r#""discoverable":true,"tags":["text"]"#,
+        ],
+    ),
+    (
+        "change-definition-no-rules",
+        200,
+        &[r#""concurrency":null,"retention":null,"maxRunDurationSeconds":null"#, r#""discoverable":false,"tags":[]"#],
+    ),
+    ("change-definition-bad-tags", 400, &[r#""pointer":"/tags/2","code":"repeated""#]),
+    ("deprecate-version", 200, &[r#""activeVersion":1,"latestVersion":1,"deprecatedVersions":[1]"#]),
+    ("deprecate-version-unknown", 404, &[r#""code":"not_found""#]),
+    (
+        "add-version-private",
+        201,
+        &[r#""default":["the","a"],"private":true"#, r#""description":"Our own score","private":true"#],
+    ),
+    ("put-draft", 200, &[r#""nodes":[{"id":"text","type":"data-source"},{"id":"readability""#, r#""updatedBy":"ada""#]),
+    (
+        "put-draft-faulty",
+        400,
+        &[
+            r#""pointer":"/nodes/0/processor","code":"missing_processor""#,
+            r#""pointer":"/edges/0/to","code":"dangling_edge""#,
+        ],
+    ),
+    ("put-draft-activate", 400, &[r#""pointer":"/activate","code":"unknown_field""#]),
+    ("get-draft", 200, &[r#""nodes":[{"id":"only","type":"data-source"}]"#, r#""updatedBy":"olga""#]),
+    ("get-draft-unknown", 404, &[r#""code":"not_found""#]),
+    ("delete-draft", 204, &[]),
+    (
+        "list-discoverable",
+        200,
+        &[r#"{"definitions":[{"owner":"library","id":"019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6099","name":"word-count""#],
+    ),
+    (
+        "list-discoverable-bad-query",
+        400,
+        &[r#""pointer":"query:text","code":"invalid""#, r#""pointer":"query:name","code":"unknown_field""#],
+    ),
+    ("get-discoverable", 200, &[r#""tags":["language","text"],"activeVersion":1}"#]),
+    ("get-discoverable-unknown", 404, &[r#""code":"not_found""#]),
+    (
+        "get-discoverable-version",
+        200,
+        &[r#"{"workflowDefinitionOwner":"library""#, r#""version":1,"active":true,"deprecated":false,"nodes":["#],
+    ),
+    ("get-discoverable-version-draft", 404, &[r#""code":"not_found""#]),
+    ("save-instance-draft", 201, &[r#""version":"draft""#]),
+    (
+        "put-processor-ecs",
+        200,
+        &[
+            r#""kind":"ecs","clusterArn":"arn:aws:ecs:us-east-1:123456789012:cluster/sluice""#,
+            r#""launchType":"FARGATE","subnets":["subnet-0a1b2c3d"],"securityGroups":["sg-0a1b2c3d"],"assignPublicIp":true"#,
+        ],
+    ),
+    (
+        "put-processor-ecs-missing",
+        400,
+        &[
+            r#""pointer":"/functionArn","code":"unknown_field""#,
+            r#""pointer":"/taskDefinitionArn","code":"missing_field""#,
+            r#""pointer":"/containerName","code":"missing_field""#,
+        ],
+    ),
+    ("put-processor-ecs-no-subnets", 400, &[r#""pointer":"/subnets","code":"#]),
+    ("list-tenants", 200, &[r#"{"tenants":[{"tenantId":"acme""#]),
+    ("list-tenants-not-operator", 403, &[r#""code":"operator_only""#]),
+    (
+        "get-tenant",
+        200,
+        &[r#"{"tenantId":"acme","concurrency":{"maxConcurrentRuns":50,"onLimit":"queue"},"retention":null"#],
+    ),
+    ("get-tenant-nothing-said", 200, &[r#""concurrency":null,"retention":null,"destinations":null,"updatedAt":null"#]),
+    ("get-tenant-bad-id", 400, &[r#""pointer":"path:tenant","code":"invalid""#]),
+    (
+        "put-tenant",
+        200,
+        &[
+            r#""onLimit":"reject"},"retention":{"maxAgeSeconds":7776000,"preserveOnFailure":false}"#,
+            r#""destinations":["https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws"]"#,
+        ],
+    ),
+    (
+        "put-tenant-bad-destinations",
+        400,
+        &[
+            r#""pointer":"/concurrency/maxConcurrentRuns","code":"out_of_range""#,
+            r#""pointer":"/destinations/1","code":"invalid""#,
+            r#""pointer":"/destinations/2","code":"callback_url_not_allowed""#,
+        ],
+    ),
+    ("put-tenant-not-operator", 403, &[r#""code":"operator_only""#]),
     ("list-definitions-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
 ];
 
@@ -105,7 +228,7 @@ fn every_sample_is_answered_as_expected() {
         assert!(EXPECTED.iter().any(|(expected, ..)| expected == case), "{case} is not tested");
     }
     for (case, status, says) in EXPECTED {
-        let world = block_on(World::new());
+        let world = world();
         world.clock.advance(1);
         let writes = world.store.writes();
         let response = answer(&world, &cases[case]);
@@ -130,7 +253,7 @@ fn json_of(response: &Response) -> Value {
 
 #[test]
 fn equal_content_is_found_again_and_other_content_is_another_instance() {
-    let world = block_on(World::new());
+    let world = world();
     world.clock.advance(1);
     let body =
         r#"{"workflowDefinitionId":"text-report","processorConfigs":[{"nodeId":"frequencies","params":{"top":7}}]}"#;
@@ -145,7 +268,7 @@ fn equal_content_is_found_again_and_other_content_is_another_instance() {
 
 #[test]
 fn a_version_never_changes_and_the_active_one_is_chosen() {
-    let world = block_on(World::new());
+    let world = world();
     let path = "/v1/workflow-definitions/text-report";
     let body = r#"{"nodes":[{"id":"only","type":"data-source"}]}"#;
     let added = send(&world, "POST", &format!("{path}/versions"), body);
@@ -163,7 +286,7 @@ fn a_version_never_changes_and_the_active_one_is_chosen() {
 
 #[test]
 fn an_array_is_no_node_edge_retry_or_parameter() {
-    let world = block_on(World::new());
+    let world = world();
     let path = "/v1/workflow-definitions/text-report/versions";
     for (body, pointer) in [
         (r#"{"nodes":[["a","data-source"]]}"#, "/nodes/0"),
@@ -181,7 +304,7 @@ fn an_array_is_no_node_edge_retry_or_parameter() {
 
 #[test]
 fn only_the_operator_sees_what_the_operator_declares() {
-    let world = block_on(World::new());
+    let world = world();
     let writes = world.store.writes();
     for (method, path, body) in [
         ("GET", "/v1/processors", ""),
@@ -191,8 +314,208 @@ fn only_the_operator_sees_what_the_operator_declares() {
         ("GET", "/v1/compute-nodes/default", ""),
         ("PUT", "/v1/compute-nodes/default", "[]"),
         ("PUT", "/v1/compute-nodes/default/layers/models", "not JSON"),
+        ("GET", "/v1/processors/no%20key?nope=1", ""),
+        ("GET", "/v1/compute-nodes?limit=0", ""),
+        ("GET", "/v1/tenants?cursor=none", ""),
+        ("GET", "/v1/tenants/dev", ""),
+        ("PUT", "/v1/tenants/dev", "not JSON"),
+        ("PUT", "/v1/tenants/no%20tenant", "{}"),
     ] {
         assert_eq!(send(&world, method, path, body).status(), 403, "{method} {path}");
     }
     assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
+fn a_rule_stays_until_it_is_taken_away() {
+    let world = world();
+    let path = "/v1/workflow-definitions/text-report";
+    let rules = r#"{"concurrency":{"maxConcurrentRuns":3,"onLimit":"queue"},"retention":{"maxAgeSeconds":-1},
+        "maxRunDurationSeconds":60,"excludePausedTime":true,"discoverable":true,"tags":["a"]}"#;
+    let set = json_of(&send(&world, "PATCH", path, rules));
+    let unchanged = r#"{"displayName":null,"excludePausedTime":null,"discoverable":null,"tags":null}"#;
+    for body in ["{}", unchanged] {
+        let kept = json_of(&send(&world, "PATCH", path, body));
+        for field in ["displayName", "concurrency", "retention", "maxRunDurationSeconds", "discoverable", "tags"] {
+            assert_eq!(kept[field], set[field], "{field} after {body}");
+        }
+    }
+    for field in ["concurrency", "retention", "maxRunDurationSeconds"] {
+        assert!(!json_of(&send(&world, "GET", path, ""))[field].is_null(), "{field}");
+        let without = json_of(&send(&world, "PATCH", path, &format!(r#"{{"{field}":null}}"#)));
+        assert!(without[field].is_null(), "{field}");
+        assert_eq!(without["excludePausedTime"], true);
+    }
+}
+
+#[test]
+fn an_array_is_no_rule() {
+    let world = world();
+    for (path, method) in [("/v1/workflow-definitions/text-report", "PATCH"), ("/v1/workflow-definitions", "POST")] {
+        for (field, value) in [("concurrency", r#"[3,"queue"]"#), ("retention", "[60,true]")] {
+            let body = format!(r#"{{"name":"new","{field}":{value}}}"#);
+            let body = if method == "PATCH" { body.replace(r#""name":"new","#, "") } else { body };
+            let problem = json_of(&send(&world, method, path, &body));
+            assert_eq!(problem["errors"][0]["pointer"], format!("/{field}"));
+            assert_eq!(problem["errors"][0]["code"], "wrong_type");
+        }
+    }
+}
+
+#[test]
+fn a_deprecated_version_is_shown_as_one_until_it_is_activated() {
+    let world = world();
+    let path = "/v1/workflow-definitions/text-report";
+    let shown = || {
+        let version = json_of(&send(&world, "GET", &format!("{path}/versions/1"), ""));
+        let list = json_of(&send(&world, "GET", &format!("{path}/versions"), ""));
+        assert_eq!(list["versions"][0]["deprecated"], version["deprecated"]);
+        version["deprecated"].clone()
+    };
+    for _ in 0..2 {
+        assert_eq!(
+            json_of(&send(&world, "POST", &format!("{path}/versions/1/deprecate"), ""))["deprecatedVersions"][0],
+            1
+        );
+        assert_eq!(shown(), true);
+    }
+    send(&world, "POST", &format!("{path}/versions/1/activate"), "");
+    assert_eq!(shown(), false);
+}
+
+#[test]
+fn a_draft_is_written_over_and_thrown_away_and_never_becomes_a_version() {
+    let world = world();
+    let path = "/v1/workflow-definitions/text-report";
+    let draft = format!("{path}/draft");
+    for id in ["one", "two"] {
+        let body = format!(r#"{{"nodes":[{{"id":"{id}","type":"data-source"}}]}}"#);
+        assert_eq!(send(&world, "PUT", &draft, &body).status(), 200);
+        assert_eq!(json_of(&send(&world, "GET", &draft, ""))["nodes"][0]["id"], id);
+    }
+    assert_eq!(json_of(&send(&world, "GET", path, ""))["latestVersion"], 1);
+    for _ in 0..2 {
+        let deleted = send(&world, "DELETE", &draft, "");
+        assert_eq!((deleted.status(), deleted.body()), (204, ""));
+    }
+    assert_eq!(send(&world, "GET", &draft, "").status(), 404);
+    assert_eq!(send(&world, "DELETE", "/v1/workflow-definitions/nothing/draft", "").status(), 404);
+}
+
+#[test]
+fn a_draft_is_its_owners_alone() {
+    let world = world();
+    let path = format!("/v1/workflow-definitions/{DISCOVERABLE}/draft");
+    for (method, body) in [("GET", ""), ("PUT", r#"{"nodes":[{"id":"a","type":"data-source"}]}"#), ("DELETE", "")] {
+        assert_eq!(send(&world, method, &path, body).status(), 404, "{method}");
+    }
+}
+
+#[test]
+fn others_never_see_what_is_private() {
+    let world = world();
+    let path = format!("/v1/discoverable-definitions/{DISCOVERABLE}");
+    for version in ["1", "active", "latest"] {
+        let found = send(&world, "GET", &format!("{path}/versions/{version}"), "");
+        assert_eq!(found.status(), 200, "{version}");
+        assert!(!found.body().contains("hush"), "{}", found.body());
+        let nodes = &json_of(&found)["nodes"];
+        assert_eq!(nodes[1]["processor"], "word-frequencies");
+        assert_eq!(nodes[1]["parameters"]["stopWords"], serde_json::json!({"type": "array", "private": true}));
+        assert_eq!(nodes[2], serde_json::json!({"id": "score", "type": "processor", "private": true}));
+        assert!(json_of(&found)["createdBy"].is_null(), "who works for another tenant is nobody's business");
+    }
+    for version in ["2", "0", "draft", "newest"] {
+        assert_eq!(send(&world, "GET", &format!("{path}/versions/{version}"), "").status(), 404, "{version}");
+    }
+    // Its owner's own paths stay its owner's.
+    for path in [format!("/v1/workflow-definitions/{DISCOVERABLE}"), "/v1/workflow-definitions/word-count".to_owned()] {
+        for path in [path.clone(), format!("{path}/versions"), format!("{path}/versions/1")] {
+            assert_eq!(send(&world, "GET", &path, "").status(), 404, "{path}");
+        }
+        assert_eq!(send(&world, "PATCH", &path, r#"{"discoverable":false}"#).status(), 404, "{path}");
+    }
+}
+
+#[test]
+fn definitions_are_found_by_text_and_tag_and_only_while_their_owner_wants_it() {
+    let world = world();
+    let list = "/v1/discoverable-definitions";
+    let found = |query: &str| {
+        let page = json_of(&send(&world, "GET", &format!("{list}?{query}"), ""));
+        page["definitions"].as_array().map_or(0, Vec::len)
+    };
+    for (query, count) in [
+        ("", 1),
+        ("text=WORD", 1),
+        ("text=counts%20the", 1),
+        ("text=langu", 1),
+        ("tag=text", 1),
+        ("text=word&tag=language", 1),
+        ("text=report", 0),
+        ("tag=Text", 0),
+        ("text=word&tag=other", 0),
+    ] {
+        assert_eq!(found(query), count, "{query}");
+    }
+    let owner =
+        |method: &str, path: &str, body: &str| answer(&world, &request("library", method, path, body).to_string());
+    assert_eq!(owner("PATCH", "/v1/workflow-definitions/word-count", r#"{"discoverable":false}"#).status(), 200);
+    assert_eq!(found(""), 0);
+    let path = format!("{list}/{DISCOVERABLE}");
+    assert_eq!(send(&world, "GET", &path, "").status(), 404);
+    assert_eq!(send(&world, "GET", &format!("{path}/versions/1"), "").status(), 404);
+}
+
+#[test]
+fn a_search_goes_on_with_its_own_cursor_only() {
+    let world = world();
+    let path = "/v1/workflow-definitions/text-report";
+    assert_eq!(send(&world, "PATCH", path, r#"{"discoverable":true,"tags":["text"]}"#).status(), 200);
+    let list = "/v1/discoverable-definitions?tag=text&limit=1";
+    let first = json_of(&send(&world, "GET", list, ""));
+    let cursor = first["nextCursor"].as_str().expect("a next page");
+    let second = json_of(&send(&world, "GET", &format!("{list}&cursor={cursor}"), ""));
+    let ids: BTreeSet<&str> =
+        [&first, &second].iter().filter_map(|page| page["definitions"][0]["id"].as_str()).collect();
+    assert_eq!(ids, [samples::DEFINITION, DISCOVERABLE].into());
+    for other in ["tag=language", "text=text", "tag=text&text=text"] {
+        let path = format!("/v1/discoverable-definitions?{other}&cursor={cursor}");
+        assert_eq!(json_of(&send(&world, "GET", &path, ""))["errors"][0]["code"], "invalid_cursor", "{other}");
+    }
+}
+
+#[test]
+fn a_tenant_is_what_was_last_said_of_it() {
+    let world = world();
+    let operator = |method: &str, body: &str| {
+        let mut event = request("dev", method, "/v1/tenants/acme", body);
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["scope"] = "sluice/operator".into();
+        json_of(&answer(&world, &event.to_string()))
+    };
+    operator("PUT", r#"{"retention":{"maxAgeSeconds":60},"destinations":[]}"#);
+    let said = operator("GET", "");
+    assert!(said["concurrency"].is_null(), "what is not said again is gone");
+    assert_eq!((&said["retention"]["maxAgeSeconds"], &said["destinations"]), (&60.into(), &serde_json::json!([])));
+    assert!(operator("PUT", r#"{"destinations":null}"#)["destinations"].is_null());
+}
+
+#[test]
+fn what_others_see_of_a_definition_is_no_limit_and_no_retention() {
+    let world = world();
+    let seen = json_of(&send(&world, "GET", &format!("/v1/discoverable-definitions/{DISCOVERABLE}"), ""));
+    let fields: BTreeSet<&str> = seen.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(fields, ["owner", "id", "name", "displayName", "description", "tags", "activeVersion"].into());
+    // A name is unique in its tenant only.
+    assert_eq!(send(&world, "GET", "/v1/discoverable-definitions/word-count", "").status(), 404);
+}
+
+#[test]
+fn an_instance_may_be_of_another_tenants_discoverable_definition() {
+    let world = world();
+    let body = format!(r#"{{"workflowDefinitionId":"{DISCOVERABLE}"}}"#);
+    assert_eq!(send(&world, "POST", "/v1/workflow-instances", &body).status(), 201);
+    // By its name, a definition is one of the caller's own.
+    let named = send(&world, "POST", "/v1/workflow-instances", r#"{"workflowDefinitionId":"word-count"}"#);
+    assert_eq!(json_of(&named)["errors"][0]["code"], "not_found");
 }

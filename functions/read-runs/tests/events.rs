@@ -3,16 +3,29 @@
 mod support;
 
 use serde_json::{Value, json};
+use sluice_core::budget::NanoUsd;
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::definition::{Definition, Version, VersionRule};
+use sluice_core::flow::control_run::answer_node;
+use sluice_core::flow::create_run::Source;
+use sluice_core::flow::record_usage::report_usage;
+use sluice_core::flow::report_run::comment_on;
 use sluice_core::flow::{create_run, replay_run};
-use sluice_core::ports::Clock;
+use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::lifecycle::RunEvent;
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
+use sluice_core::retention::Retention;
+use sluice_core::run::Run;
+use sluice_core::usage::UsageReport;
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::caller;
+use sluice_testkit::fixture::{caller, definition_id, tenant};
 use sluice_testkit::samples::{self, CALLBACK_URL, NEW_RUN, OUTPUT, RUNNING, SUCCEEDED, World, request};
 use support::answer;
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 18] = [
+const EXPECTED: [(&str, u16, &[&str]); 27] = [
     (
         "get-run",
         200,
@@ -57,12 +70,47 @@ const EXPECTED: [(&str, u16, &[&str]); 18] = [
         ],
     ),
     (
+        "list-runs-every-filter",
+        200,
+        &[r#"{"runs":[{"id":"9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d""#, r#""nextCursor":null}"#],
+    ),
+    ("list-runs-no-such-replays", 200, &[r#"{"runs":[],"nextCursor":null}"#]),
+    (
+        "list-runs-bad-filters",
+        400,
+        &[
+            r#""pointer":"query:status","code":"invalid""#,
+            r#""pointer":"query:label","code":"invalid""#,
+            r#""pointer":"query:createdBy","code":"invalid""#,
+            r#""pointer":"query:replayOf","code":"invalid""#,
+            r#""pointer":"query:evaluationOf","code":"invalid""#,
+            r#""pointer":"query:workflowInstanceId","code":"invalid""#,
+        ],
+    ),
+    (
+        "list-inputs",
+        200,
+        &[
+            r#"{"items":[{"sequence":1,"kind":"start","nodeId":null,"at":"2026-11-22T04:40:00.000Z","by":"ada","#,
+            r#""produced":[{"nodeId":"frequencies","status":"SUCCEEDED","endedAt":"2026-11-22T04:40:06.250Z"}]}]}"#,
+        ],
+    ),
+    ("list-inputs-unknown", 404, &[r#""code":"not_found""#]),
+    (
+        "get-usage",
+        200,
+        &[r#"{"total":{"calls":0,"#, r#""byNode":{},"byProvider":{},"byModel":{},"items":[],"nextCursor":null}"#],
+    ),
+    ("get-usage-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
+    ("list-comments", 200, &[r#"{"items":[],"nextCursor":null}"#]),
+    ("list-comments-unknown", 404, &[r#""code":"not_found""#]),
+    (
         "list-steps",
         200,
         &[
             r#"{"steps":[{"nodeId":"text""#,
             r#""nodeId":"frequencies","nodeType":"processor","stage":1,"status":"SUCCEEDED","attempt":1"#,
-            r#""durationMs":1250,"error":null,"resultBytes":26}"#,
+            r#""durationMs":1250,"error":null,"resultBytes":26,"progress":null}"#,
         ],
     ),
     ("get-step", 200, &[r#""result":{"the":14431,"ratio":1.10}"#]),
@@ -152,8 +200,9 @@ fn a_run_and_its_replays_name_each_other() {
     let world = block_on(World::new());
     let (run_id, now) = (samples::run_id(NEW_RUN), world.clock.now());
     let command = replay_run::Command { from_node: Some("report".parse().expect("a node")), ..Default::default() };
-    let (original, caller) = (samples::run_id(SUCCEEDED), caller("dev"));
-    let replayed = replay_run::replay_run(&world.store, &world.engine, &caller, original, command, run_id, now);
+    let (original, caller, policy) = (samples::run_id(SUCCEEDED), caller("dev"), samples::policy());
+    let replayed =
+        replay_run::replay_run(&world.store, &world.engine, &policy, &caller, original, command, run_id, now);
     block_on(replayed).expect("replayed");
     let old = json_of(&get(&world, "dev", &format!("/v1/workflow-runs/{SUCCEEDED}")));
     assert_eq!((&old["replays"], &old["replayOf"]), (&json!([NEW_RUN]), &Value::Null));
@@ -165,6 +214,170 @@ fn a_run_and_its_replays_name_each_other() {
     assert_eq!((&reused[0]["nodeId"], &reused[0]["run"]), (&json!("frequencies"), &json!({"kind": "value"})));
     let list = get(&world, "dev", "/v1/workflow-runs");
     assert!(!list.body().contains("\"replays\""), "lists read heads only");
+}
+
+fn create(world: &World, id: &str, source: Source) -> Run {
+    let (now, policy, caller) = (world.clock.now(), samples::policy(), caller("dev"));
+    let command = create_run::Command::new(source);
+    let created =
+        create_run::create_run(&world.store, &world.engine, &policy, &caller, command, samples::run_id(id), now);
+    block_on(created).expect("created").run
+}
+
+#[test]
+fn a_queued_run_knows_its_place() {
+    let world = block_on(World::new());
+    let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Queue });
+    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    block_on(world.store.save_tenant(&settings)).expect("saved");
+    let ids = [NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e", "8f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"];
+    let places = ids.map(|id| {
+        world.clock.advance(1);
+        create(&world, id, Source::Instance(samples::instance("dev", &world).id));
+        json_of(&get(&world, "dev", &format!("/v1/workflow-runs/{id}"))).get("queuePosition").cloned()
+    });
+    assert_eq!(places, [None, Some(json!(1)), Some(json!(2))]);
+    let queued = get(&world, "dev", "/v1/workflow-runs?status=QUEUED,RUNNING&order=asc");
+    let ids_listed: Vec<Value> =
+        json_of(&queued)["runs"].as_array().expect("runs").iter().map(|run| run["id"].clone()).collect();
+    assert_eq!(ids_listed, [json!(RUNNING), json!(ids[1]), json!(ids[2])]);
+    assert!(!queued.body().contains("queuePosition"), "lists read heads only");
+}
+
+#[test]
+fn a_run_whose_time_is_over_is_nowhere() {
+    let world = block_on(World::new());
+    let retention = Retention { max_age_seconds: 60, preserve_on_failure: false };
+    let now = world.clock.now();
+    assert!(
+        world.store.update_run(&tenant("dev"), samples::run_id(SUCCEEDED), |run| Some(run.kept_by(retention, now)))
+    );
+    let path = format!("/v1/workflow-runs/{SUCCEEDED}");
+    assert_eq!(json_of(&get(&world, "dev", &path))["retentionDueAt"], "2026-11-22T04:42:00.000Z");
+    world.clock.advance(120);
+    for below in ["", "/steps", "/steps/frequencies", "/deliveries", "/inputs", "/usage", "/comments"] {
+        assert_eq!(get(&world, "dev", &format!("{path}{below}")).status(), 404, "{below}");
+    }
+    assert!(!get(&world, "dev", "/v1/workflow-runs").body().contains(SUCCEEDED));
+}
+
+#[test]
+fn usage_is_shown_in_all_by_name_and_call_by_call() {
+    let world = block_on(World::new());
+    let calls = ["a", "b"].map(|id| UsageReport {
+        call_id: id.to_owned(),
+        node_id: Some("frequencies".parse().expect("a node")),
+        provider: "acme".to_owned(),
+        model: format!("model-{id}"),
+        input_tokens: 10,
+        output_tokens: 5,
+        cached_tokens: 1,
+        cost_nano_usd: NanoUsd(100_000_001),
+        latency_ms: 20,
+        reported_at: world.clock.now(),
+    });
+    let (run_id, now) = (samples::run_id(RUNNING), world.clock.now());
+    let dev = caller("dev");
+    let reported = report_usage(&world.store, &world.engine, &dev, run_id, calls.into(), now);
+    block_on(reported).expect("reported");
+    let path = format!("/v1/workflow-runs/{RUNNING}/usage?limit=1");
+    let first = json_of(&get(&world, "dev", &path));
+    assert_eq!(
+        first["total"],
+        json!({
+            "calls": 2, "inputTokens": 20, "outputTokens": 10, "cachedTokens": 2,
+            "costUsd": serde_json::from_str::<Value>("0.200000002").expect("a number"),
+            "latencyMsAverage": 20, "latencyMsMax": 20,
+        })
+    );
+    assert_eq!((&first["byNode"]["frequencies"], &first["byModel"]["model-a"]["calls"]), (&first["total"], &json!(1)));
+    assert_eq!((first["items"].as_array().map(Vec::len), &first["items"][0]["callId"]), (Some(1), &json!("a")));
+    let cursor = first["nextCursor"].as_str().expect("more");
+    let second = json_of(&get(&world, "dev", &format!("{path}&cursor={cursor}")));
+    assert_eq!(second["items"][0]["callId"], "b");
+    let elsewhere = format!("/v1/workflow-runs/{RUNNING}/comments?cursor={cursor}");
+    assert_eq!(get(&world, "dev", &elsewhere).status(), 400, "a cursor of another list");
+}
+
+#[test]
+fn comments_are_shown_in_their_order() {
+    let world = block_on(World::new());
+    for (id, text) in [("019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6071", "one"), ("019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6072", "two")]
+    {
+        let (run_id, now) = (samples::run_id(SUCCEEDED), world.clock.now());
+        let dev = caller("dev");
+        let made = comment_on(&world.store, &dev, run_id, id.to_owned(), text.to_owned(), now);
+        block_on(made).expect("made");
+    }
+    let comments = json_of(&get(&world, "dev", &format!("/v1/workflow-runs/{SUCCEEDED}/comments")));
+    let texts: Vec<&Value> = comments["items"].as_array().expect("items").iter().map(|one| &one["text"]).collect();
+    assert_eq!(texts, ["one", "two"]);
+}
+
+#[test]
+fn an_answer_begins_a_new_part_of_the_sequence() {
+    let world = block_on(World::new());
+    let (dev, run_id) = (tenant("dev"), samples::run_id(RUNNING));
+    let node: NodeId = "report".parse().expect("a node");
+    assert!(world.store.update_run(&dev, run_id, |run| {
+        let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
+        after.waiting_nodes.insert(node.to_string());
+        Some(after)
+    }));
+    world.store.begin_wait(&dev, run_id, &node, "token");
+    world.clock.advance(5);
+    let value = r#"{ "n":1.10 }"#.to_owned();
+    let now = world.clock.now();
+    let ada = caller("dev");
+    let answered = answer_node(&world.store, &world.engine, &ada, run_id, &node, value.clone(), now);
+    block_on(answered).expect("answered");
+    let response = get(&world, "dev", &format!("/v1/workflow-runs/{RUNNING}/inputs"));
+    assert!(response.body().contains(&format!(r#""value":{value}"#)), "{}", response.body());
+    let items = json_of(&response)["items"].clone();
+    assert_eq!((&items[0]["kind"], &items[1]["kind"]), (&json!("start"), &json!("data")));
+    assert_eq!(
+        (&items[1]["sequence"], &items[1]["nodeId"], &items[1]["by"]),
+        (&json!(2), &json!("report"), &json!("dev/someone"))
+    );
+}
+
+#[test]
+fn a_foreign_definition_keeps_its_private_parts_to_itself() {
+    let world = block_on(World::new());
+    let id = definition_id(9);
+    let mut document = samples::pipeline();
+    document["nodes"][1]["private"] = json!(true);
+    document["nodes"][2]["parameters"] = json!({"prompt": {"type": "string", "default": "hush", "private": true}});
+    let document = serde_json::from_value(document).expect("a document");
+    let now = world.clock.now();
+    let definition = Definition {
+        discoverable: true,
+        active_version: Some(1),
+        latest_version: 1,
+        ..Definition::new(tenant("owner"), id, "shared".parse().expect("a name"), now)
+    };
+    let version = Version { definition_id: id, number: 1, document, created_at: now, created_by: "olga".to_owned() };
+    let saved = async {
+        world.store.create_definition(&definition).await?;
+        world.store.change_definition(&Definition { rev: 2, ..definition.clone() }, Some(&version)).await
+    };
+    assert!(block_on(saved).expect("saved"));
+    let source = Source::Configuration {
+        definition: DefinitionRef::Id(id),
+        version: VersionRule::Active,
+        compute_node: None,
+        processor_configs: Default::default(),
+        named_at: "/workflowDefinitionId",
+        version_at: "/version",
+    };
+    create(&world, NEW_RUN, source);
+    let response = get(&world, "dev", &format!("/v1/workflow-runs/{NEW_RUN}?include=snapshot"));
+    let run = json_of(&response);
+    assert_eq!(run["workflowDefinitionOwner"], "owner");
+    let nodes = &run["snapshot"]["nodes"];
+    assert_eq!((&nodes[1]["run"], &nodes[1]["params"]), (&json!({"kind": "hidden"}), &json!({})));
+    assert_eq!((&nodes[2]["run"]["kind"], &nodes[2]["params"]), (&json!("lambda"), &json!({})));
+    assert!(!response.body().contains("hush"), "{}", response.body());
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
 use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, RecordRun, SHARDS, StartExecution,
-    StopExecution, Sweep,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
+    RecordRun, SHARDS, StartExecution, StopExecution, Sweep,
 };
 use sluice_edge::event::Schedule;
-use sluice_edge::telemetry;
+use sluice_edge::{metrics, telemetry};
 use std::time::Duration;
 use tracing::Instrument;
 
@@ -15,7 +15,12 @@ use tracing::Instrument;
 const DESCRIBES: u32 = 100;
 /// Due deliveries handed out per shard and sweep.
 const DELIVERIES_PER_SHARD: u32 = 50;
-/// What is left of the invocation when new work stops being begun.
+/// Of all these, to one destination: a receiver that does not answer must not keep the others waiting.
+const DELIVERIES_PER_DESTINATION: u32 = 25;
+/// Expired runs deleted per shard and sweep: 400 a minute, last of all, as far as the invocation's time goes.
+const PURGES_PER_SHARD: u32 = 25;
+/// What is left of the invocation when new work stops being begun: enough for one look at a queue, or to delete one large
+/// run.
 const RESERVE: Duration = Duration::from_secs(10);
 
 /// The function with everything it needs.
@@ -28,7 +33,7 @@ pub struct App<S, E, C> {
 
 impl<S, E, C> App<S, E, C>
 where
-    S: Sweep + RecordRun + AnswerNode,
+    S: Sweep + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -40,11 +45,14 @@ where
         let bounds = Bounds {
             describes: DESCRIBES,
             deliveries_per_shard: DELIVERIES_PER_SHARD,
+            deliveries_per_destination: DELIVERIES_PER_DESTINATION,
+            purges_per_shard: PURGES_PER_SHARD,
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
         };
         let span = telemetry::event_span(&event.context);
         let report = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone()).await;
         span.in_scope(|| {
+            metrics::swept(&report);
             log(&report);
             if found_nothing_but_faults(&report) { Err(telemetry::to_be_retried(&NothingRead)) } else { Ok(()) }
         })
@@ -58,7 +66,7 @@ struct NothingRead;
 
 fn log(report: &Report) {
     for fault in &report.faults {
-        tracing::error!(counter.sweep_fault = 1, error.cause = fault, "part of the sweep failed");
+        tracing::error!(error.cause = fault, "part of the sweep failed");
     }
     tracing::info!(
         sweep.open = report.open,
@@ -69,13 +77,17 @@ fn log(report: &Report) {
         sweep.handed_over = report.handed_over,
         sweep.described = report.described,
         sweep.announced = report.announced,
+        sweep.queued = report.queued,
+        sweep.dispatched = report.dispatched,
+        sweep.purged = report.purged,
         sweep.cut_short = report.cut_short,
         sweep.faults = report.faults.len(),
         "sweep done"
     );
 }
 
-/// Every shard was asked for its due deliveries and its open runs, and not one answered.
+/// Every shard was asked for its due deliveries, its open runs and its expired ones, and not one answered.
 fn found_nothing_but_faults(report: &Report) -> bool {
-    report.open == 0 && report.announced == 0 && report.faults.len() >= 2 * usize::from(SHARDS)
+    let found = report.open + report.announced + report.purged;
+    found == 0 && report.faults.len() >= 3 * usize::from(SHARDS)
 }

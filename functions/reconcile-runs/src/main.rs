@@ -9,7 +9,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    sluice_edge::telemetry::init();
+    sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
     let aws = Aws::connect(&Settings::from_env()?).await;
     let app = App { store: aws.store, engine: aws.engine, clock: aws.clock };
     Runtime::new(service_fn(|event: LambdaEvent<Schedule>| Box::pin(app.handle(event)))).run().await

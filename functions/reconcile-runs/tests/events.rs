@@ -2,10 +2,18 @@
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use reconcile_runs::App;
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::flow::create_run::{Command, Source, create_run};
+use sluice_core::flow::deliver::deliver;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
-use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, DeliveryRef, ManageOperator, StoreErrorClass};
+use sluice_core::retention::Retention;
+use sluice_edge::metrics::{self, Emitter};
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
+use sluice_testkit::fixture::{caller, tenant};
+use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, OUTPUT, PENDING, RUNNING, SUCCEEDED, World};
 
 fn sweep(world: &World, event: &str) -> Result<(), Diagnostic> {
@@ -13,6 +21,7 @@ fn sweep(world: &World, event: &str) -> Result<(), Diagnostic> {
 }
 
 fn sweep_within(world: &World, event: &str, millis: u64) -> Result<(), Diagnostic> {
+    metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App { store: world.store.clone(), engine: world.engine.clone(), clock: world.clock.clone() };
     let event = serde_json::from_str(event).expect("an event");
     let mut context = Context::default();
@@ -77,4 +86,81 @@ fn a_sweep_begins_nothing_shortly_before_its_invocation_ends() {
     world.clock.advance(120);
     sweep_within(&world, "{}", 9_000).expect("swept");
     assert!(world.engine.execution(&run.execution_arn()).is_none(), "there was no time left");
+}
+
+#[test]
+fn what_a_sweep_did_is_counted() {
+    let world = block_on(World::new());
+    let arn = block_on(world.load("dev", RUNNING)).execution_arn();
+    world.engine.end(&arn, EngineEnd::Succeeded, Some(OUTPUT), world.clock.now());
+    world.engine.forget(&block_on(world.load("dev", PENDING)).execution_arn());
+    world.clock.advance(120);
+    let counted = during(|| sweep(&world, "{}").expect("swept"));
+    // Both tenants of the samples have runs of these ids, hence executions of the same names: the start of one of the
+    // pending runs is refused.
+    let expected = [
+        "HandedOver 0",
+        "OpenRuns 4",
+        "QueuedRuns 0",
+        "RunsSettled 1 Source=reconciler Status=FAILED",
+        "RunsSettled 2 Source=reconciler Status=SUCCEEDED",
+        "RunsStarted 1 Source=reconciler",
+        "StopsAsked 0",
+        "SweepCutShort 0",
+        "SweepFaults 0",
+    ];
+    assert_eq!(counted, expected);
+}
+
+#[test]
+fn a_sweep_in_trouble_says_so() {
+    let world = block_on(World::new());
+    world.store.faults.set(|_| Some(Fault::Before(StoreErrorClass::Unavailable)));
+    let counted = during(|| drop(sweep(&world, "{}")));
+    assert!(counted.contains(&"SweepFaults 48".to_owned()), "{counted:?}");
+    assert!(counted.contains(&"EventsFailed 1".to_owned()), "{counted:?}");
+    world.store.faults.clear();
+    let counted = during(|| sweep_within(&world, "{}", 9_000).expect("swept"));
+    assert!(counted.contains(&"SweepCutShort 1".to_owned()), "{counted:?}");
+}
+
+#[test]
+fn a_run_whose_time_is_over_is_deleted() {
+    let world = block_on(World::new());
+    let retention = Retention { max_age_seconds: 60, preserve_on_failure: false };
+    let (dev, run_id, now) = (tenant("dev"), samples::run_id(SUCCEEDED), world.clock.now());
+    assert!(world.store.update_run(&dev, run_id, |run| Some(run.kept_by(retention, now))));
+    world.clock.advance(120);
+    sweep(&world, "{}").expect("swept");
+    assert!(world.store.knows(&dev, run_id), "its receiver has yet to be told");
+    for number in [1, 2] {
+        let owed = DeliveryRef { tenant_id: dev.clone(), run_id, number };
+        block_on(deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed)).expect("delivered");
+    }
+    sweep(&world, "{}").expect("swept");
+    assert!(!world.store.knows(&dev, run_id));
+}
+
+#[test]
+fn a_queue_that_nobody_told_of_is_looked_at() {
+    let world = block_on(World::new());
+    let limited = |most| {
+        let concurrency = Some(Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Queue });
+        let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+        block_on(world.store.save_tenant(&settings)).expect("saved");
+    };
+    limited(1);
+    let ids = [samples::NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"];
+    for id in ids {
+        let (run_id, now, policy) = (samples::run_id(id), world.clock.now(), samples::policy());
+        let command = Command::new(Source::Instance(samples::instance("dev", &world).id));
+        let dev = caller("dev");
+        let created = create_run(&world.store, &world.engine, &policy, &dev, command, run_id, now);
+        block_on(created).expect("created");
+    }
+    assert_eq!(block_on(world.load("dev", ids[1])).status, RunStatus::Queued);
+    limited(2);
+    world.clock.advance(10);
+    sweep(&world, "{}").expect("swept");
+    assert_eq!(block_on(world.load("dev", ids[1])).status, RunStatus::Pending);
 }

@@ -1,19 +1,27 @@
-//! Settles runs whose execution ended, and sends what they owe.
+//! Settles runs whose execution ended, sends what they owe, and gives their slots to runs that wait; records the usage that
+//! the runner finds in results.
 //!
 //! **Invariants:** nothing is sent before the terminal write is durable; an event that a retry cannot mend is logged,
-//! counted and done; everything this function misses the reconciler mends.
+//! counted and done; everything this function misses the reconciler mends. Usage is no such thing: it is recorded or
+//! refused, and its sender waits for the answer.
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent};
+use sluice_core::concurrency::QueueRef;
+use sluice_core::flow::Refusal;
 use sluice_core::flow::deliver::{Delivered, deliver};
+use sluice_core::flow::dispatch_runs::dispatch_runs;
+use sluice_core::flow::record_usage::report_result_usage;
 use sluice_core::flow::settle_run::settle;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::limits;
 use sluice_core::ports::{
-    ChangeRun, Clock, Deliveries, DeliveryRef, DescribeExecution, ExecutionState, PublishStatus, ReadExecutionInput,
-    SendWebhook,
+    AnnounceDue, ChangeRun, Clock, Deliveries, DeliveryRef, DescribeExecution, ExecutionState, PublishStatus,
+    ReadCatalog, ReadExecutionInput, ReadQueue, RecordRun, RecordUsage, SendWebhook, StartExecution, StopExecution,
 };
 use sluice_core::run::Run;
-use sluice_edge::event::{Event, ExecutionEnd, Happening, tenant_of};
-use sluice_edge::telemetry;
+use sluice_edge::event::{Event, ExecutionEnd, Happening, ResultUsage, tenant_of};
+use sluice_edge::wire::usage::{self, UsageCounts};
+use sluice_edge::{metrics, telemetry};
 use tracing::{Instrument, Span};
 
 /// The function with everything it needs.
@@ -27,24 +35,31 @@ pub struct App<S, E, W, C> {
 
 impl<S, E, W, C> App<S, E, W, C>
 where
-    S: ChangeRun + Deliveries,
-    E: DescribeExecution + ReadExecutionInput + PublishStatus,
+    S: ChangeRun + Deliveries + ReadCatalog + ReadQueue + RecordRun + RecordUsage,
+    E: DescribeExecution + ReadExecutionInput + PublishStatus + StartExecution + StopExecution + AnnounceDue,
     W: SendWebhook,
     C: Clock,
 {
-    /// Takes one event.
+    /// Takes one event. Only a report of usage is answered.
     ///
     /// # Errors
-    /// Only what a retry of the same event can mend.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<(), Diagnostic> {
+    /// Only what a retry of the same event can mend; and, of type `Sluice.InvalidUsage`, usage that can never be recorded.
+    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
         let span = telemetry::event_span(&event.context);
+        if let Some(reported) = event.payload.usage() {
+            // Who reports so is not asked for any identity: only the runner's role may invoke this function itself, and the
+            // event bus passes on nothing from this source.
+            return self.record_usage(reported).instrument(span).await.map(Some);
+        }
         let taken = self.take(event.payload.read()).instrument(span.clone()).await;
-        taken.map_err(|error| span.in_scope(|| telemetry::to_be_retried(&*error)))
+        taken.map_err(|error| span.in_scope(|| telemetry::to_be_retried(&*error)))?;
+        Ok(None)
     }
 
     async fn take(&self, happening: Happening) -> Result<(), Error> {
         match happening {
             Happening::Ended(end) => self.settle(end).await,
+            Happening::SlotFreed(queue) => self.dispatch(&queue).await,
             Happening::DeliveryDue(delivery) => {
                 telemetry::about_run(&Span::current(), &delivery.tenant_id, delivery.run_id);
                 self.deliver(&delivery).await
@@ -58,7 +73,8 @@ where
                 Ok(())
             }
             Happening::Poison(reason) => {
-                tracing::error!(counter.poison_event = 1, reason, "event cannot be understood: dropped");
+                metrics::count(&metrics::POISON_EVENTS);
+                tracing::error!(reason, "event cannot be understood: dropped");
                 Ok(())
             }
         }
@@ -84,7 +100,14 @@ where
             note_late_end(&run, &ended);
             return Ok(());
         };
+        metrics::run_settled("event", &settlement.after);
         tracing::info!(run.status = settlement.after.status.as_str(), "run ended");
+        for queue in &settlement.freed {
+            if let Err(error) = self.dispatch(queue).await {
+                // This event has had its effect: coming again, it would free nothing. The sweep looks at every queue.
+                tracing::error!(error.cause = telemetry::causes(&*error), "queue left to the sweep");
+            }
+        }
         // The event bus first: it is quick, and a receiver may be slow. One's trouble does not keep the other waiting.
         let mut failure = None;
         for delivery in settlement.owed.iter().rev() {
@@ -100,11 +123,8 @@ where
             None => self.engine.execution_input(&ended.execution_arn).await?.and_then(|input| tenant_of(&input)),
         };
         let Some(tenant) = tenant else {
-            tracing::error!(
-                counter.poison_event = 1,
-                execution.arn = ended.execution_arn,
-                "execution's input names no tenant: dropped"
-            );
+            metrics::count(&metrics::POISON_EVENTS);
+            tracing::error!(execution.arn = ended.execution_arn, "execution's input names no tenant: dropped");
             return Ok(None);
         };
         telemetry::about_run(&Span::current(), &tenant, ended.run_id);
@@ -116,19 +136,80 @@ where
         Ok(ours)
     }
 
+    /// Starts runs that wait for a slot, as many as there are slots.
+    async fn dispatch(&self, queue: &QueueRef) -> Result<(), Error> {
+        Span::current().record("tenant.id", queue.tenant_id.as_str());
+        let dispatched = dispatch_runs(&self.store, &self.engine, queue, self.clock.now()).await?;
+        metrics::dispatched("event", &dispatched);
+        tracing::info!(
+            queue.scope = queue.scope().as_str(),
+            queue.started = dispatched.started,
+            queue.start_delayed = dispatched.start_delayed,
+            queue.moved = dispatched.moved,
+            "queue looked at"
+        );
+        Ok(())
+    }
+
+    /// Records the usage of one node's result, as many calls at a time as may be recorded together. Repeating it is
+    /// harmless: a call counts once.
+    async fn record_usage(&self, reported: Result<ResultUsage, &'static str>) -> Result<UsageCounts, Diagnostic> {
+        let ResultUsage { tenant_id, run_id, node_id, attempt, usage } =
+            reported.map_err(|reason| unusable(reason.to_owned()))?;
+        telemetry::about_run(&Span::current(), &tenant_id, run_id);
+        let now = self.clock.now();
+        let reports =
+            usage::of_result(&usage, &node_id, attempt, now).map_err(|invalid| unusable(invalid.to_string()))?;
+        let mut counts = UsageCounts { recorded: 0, repeated: 0 };
+        for some in reports.chunks(limits::USAGE_REPORTS) {
+            let some = some.to_vec();
+            match report_result_usage(&self.store, &self.engine, &tenant_id, run_id, some, now).await {
+                Ok(Some(recorded)) => {
+                    counts.recorded += recorded.recorded;
+                    counts.repeated += recorded.repeated;
+                }
+                Ok(None) | Err(Refusal::NotFound { .. }) => {
+                    tracing::warn!("usage of a run that is gone: ignored");
+                    return Ok(counts);
+                }
+                Err(Refusal::Store(error)) => return Err(telemetry::to_be_retried(&error)),
+                Err(
+                    refusal @ (Refusal::Invalid(_)
+                    | Refusal::Conflict { .. }
+                    | Refusal::OperatorOnly(_)
+                    | Refusal::KeyReused { .. }
+                    | Refusal::RunExpired { .. }
+                    | Refusal::TooManyRuns { .. }
+                    | Refusal::QueueFull
+                    | Refusal::InvalidReportToken),
+                ) => return Err(unusable(refusal.to_string())),
+            }
+        }
+        tracing::info!(usage.recorded = counts.recorded, usage.repeated = counts.repeated, "usage recorded");
+        Ok(counts)
+    }
+
     async fn deliver(&self, delivery: &DeliveryRef) -> Result<(), Error> {
         match deliver(&self.store, &self.engine, &self.webhook, &self.clock, delivery).await? {
-            Delivered::Attempted(after, attempts) => tracing::info!(
-                delivery.number = after.number,
-                delivery.channel = after.channel.as_str(),
-                delivery.status = after.status.as_str(),
-                delivery.attempts = attempts.len(),
-                "delivery attempted"
-            ),
+            Delivered::Attempted(after, attempts) => {
+                metrics::delivery_attempted(&after, &attempts);
+                tracing::info!(
+                    delivery.number = after.number,
+                    delivery.channel = after.channel.as_str(),
+                    delivery.status = after.status.as_str(),
+                    delivery.attempts = attempts.len(),
+                    "delivery attempted"
+                );
+            }
             Delivered::Nothing => tracing::info!(delivery.number, "delivery not due: nothing done"),
         }
         Ok(())
     }
+}
+
+/// What the runner is told of usage that can never be recorded: its node fails, for what is not counted must not be spent.
+fn unusable(reason: String) -> Diagnostic {
+    telemetry::not_to_be_retried("Sluice.InvalidUsage", reason)
 }
 
 /// Repeated events are common. One that contradicts the recorded end means that somebody redrove the execution, which
@@ -136,8 +217,8 @@ where
 fn note_late_end(run: &Run, ended: &ExecutionEnd) {
     let (run_succeeded, engine_succeeded) = (run.status == RunStatus::Succeeded, ended.end == EngineEnd::Succeeded);
     if run.status.is_terminal() && run_succeeded != engine_succeeded {
+        metrics::count(&metrics::REDRIVEN_EXECUTIONS);
         tracing::error!(
-            counter.redriven_execution = 1,
             execution.arn = ended.execution_arn,
             run.status = run.status.as_str(),
             "execution ended again, otherwise than its run: the run stays as it is"

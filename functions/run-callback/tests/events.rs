@@ -2,17 +2,33 @@
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use run_callback::App;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sluice_core::budget::NanoUsd;
 use sluice_core::callback::{AttemptOutcome, DeliveryStatus};
-use sluice_core::lifecycle::EngineEnd;
-use sluice_core::ports::{Clock, StoreErrorClass};
-use sluice_core::run::Run;
+use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
+use sluice_core::flow::create_run::{Command, Source, create_run};
+use sluice_core::flow::settle_run::settle;
+use sluice_core::id::{NodeId, RunId};
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, ManageOperator, StoreErrorClass};
+use sluice_core::run::{EndDetails, Run};
+use sluice_edge::metrics::{self, Emitter};
+use sluice_edge::wire::usage::UsageCounts;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
-use sluice_testkit::fixture::tenant;
+use sluice_testkit::fixture::{caller, tenant};
+use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, CALLBACK_URL, CONTEXT, OUTPUT, RUNNING, SUCCEEDED, World};
+use std::collections::BTreeSet;
 
+/// An event of the bus: nothing is answered.
 fn take(world: &World, event: &str) -> Result<(), Diagnostic> {
+    ask(world, event).map(|answer| assert_eq!(answer, None))
+}
+
+fn ask(world: &World, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
+    metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App {
         store: world.store.clone(),
         engine: world.engine.clone(),
@@ -52,7 +68,7 @@ const ENDS: [End; 8] = [
 ];
 
 /// Events that change no run and send nothing.
-const IGNORED: [&str; 11] = [
+const IGNORED: [&str; 14] = [
     "running",
     "pending-redrive",
     "repeated-end",
@@ -64,14 +80,29 @@ const IGNORED: [&str; 11] = [
     "unknown-run",
     "foreign-source",
     "delivery-due-malformed",
+    "slot-freed",
+    "slot-freed-definition",
+    "slot-freed-malformed",
 ];
+
+/// Usage that can never be recorded, and what the runner is told of it.
+const UNUSABLE: [(&str, &str); 3] = [
+    ("usage-reported-unusable", "/usage/0/cost: is not a field here"),
+    ("usage-reported-no-list", "/usage/0: must be an object"),
+    ("usage-reported-malformed", "the report does not name its run, node and attempt"),
+];
+
+/// Usage, with how much of it is recorded.
+const USAGE: [(&str, u32); 3] =
+    [("usage-reported", 2), ("usage-reported-above-the-cap", 1), ("usage-reported-unknown-run", 0)];
 
 #[test]
 fn every_sample_is_tested() {
     for case in samples::cases("run-callback").keys() {
         let ends = ENDS.iter().any(|(end, ..)| end == case);
         let deliveries = ["delivery-due", "delivery-due-unknown"].contains(&case.as_str());
-        assert!(ends || IGNORED.contains(&case.as_str()) || deliveries, "{case} is not tested");
+        let usage = UNUSABLE.iter().any(|(one, _)| one == case) || USAGE.iter().any(|(one, _)| one == case);
+        assert!(ends || IGNORED.contains(&case.as_str()) || deliveries || usage, "{case} is not tested");
     }
 }
 
@@ -209,4 +240,194 @@ fn anything_is_an_event() {
     {
         take(&world, event).expect("dropped");
     }
+}
+
+#[test]
+fn an_end_and_its_deliveries_are_counted() {
+    let world = block_on(World::new());
+    // The sample's execution ended a while before its event came.
+    let counted = during(|| take(&world, &sample("succeeded")).expect("taken"));
+    let completed_at = running(&world).completed_at.expect("ended");
+    let lag_ms = world.clock.now().duration_since(completed_at).as_millis();
+    let expected = [
+        "DeliveriesDelivered 1 Channel=event-bus".to_owned(),
+        "DeliveriesDelivered 1 Channel=webhook".to_owned(),
+        "DeliveryAttempts 1 Channel=event-bus".to_owned(),
+        "DeliveryAttempts 1 Channel=webhook".to_owned(),
+        format!("DeliveryLag {lag_ms} Channel=event-bus"),
+        format!("DeliveryLag {lag_ms} Channel=webhook"),
+        "RunsSettled 1 Source=event Status=SUCCEEDED".to_owned(),
+    ];
+    assert_eq!(counted, expected);
+    assert!(during(|| take(&world, &sample("succeeded")).expect("taken")).is_empty(), "a repetition counts nothing");
+    assert_eq!(during(|| take(&world, &sample("failed")).expect("taken")), ["RedrivenExecutions 1"]);
+}
+
+#[test]
+fn a_delivery_that_is_given_up_is_counted_by_its_reason() {
+    let world = block_on(World::new());
+    world.receiver.answer_next([AttemptOutcome::Gone]);
+    let counted = during(|| take(&world, &sample("delivery-due")).expect("taken"));
+    assert_eq!(counted, ["DeliveriesDeadLettered 1 Channel=webhook Reason=gone", "DeliveryAttempts 1 Channel=webhook"]);
+
+    let world = block_on(World::new());
+    let rejected = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
+    world.receiver.answer_next(vec![rejected; 8]);
+    let mut counted = during(|| take(&world, &sample("delivery-due")).expect("taken"));
+    assert_eq!(counted, ["DeliveryAttempts 2 Channel=webhook"]);
+    for _ in 0..6 {
+        world.clock.advance(60_000);
+        counted = during(|| take(&world, &sample("delivery-due")).expect("taken"));
+    }
+    let given_up = "DeliveriesDeadLettered 1 Channel=webhook Reason=attempts_exhausted";
+    assert_eq!(counted, [given_up, "DeliveryAttempts 1 Channel=webhook"]);
+}
+
+#[test]
+fn what_no_retry_can_mend_and_what_one_can_are_counted_apart() {
+    let world = block_on(World::new());
+    for case in [
+        "malformed",
+        "unknown-status",
+        "not-our-name",
+        "foreign-source",
+        "delivery-due-malformed",
+        "slot-freed-malformed",
+    ] {
+        assert_eq!(during(|| take(&world, &sample(case)).expect(case)), ["PoisonEvents 1"], "{case}");
+    }
+    world.store.faults.once("change the run", Fault::Before(StoreErrorClass::Unavailable));
+    assert_eq!(during(|| drop(take(&world, &sample("succeeded")))), ["EventsFailed 1"]);
+}
+
+#[test]
+fn usage_in_a_result_is_recorded_once() {
+    for (case, recorded) in USAGE {
+        let world = block_on(World::new());
+        assert_eq!(ask(&world, &sample(case)), Ok(Some(UsageCounts { recorded, repeated: 0 })), "{case}");
+        // The runner's answer was lost, and it asks again.
+        let repeated = Ok(Some(UsageCounts { recorded: 0, repeated: recorded }));
+        assert_eq!(ask(&world, &sample(case)), repeated, "{case}");
+    }
+}
+
+#[test]
+fn a_call_without_an_id_is_known_by_its_place_and_belongs_to_its_node() {
+    let world = block_on(World::new());
+    ask(&world, &sample("usage-reported")).expect("recorded");
+    let calls = world.store.calls(&tenant("dev"), samples::run_id(RUNNING));
+    let found: Vec<(&str, Option<&str>)> =
+        calls.iter().map(|call| (call.call_id.as_str(), call.node_id.as_ref().map(NodeId::as_str))).collect();
+    assert_eq!(found, [("frequencies/1/0", Some("frequencies")), ("summary", Some("frequencies"))]);
+    assert_eq!(calls[0].cost_nano_usd, NanoUsd(412_000), "as it was written");
+}
+
+#[test]
+fn a_result_may_report_more_calls_than_are_recorded_at_once() {
+    let world = block_on(World::new());
+    let mut event: Value = serde_json::from_str(&sample("usage-reported")).expect("JSON");
+    event["detail"]["usage"] = json!(vec![json!({"provider": "acme", "model": "small"}); 120]);
+    assert_eq!(ask(&world, &event.to_string()), Ok(Some(UsageCounts { recorded: 120, repeated: 0 })));
+}
+
+#[test]
+fn usage_above_the_cap_stops_the_run() {
+    let world = block_on(World::new());
+    ask(&world, &sample("usage-reported-above-the-cap")).expect("recorded");
+    assert_eq!(running(&world).status, RunStatus::Canceling);
+    assert_eq!(world.engine.stops(), [running(&world).execution_arn()]);
+    take(&world, &sample("aborted")).expect("taken");
+    assert_eq!(running(&world).termination_reason, Some(TerminationReason::BudgetExceeded));
+}
+
+#[test]
+fn usage_that_is_none_is_refused_for_good() {
+    let world = block_on(World::new());
+    let writes = world.store.writes();
+    for (case, says) in UNUSABLE {
+        let refused = ask(&world, &sample(case)).expect_err(case);
+        assert_eq!(refused.error_type, "Sluice.InvalidUsage", "{case}");
+        assert!(refused.error_message.contains(says), "{case}: {}", refused.error_message);
+    }
+    for usage in [json!([]), json!({}), Value::Null, json!([{"provider": "acme", "model": "small", "costUsd": -1}])] {
+        let mut event: Value = serde_json::from_str(&sample("usage-reported")).expect("JSON");
+        event["detail"]["usage"] = usage.clone();
+        let answer = ask(&world, &event.to_string());
+        if usage == json!([]) {
+            assert_eq!(answer, Ok(Some(UsageCounts { recorded: 0, repeated: 0 })), "there is nothing to record");
+        } else {
+            assert_eq!(answer.expect_err("refused").error_type, "Sluice.InvalidUsage", "{usage}");
+        }
+    }
+    assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
+fn usage_that_could_not_be_recorded_is_reported_again() {
+    let world = block_on(World::new());
+    world.store.faults.once("record the usage", Fault::Before(StoreErrorClass::Throttled));
+    let failed = ask(&world, &sample("usage-reported")).expect_err("not now");
+    assert_eq!(failed.error_type, "Sluice.EventFailed");
+    assert_eq!(ask(&world, &sample("usage-reported")), Ok(Some(UsageCounts { recorded: 2, repeated: 0 })));
+}
+
+/// A run that waits until another ends: the one that has the tenant's only slot, and the one that wants it.
+fn queue_up(world: &World) -> [RunId; 2] {
+    let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Queue });
+    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    block_on(world.store.save_tenant(&settings)).expect("saved");
+    [samples::NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"].map(|id| {
+        let (run_id, now, policy) = (samples::run_id(id), world.clock.now(), samples::policy());
+        let command = Command::new(Source::Instance(samples::instance("dev", world).id));
+        let dev = caller("dev");
+        let created = create_run(&world.store, &world.engine, &policy, &dev, command, run_id, now);
+        block_on(created).expect("created").run.run_id
+    })
+}
+
+fn status(world: &World, run_id: RunId) -> RunStatus {
+    world.store.run(&tenant("dev"), run_id).expect("a run").status
+}
+
+#[test]
+fn the_end_of_a_run_gives_its_slot_to_the_next() {
+    let world = block_on(World::new());
+    let [first, next] = queue_up(&world);
+    assert_eq!((status(&world, first), status(&world, next)), (RunStatus::Pending, RunStatus::Queued));
+    let run = world.store.run(&tenant("dev"), first).expect("a run");
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    let end = sample("succeeded").replace(RUNNING, &first.to_string());
+    let counted = during(|| take(&world, &end).expect("taken"));
+    assert_eq!(status(&world, next), RunStatus::Pending);
+    let started = world.store.run(&tenant("dev"), next).expect("a run").execution_arn();
+    assert!(world.engine.execution(&started).is_some());
+    assert!(counted.contains(&"RunsStarted 1 Source=event".to_owned()), "{counted:?}");
+}
+
+#[test]
+fn a_freed_slot_is_told_again_until_the_queue_was_looked_at() {
+    let world = block_on(World::new());
+    let [first, next] = queue_up(&world);
+    let canceled = world.store.run(&tenant("dev"), first).expect("a run");
+    let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
+    let end = EndDetails::default();
+    let settled = settle(&world.store, canceled, event, &end, world.clock.now());
+    block_on(settled).expect("settled").expect("ended");
+    world.store.faults.once("change the run", Fault::Before(StoreErrorClass::Unavailable));
+    assert!(take(&world, &sample("slot-freed")).is_err(), "a retry can mend this");
+    take(&world, &sample("slot-freed")).expect("taken");
+    assert_eq!(status(&world, next), RunStatus::Pending);
+}
+
+#[test]
+fn a_queue_that_cannot_be_looked_at_keeps_no_delivery_waiting() {
+    let world = block_on(World::new());
+    queue_up(&world);
+    let slots = BTreeSet::from([SlotScope::Tenant]);
+    assert!(world.store.update_run(&tenant("dev"), samples::run_id(RUNNING), |run| {
+        Some(Run { slots: slots.clone(), ..run.clone() })
+    }));
+    world.store.faults.once("read the queue", Fault::Before(StoreErrorClass::Unavailable));
+    take(&world, &sample("succeeded")).expect("taken");
+    assert_eq!(world.receiver.received().len(), 1);
 }

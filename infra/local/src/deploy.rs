@@ -34,9 +34,27 @@ pub(crate) struct Deployer<'a> {
 }
 
 pub(crate) struct Package {
+    pub(crate) path: PathBuf,
     key: String,
     /// The zip's SHA-256 as Lambda gives it: base64.
     code_sha256: String,
+}
+
+/// The zip of one of these executables, made in the folder unless it is there.
+pub(crate) fn package(
+    bridge: &Bridge,
+    binaries: &BTreeMap<String, PathBuf>,
+    folder: &Path,
+    name: &str,
+) -> Result<Package, Error> {
+    let binary = binaries
+        .get(name)
+        .ok_or_else(|| Error::Sample(format!("no binary is called {name:?}, which was to be deployed")))?;
+    // Elsewhere the linker already leaves debug information out of the binary.
+    let strip = cfg!(target_os = "linux");
+    let made = bridge.ask_and_wait(json!({"op": "package", "binary": binary, "directory": folder, "strip": strip}))?;
+    let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
+    Ok(Package { path: text("path").into(), key: text("name"), code_sha256: text("codeSha256") })
 }
 
 /// What a deployment made.
@@ -142,18 +160,8 @@ impl Deployer<'_> {
     }
 
     fn package(&self, name: &str) -> Result<Package, Error> {
-        let binary = self
-            .binaries
-            .get(name)
-            .ok_or_else(|| Error::Sample(format!("no binary is called {name:?}, which a CodeUri asks for")))?;
-        // Elsewhere the linker already leaves debug information out of the binary.
-        let strip = cfg!(target_os = "linux");
-        let made = self
-            .bridge
-            .ask_and_wait(json!({"op": "package", "binary": binary, "directory": self.folder, "strip": strip}))?;
-        let text = |name: &str| made[name].as_str().unwrap_or_default().to_owned();
-        let package = Package { key: text("name"), code_sha256: text("codeSha256") };
-        self.put(&package.key, &json!({"$file": made["path"]}))?;
+        let package = package(self.bridge, self.binaries, &self.folder, name)?;
+        self.put(&package.key, &json!({"$file": package.path}))?;
         Ok(package)
     }
 

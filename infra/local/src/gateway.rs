@@ -2,7 +2,8 @@
 //!
 //! The deployed API has a JWT authorizer, and ministack enforces it: it fetches the issuer's key set from here and checks
 //! each token's RS256 signature, issuer, audience and times. The proxy mints a token for the tenant named in `x-dev-tenant`
-//! where the caller brings none, so that a laptop needs no identity provider while the authorizer still does its work.
+//! where the caller brings none, so that a laptop needs no identity provider while the authorizer still does its work. The
+//! one route without an authorizer gets no token from here either: what its callers show is a token of the run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -91,7 +92,13 @@ impl Minter {
     }
 }
 
-/// Serves the API: everything is passed on to `gateway_url`, with a token where the caller brings none.
+/// Whether the route is open to the network, by the template.
+fn is_open(method: &Method, path: &str) -> bool {
+    let run = path.strip_prefix("/v1/workflow-runs/").and_then(|rest| rest.strip_suffix("/report"));
+    method == Method::POST && run.is_some_and(|run| !run.is_empty() && !run.contains('/'))
+}
+
+/// Serves the API: everything is passed on to `gateway_url`, with a token where the caller brings none and needs one.
 pub(crate) fn serve_proxy(
     servers: &Servers,
     listener: std::net::TcpListener,
@@ -122,7 +129,7 @@ async fn pass_on(
     let body = read_whole(body).await.map_err(|error| error_chain(&error))?;
 
     let tenant = parts.headers.remove(TENANT_HEADER);
-    if !parts.headers.contains_key(AUTHORIZATION) {
+    if !parts.headers.contains_key(AUTHORIZATION) && !is_open(&parts.method, parts.uri.path()) {
         let tenant = tenant.as_ref().map_or(Ok(minter.operator_tenant.as_str()), HeaderValue::to_str);
         let tenant = tenant.map_err(|_not_ascii| format!("{TENANT_HEADER} is not plain text"))?;
         let token = minter.token(tenant).await?;
@@ -148,4 +155,24 @@ async fn pass_on(
         parts.headers.remove(name);
     }
     Ok(Response::from_parts(parts, Full::new(body)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_report_is_passed_on_without_a_token() {
+        assert!(is_open(&Method::POST, "/v1/workflow-runs/0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11/report"));
+        for path in [
+            "/v1/workflow-runs",
+            "/v1/workflow-runs/report",
+            "/v1/workflow-runs//report",
+            "/v1/workflow-runs/r/report-tokens",
+            "/v1/workflow-runs/r/steps/report",
+        ] {
+            assert!(!is_open(&Method::POST, path), "{path}");
+        }
+        assert!(!is_open(&Method::GET, "/v1/workflow-runs/r/report"));
+    }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::bridge::Bridge;
-use crate::deploy::{Deployer, Deployment, PACKAGE_BUCKET, architecture};
+use crate::deploy::{Deployer, Deployment, PACKAGE_BUCKET, architecture, package};
 use crate::gateway::{AUDIENCE, Minter, serve_issuer, serve_proxy};
 use crate::ministack::{ACCESS_KEY_ID, ACCOUNT, Ministack, REGION, SECRET_ACCESS_KEY};
 use crate::progress::{Event, Progress};
@@ -22,9 +22,12 @@ use crate::{Error, binaries, files, place, sample, venv};
 /// The CloudFormation stack's name, and so the prefix of every function's.
 const STACK: &str = "sluice";
 const SAMPLE_STACK: &str = "sluice-sample";
+/// The webhook receiver in Rust, for the tests: see `infra/receivers`.
+const RECEIVER_PACKAGE: &str = "sluice-receiver";
 
-/// The functions that check a callback URL, and the one that calls it.
-const CALLBACK_FUNCTIONS: [&str; 3] = ["create-run", "invoke-definition", "run-callback"];
+/// The functions that check a callback URL or a tenant's destinations, and the one that calls them.
+const CALLBACK_FUNCTIONS: [&str; 5] =
+    ["control-run", "create-run", "invoke-definition", "manage-definitions", "run-callback"];
 
 /// The functions that answer task tokens.
 const ANSWERING_FUNCTIONS: [&str; 2] = ["control-run", "reconcile-runs"];
@@ -68,7 +71,9 @@ impl Options {
             folder: place::target().join("e2e").join(name),
             port: 0,
             wait_for_folder: true,
-            build_arguments: ["--package", "sluice-tests", "--bins", "--tests"].map(str::to_owned).into(),
+            build_arguments: ["--package", "sluice-tests", "--package", RECEIVER_PACKAGE, "--bins", "--tests"]
+                .map(str::to_owned)
+                .into(),
             ..Self::dev()
         }
     }
@@ -126,6 +131,8 @@ pub struct Stack {
     pub folder: PathBuf,
     /// Deployed names by function.
     functions: BTreeMap<String, String>,
+    /// Executables by name.
+    binaries: BTreeMap<String, PathBuf>,
     // Dropped in this order: first the HTTP thread, then the bridge (the minter holds it too), then the emulator.
     servers: Servers,
     minter: Arc<Minter>,
@@ -154,7 +161,7 @@ impl Stack {
 
         let (product, sample) = progress.phase("Package and deploy", |progress| {
             bridge.aws("s3", "create_bucket", &json!({"Bucket": PACKAGE_BUCKET}))?;
-            let deployer = Deployer { bridge: &bridge, binaries: &built, folder: place::target().join("packages") };
+            let deployer = Deployer { bridge: &bridge, binaries: &built, folder: packages() };
             let infra = place::project().join("infra");
             let sample = deployer.deploy(
                 SAMPLE_STACK,
@@ -203,6 +210,7 @@ impl Stack {
             local_settings: Vec::new(),
             folder: folder.to_path_buf(),
             functions,
+            binaries: built,
             servers,
             minter,
             bridge,
@@ -355,6 +363,11 @@ impl Stack {
         })
     }
 
+    /// The zip of a built executable, as a function with a runtime of its own takes it.
+    pub fn package(&self, executable: &str) -> Result<PathBuf, Error> {
+        package(&self.bridge, &self.binaries, &packages(), executable).map(|package| package.path)
+    }
+
     /// An object's bytes.
     pub fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>, Error> {
         let object = self.bridge.aws("s3", "get_object", &json!({"Bucket": bucket, "Key": key}))?;
@@ -461,6 +474,11 @@ fn take_folder(options: &Options) -> Result<File, Error> {
     drop(fs::remove_dir_all(folder.join("tmp")));
     files::remove(folder);
     Ok(lock)
+}
+
+/// Where the zips of functions are made.
+fn packages() -> PathBuf {
+    place::target().join("packages")
 }
 
 /// The template's functions: `sluice-create-run` is `create-run`.

@@ -44,6 +44,38 @@ fn the_api_takes_only_tokens_of_its_issuer_and_audience_and_time() {
 }
 
 #[test]
+fn only_a_report_reaches_its_function_without_a_callers_identity() {
+    let run = format!("{RUNS}/0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11");
+    let report = r#"{"nodeId":"ask","status":"RUNNING"}"#;
+    let bearer = ("authorization", "Bearer srt.646576.guessed");
+    for headers in [vec![JSON], vec![JSON, bearer]] {
+        for base in [&STACK.api_url, &STACK.gateway_url] {
+            let answer =
+                STACK.request_url("POST", &format!("{base}{run}/report"), &headers, report).expect("an answer");
+            // The function's own words: nothing on the way there asked who it was, and nothing said it for him.
+            assert!(answer.status == 401 && answer.json()["code"] == "invalid_report_token", "{}", answer.text());
+        }
+    }
+    for (method, path) in
+        [("GET", ""), ("DELETE", ""), ("POST", "/usage"), ("POST", "/cancel"), ("PATCH", "/retention")]
+    {
+        let url = format!("{}{run}{path}", STACK.gateway_url);
+        let answer = STACK.request_url(method, &url, &[JSON, bearer], "{}").expect("an answer");
+        assert!(answer.status == 401 && answer.json()["code"].is_null(), "{method} {path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_change_and_a_removal_go_through_the_proxy() {
+    let run = format!("{RUNS}/0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11");
+    let removed = STACK.request("DELETE", &run, &[], "").expect("an answer");
+    assert!(removed.status == 404 && removed.json()["code"] == "not_found", "{}", removed.text());
+    let body = r#"{"maxAgeSeconds":-1}"#;
+    let changed = STACK.request("PATCH", &format!("{run}/retention"), &[JSON], body).expect("an answer");
+    assert!(changed.status == 404 && changed.json()["code"] == "not_found", "{}", changed.text());
+}
+
+#[test]
 fn a_tenant_that_is_named_does_not_see_the_default_ones_definitions() {
     let path = "/v1/workflow-definitions/text-report";
     let own = STACK.request("GET", path, &[], "").expect("an answer");

@@ -6,6 +6,7 @@
 //! **Invariants:** reads of the table itself are strongly consistent, reads of its indexes never; nothing that others
 //! may have changed is written without a condition; no tenant's key is built from anything but that tenant's id.
 
+mod batch;
 mod catalog;
 mod change;
 mod deliver;
@@ -13,14 +14,19 @@ pub mod item;
 pub mod keys;
 mod manage;
 mod page;
+mod purge;
+mod queue;
 mod read;
 mod record;
+mod report;
+mod slots;
 mod sweep;
 mod transact;
+mod usage;
 
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use item::{Item, Key};
+use item::{Item, ItemResult, Key};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use std::sync::Arc;
 
@@ -41,6 +47,34 @@ impl Store {
     async fn get(&self, operation: &'static str, key: Key) -> StoreResult<Option<Item>> {
         let call = self.client.get_item().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
         call.send().await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
+    }
+
+    /// Writes one item, in the place of an earlier one: the last word stands, so there is no condition.
+    async fn put(&self, operation: &'static str, item: ItemResult<Item>) -> StoreResult<()> {
+        let item = item.map_err(|error| corrupt(operation, error))?;
+        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
+        put.send().await.map(|_| ()).map_err(|error| failed(operation, &error))
+    }
+
+    /// Writes one item if there is none under its key yet, and says whether it did.
+    async fn put_new(&self, operation: &'static str, item: ItemResult<Item>) -> StoreResult<bool> {
+        let item = item.map_err(|error| corrupt(operation, error))?;
+        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
+        match put.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(operation, &error)),
+        }
+    }
+
+    /// Deletes one item. Deleting what is gone is no error.
+    async fn delete(&self, operation: &'static str, key: Key) -> StoreResult<()> {
+        let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key.into_item()));
+        delete.send().await.map(|_| ()).map_err(|error| failed(operation, &error))
     }
 }
 

@@ -5,12 +5,14 @@ use crate::fault::Fault;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use serde::Serialize;
 use sluice_core::callback::AttemptOutcome;
+use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{AnnounceDue, DeliveryRef, EngineError, EngineResult, PublishStatus};
 
 /// The source of every event of Sluice; the template's rules match it.
 pub const SOURCE: &str = "sluice";
 pub const DELIVERY_DUE: &str = "Delivery Due";
+pub const SLOT_FREED: &str = "Slot Freed";
 pub const STATUS_CHANGED: &str = "Workflow Run Status Changed";
 
 /// Entries of one `PutEvents`.
@@ -49,19 +51,34 @@ impl AnnounceDue for Engine {
             run_id: RunId,
             delivery: u32,
         }
+        let detail = |due: &DeliveryRef| {
+            let detail = Detail { tenant_id: &due.tenant_id, run_id: due.run_id, delivery: due.number };
+            serde_json::to_string(&detail)
+        };
+        self.announce("announce due deliveries", DELIVERY_DUE, deliveries.iter().map(detail)).await
+    }
+
+    async fn announce_free(&self, queues: &[QueueRef]) -> EngineResult<()> {
+        self.announce("announce free slots", SLOT_FREED, queues.iter().map(serde_json::to_string)).await
+    }
+}
+
+impl Engine {
+    async fn announce(
+        &self,
+        operation: &'static str,
+        detail_type: &str,
+        details: impl Iterator<Item = serde_json::Result<String>>,
+    ) -> EngineResult<()> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
             // Callers leave what is not announced to the sweep, so the cause is said here.
-            tracing::warn!(error = %source, "due deliveries could not be announced");
-            EngineError { operation: "announce due deliveries", source: Some(source) }
+            tracing::warn!(error = %source, "failed to {operation}");
+            EngineError { operation, source: Some(source) }
         };
-        for batch in deliveries.chunks(BATCH) {
-            let mut entries = Vec::with_capacity(batch.len());
-            for due in batch {
-                let detail = Detail { tenant_id: &due.tenant_id, run_id: due.run_id, delivery: due.number };
-                let detail = serde_json::to_string(&detail).map_err(|error| failed(error.into()))?;
-                entries.push(self.entry(DELIVERY_DUE, detail));
-            }
-            self.put_events(entries).await.map_err(|fault| failed(fault.into()))?;
+        let entries = details.map(|detail| detail.map(|detail| self.entry(detail_type, detail)));
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| failed(error.into()))?;
+        for batch in entries.chunks(BATCH) {
+            self.put_events(batch.to_vec()).await.map_err(|fault| failed(fault.into()))?;
         }
         Ok(())
     }

@@ -12,3 +12,13 @@ pub fn new_run_id() -> RunId {
 pub fn new_definition_id() -> DefinitionId {
     DefinitionId(Uuid::now_v7())
 }
+
+/// Ordered by time, so that comments sort by their ids.
+pub fn new_comment_id() -> String {
+    Uuid::now_v7().to_string()
+}
+
+/// 244 random bits as 64 hexadecimal digits: two random UUIDs.
+pub fn new_secret() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}

@@ -6,12 +6,12 @@
 use crate::budget::MicroUsd;
 use crate::canonical;
 use crate::id::{DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
-use crate::invalid::Invalid;
 use crate::lifecycle::{RunStatus, TerminationReason};
 use crate::limits;
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Callback;
 use crate::time::{millis, millis_opt, rfc3339_millis};
+use crate::usage::{UsageCount, UsageTotals};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -63,6 +63,16 @@ impl Channel {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::EventBus => "event-bus",
+        }
+    }
+
+    /// What may fail as one: the receiver's origin, or the bus.
+    pub fn destination(&self) -> String {
+        match self {
+            Self::Webhook { url } => {
+                Url::parse(url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization())
+            }
+            Self::EventBus => self.as_str().to_owned(),
         }
     }
 }
@@ -213,7 +223,13 @@ impl Delivery {
 }
 
 /// The deliveries that the end of a run owes: one on the event bus, and one webhook where the caller asked for it.
-pub fn owed(run: &Run, callback: Option<&Callback>, end: &EndDetails, now: Timestamp) -> Vec<Delivery> {
+pub fn owed(
+    run: &Run,
+    callback: Option<&Callback>,
+    end: &EndDetails,
+    usage: &UsageCount,
+    now: Timestamp,
+) -> Vec<Delivery> {
     let delivery = |number: u32, channel: Channel, body: String| Delivery {
         tenant_id: run.tenant_id.clone(),
         run_id: run.run_id,
@@ -232,28 +248,28 @@ pub fn owed(run: &Run, callback: Option<&Callback>, end: &EndDetails, now: Times
     let mut deliveries = Vec::with_capacity(2);
     if let Some(callback) = callback {
         let url = callback.url.clone();
-        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end)));
+        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, usage)));
     }
     let number = deliveries.len() as u32 + 1;
-    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end)));
+    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, usage)));
     deliveries
 }
 
 /// The webhook's body, at most [`limits::WEBHOOK_BODY_BYTES`] plus the caller's context.
-fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails) -> String {
+fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage: &UsageCount) -> String {
     let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     let context = callback.and_then(|callback| callback.context.as_deref());
-    let body = envelope(run, end, output, false, context);
+    let body = envelope(run, end, output, false, usage, context);
     if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
-        envelope(run, end, None, true, context)
+        envelope(run, end, None, true, usage, context)
     } else {
         body
     }
 }
 
 /// The event's detail: the envelope without output and without the caller's context.
-fn status_changed_body(run: &Run, end: &EndDetails) -> String {
-    envelope(run, end, None, end.output.is_some(), None)
+fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> String {
+    envelope(run, end, None, end.output.is_some(), usage, None)
 }
 
 /// What a webhook says once a run has ended. The event on the bus says the same, without output and context.
@@ -277,7 +293,7 @@ pub struct Envelope<'a> {
     workflow_definition_id: String,
     #[schema(value_type = DefinitionName)]
     workflow_definition_name: &'a str,
-    #[schema(minimum = 1)]
+    /// 0 for the draft.
     workflow_version: u32,
     #[schema(value_type = InstanceId)]
     workflow_instance_id: String,
@@ -296,6 +312,8 @@ pub struct Envelope<'a> {
     /// There is an output, and it is too large for a webhook.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     output_omitted: bool,
+    /// What the run had reported of its LLM calls by its end.
+    usage: UsageTotals,
     /// The caller's cap in US dollars, exact; `null` for none.
     #[schema(value_type = Option<f64>, minimum = 0, required)]
     execution_budget_usd: Option<serde_json::Number>,
@@ -310,6 +328,7 @@ fn envelope(
     end: &EndDetails,
     output: Option<&RawValue>,
     output_omitted: bool,
+    usage: &UsageCount,
     context: Option<&RawValue>,
 ) -> String {
     let envelope = Envelope {
@@ -330,6 +349,7 @@ fn envelope(
         error: end.error.as_ref().or(run.error.as_ref()),
         output,
         output_omitted,
+        usage: UsageTotals::from(usage),
         execution_budget_usd: run.execution_budget_micro_usd.map(MicroUsd::to_json_number),
         completion_callback_context: context,
     };
@@ -398,12 +418,5 @@ impl Destinations {
             return Err("is in a region that callbacks may not go to");
         }
         Ok(Destination { region: region.to_owned(), url, is_extra: false })
-    }
-
-    /// [`Self::admit`], reported as a violation of the field.
-    pub fn check(&self, text: &str, pointer: &str, invalid: &mut Invalid) {
-        if let Err(message) = self.admit(text) {
-            invalid.add(pointer, "callback_url_not_allowed", message);
-        }
     }
 }

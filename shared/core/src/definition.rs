@@ -1,9 +1,11 @@
 //! Definitions and their immutable versions: a DAG of nodes, checked before it is stored.
 
+use crate::concurrency::Concurrency;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::invalid::{Invalid, pointer_token};
 use crate::limits;
-use crate::operator::Processor;
+use crate::operator::{Processor, ProcessorTarget};
+use crate::retention::Retention;
 use crate::time::millis;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -23,16 +25,54 @@ pub struct Definition {
     pub active_version: Option<u32>,
     /// The newest version; 0 before the first.
     pub latest_version: u32,
+    /// Versions that make no new runs.
+    pub deprecated_versions: BTreeSet<u32>,
+    /// Of each tenant's runs of this definition.
+    pub concurrency: Option<Concurrency>,
+    /// Of runs that say nothing of their own.
+    pub retention: Option<Retention>,
+    /// Of runs that say nothing of their own, in seconds.
+    pub max_run_duration_seconds: Option<u64>,
+    /// Whether the duration of its runs leaves out the time they were paused.
+    pub exclude_paused_time: bool,
+    /// Whether other tenants may find and run it.
+    pub discoverable: bool,
+    pub tags: BTreeSet<String>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub rev: u64,
 }
 
-/// One immutable revision of a definition.
+impl Definition {
+    /// A definition of which nothing is said but its name.
+    pub fn new(tenant: TenantId, id: DefinitionId, name: DefinitionName, now: Timestamp) -> Self {
+        Self {
+            tenant,
+            id,
+            name,
+            display_name: None,
+            description: None,
+            active_version: None,
+            latest_version: 0,
+            deprecated_versions: BTreeSet::new(),
+            concurrency: None,
+            retention: None,
+            max_run_duration_seconds: None,
+            exclude_paused_time: false,
+            discoverable: false,
+            tags: BTreeSet::new(),
+            created_at: now,
+            updated_at: now,
+            rev: 1,
+        }
+    }
+}
+
+/// One immutable revision of a definition, or its draft as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub definition_id: DefinitionId,
-    /// 1, 2, 3…
+    /// 1, 2, 3…; 0 for the draft.
     pub number: u32,
     pub document: VersionDocument,
     pub created_at: Timestamp,
@@ -45,6 +85,8 @@ pub enum VersionRule {
     #[default]
     Active,
     Latest,
+    /// What is being written: only its owner's.
+    Draft,
     Number(u32),
 }
 
@@ -55,9 +97,10 @@ impl std::str::FromStr for VersionRule {
         match text {
             "active" => Ok(Self::Active),
             "latest" => Ok(Self::Latest),
+            "draft" => Ok(Self::Draft),
             _ => match text.parse::<u32>() {
                 Ok(number) if number > 0 && number.to_string() == text => Ok(Self::Number(number)),
-                Ok(_) | Err(_) => Err("must be \"active\", \"latest\" or a version number from 1"),
+                Ok(_) | Err(_) => Err("must be \"active\", \"latest\", \"draft\" or a version number from 1"),
             },
         }
     }
@@ -68,6 +111,7 @@ impl std::fmt::Display for VersionRule {
         match self {
             Self::Active => formatter.write_str("active"),
             Self::Latest => formatter.write_str("latest"),
+            Self::Draft => formatter.write_str("draft"),
             Self::Number(number) => number.fmt(formatter),
         }
     }
@@ -107,6 +151,9 @@ pub struct Node {
     pub schema: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Hide what this node runs and with what from other tenants that run the definition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -150,6 +197,9 @@ pub struct Parameter {
     pub default: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// Hide its value from other tenants that run the definition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -258,6 +308,21 @@ pub struct Layout {
 impl VersionDocument {
     pub fn node(&self, id: &NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| node.id == *id)
+    }
+
+    /// The document as other tenants may see it: without what private nodes run and with what, and without the defaults of
+    /// private parameters.
+    pub fn shown_to_others(mut self) -> Self {
+        for node in &mut self.nodes {
+            if node.private {
+                (node.processor, node.tag, node.schema, node.description) = (None, None, None, None);
+                node.parameters.clear();
+            }
+            for parameter in node.parameters.values_mut().filter(|parameter| parameter.private) {
+                parameter.default = None;
+            }
+        }
+        self
     }
 
     /// The keys of all processors this version names.
@@ -450,14 +515,26 @@ fn check_processor(
         }
         (Some(key), NodeType::DataSource | NodeType::Processor | NodeType::DataTarget) => {
             // A processor of other tenants is answered like one that does not exist.
-            if !processors.get(key).is_some_and(|processor| processor.tenants.admits(tenant)) {
-                invalid.add(format!("{at}/processor"), "unknown_processor", format!("there is no processor {key}"));
+            match processors.get(key).filter(|processor| processor.tenants.admits(tenant)) {
+                Some(processor) => check_tag(&processor.target, node.tag.as_ref(), &format!("{at}/tag"), invalid),
+                None => {
+                    invalid.add(format!("{at}/processor"), "unknown_processor", format!("there is no processor {key}"));
+                }
             }
         }
         (None, NodeType::DataSource | NodeType::External) => {}
     }
     if node.tag.is_some() && node.processor.is_none() {
         invalid.add(format!("{at}/tag"), "unexpected_tag", "only a node with a processor has a tag");
+    }
+}
+
+/// Reports a tag that what it is for cannot have.
+pub(crate) fn check_tag(target: &ProcessorTarget, tag: Option<&Tag>, at: &str, invalid: &mut Invalid) {
+    if let ProcessorTarget::Ecs(_) = target
+        && tag.is_some_and(|tag| !tag.as_str().bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        invalid.add(at, "invalid_tag", "must be the number of a task definition's revision");
     }
 }
 
@@ -519,6 +596,8 @@ mod history {
     /// One invocation with its service retries, and the wait before the next. A nested state machine's, which is dearer
     /// than a function's: what is behind a processor's key may change after a version was checked.
     const PER_ATTEMPT: u64 = 24;
+    /// Whether a processor's result tells of usage, and the report of it.
+    const PER_USAGE: u64 = 16;
     /// One wait for an answer from outside.
     const PER_WAIT: u64 = 31;
 
@@ -528,7 +607,7 @@ mod history {
             + match node_type {
                 NodeType::External => PER_WAIT * attempts,
                 NodeType::DataSource if !has_processor => PER_VALUE,
-                NodeType::DataSource | NodeType::Processor | NodeType::DataTarget => PER_ATTEMPT * attempts,
+                NodeType::DataSource | NodeType::Processor | NodeType::DataTarget => PER_ATTEMPT * attempts + PER_USAGE,
             }
     }
 }

@@ -111,7 +111,7 @@ text_id!(
 text_id!(
     /// A definition's name, unique in its tenant. Never shaped like a UUID, so a path segment is either a name or an id.
     DefinitionName,
-    |text| word(text, 40) && Uuid::try_parse(text).is_err(),
+    |text| word(text, crate::limits::NAME_CHARS) && Uuid::try_parse(text).is_err(),
     "^[A-Za-z0-9_-]{1,40}$",
     "must be 1 to 40 characters of A-Z a-z 0-9 _ - and not shaped like a UUID"
 );

@@ -3,6 +3,7 @@
 
 use crate::id::IdempotencyKey;
 use crate::limits;
+use crate::retention::Retention;
 use crate::run::Run;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -48,9 +49,15 @@ pub struct IdempotencyRecord {
 }
 
 impl IdempotencyRecord {
-    /// The record of a run that a claim's first request made at `now`.
+    /// The record of a run that a claim's first request made at `now`. It lives for a day, and longer where the request, its
+    /// definition or its tenant says that the run is kept longer.
     pub fn first(claim: &IdempotencyClaim, run: &Run, now: Timestamp) -> Self {
-        let expires_at = Some(now + SignedDuration::from_secs(limits::IDEMPOTENCY_SECONDS));
+        let expires_at = match run.retention.map(|retention| retention.max_age_seconds) {
+            Some(Retention::KEEP) => None,
+            Some(seconds) => Some(seconds.max(limits::IDEMPOTENCY_SECONDS)),
+            None => Some(limits::IDEMPOTENCY_SECONDS),
+        };
+        let expires_at = expires_at.map(|seconds| now + SignedDuration::from_secs(seconds));
         Self { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at }
     }
 

@@ -1,5 +1,6 @@
 //! What is wrong with a request: every violation at once, each with the JSON pointer of its field.
 
+use crate::limits;
 use std::fmt;
 
 /// One violation. `pointer` is an RFC 6901 JSON pointer into the request body (`""` is the whole body), or
@@ -35,12 +36,21 @@ impl Invalid {
         invalid
     }
 
+    /// Notes a violation, up to [`limits::VIOLATIONS`]. What it says is shortened to [`limits::VIOLATION_CHARS`], its
+    /// pointer too: a key may be as long as the request.
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, message: impl Into<String>) {
-        self.violations.push(Violation { pointer: pointer.into(), code, message: message.into() });
+        if self.violations.len() < limits::VIOLATIONS {
+            self.violations.push(Violation {
+                pointer: shortened(pointer.into()),
+                code,
+                message: shortened(message.into()),
+            });
+        }
     }
 
     pub fn extend(&mut self, other: Invalid) {
         self.violations.extend(other.violations);
+        self.violations.truncate(limits::VIOLATIONS);
     }
 
     /// `Ok` when nothing was added.
@@ -52,7 +62,33 @@ impl Invalid {
     }
 }
 
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(limits::VIOLATION_CHARS) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// Escapes one reference token of a JSON pointer (RFC 6901, section 3).
 pub fn pointer_token(text: &str) -> String {
     text.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_small_whatever_was_sent() {
+        let mut invalid = Invalid::default();
+        for _ in 0..1_000 {
+            invalid.add("é".repeat(100_000), "invalid", "x".repeat(100_000));
+        }
+        invalid.extend(invalid.clone());
+        assert_eq!(invalid.violations.len(), limits::VIOLATIONS);
+        let longest = |text: &str| text.chars().count() <= limits::VIOLATION_CHARS + 1;
+        assert!(invalid.violations.iter().all(|one| longest(&one.pointer) && longest(&one.message)));
+    }
 }

@@ -43,8 +43,8 @@ pub const LABELS: usize = 50;
 pub const LABEL_CHARS: (usize, usize) = (128, 512);
 /// Layers of one run.
 pub const LAYERS: usize = 20;
-/// Bytes of a run's head item: what lists read.
-pub const HEAD_BYTES: usize = 24 * 1024;
+/// Bytes of all labels of one run: they stand in its head, which every list reads.
+pub const LABELS_BYTES: usize = 16 * 1024;
 /// Items on one page of a list.
 pub const PAGE_ITEMS: u32 = 100;
 /// Bytes of a webhook body with the output; above it the output is left out.
@@ -55,3 +55,50 @@ pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3_600;
 pub const INLINE_RESULTS_BYTES: usize = 160_000;
 /// Bytes of one node's result that may travel inline, however few nodes there are.
 pub const INLINE_RESULT_BYTES: usize = 32 * 1024;
+/// Versions of one definition.
+pub const VERSIONS: u32 = 1_000;
+/// Open runs that a limit may allow at once.
+pub const CONCURRENT_RUNS: std::ops::RangeInclusive<u32> = 1..=1_000_000;
+/// Runs that wait in one queue: of a definition, or of a tenant.
+pub const QUEUED_RUNS: u32 = 10_000;
+/// Seconds an ended run may be kept at most, short of for good (ten years).
+pub const RETENTION_SECONDS: i64 = 315_360_000;
+/// Tags of a definition, and characters of each.
+pub const DEFINITION_TAGS: (usize, usize) = (20, 64);
+/// Characters of a comment.
+pub const COMMENT_CHARS: usize = 4_000;
+/// Characters of what a worker says of its progress.
+pub const PROGRESS_CHARS: usize = 1_000;
+/// Usage reports in one request.
+pub const USAGE_REPORTS: usize = 50;
+/// Characters of a call id, a provider and a model.
+pub const USAGE_TEXT_CHARS: usize = 128;
+/// Models, and providers, that one run may use.
+pub const USAGE_NAMES: usize = 100;
+/// Cost of one call in whole USD.
+pub const CALL_COST_USD: u64 = 100_000;
+/// Seconds a report token may live: up to 30 days, as a run.
+pub const REPORT_TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 60..=2_592_000;
+/// Origins that the operator may list as one tenant's callback destinations.
+pub const DESTINATIONS: usize = 200;
+/// Statuses one list may be narrowed to. There are nine.
+pub const FILTER_STATUSES: usize = 9;
+/// Steps that a check of a value against a JSON Schema may take, counted from above. A step is 10 to 100 ns, so this is well
+/// under a second of a whole processor.
+pub const SCHEMA_STEPS: u64 = 4_000_000;
+/// Steps up to which every violation is reported. Each is kept in memory until all are known, at about a kilobyte.
+pub const SCHEMA_STEPS_IN_DETAIL: u64 = 100_000;
+/// Schemas that one schema comes to at one place of a value, with its `$ref`s written out.
+pub const SCHEMA_EXPANSION: u64 = 20_000;
+/// Schemas that a check may be within at once. Each takes some of the stack, of which a thread has 2 MB.
+pub const SCHEMA_NESTING: usize = 500;
+/// States of one pattern in a JSON Schema, its repetitions written out. The time of a match grows with them.
+pub const SCHEMA_PATTERN_STATES: u64 = 4_000;
+/// States of all patterns of a JSON Schema. They are compiled for each check.
+pub const SCHEMA_PATTERNS_STATES: u64 = 40_000;
+/// Characters of what is said about one violation of a JSON Schema.
+pub const SCHEMA_MESSAGE_CHARS: usize = 500;
+/// Violations that one answer reports: it must fit into the 6 MB of a Lambda function's response, whatever was sent.
+pub const VIOLATIONS: usize = 100;
+/// Characters of a violation's pointer and of its message.
+pub const VIOLATION_CHARS: usize = 1_000;

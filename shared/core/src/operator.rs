@@ -1,8 +1,11 @@
-//! What the operator declares: processors and compute nodes under keys. **Invariant:** tenants name keys, never ARNs,
+//! What the operator declares: processors and compute nodes under keys, and what each tenant may do. **Invariant:** tenants name keys, never ARNs,
 //! otherwise Sluice's own roles could be made to start or invoke other people's things.
 
 use crate::budget::MicroUsd;
+use crate::concurrency::Concurrency;
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
+use crate::invalid::Invalid;
+use crate::retention::Retention;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,6 +43,70 @@ pub enum ProcessorTarget {
     /// A Step Functions Standard state machine, run to its end (`.sync:2`); a node's tag is a version or alias.
     #[serde(rename_all = "camelCase")]
     StateMachine { state_machine_arn: String },
+    /// A container task, run to its end (`ecs:runTask.sync`); a node's tag is a revision of the task definition.
+    Ecs(ContainerTask),
+}
+
+/// How a container task is run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerTask {
+    pub cluster_arn: String,
+    /// Without a revision: `arn:aws:ecs:<region>:<account>:task-definition/<family>`.
+    pub task_definition_arn: String,
+    /// The container that is given its input, as `SLUICE_TASK_INPUT`.
+    pub container_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_type: Option<LaunchType>,
+    /// Of an `awsvpc` task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub assign_public_ip: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LaunchType {
+    Fargate,
+    Ec2,
+    External,
+}
+
+impl ContainerTask {
+    fn check(&self, invalid: &mut Invalid) {
+        let is_name = |text: &str| {
+            (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        };
+        let are_ids = |prefix: &str, ids: &[String]| ids.iter().all(|id| id.strip_prefix(prefix).is_some_and(is_name));
+        if !is_arn(&self.cluster_arn, "ecs", "cluster/") {
+            let message = "must be the ARN of a cluster: arn:aws:ecs:<region>:<account>:cluster/<name>";
+            invalid.add("/clusterArn", "invalid_arn", message);
+        }
+        if !is_arn(&self.task_definition_arn, "ecs", "task-definition/") {
+            let message = "must be the ARN of a task definition without its revision: \
+                arn:aws:ecs:<region>:<account>:task-definition/<family>";
+            invalid.add("/taskDefinitionArn", "invalid_arn", message);
+        }
+        if !is_name(&self.container_name) {
+            invalid.add("/containerName", "invalid", "must be 1 to 255 characters of A-Z a-z 0-9 _ -");
+        }
+        // AwsVpcConfiguration takes at most 16 subnets and 5 security groups.
+        if self.subnets.len() > 16 || !are_ids("subnet-", &self.subnets) {
+            invalid.add("/subnets", "invalid", "must be at most 16 ids of subnets: subnet-…");
+        }
+        if self.security_groups.len() > 5 || !are_ids("sg-", &self.security_groups) {
+            invalid.add("/securityGroups", "invalid", "must be at most 5 ids of security groups: sg-…");
+        }
+        let needs_subnets =
+            !self.security_groups.is_empty() || self.assign_public_ip || self.launch_type == Some(LaunchType::Fargate);
+        if self.subnets.is_empty() && needs_subnets {
+            let message = "must be given for FARGATE, and with security groups or a public address";
+            invalid.add("/subnets", "missing_field", message);
+        }
+    }
 }
 
 impl ProcessorTarget {
@@ -48,6 +115,7 @@ impl ProcessorTarget {
         let arn = match self {
             Self::Lambda { function_arn } => function_arn,
             Self::StateMachine { state_machine_arn } => state_machine_arn,
+            Self::Ecs(task) => &task.task_definition_arn,
         };
         match tag {
             Some(tag) => format!("{arn}:{tag}"),
@@ -55,19 +123,49 @@ impl ProcessorTarget {
         }
     }
 
-    /// Why the ARN is not one of its kind.
-    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
+    /// Reports what is wrong with it.
+    pub fn check(&self, invalid: &mut Invalid) {
         match self {
-            Self::Lambda { function_arn } => (!is_arn(function_arn, "lambda", "function:")).then_some((
-                "/functionArn",
-                "must be the unqualified ARN of a Lambda function: arn:aws:lambda:<region>:<account>:function:<name>",
-            )),
-            Self::StateMachine { state_machine_arn } => (!is_arn(state_machine_arn, "states", "stateMachine:"))
-                .then_some((
-                    "/stateMachineArn",
-                    "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>",
-                )),
+            Self::Lambda { function_arn } if !is_arn(function_arn, "lambda", "function:") => {
+                let message = "must be the unqualified ARN of a Lambda function: \
+                    arn:aws:lambda:<region>:<account>:function:<name>";
+                invalid.add("/functionArn", "invalid_arn", message);
+            }
+            Self::StateMachine { state_machine_arn } if !is_state_machine_arn(state_machine_arn) => {
+                let message =
+                    "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
+                invalid.add("/stateMachineArn", "invalid_arn", message);
+            }
+            Self::Lambda { .. } | Self::StateMachine { .. } => {}
+            Self::Ecs(task) => task.check(invalid),
         }
+    }
+}
+
+/// What the operator allows a tenant. A tenant without settings of its own is free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantSettings {
+    pub tenant: TenantId,
+    /// Of all its runs.
+    pub concurrency: Option<Concurrency>,
+    /// Of runs whose request and definition say nothing of their own.
+    pub retention: Option<Retention>,
+    /// The only origins its callbacks may go to, as `https://<url-id>.lambda-url.<region>.on.aws`. `None`: any Function URL in
+    /// an allowed region.
+    pub destinations: Option<Vec<String>>,
+    pub updated_at: Timestamp,
+}
+
+impl TenantSettings {
+    /// Those of a tenant that has none of its own.
+    pub fn open(tenant: TenantId) -> Self {
+        Self { tenant, concurrency: None, retention: None, destinations: None, updated_at: Timestamp::UNIX_EPOCH }
+    }
+
+    /// Whether callbacks of this tenant may go to `url`, as far as its own list goes.
+    pub fn admits_destination(&self, url: &url::Url) -> bool {
+        let origin = url.origin().ascii_serialization();
+        self.destinations.as_ref().is_none_or(|allowed| allowed.contains(&origin))
     }
 }
 
@@ -165,8 +263,40 @@ mod tests {
             ("arn:aws:lambda:eu-west-1:123456789012:function:*", false),
             ("", false),
         ] {
-            assert_eq!(ProcessorTarget::Lambda { function_arn: arn.to_owned() }.fault().is_none(), good, "{arn}");
+            let mut invalid = Invalid::default();
+            ProcessorTarget::Lambda { function_arn: arn.to_owned() }.check(&mut invalid);
+            assert_eq!(invalid.violations.is_empty(), good, "{arn}");
         }
+    }
+
+    #[test]
+    fn every_fault_of_a_container_task_is_reported() {
+        let good = ContainerTask {
+            cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/jobs".to_owned(),
+            task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/report".to_owned(),
+            container_name: "main".to_owned(),
+            launch_type: Some(LaunchType::Fargate),
+            subnets: vec!["subnet-0a1b".to_owned()],
+            security_groups: vec!["sg-0a1b".to_owned()],
+            assign_public_ip: true,
+        };
+        let faults = |task: ContainerTask| {
+            let mut invalid = Invalid::default();
+            ProcessorTarget::Ecs(task).check(&mut invalid);
+            invalid.violations.into_iter().map(|violation| violation.pointer).collect::<Vec<_>>()
+        };
+        assert_eq!(faults(good.clone()), Vec::<String>::new());
+        let qualified = format!("{}:3", good.task_definition_arn);
+        let bad = ContainerTask {
+            cluster_arn: "jobs".to_owned(),
+            task_definition_arn: qualified,
+            container_name: "a b".to_owned(),
+            security_groups: vec!["0a1b".to_owned()],
+            subnets: vec!["subnet-".to_owned()],
+            ..good.clone()
+        };
+        assert_eq!(faults(bad), ["/clusterArn", "/taskDefinitionArn", "/containerName", "/subnets", "/securityGroups"]);
+        assert_eq!(faults(ContainerTask { subnets: Vec::new(), ..good }), ["/subnets"]);
     }
 
     #[test]

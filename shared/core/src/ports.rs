@@ -2,16 +2,20 @@
 //! testkit and the adapters of `sluice-aws` are held to the same words by the same tests.
 
 use crate::callback::{Attempt, AttemptOutcome, Delivery};
+use crate::concurrency::{Admission, QueueRef, SlotScope};
 use crate::definition::{Definition, Version};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::Instance;
 use crate::lifecycle::{EngineEnd, RunStatus};
-use crate::operator::{ComputeNode, Processor};
+use crate::operator::{ComputeNode, Processor, TenantSettings};
+use crate::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use crate::run::{EndDetails, Run, RunChange};
 use crate::snapshot::{RecordKeys, Snapshot};
 use crate::step::Step;
+use crate::usage::{UsageChange, UsageLedger, UsageReport};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -60,9 +64,15 @@ pub enum CatalogKey {
     DefinitionName(DefinitionName),
     Definition(DefinitionId),
     Version(DefinitionId, u32),
+    /// The definition's draft: a version of number 0.
+    Draft(DefinitionId),
+    /// The owner of a discoverable definition.
+    Discoverable(DefinitionId),
     Instance(InstanceId),
     ComputeNode(ComputeNodeKey),
     Processor(ProcessorKey),
+    /// The operator's settings of the tenant itself.
+    Tenant,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,15 +80,19 @@ pub enum CatalogItem {
     DefinitionName(DefinitionId),
     Definition(Definition),
     Version(Version),
+    /// Who owns a definition that every tenant may run.
+    Discoverable(TenantId),
+    /// There always are settings: those of a tenant that has none of its own leave everything open.
+    Tenant(TenantSettings),
     Instance(Instance),
     ComputeNode(ComputeNode),
     Processor(Processor),
 }
 
-/// Reads definitions, versions, instances, processors and compute nodes.
+/// Reads definitions, versions, instances, processors, compute nodes and tenants' settings.
 pub trait ReadCatalog: Send + Sync {
     /// The items under `keys`, in their order, `None` where there is none. In one round trip, or none where all are
-    /// cached: versions for good, everything else for five seconds.
+    /// cached: versions for good, drafts never, everything else for five seconds.
     fn catalog(
         &self,
         tenant: &TenantId,
@@ -97,6 +111,10 @@ pub struct NewRun {
     pub run: Run,
     /// [`Snapshot::to_text`].
     pub snapshot_text: String,
+    /// [`RequestParts`](crate::snapshot::RequestParts) as text: what a replay on another version needs.
+    pub request_text: String,
+    /// The way to its place; the run's `slots` and `queued_in` say the same.
+    pub admission: Admission,
     pub idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
 }
 
@@ -105,11 +123,18 @@ pub enum Recorded {
     Created,
     /// Another request with this key, still valid at the new run's `created_at`, was first. Nothing was written.
     KeyTaken(Box<IdempotencyRecord>),
+    /// These limits have no free slot, or others wait for it already. Nothing was written.
+    Full(Vec<SlotScope>),
+    /// A run that would have joined a queue finds nobody there and a slot free. Nothing was written.
+    NotFull,
+    /// The queue holds as many as it may. Nothing was written.
+    QueueFull,
 }
 
 pub trait RecordRun: Send + Sync {
-    /// Writes head, snapshot and idempotency record, all or nothing, in one round trip. A repetition of the same call
-    /// after a lost answer is `Created` again.
+    /// Writes head, snapshot, request and idempotency record, takes the run's slots or its place in a queue, and links it to
+    /// the run that it repeats or evaluates: all or nothing, in one round trip. A repetition of the same call after a lost
+    /// answer is `Created` again. A taken key is said before a full limit.
     fn record_run(&self, new: &NewRun) -> impl Future<Output = StoreResult<Recorded>> + Send;
 
     /// The valid record under a claim's key, if any. Strongly consistent.
@@ -132,16 +157,8 @@ pub trait LoadRun: Send + Sync {
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Option<Snapshot>>> + Send;
-}
-
-/// An answer to an external node, as it is recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeAnswer {
-    /// JSON text, as its giver wrote it.
-    pub value: String,
-    /// Who gave it.
-    pub by: String,
-    pub at: Timestamp,
+    /// What the run has used; the empty ledger when nothing was reported. Strongly consistent.
+    fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,15 +166,18 @@ pub enum Changed {
     Done,
     /// The run is not at `expected_rev` any more. Nothing was written; here is the run as it is, if it exists.
     Stale(Option<Box<Run>>),
+    /// The run is at `expected_rev`, but these limits have no free slot. Nothing was written.
+    Full(Vec<SlotScope>),
 }
 
 pub trait ChangeRun: LoadRun {
-    /// Writes head, output and deliveries, all or nothing, if the run is still at `expected_rev`.
+    /// Writes head, output and deliveries, and moves the run's slots and its place in a queue, all or nothing, if the run is
+    /// still at `expected_rev`.
     fn change_run(&self, change: &RunChange) -> impl Future<Output = StoreResult<Changed>> + Send;
 }
 
 pub trait AnswerNode: ChangeRun {
-    /// Writes the changed head and the answer of one of its nodes, all or nothing, if the run is still at `expected_rev` and
+    /// Writes the changed head, the answer of one of its nodes and its line in the run's list of inputs, all or nothing, if the run is still at `expected_rev` and
     /// the node waits with no answer yet. `None` when the node does not, and nothing was written.
     fn answer_node(
         &self,
@@ -171,14 +191,92 @@ pub trait AnswerNode: ChangeRun {
         tenant: &TenantId,
         run_id: RunId,
         node_id: &NodeId,
-    ) -> impl Future<Output = StoreResult<Option<(String, String)>>> + Send;
+    ) -> impl Future<Output = StoreResult<Option<(String, NodeOutcome)>>> + Send;
+}
+
+/// What workers and people say of an open run beside answers.
+pub trait RecordReports: Send + Sync {
+    /// Shows how far a node has come. `false` when the node is not under way, and nothing was written.
+    fn record_progress(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        progress: &Progress,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Keeps a new token's hash until some time after it has expired.
+    fn save_report_token(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        token: &ReportToken,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+    /// The token with this hash, if it is one of this run; it may have expired. Strongly consistent.
+    fn load_report_token(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        hash: &str,
+    ) -> impl Future<Output = StoreResult<Option<ReportToken>>> + Send;
+    fn add_comment(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        comment: &Comment,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+pub trait RecordUsage: ChangeRun {
+    /// Which of these calls were reported before. Strongly consistent.
+    fn known_calls(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        call_ids: &[String],
+    ) -> impl Future<Output = StoreResult<BTreeSet<String>>> + Send;
+    /// Writes the calls, the ledger and the stop, all or nothing, if none of the calls was reported before, the ledger is
+    /// at `ledger.rev - 1`, the run is there and not [let go](Run::LET_GO), and, for a stop, at its expected `rev`. `false`
+    /// when that is not so, and nothing was written.
+    fn record_usage(&self, change: &UsageChange) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// Runs that wait for a slot.
+pub trait ReadQueue: Send + Sync {
+    /// Runs of one queue, the longest waiting first. Eventually consistent: load a run again before moving it.
+    fn queued_runs(&self, queue: &QueueRef, limit: u32) -> impl Future<Output = StoreResult<Vec<RunId>>> + Send;
+    /// How many runs stand before this one in its queue, itself included: 1 for the next. `None` when it does not wait.
+    /// Eventually consistent.
+    fn queue_position(&self, run: &Run) -> impl Future<Output = StoreResult<Option<u32>>> + Send;
+}
+
+/// Names a run, whoever's it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunRef {
+    pub tenant_id: TenantId,
+    pub run_id: RunId,
+}
+
+pub trait PurgeRuns: Send + Sync {
+    /// Whether something is still owed to somebody: a delivery that has neither arrived nor been given up.
+    fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Deletes a run with all its items, its head last: a crash in between leaves what can be found and deleted again.
+    /// Deleting what is gone is no error.
+    fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 /// What a list of runs is narrowed to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    pub status: Option<RunStatus>,
+    /// Any of these; empty for all.
+    pub statuses: BTreeSet<RunStatus>,
     pub definition_id: Option<DefinitionId>,
+    pub instance_id: Option<InstanceId>,
+    /// Name and value of a label.
+    pub label: Option<(String, String)>,
+    /// The principal that made the run.
+    pub created_by: Option<String>,
+    pub replay_of: Option<RunId>,
+    pub evaluation_of: Option<RunId>,
     pub created_from: Option<Timestamp>,
     pub created_before: Option<Timestamp>,
     /// Oldest first instead of newest first.
@@ -211,8 +309,36 @@ pub trait ReadRuns: LoadRun {
         run_id: RunId,
         node_id: &NodeId,
     ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
-    /// Ids of the runs that repeat this one, at most 100.
-    fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<RunId>>> + Send;
+    /// Ids of the runs that repeat and that evaluate this one, at most 100 of each.
+    fn list_links(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<RunLinks>> + Send;
+    /// What the run's nodes were given from outside, the first first.
+    fn list_inputs(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+    ) -> impl Future<Output = StoreResult<Vec<(NodeId, NodeAnswer)>>> + Send;
+    /// Calls that were reported, in an order that lasts.
+    fn list_usage(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<UsageReport>>> + Send;
+    /// Oldest first, by their ids.
+    fn list_comments(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<Comment>>> + Send;
+    /// What the run was made from, JSON text; `None` for a run of before it was kept.
+    fn load_request(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+    ) -> impl Future<Output = StoreResult<Option<String>>> + Send;
     /// The run's output, JSON text.
     fn load_output(&self, tenant: &TenantId, run_id: RunId)
     -> impl Future<Output = StoreResult<Option<String>>> + Send;
@@ -222,6 +348,13 @@ pub trait ReadRuns: LoadRun {
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Vec<(Delivery, Vec<Attempt>)>>> + Send;
+}
+
+/// The runs that were made from a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunLinks {
+    pub replays: Vec<RunId>,
+    pub evaluations: Vec<RunId>,
 }
 
 /// Names one delivery.
@@ -241,6 +374,27 @@ pub trait Deliveries: Send + Sync {
         next: &Delivery,
         attempt: Option<&Attempt>,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Keeps an attempt that changes its delivery no more, because another sender has it in hand by now.
+    fn record_late_attempt(
+        &self,
+        delivery: &DeliveryRef,
+        attempt: &Attempt,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Deliveries of the tenant that were given up at `since` or later, the first given up first. Eventually consistent.
+    fn dead_deliveries(
+        &self,
+        tenant: &TenantId,
+        since: Timestamp,
+        limit: u32,
+    ) -> impl Future<Output = StoreResult<Vec<DeliveryRef>>> + Send;
+}
+
+/// A delivery that is due, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDelivery {
+    pub delivery: DeliveryRef,
+    /// [`Channel::destination`](crate::callback::Channel::destination).
+    pub destination: String,
 }
 
 /// Shards of the sparse indexes.
@@ -249,13 +403,20 @@ pub const SHARDS: u8 = 16;
 pub trait Sweep: Send + Sync {
     /// A page of open runs of one shard, oldest first. Eventually consistent: load a run again before changing it.
     fn open_runs(&self, shard: u8, cursor: Option<&str>) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
-    /// Deliveries of one shard that are due at `now`, longest due first, at most `limit`. Eventually consistent.
+    /// A page of the deliveries of one shard that are due at `now`, longest due first. Eventually consistent.
     fn due_deliveries(
         &self,
         shard: u8,
         now: Timestamp,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<DueDelivery>>> + Send;
+    /// Runs of one shard that are gone since `now` or before, longest gone first, at most `limit`. Eventually consistent.
+    fn expired_runs(
+        &self,
+        shard: u8,
+        now: Timestamp,
         limit: u32,
-    ) -> impl Future<Output = StoreResult<Vec<DeliveryRef>>> + Send;
+    ) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -268,13 +429,24 @@ pub enum DefinitionSaved {
 pub trait ManageDefinitions: ReadCatalog {
     /// Writes a new definition and takes its name, all or nothing.
     fn create_definition(&self, definition: &Definition) -> impl Future<Output = StoreResult<DefinitionSaved>> + Send;
-    /// Writes the definition, and with it a new version if one is given, if it is still at `definition.rev - 1`.
+    /// Writes the definition, its place among the discoverable ones, and with it a new version if one is given, if it is
+    /// still at `definition.rev - 1`.
     /// `false` when it is not, and nothing was written.
     fn change_definition(
         &self,
         definition: &Definition,
         version: Option<&Version>,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Writes the draft, in the place of an earlier one.
+    fn save_draft(&self, tenant: &TenantId, draft: &Version) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Deleting what is not there is no error.
+    fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Definitions that every tenant may run, of all tenants, in no order that means anything. Eventually consistent.
+    fn list_discoverable(
+        &self,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<Definition>>> + Send;
     /// The definition as it is now, past every cache. Strongly consistent.
     fn load_definition(
         &self,
@@ -308,6 +480,7 @@ pub trait ManageDefinitions: ReadCatalog {
 pub trait ManageOperator: Send + Sync {
     fn save_processor(&self, processor: &Processor) -> impl Future<Output = StoreResult<()>> + Send;
     fn save_compute_node(&self, node: &ComputeNode) -> impl Future<Output = StoreResult<()>> + Send;
+    fn save_tenant(&self, settings: &TenantSettings) -> impl Future<Output = StoreResult<()>> + Send;
     fn list_processors(
         &self,
         limit: u32,
@@ -318,6 +491,12 @@ pub trait ManageOperator: Send + Sync {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<ComputeNode>>> + Send;
+    /// Tenants that have settings of their own.
+    fn list_tenants(
+        &self,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<TenantSettings>>> + Send;
 }
 
 /// What a start needs.
@@ -423,6 +602,8 @@ pub trait ListExecutions: Send + Sync {
 pub trait AnnounceDue: Send + Sync {
     /// Hands due deliveries to `run-callback` through the event bus. What is lost is found again by the next sweep.
     fn announce_due(&self, deliveries: &[DeliveryRef]) -> impl Future<Output = EngineResult<()>> + Send;
+    /// Tells `run-callback` that slots before these queues were freed. What is lost is found again by the next sweep.
+    fn announce_free(&self, queues: &[QueueRef]) -> impl Future<Output = EngineResult<()>> + Send;
 }
 
 pub trait PublishStatus: Send + Sync {

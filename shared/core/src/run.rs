@@ -2,18 +2,20 @@
 
 use crate::budget::MicroUsd;
 use crate::callback::Delivery;
+use crate::concurrency::{SlotChange, SlotScope};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, StopIntent, TerminationReason, step};
+use crate::retention::Retention;
 use crate::time::{millis, millis_opt};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// The head of a run. Also its stored form: `camelCase` attributes, absent where `None` or empty.
 ///
-/// The runner writes some of these itself (`status`, `started_at`, `updated_at`, `rev`, `pause_token`, `waiting_nodes`,
-/// `stage_index`); every write by anyone adds one to `rev`, so a conditional write of a whole head loses nothing.
+/// The runner writes some of these itself (`status`, `started_at`, `updated_at`, `rev`, `pause_token`, `paused_at`,
+/// `waiting_nodes`, `stage_index`); every write by anyone adds one to `rev`, so a conditional write of a whole head loses nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
@@ -30,6 +32,10 @@ pub struct Run {
     pub error: Option<RunError>,
     pub definition_id: DefinitionId,
     pub definition_name: DefinitionName,
+    /// Who owns the definition, where that is not the run's own tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition_owner: Option<TenantId>,
+    /// 0 for the draft.
     pub version: u32,
     pub instance_id: InstanceId,
     pub compute_node: ComputeNodeKey,
@@ -38,9 +44,15 @@ pub struct Run {
     /// The caller's cap; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_budget_micro_usd: Option<MicroUsd>,
+    /// The compute node's own ceiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compute_node_budget_micro_usd: Option<MicroUsd>,
     /// Counted from `started_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_run_duration_seconds: Option<u64>,
+    /// Whether `max_run_duration_seconds` leaves out the time spent `PAUSED`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclude_paused_time: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     pub created_by: String,
@@ -48,6 +60,9 @@ pub struct Run {
     pub created_at: Timestamp,
     #[serde(with = "millis")]
     pub updated_at: Timestamp,
+    /// When a run that had been queued came out of its queue.
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub dispatched_at: Option<Timestamp>,
     /// When the execution claimed the run.
     #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -61,6 +76,12 @@ pub struct Run {
     /// How often a pause was asked for.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub pauses: u32,
+    /// Since when it is paused.
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+    /// Milliseconds spent paused, but for the pause that is on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub paused_ms: u64,
     /// The task token of a runner that waits at its pause gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause_token: Option<String>,
@@ -76,6 +97,21 @@ pub struct Run {
     /// How many runs back the first of the chain of replays is.
     #[serde(default)]
     pub replay_depth: u32,
+    /// The run that this one evaluates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation_of: Option<RunId>,
+    /// The concurrency slots it holds.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub slots: BTreeSet<SlotScope>,
+    /// The queue it waits in while it is `QUEUED`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_in: Option<SlotScope>,
+    /// How long it is kept once it has ended. `None` for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// From when an ended run is gone from every read. Its items follow.
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub retention_due_at: Option<Timestamp>,
     /// How many deliveries the run owes or owed.
     #[serde(default)]
     pub deliveries: u32,
@@ -86,8 +122,8 @@ pub struct Run {
     pub rev: u64,
 }
 
-fn is_zero(number: &u32) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// Why a run failed, as its caller sees it.
@@ -152,9 +188,26 @@ pub struct RunChange {
     pub output: Option<String>,
     /// What the end of the run owes. Empty for every other change.
     pub deliveries: Vec<Delivery>,
+    pub slots: SlotChange,
+}
+
+impl RunChange {
+    /// The change from one state of a run to its next.
+    pub fn new(before: &Run, after: Run) -> Self {
+        Self {
+            expected_rev: before.rev,
+            slots: SlotChange::between(before, &after),
+            run: after,
+            output: None,
+            deliveries: Vec::new(),
+        }
+    }
 }
 
 impl Run {
+    /// `retention_due_at` of a run whose items are being deleted: past by every clock.
+    pub const LET_GO: Timestamp = Timestamp::UNIX_EPOCH;
+
     /// The ARN of the run's execution, whether or not it has started. The state machine's ARN was checked when the
     /// operator declared it, so there always is one.
     pub fn execution_arn(&self) -> String {
@@ -162,10 +215,43 @@ impl Run {
             .unwrap_or_else(|| format!("{}/{}", self.state_machine_arn, self.run_id))
     }
 
-    /// When the run's time is up, once it runs.
+    /// When the run's time is up, once it runs. While it is paused it has no deadline if its definition leaves paused time
+    /// out.
     pub fn deadline(&self) -> Option<Timestamp> {
         let seconds = i64::try_from(self.max_run_duration_seconds?).ok()?;
-        Some(self.started_at? + jiff::SignedDuration::from_secs(seconds))
+        let deadline = self.started_at? + SignedDuration::from_secs(seconds);
+        match (self.exclude_paused_time, self.paused_at) {
+            (false, _) => Some(deadline),
+            (true, Some(_)) => None,
+            (true, None) => {
+                Some(deadline + SignedDuration::from_millis(i64::try_from(self.paused_ms).unwrap_or(i64::MAX)))
+            }
+        }
+    }
+
+    /// From when the run should be starting: its creation, or the end of its wait in a queue.
+    pub fn due_to_start_at(&self) -> Timestamp {
+        self.dispatched_at.unwrap_or(self.created_at)
+    }
+
+    /// What it may spend at most: the lower of the caller's cap and the compute node's ceiling.
+    pub fn spending_cap(&self) -> Option<MicroUsd> {
+        [self.execution_budget_micro_usd, self.compute_node_budget_micro_usd].into_iter().flatten().min()
+    }
+
+    /// Whether there still is such a run, for anybody who asks at `now`.
+    pub fn is_visible(&self, now: Timestamp) -> bool {
+        self.retention_due_at.is_none_or(|due_at| due_at > now)
+    }
+
+    /// The run under another rule of retention.
+    pub fn kept_by(&self, retention: Retention, now: Timestamp) -> Self {
+        let mut run = self.clone();
+        run.rev += 1;
+        run.updated_at = now.max(self.updated_at);
+        run.retention = Some(retention);
+        run.retention_due_at = self.completed_at.and_then(|end| retention.due_at(self.status, end));
+        run
     }
 
     pub fn decide(&self, event: RunEvent) -> Decision {
@@ -181,18 +267,30 @@ impl Run {
             error: None,
             created_at: now,
             updated_at: now,
+            dispatched_at: None,
             started_at: None,
             completed_at: None,
             stage_index: None,
             pause_requested_at: None,
             pauses: 0,
+            paused_at: None,
+            paused_ms: 0,
             pause_token: None,
             waiting_nodes: BTreeSet::new(),
             answered_nodes: BTreeSet::new(),
+            slots: BTreeSet::new(),
+            queued_in: None,
+            retention_due_at: None,
             deliveries: 0,
             rev: 1,
             ..self.clone()
         }
+    }
+
+    /// Sets when the run ended, and so from when it is gone.
+    pub fn complete(&mut self, at: Timestamp) {
+        self.completed_at = Some(at);
+        self.retention_due_at = self.retention.and_then(|retention| retention.due_at(self.status, at));
     }
 
     /// Whether the runner waits at its gate for a resume that is recorded already.
@@ -220,16 +318,26 @@ impl Run {
                 run.pauses += 1;
             }
             RunEvent::Resumed => run.pause_requested_at = None,
-            RunEvent::Dispatched
-            | RunEvent::PauseTaken
-            | RunEvent::InputAwaited
+            RunEvent::Dispatched => {
+                run.dispatched_at = Some(run.updated_at);
+                run.queued_in = None;
+            }
+            RunEvent::PauseTaken => run.paused_at = Some(run.updated_at),
+            RunEvent::InputAwaited
             | RunEvent::InputGiven { .. }
             | RunEvent::StartRefused
             | RunEvent::EngineEnded(_)
             | RunEvent::EngineVanished => {}
         }
+        if run.status != RunStatus::Paused
+            && let Some(paused_at) = run.paused_at.take()
+        {
+            run.paused_ms += u64::try_from(run.updated_at.duration_since(paused_at).as_millis()).unwrap_or(0);
+        }
         if next.to.is_terminal() {
-            run.completed_at = Some(now);
+            run.complete(now);
+            run.slots.clear();
+            run.queued_in = None;
             run.pause_requested_at = None;
             run.pause_token = None;
             run.waiting_nodes.clear();

@@ -7,6 +7,9 @@ use crate::canonical;
 use crate::definition::{Edge, NodeType};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag, TenantId};
 use crate::limits;
+use crate::operator::ContainerTask;
+use crate::retention::Retention;
+use crate::template::Variables;
 use crate::time::millis;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -25,6 +28,10 @@ pub struct Snapshot {
     pub created_at: Timestamp,
     pub workflow_definition_id: DefinitionId,
     pub workflow_definition_name: DefinitionName,
+    /// Where the definition is another tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_definition_owner: Option<TenantId>,
+    /// 0 for the draft.
     pub workflow_version: u32,
     pub workflow_instance_id: InstanceId,
     pub compute_node_id: ComputeNodeKey,
@@ -32,6 +39,10 @@ pub struct Snapshot {
     pub execution_budget_micro_usd: Option<MicroUsd>,
     pub compute_node_budget_micro_usd: Option<MicroUsd>,
     pub max_run_duration_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclude_paused_time: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     pub nodes: Vec<SnapshotNode>,
     pub edges: Vec<Edge>,
     /// Node ids by stage.
@@ -75,6 +86,24 @@ pub struct SnapshotNode {
     /// What an external node's answer must look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
+    /// Hidden from a runner that does not own the definition.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private: bool,
+    /// Parameters that are hidden so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub private_params: Vec<String>,
+}
+
+impl SnapshotNode {
+    /// The node as somebody may see it who does not own the definition.
+    fn shown_to_others(mut self) -> Self {
+        self.params.retain(|name, _| !self.private && !self.private_params.contains(name));
+        self.private_params.clear();
+        if self.private {
+            self = Self { run: NodeRun::Hidden, tag: None, data_target: None, schema: None, ..self };
+        }
+        self
+    }
 }
 
 /// What the runner does at a node.
@@ -87,8 +116,28 @@ pub enum NodeRun {
     Lambda { function_arn: String },
     #[serde(rename_all = "camelCase")]
     StateMachine { state_machine_arn: String },
+    /// Run a container task to its end.
+    Ecs(ContainerTask),
     /// Wait for an answer from outside.
     External,
+    /// Not for the eyes of who looks; only shown, never stored or run.
+    Hidden,
+}
+
+/// What a request said, as far as its snapshot does not keep it as it was: what a replay on another version needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestParts {
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_sources: BTreeMap<NodeId, Value>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_targets: BTreeMap<NodeId, Value>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub processor_params: BTreeMap<NodeId, BTreeMap<String, Value>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<NodeId, Tag>,
+    #[serde(default)]
+    pub variables: Variables,
 }
 
 /// Where the runner finds its run: the only key text that leaves the store, made by the store.
@@ -109,6 +158,14 @@ impl Snapshot {
         let text = serde_json::to_string(self)?;
         let hash = canonical::sha256_hex(&[&text]);
         Ok((text, hash))
+    }
+
+    /// The snapshot as its own tenant may see it: without what the owner of a foreign definition keeps to itself.
+    pub fn as_seen_by_runner(mut self) -> Self {
+        if self.workflow_definition_owner.is_some() {
+            self.nodes = self.nodes.into_iter().map(SnapshotNode::shown_to_others).collect();
+        }
+        self
     }
 
     /// The execution's input. It carries no secret, no token and no callback context.

@@ -2,6 +2,7 @@
 
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;
+use crate::report::Progress;
 use crate::run::{Run, RunError};
 use jiff::Timestamp;
 use utoipa::ToSchema;
@@ -22,6 +23,8 @@ pub struct Step {
     pub result: Option<String>,
     pub result_bytes: Option<u64>,
     pub error: Option<RunError>,
+    /// What its worker said last.
+    pub progress: Option<Progress>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]

@@ -1,10 +1,17 @@
 //! What a version leaves open until a run is made: `{{variables}}`, `[[runtimeVariables]]`, and JSON Schemas.
 
 use crate::invalid::Invalid;
+use crate::limits;
+use crate::schema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Compiles a JSON Schema that a tenant wrote. Patterns run on a linear-time engine, and nothing is fetched.
+/// Bytes that a pattern and its cache may take: [`limits::SCHEMA_PATTERN_STATES`] with room to spare, a second line behind them.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// Compiles a JSON Schema that a tenant wrote. Patterns run on a linear-time engine, nothing is fetched, and what it may
+/// cost is bounded (see [`schema`]).
 ///
 /// # Errors
 /// A sentence for the tenant.
@@ -12,30 +19,54 @@ pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
     if !schema.is_object() && !schema.is_boolean() {
         return Err("a JSON Schema is an object or a boolean".to_owned());
     }
+    schema::inspect(schema).map_err(|reason| format!("not a usable JSON Schema: {reason}"))?;
+    let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
     jsonschema::options()
-        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .with_pattern_options(patterns)
         .build(schema)
-        .map_err(|error| format!("not a usable JSON Schema: {error}"))
+        .map_err(|error| shortened(format!("not a usable JSON Schema: {error}")))
 }
 
-/// Checks `value` against `schema`; every violation is reported below `at`.
+/// Checks `value` against `schema`; every violation is reported below `at`. Values are not repeated: one may be a
+/// secret, or as large as the request.
 pub fn check_schema(schema: &Value, value: &Value, at: &str, invalid: &mut Invalid) {
-    match compile_schema(schema) {
-        Ok(validator) => {
-            for error in validator.iter_errors(value).take(100) {
-                invalid.add(format!("{at}{}", error.instance_path()), "schema_violation", error.to_string());
-            }
-        }
-        Err(message) => invalid.add(at, "invalid_schema", message),
+    let validator = match compile_schema(schema) {
+        Ok(validator) => validator,
+        Err(message) => return invalid.add(at, "invalid_schema", message),
+    };
+    let steps = match schema::inspect(schema).and_then(|inspected| schema::measure(&inspected, value)) {
+        Ok(steps) => steps,
+        Err(message) => return invalid.add(at, "invalid_schema", format!("cannot be checked: {message}")),
+    };
+    if validator.is_valid(value) {
+        return;
+    }
+    if steps > limits::SCHEMA_STEPS_IN_DETAIL {
+        let message = "breaks the schema, and is too large to say where";
+        return invalid.add(at, "schema_violation", message);
+    }
+    for error in validator.iter_errors(value).take(100) {
+        let message = shortened(error.masked_with("the value").to_string());
+        invalid.add(format!("{at}{}", error.instance_path()), "schema_violation", message);
+    }
+}
+
+fn shortened(message: String) -> String {
+    match message.char_indices().nth(limits::SCHEMA_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message,
     }
 }
 
 /// The values for the two kinds of placeholder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Variables {
     /// For `{{name}}`.
+    #[serde(default)]
     pub variables: BTreeMap<String, Value>,
     /// For `[[name]]`.
+    #[serde(default)]
     pub runtime_variables: BTreeMap<String, Value>,
 }
 

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_core::id::{RunId, TenantId};
+use sluice_core::concurrency::QueueRef;
+use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::DeliveryRef;
 use sluice_core::run::{EndDetails, RunError};
@@ -34,6 +35,8 @@ pub enum Happening {
         status: String,
     },
     DeliveryDue(DeliveryRef),
+    /// A slot before this queue was freed.
+    SlotFreed(QueueRef),
     /// Nothing that a retry could mend. The text says why.
     Poison(String),
 }
@@ -52,12 +55,34 @@ pub struct ExecutionEnd {
     pub output_left_out: bool,
 }
 
+/// Usage that a node's result reports.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ResultUsage {
+    pub tenant_id: TenantId,
+    pub run_id: RunId,
+    pub node_id: NodeId,
+    pub attempt: u64,
+    /// As the node wrote it.
+    pub usage: Value,
+}
+
 impl Event {
+    /// The usage that the runner reports by invoking the function itself; `None` for an event of the bus.
+    ///
+    /// # Errors
+    /// When the report does not say what it is about.
+    pub fn usage(&self) -> Option<Result<ResultUsage, &'static str>> {
+        let names = (self.source.as_deref(), self.detail_type.as_deref());
+        (names == (Some("sluice.runner"), Some("Usage Reported")))
+            .then(|| result_usage(&self.detail).ok_or("the report does not name its run, node and attempt"))
+    }
+
     /// What the event says.
     pub fn read(&self) -> Happening {
         match (self.source.as_deref(), self.detail_type.as_deref()) {
             (Some("aws.states"), Some("Step Functions Execution Status Change")) => status_change(&self.detail),
             (Some("sluice"), Some("Delivery Due")) => delivery_due(&self.detail),
+            (Some("sluice"), Some("Slot Freed")) => slot_freed(&self.detail),
             (source, detail_type) => Happening::Poison(format!("not for this function: {source:?} {detail_type:?}")),
         }
     }
@@ -106,6 +131,21 @@ fn delivery_due(detail: &Value) -> Happening {
         })
     };
     read().map_or_else(|| Happening::Poison("a due delivery without its name".to_owned()), Happening::DeliveryDue)
+}
+
+fn slot_freed(detail: &Value) -> Happening {
+    QueueRef::deserialize(detail)
+        .map_or_else(|_| Happening::Poison("a freed slot without its queue".to_owned()), Happening::SlotFreed)
+}
+
+fn result_usage(detail: &Value) -> Option<ResultUsage> {
+    Some(ResultUsage {
+        tenant_id: detail["tenantId"].as_str()?.parse().ok()?,
+        run_id: detail["runId"].as_str()?.parse().ok()?,
+        node_id: detail["nodeId"].as_str()?.parse().ok()?,
+        attempt: detail["attempt"].as_u64()?,
+        usage: detail["usage"].clone(),
+    })
 }
 
 /// The tenant in an execution's input, which Sluice itself wrote.

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::canonical;
-use sluice_core::id::RunId;
+use sluice_core::id::{RunId, TenantId};
 use sluice_core::invalid::Invalid;
 use sluice_core::limits;
 use std::collections::BTreeMap;
@@ -209,6 +209,11 @@ impl Request {
         Ok(canonical::sha256_hex(&[&format!("{} {}", self.method, self.path), &canonical::text(&value)]))
     }
 
+    /// Names the tenant this request is of, for the log.
+    pub fn about_tenant(&self, tenant: &TenantId) {
+        self.span.record("tenant.id", tenant.as_str());
+    }
+
     /// Names the run this request is about, for the log.
     pub fn about_run(&self, run_id: RunId) {
         self.span.record("run.id", tracing::field::display(run_id));
@@ -302,6 +307,13 @@ impl Response {
             .with(CONTENT_TYPE, "application/json")
             .with(CACHE_CONTROL, "no-store")
             .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
+    }
+
+    /// 204: it is done, and there is nothing to say of it.
+    pub fn no_content() -> Self {
+        let mut response = ApiGatewayV2httpResponse::default();
+        response.status_code = 204;
+        Self(response).with(CACHE_CONTROL, "no-store").with(X_CONTENT_TYPE_OPTIONS, "nosniff")
     }
 
     /// With a header, in place of one of the same name. Its value is ours: paths of ids, numbers, lists of methods.

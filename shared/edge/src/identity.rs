@@ -1,7 +1,8 @@
 //! Who the caller is: the authorizer's verdict in the event, and nothing else.
 //!
 //! **Invariants:** a tenant never comes from a body, a header or a path; without a verdict there is no caller, except
-//! where a tenant for local development is configured, which the deployed template never does.
+//! where a tenant for local development is configured, which the deployed template never does. A report token is no
+//! caller's: what it opens is its flow's affair.
 
 use crate::http::Request;
 use crate::problem::{self, Problem};
@@ -104,7 +105,7 @@ impl IdentityConfig {
             Some((None, Some(jwt))) => self.jwt_caller(jwt)?,
             Some((None, None)) | None => self.local_caller()?,
         };
-        request.span.record("tenant.id", caller.tenant.as_str());
+        request.about_tenant(&caller.tenant);
         Ok(caller)
     }
 
@@ -150,7 +151,7 @@ fn principal(name: &str) -> Principal {
 
 fn unauthenticated() -> Problem {
     Problem::new(&problem::UNAUTHENTICATED, "the request carries no identity that an authorizer has verified")
-        .with_header(WWW_AUTHENTICATE, "Bearer realm=\"sluice\"")
+        .with_header(WWW_AUTHENTICATE, problem::CHALLENGE)
 }
 
 fn no_tenant(detail: &str) -> Problem {

@@ -191,7 +191,8 @@ fn readable(expected: &str) -> String {
     match expected {
         "a map" => "an object".to_owned(),
         "a sequence" => "an array".to_owned(),
-        "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "u8" | "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "i64" => "a whole number".to_owned(),
         _ if expected.starts_with("struct ") => "an object".to_owned(),
         _ => expected.to_owned(),
     }

@@ -5,6 +5,7 @@ pub mod event;
 pub mod http;
 pub mod identity;
 pub mod json;
+pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod telemetry;

@@ -4,12 +4,12 @@
 mod routes;
 
 use crate::problem::{self, Kind, Problem, ProblemBody};
-use crate::wire::schema::{Cursor, DefinitionReference};
+use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 pub use routes::ROUTES;
 use serde_json::{Map, Value, json};
 use sluice_core::callback::{Envelope, RETRY_SCHEDULE_SECONDS};
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId,
+    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
 };
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
@@ -31,8 +31,10 @@ pub struct Route {
     pub description: &'static str,
     /// The parameters of its query.
     pub query: &'static [&'static str],
-    /// Whether it takes an idempotency key.
+    /// Whether it takes an idempotency key; then it makes a run.
     pub takes_key: bool,
+    /// Whether it is open to the network: a report token says all that is to be known of its caller.
+    pub takes_token: bool,
     pub body: Option<Body>,
     pub answers: &'static [Answer],
     /// What a 409 may say.
@@ -57,7 +59,8 @@ pub struct Body {
 pub struct Answer {
     pub status: u16,
     meaning: &'static str,
-    schema: Described,
+    /// `None` for an answer without a body.
+    schema: Option<Described>,
     /// Says where the thing is found.
     is_located: bool,
     /// May be the first answer to an idempotency key again.
@@ -120,6 +123,15 @@ pub fn document() -> Value {
                     "description": "A token of the deployment's issuer; its tenant claim names the tenant, and a scope \
                         marks the operator.",
                 },
+                "reportToken": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A report token of the run, `srt.…`, from `createReportToken`. The API asks for nothing else.",
+                },
+                "reportTokenHeader": {
+                    "type": "apiKey", "in": "header", "name": "sluice-report-token",
+                    "description": "A report token on a function's own URL, where `Authorization` has the signature that the \
+                        URL asks for.",
+                },
             },
         },
     })
@@ -131,7 +143,7 @@ fn description() -> String {
          the caller's cap for LLM spend, and tells the caller when it is over with a signed webhook.\n\n\
          JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. Whole numbers are written without \
          fraction and exponent. In a request `null` says the same \
-         as leaving the field out, unknown fields and repeated keys are refused, and a body has at most {body} bytes and \
+         as leaving the field out, but where it takes a rule away; unknown fields and repeated keys are refused, and a body has at most {body} bytes and \
          {depth} levels. Errors are RFC 9457 problems with a stable `code`; what is wrong with a request is said all at \
          once, each with its JSON pointer. What the gateway answers before a function is reached is `{{\"message\": …}}`.\n\n\
          With an idempotency key a request is done at most once: the same key and payload get the first answer again, \
@@ -152,8 +164,8 @@ fn tags() -> Value {
         {"name": "create-run", "description": "Make a run"},
         {"name": "invoke-definition", "description": "Make a run of a definition, the short way"},
         {"name": "cancel-run", "description": "Stop a run"},
-        {"name": "control-run", "description": "Pause, resume, answer and replay a run; send a delivery again"},
-        {"name": "read-runs", "description": "See runs, their steps and their deliveries"},
+        {"name": "control-run", "description": "Pause, resume, answer, replay, keep and delete a run; report and remark on it; send deliveries again"},
+        {"name": "read-runs", "description": "See runs, their steps, inputs, usage, comments and deliveries"},
         {"name": "manage-definitions", "description": "Define workflows; as the operator, declare what they may run and where"},
     ])
 }
@@ -213,6 +225,9 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     if !route.description.is_empty() {
         operation["description"] = json!(route.description);
     }
+    if route.takes_token {
+        operation["security"] = json!([{"reportToken": []}, {"iam": [], "reportTokenHeader": []}]);
+    }
     if let Some(body) = &route.body {
         let examples: Map<String, Value> =
             body.samples.iter().map(|(name, event)| ((*name).to_owned(), json!({"value": body_of(event)}))).collect();
@@ -237,6 +252,7 @@ fn in_path_of(route: &Route, name: &'static str) -> &'static str {
         "key" if route.path.starts_with("/v1/processors") => "processorKey",
         "key" => "computeNodeKey",
         "name" => "layerName",
+        "version" if route.path.starts_with("/v1/discoverable-definitions") => "versionRule",
         _ => name,
     }
 }
@@ -251,10 +267,10 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
         if answer.is_replayable {
             headers.insert("Idempotent-Replayed".to_owned(), to_header("Idempotent-Replayed"));
         }
-        let mut response = json!({
-            "description": answer.meaning,
-            "content": {"application/json": {"schema": schemas.reference(answer.schema)}},
-        });
+        let mut response = json!({"description": answer.meaning});
+        if let Some(schema) = answer.schema {
+            response["content"] = json!({"application/json": {"schema": schemas.reference(schema)}});
+        }
         if !headers.is_empty() {
             response["headers"] = Value::Object(headers);
         }
@@ -278,6 +294,24 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
     }
     if !route.conflicts.is_empty() {
         responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, route.conflicts, None));
+    }
+    if route.takes_key {
+        let at_limit =
+            "As many runs are open, or wait, as may: nothing was written. Or too many requests at once for the gateway";
+        let kinds = [&problem::TOO_MANY_RUNS, &problem::QUEUE_FULL];
+        let mut throttled = refusal(at_limit, &problem, &kinds, Some("Too Many Requests"));
+        throttled["headers"] = json!({"Retry-After": to_header("Retry-After")});
+        responses.insert("429".to_owned(), throttled);
+        let gone = refusal("The idempotency key's run is gone", &problem, &[&problem::RUN_EXPIRED], None);
+        responses.insert("410".to_owned(), gone);
+    }
+    if route.takes_token {
+        let meaning = "The token is missing, or not valid for this run: all the same to who asks";
+        let mut unknown = refusal(meaning, &problem, &[&problem::INVALID_REPORT_TOKEN], None);
+        unknown["headers"] = json!({"WWW-Authenticate": to_header("WWW-Authenticate")});
+        responses.insert("401".to_owned(), unknown);
+        let unsigned = "On the function's own URL: the request is not signed by somebody who may call it";
+        responses.insert("403".to_owned(), refusal(unsigned, &problem, &[], Some("Forbidden")));
     }
     if !route.forbidden.is_empty() {
         let kinds: Vec<&Kind> = route.forbidden.iter().copied().chain([&problem::NO_TENANT]).collect();
@@ -384,6 +418,10 @@ fn example(kind: &Kind) -> Value {
             let detail = format!("this idempotency key was first used with another request, which made run {RUN}");
             Problem::new(kind, detail).about(RUN, None)
         }
+        "run_expired" => {
+            let detail = format!("this idempotency key made run {RUN}, which is no longer kept");
+            Problem::new(kind, detail).about(RUN, None)
+        }
         "run_ended" => {
             let detail = format!("run {RUN} has ended SUCCEEDED: it cannot be canceled any more");
             Problem::new(kind, detail).about(RUN, Some(RunStatus::Succeeded.as_str()))
@@ -409,6 +447,8 @@ fn parameters(schemas: &mut Schemas) -> Value {
         ("nodeId", schemas.reference(described::<NodeId>), "The node's id in its version"),
         ("definition", schemas.reference(described::<DefinitionReference>), "The definition's id or name"),
         ("instanceId", schemas.reference(described::<InstanceId>), "The instance's id"),
+        ("definitionId", schemas.reference(described::<DefinitionId>), "The definition's id"),
+        ("tenant", schemas.reference(described::<TenantId>), "The tenant's id"),
         ("version", number(1), "The version's number"),
         ("number", number(1), "The delivery's number within its run"),
     ] {
@@ -418,12 +458,36 @@ fn parameters(schemas: &mut Schemas) -> Value {
     add("processorKey", "key", "path", key, "The operator's name for the processor");
     let key = schemas.reference(described::<ComputeNodeKey>);
     add("computeNodeKey", "key", "path", key, "The operator's name for the compute node");
+    let rule = json!({"type": "string", "pattern": "^(active|latest|[1-9][0-9]*)$"});
+    add("versionRule", "version", "path", rule, "The version's number, `active` or `latest`");
     add("layerName", "name", "path", schemas.reference(described::<LayerName>), "The layer's name");
     for (name, schema, meaning) in [
-        ("status", schemas.reference(described::<RunStatus>), "Only runs with this status"),
+        (
+            "status",
+            json!({
+                "type": "array", "items": schemas.reference(described::<RunStatus>),
+                "minItems": 1, "maxItems": limits::FILTER_STATUSES,
+            }),
+            "Only runs with one of these statuses",
+        ),
         ("workflowDefinitionId", schemas.reference(described::<DefinitionId>), "Only runs of this definition"),
+        ("workflowInstanceId", schemas.reference(described::<InstanceId>), "Only runs of this instance"),
+        (
+            "label",
+            json!({"type": "string", "pattern": "^[^:]+:"}),
+            "Only runs with this label: its name and its value, with the first colon between them",
+        ),
+        ("createdBy", json!({"type": "string", "minLength": 1}), "Only runs that this principal made"),
+        ("replayOf", schemas.reference(described::<RunId>), "Only runs that repeat this one"),
+        ("evaluationOf", schemas.reference(described::<RunId>), "Only runs that evaluate this one"),
         ("createdFrom", time.clone(), "Only runs created at this time or later"),
         ("createdBefore", time, "Only runs created before this time"),
+        (
+            "text",
+            json!({"type": "string", "minLength": 1, "maxLength": limits::DISPLAY_NAME_CHARS}),
+            "Only what has this text in its name, display name, description or a tag, in any case",
+        ),
+        ("tag", schemas.reference(described::<DefinitionTag>), "Only what has this tag"),
         ("order", json!({"enum": ["asc", "desc"], "default": "desc"}), "`asc` for the oldest first"),
         (
             "limit",
@@ -443,6 +507,8 @@ fn parameters(schemas: &mut Schemas) -> Value {
     let key = schemas.reference(described::<IdempotencyKey>);
     let meaning = "Does the request at most once. The body has a field for it too; where both are given they are equal";
     add("idempotencyKey", "Idempotency-Key", "header", key, meaning);
+    // Several statuses stand in one parameter, with commas between them.
+    (all["status"]["style"], all["status"]["explode"]) = (json!("form"), json!(false));
     Value::Object(all)
 }
 
@@ -510,11 +576,25 @@ fn webhook(envelope: Value) -> Value {
 /// What the types do not say.
 fn refine(schemas: &mut Map<String, Value>) {
     let given = |field: &str| json!({"required": [field], "properties": {field: {"not": {"type": "null"}}}});
-    let with = |kind: &str, arn: &str, other: &str| {
-        json!({
-            "required": [arn],
-            "properties": {"kind": {"const": kind}, arn: {"type": "string"}, other: {"type": "null"}},
-        })
+    // Each kind of processor has fields of its own, and takes no other's.
+    let fields = [
+        ("lambda", "functionArn"),
+        ("stateMachine", "stateMachineArn"),
+        ("ecs", "clusterArn"),
+        ("ecs", "taskDefinitionArn"),
+        ("ecs", "containerName"),
+    ];
+    let optional = ["launchType", "subnets", "securityGroups", "assignPublicIp"].map(|field| ("ecs", field));
+    let of_kind = |kind: &str| {
+        let needed: Vec<&str> = fields.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field).collect();
+        let mut properties = json!({"kind": {"const": kind}});
+        for (_, field) in fields.iter().chain(&optional).filter(|(of, _)| *of != kind) {
+            properties[*field] = json!({"type": "null"});
+        }
+        for field in &needed {
+            properties[*field] = json!({"type": "string"});
+        }
+        json!({"required": needed, "properties": properties})
     };
     // A context needs somewhere to go.
     let context =
@@ -523,21 +603,15 @@ fn refine(schemas: &mut Map<String, Value>) {
         ("CreateRun", "anyOf", context.clone()),
         ("InvokeDefinition", "anyOf", context),
         ("CreateRun", "oneOf", json!([given("workflowInstanceId"), given("workflowInstanceConfiguration")])),
-        (
-            "DeclareProcessor",
-            "oneOf",
-            json!([
-                with("lambda", "functionArn", "stateMachineArn"),
-                with("stateMachine", "stateMachineArn", "functionArn")
-            ]),
-        ),
+        ("DeclareProcessor", "oneOf", json!(["lambda", "stateMachine", "ecs"].map(of_kind))),
     ] {
         schemas[name][key] = value;
     }
     for (name, field, values) in [
         ("Delivery", "channel", json!(["webhook", "event-bus"])),
         ("Attempt", "outcome", json!(["delivered", "gone", "rejected", "unreachable"])),
-        ("SnapshotNodeRun", "kind", json!(["value", "lambda", "stateMachine", "external"])),
+        ("SnapshotNodeRun", "kind", json!(["value", "lambda", "stateMachine", "ecs", "external", "hidden"])),
+        ("RunInput", "kind", json!(["start", "data", "failure"])),
         ("Envelope", "specVersion", json!(["1"])),
         ("Envelope", "type", json!(["workflow.run.terminal"])),
         ("Envelope", "status", json!(["SUCCEEDED", "FAILED", "CANCELED"])),

@@ -3,7 +3,7 @@
 
 use crate::http::Response;
 use crate::telemetry::causes;
-use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use sluice_core::flow::Refusal;
 use sluice_core::id::RunId;
@@ -27,6 +27,7 @@ const fn kind(code: &'static str, status: u16, title: &'static str) -> Kind {
 
 pub static INVALID_REQUEST: Kind = kind("invalid_request", 400, "The request is invalid");
 pub static UNAUTHENTICATED: Kind = kind("unauthenticated", 401, "The caller is not known");
+pub static INVALID_REPORT_TOKEN: Kind = kind("invalid_report_token", 401, "The report token is not valid");
 pub static NO_TENANT: Kind = kind("no_tenant", 403, "The caller belongs to no tenant");
 pub static OPERATOR_ONLY: Kind = kind("operator_only", 403, "Only the operator may do this");
 pub static NOT_FOUND: Kind = kind("not_found", 404, "There is no such thing");
@@ -41,17 +42,23 @@ pub static NOT_WAITING: Kind = kind("not_waiting", 409, "The node waits for no a
 pub static LOOPING_RISK: Kind = kind("looping_risk", 409, "Too many replays of replays");
 pub static TOO_MANY_PAUSES: Kind = kind("too_many_pauses", 409, "The run was paused too often");
 pub static ATTEMPT_UNDER_WAY: Kind = kind("attempt_under_way", 409, "The delivery is being attempted");
+pub static DELIVERIES_OPEN: Kind = kind("deliveries_open", 409, "Somebody has yet to be told of the run's end");
+pub static TOO_MANY_VERSIONS: Kind = kind("too_many_versions", 409, "The definition has as many versions as it may");
 pub static KEY_REUSED: Kind = kind("idempotency_key_reused", 409, "The idempotency key belongs to another request");
+pub static RUN_EXPIRED: Kind = kind("run_expired", 410, "The run is no longer kept");
 pub static BODY_TOO_LARGE: Kind = kind("body_too_large", 413, "The request body is too large");
 pub static UNSUPPORTED_MEDIA_TYPE: Kind = kind("unsupported_media_type", 415, "The request body is not JSON");
+pub static TOO_MANY_RUNS: Kind = kind("too_many_runs", 429, "As many runs are open as may be");
+pub static QUEUE_FULL: Kind = kind("queue_full", 429, "As many runs wait as may");
 pub static INTERNAL: Kind = kind("internal", 500, "Something is wrong on our side");
 pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 22] = [
+pub static KINDS: [&Kind; 28] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
+    &INVALID_REPORT_TOKEN,
     &NO_TENANT,
     &OPERATOR_ONLY,
     &NOT_FOUND,
@@ -66,9 +73,14 @@ pub static KINDS: [&Kind; 22] = [
     &LOOPING_RISK,
     &TOO_MANY_PAUSES,
     &ATTEMPT_UNDER_WAY,
+    &DELIVERIES_OPEN,
+    &TOO_MANY_VERSIONS,
     &KEY_REUSED,
+    &RUN_EXPIRED,
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
+    &TOO_MANY_RUNS,
+    &QUEUE_FULL,
     &INTERNAL,
     &BUSY,
     &UNAVAILABLE,
@@ -100,6 +112,8 @@ pub const VIOLATIONS: &[(&str, &str)] = &[
     // What a run needs.
     ("not_found", "what a field names does not exist"),
     ("no_such_version", "the definition has no such version"),
+    ("version_deprecated", "the version makes no new runs"),
+    ("not_available", "what is asked for was not kept"),
     ("unknown_node", "the version has no such node"),
     ("unknown_parameter", "the node has no such parameter"),
     ("missing_parameter", "a required parameter has no value"),
@@ -117,6 +131,7 @@ pub const VIOLATIONS: &[(&str, &str)] = &[
     ("unexpected_processor", "the node takes no processor"),
     ("unknown_processor", "there is no such processor"),
     ("unexpected_tag", "the node takes no tag"),
+    ("invalid_tag", "the node's processor knows no such tag"),
     ("unexpected_schema", "the node takes no schema"),
     ("invalid_schema", "not a usable JSON Schema"),
     ("dangling_edge", "an edge names no node of the version"),
@@ -129,8 +144,12 @@ pub const VIOLATIONS: &[(&str, &str)] = &[
     ("invalid_arn", "not an ARN of the needed kind"),
 ];
 
+/// How a caller may say who it is.
+pub(crate) const CHALLENGE: &str = "Bearer realm=\"sluice\"";
 /// Seconds a caller is asked to wait after a 503.
 const RETRY_AFTER_SECONDS: &str = "1";
+/// Seconds a caller is asked to wait for a run to end, so that there may be room for one more.
+const ROOM_AFTER_SECONDS: &str = "10";
 
 /// A refusal on its way to its caller.
 #[derive(Debug)]
@@ -278,6 +297,14 @@ impl From<Refusal> for Problem {
                 Self::new(kind.unwrap_or(&CONFLICT), detail)
             }
             Refusal::KeyReused { run_id } => Self::new(&KEY_REUSED, detail).about(run_id, None),
+            Refusal::RunExpired { run_id } => Self::new(&RUN_EXPIRED, detail).about(run_id, None),
+            Refusal::TooManyRuns { .. } => {
+                Self::new(&TOO_MANY_RUNS, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS)
+            }
+            Refusal::QueueFull => Self::new(&QUEUE_FULL, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS),
+            Refusal::InvalidReportToken => {
+                Self::new(&INVALID_REPORT_TOKEN, detail).with_header(WWW_AUTHENTICATE, CHALLENGE)
+            }
             Refusal::Store(error) => error.into(),
         }
     }
@@ -304,6 +331,7 @@ impl From<StoreError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sluice_core::concurrency::SlotScope;
     use std::collections::BTreeSet;
 
     #[test]
@@ -380,6 +408,19 @@ mod tests {
         assert_eq!(response.header("retry-after"), Some("1"));
         assert!(!response.body().contains("secret-host"), "{}", response.body());
         assert!(problem.cause.expect("a cause").contains("secret-host"));
+    }
+
+    #[test]
+    fn who_finds_no_room_is_asked_to_come_again() {
+        for (refusal, code) in [
+            (Refusal::TooManyRuns { scope: SlotScope::Tenant, limit: 3 }, "too_many_runs"),
+            (Refusal::QueueFull, "queue_full"),
+        ] {
+            let problem = Problem::from(refusal);
+            assert_eq!(problem.kind.code, code);
+            let response = problem.to_response("r-1");
+            assert_eq!((response.status(), response.header("retry-after")), (429, Some("10")));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Logs: JSON lines on standard output, which Lambda hands to CloudWatch. Each message reads alone and carries dotted
-//! fields; a failure is logged once, at the boundary. Bodies, tokens, contexts and credentials are never logged.
+//! fields; a failure is logged once, at the boundary. Bodies, tokens, contexts and credentials are never logged. What is
+//! counted stands in lines of its own: `metrics.rs`.
 
+use crate::metrics::{self, Emitter};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Diagnostic};
 use sluice_core::id::{RunId, TenantId};
@@ -12,8 +14,13 @@ use tracing_subscriber::EnvFilter;
 /// The variable with the filter, such as `info` or `sluice=debug,warn`.
 const FILTER: &str = "SLUICE_LOG";
 
-/// Sets the process up for logging. Called once, first thing.
-pub fn init() {
+/// Lambda's name of the function: `<stack>-<function>`.
+const LAMBDA_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
+
+/// Sets the process up for logging and metrics. Called once, first thing, with the name of the function's crate.
+#[expect(clippy::disallowed_methods, reason = "this is where telemetry reads its configuration")]
+pub fn init(function: &'static str) {
+    metrics::init(Emitter::to_stdout(function, &std::env::var(LAMBDA_NAME).unwrap_or_default()));
     let mut filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
     // The runtime repeats every failure and panic in a form of its own; here they are logged once, with their fields.
     if let Ok(silence) = "lambda_runtime::layers::panic=off".parse() {
@@ -27,8 +34,8 @@ pub fn init() {
         .with_env_filter(filter)
         .init();
     std::panic::set_hook(Box::new(|panic| {
+        metrics::count(&metrics::PANICS);
         tracing::error!(
-            counter.panic = 1,
             panic.message = panic.payload_as_str(),
             panic.location = panic.location().map(tracing::field::display),
             "function panicked"
@@ -38,8 +45,16 @@ pub fn init() {
 
 /// Logs the failure of an event and makes of it what Lambda is told, so that the event comes again.
 pub fn to_be_retried(error: &(dyn Error + 'static)) -> Diagnostic {
-    tracing::error!(counter.event_failed = 1, error.cause = causes(error), "event failed, to be retried");
+    metrics::count(&metrics::EVENTS_FAILED);
+    tracing::error!(error.cause = causes(error), "event failed, to be retried");
     Diagnostic { error_type: "Sluice.EventFailed".to_owned(), error_message: error.to_string() }
+}
+
+/// Logs what is wrong with an event for good and makes of it what Lambda is told: by its type, its sender knows that the
+/// same again would be refused again.
+pub fn not_to_be_retried(error_type: &str, message: String) -> Diagnostic {
+    tracing::warn!(error.cause = message, "event refused");
+    Diagnostic { error_type: error_type.to_owned(), error_message: message }
 }
 
 /// The span of one event that is not a request.

@@ -4,13 +4,17 @@
 pub mod control_run;
 pub mod create_run;
 pub mod definitions;
+pub mod discover;
 pub mod fields;
+pub mod inputs;
 pub mod instances;
 pub mod invoke_definition;
 pub mod operator;
+pub mod report_run;
 pub mod runs;
 pub mod schema;
 pub mod snapshot;
+pub mod usage;
 
 use crate::cursor;
 use crate::http::{Query, Request};
@@ -88,7 +92,11 @@ impl Paging {
             | Refusal::NotFound { .. }
             | Refusal::OperatorOnly(_)
             | Refusal::Conflict { .. }
-            | Refusal::KeyReused { .. } => refusal.into(),
+            | Refusal::KeyReused { .. }
+            | Refusal::RunExpired { .. }
+            | Refusal::TooManyRuns { .. }
+            | Refusal::QueueFull
+            | Refusal::InvalidReportToken => refusal.into(),
         }
     }
 }
@@ -126,6 +134,11 @@ list_view!(
     runs: runs::RunView
 );
 list_view!(
+    /// `GET /v1/workflow-runs/{runId}/comments`
+    CommentList,
+    items: report_run::CommentView
+);
+list_view!(
     /// `GET /v1/workflow-definitions`
     DefinitionList,
     definitions: definitions::DefinitionView
@@ -149,4 +162,14 @@ list_view!(
     /// `GET /v1/compute-nodes`
     ComputeNodeList,
     compute_nodes: operator::ComputeNodeView
+);
+list_view!(
+    /// `GET /v1/discoverable-definitions`
+    DiscoverableList,
+    definitions: discover::DiscoverableView
+);
+list_view!(
+    /// `GET /v1/tenants`
+    TenantList,
+    tenants: operator::TenantView
 );

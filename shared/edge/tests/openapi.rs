@@ -9,6 +9,7 @@ use sluice_core::id::{
 };
 use sluice_edge::http::Request;
 use sluice_edge::openapi::{ROUTES, document};
+use sluice_edge::wire::discover;
 use sluice_edge::wire::runs::{GetRun, list_query};
 use sluice_testkit::fixture::tenant;
 use sluice_testkit::samples::{World, request};
@@ -153,6 +154,8 @@ fn the_queries_are_those_that_are_read() {
     let list = list_query(&asked("/v1/workflow-runs"), &tenant("dev")).expect_err("refused");
     assert_eq!(said(list), query_of("listRuns"));
     assert_eq!(said(GetRun::read(&asked("/v1/workflow-runs/x")).expect_err("refused")), query_of("getRun"));
+    let discovery = discover::query(&asked("/v1/discoverable-definitions")).expect_err("refused");
+    assert_eq!(said(discovery), query_of("listDiscoverableDefinitions"));
     assert_eq!(sluice_edge::wire::Paging::PARAMETERS.to_vec(), query_of("listInstances"));
 }
 

@@ -5,6 +5,7 @@ use crate::fault::{Fault, Faults, lock};
 use crate::store::MemoryStore;
 use jiff::Timestamp;
 use sluice_core::callback::AttemptOutcome;
+use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::operator::execution_arn;
@@ -14,7 +15,7 @@ use sluice_core::ports::{
     TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// One execution.
@@ -35,14 +36,22 @@ struct State {
     starts: u32,
     stops: Vec<String>,
     announced: Vec<DeliveryRef>,
+    freed: Vec<QueueRef>,
     published: Vec<String>,
     refusal: Option<(String, String)>,
     changes: u64,
     /// Task tokens that somebody waits for, by the execution that does.
     tokens: BTreeMap<String, String>,
-    /// Answers taken, by token.
-    answers: BTreeMap<String, String>,
+    /// Answers taken, by token: an output, or an error.
+    answers: BTreeMap<String, Result<String, RunError>>,
+    /// State machines that are not there any more.
+    deleted: BTreeSet<String>,
+    /// Executions on a page of a list, where not as many as Step Functions gives.
+    page: Option<usize>,
 }
+
+/// Executions on a page of `ListExecutions`, at most.
+const LIST_PAGE: usize = 1_000;
 
 /// Clones share one engine.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +64,11 @@ impl MemoryEngine {
     /// Every execution by ARN.
     pub fn executions(&self) -> BTreeMap<String, Execution> {
         lock(&self.state).executions.clone()
+    }
+
+    /// Looks at every execution without copying it. `look` must not come back to this engine.
+    pub fn each_execution(&self, mut look: impl FnMut(&str, &Execution)) {
+        lock(&self.state).executions.iter().for_each(|(arn, execution)| look(arn, execution));
     }
 
     pub fn execution(&self, arn: &str) -> Option<Execution> {
@@ -81,6 +95,11 @@ impl MemoryEngine {
         std::mem::take(&mut lock(&self.state).announced)
     }
 
+    /// Queues whose turn was told to the bus, and not taken yet.
+    pub fn take_freed(&self) -> Vec<QueueRef> {
+        std::mem::take(&mut lock(&self.state).freed)
+    }
+
     /// Details of "Workflow Run Status Changed" events.
     pub fn published(&self) -> Vec<String> {
         lock(&self.state).published.clone()
@@ -89,6 +108,16 @@ impl MemoryEngine {
     /// Every start is refused for good from now on; `None` ends that.
     pub fn refuse_starts(&self, code: Option<&str>) {
         lock(&self.state).refusal = code.map(|code| (code.to_owned(), "refused by the test".to_owned()));
+    }
+
+    /// A state machine goes away: its executions run on, and new ones are refused.
+    pub fn delete_machine(&self, state_machine_arn: &str) {
+        lock(&self.state).deleted.insert(state_machine_arn.to_owned());
+    }
+
+    /// Lists running executions in pages of so many.
+    pub fn list_in_pages_of(&self, most: usize) {
+        lock(&self.state).page = Some(most);
     }
 
     /// The execution's first state: claims its run, or ends the execution without running a node. Returns whether the
@@ -128,13 +157,17 @@ impl MemoryEngine {
         output: Option<&str>,
         now: Timestamp,
     ) -> Option<(EngineEnd, EndDetails)> {
-        let mut state = lock(&self.state);
-        let execution = state.executions.get_mut(arn).filter(|execution| execution.end.is_none())?;
         let error = match end {
             EngineEnd::Failed => Some(RunError::new("States.TaskFailed", "a node failed", 512)),
             EngineEnd::Succeeded | EngineEnd::TimedOut | EngineEnd::Aborted => None,
         };
-        let details = EndDetails { stopped_at: Some(now), output: output.map(str::to_owned), error };
+        self.end_with(arn, end, EndDetails { stopped_at: Some(now), output: output.map(str::to_owned), error })
+    }
+
+    /// [`Self::end`], with all that there is to say of it.
+    pub fn end_with(&self, arn: &str, end: EngineEnd, details: EndDetails) -> Option<(EngineEnd, EndDetails)> {
+        let mut state = lock(&self.state);
+        let execution = state.executions.get_mut(arn).filter(|execution| execution.end.is_none())?;
         execution.end = Some((end, details));
         execution.end.clone()
     }
@@ -146,8 +179,18 @@ impl MemoryEngine {
         state.tokens.insert(token.to_owned(), arn.to_owned());
     }
 
-    /// The answer that a token was given, once: the execution goes on with it.
+    /// Whether an execution waits for this token.
+    pub fn is_waited_for(&self, token: &str) -> bool {
+        lock(&self.state).tokens.contains_key(token)
+    }
+
+    /// The answer that a token was given, once: the execution goes on with it. Of a failure, its error's code.
     pub fn take_answer(&self, token: &str) -> Option<String> {
+        self.take_outcome(token).map(|outcome| outcome.unwrap_or_else(|error| error.code))
+    }
+
+    /// [`Self::take_answer`], with a failure apart from an output.
+    pub fn take_outcome(&self, token: &str) -> Option<Result<String, RunError>> {
         let mut state = lock(&self.state);
         state.changes += 1;
         state.answers.remove(token)
@@ -217,6 +260,10 @@ impl StartExecution for MemoryEngine {
             let Some(arn) = execution_arn(request.state_machine_arn, request.run_id) else {
                 return StartOutcome::Refused { code: "InvalidArn".to_owned(), message: "not an ARN".to_owned() };
             };
+            if state.deleted.contains(request.state_machine_arn) {
+                let code = "StateMachineDoesNotExist".to_owned();
+                return StartOutcome::Refused { code, message: "it was deleted".to_owned() };
+            }
             if let Some(execution) = state.executions.get(&arn) {
                 // Running or closed: ours if it has our input.
                 return if execution.input == request.input {
@@ -252,8 +299,8 @@ impl StartExecution for MemoryEngine {
 impl AnswerTask for MemoryEngine {
     async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
         let answer = match answer {
-            TaskAnswer::Success(output) => (*output).to_owned(),
-            TaskAnswer::Failure { error, .. } => (*error).to_owned(),
+            TaskAnswer::Success(output) => Ok((*output).to_owned()),
+            TaskAnswer::Failure { error, cause } => Err(RunError::from_engine(error, cause)),
         };
         self.act("answer the task", |state| {
             let waits = state.tokens.get(token).and_then(|arn| state.executions.get(arn));
@@ -269,13 +316,15 @@ impl AnswerTask for MemoryEngine {
 }
 
 impl StopExecution for MemoryEngine {
-    async fn stop_execution(&self, execution_arn: &str, _error: &str, _cause: &str) -> EngineResult<()> {
+    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
         self.act("stop the execution", |state| {
             state.stops.push(execution_arn.to_owned());
             if let Some(execution) = state.executions.get_mut(execution_arn)
                 && execution.end.is_none()
             {
-                execution.end = Some((EngineEnd::Aborted, EndDetails::default()));
+                // Step Functions shows the reason as the execution's error. Nobody told this engine what time it is.
+                let error = Some(RunError::from_engine(error, cause));
+                execution.end = Some((EngineEnd::Aborted, EndDetails { error, ..EndDetails::default() }));
             }
         })
         .await
@@ -303,15 +352,18 @@ impl ReadExecutionInput for MemoryEngine {
 }
 
 impl ListExecutions for MemoryEngine {
-    async fn running_executions(&self, state_machine_arn: &str, _cursor: Option<&str>) -> EngineResult<Page<String>> {
+    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
         self.act("list running executions", |state| {
-            let running = state
+            // The cursor is the last name of the page before, so that what ends meanwhile moves nobody.
+            let mut running = state
                 .executions
                 .values()
                 .filter(|execution| execution.state_machine_arn == state_machine_arn && execution.end.is_none())
                 .map(|execution| execution.run_id.to_string())
-                .collect();
-            Page { items: running, next: None }
+                .filter(|name| cursor.is_none_or(|last| name.as_str() > last));
+            let items: Vec<String> = running.by_ref().take(state.page.unwrap_or(LIST_PAGE)).collect();
+            let next = running.next().and_then(|_| items.last().cloned());
+            Page { items, next }
         })
         .await
     }
@@ -321,6 +373,11 @@ impl AnnounceDue for MemoryEngine {
     async fn announce_due(&self, deliveries: &[DeliveryRef]) -> EngineResult<()> {
         let deliveries = deliveries.to_vec();
         self.act("announce due deliveries", move |state| state.announced.extend(deliveries)).await
+    }
+
+    async fn announce_free(&self, queues: &[QueueRef]) -> EngineResult<()> {
+        let queues = queues.to_vec();
+        self.act("announce free slots", move |state| state.freed.extend(queues)).await
     }
 }
 

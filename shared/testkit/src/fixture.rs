@@ -122,16 +122,8 @@ pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Defin
     assert!(store.save_compute_node(&compute_node(now)).await.is_ok());
     let Ok(name) = "text-report".parse() else { panic!("a name") };
     let created = Definition {
-        tenant: tenant(tenant_id),
-        id: definition_id(7),
-        name,
         display_name: Some("Text report".to_owned()),
-        description: None,
-        active_version: None,
-        latest_version: 0,
-        created_at: now,
-        updated_at: now,
-        rev: 1,
+        ..Definition::new(tenant(tenant_id), definition_id(7), name, now)
     };
     assert!(store.create_definition(&created).await.is_ok());
     let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..created };

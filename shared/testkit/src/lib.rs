@@ -2,9 +2,11 @@
 //! fail before or after their effect, and yield at every call, so that a test decides who goes next and who dies.
 
 pub mod clock;
+pub mod contract;
 pub mod engine;
 pub mod fault;
 pub mod fixture;
+pub mod metrics;
 pub mod openapi;
 pub mod receiver;
 pub mod samples;

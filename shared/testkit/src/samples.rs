@@ -169,16 +169,8 @@ impl World {
     async fn define(&self, tenant_id: &str) {
         let now = self.clock.now();
         let definition = Definition {
-            tenant: tenant(tenant_id),
-            id: definition_id(),
-            name: sure("text-report".parse()),
             display_name: Some("Text report".to_owned()),
-            description: None,
-            active_version: None,
-            latest_version: 0,
-            created_at: now,
-            updated_at: now,
-            rev: 1,
+            ..Definition::new(tenant(tenant_id), definition_id(), sure("text-report".parse()), now)
         };
         sure(self.store.create_definition(&definition).await);
         let version = Version {
@@ -223,6 +215,7 @@ impl World {
             result: Some(r#"{"the":14431,"ratio":1.10}"#.to_owned()),
             result_bytes: Some(26),
             error: None,
+            progress: None,
         };
         self.store.seed_step(&tenant(TENANTS[0]), step);
     }

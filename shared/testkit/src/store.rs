@@ -1,24 +1,36 @@
 //! The table in memory: every store port over one map of maps, conditions and transactions included.
 
+mod manage;
+mod outside;
+mod read;
+mod sweep;
+
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
-use sluice_core::callback::{Attempt, Delivery};
+use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::concurrency::{Admission, QueueRef, SlotChange, SlotScope};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
 };
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::instance::Instance;
-use sluice_core::operator::{ComputeNode, Processor};
+use sluice_core::limits;
+use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
-    AnswerNode, CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, LoadRun,
-    ManageDefinitions, ManageOperator, NewRun, NodeAnswer, Page, ReadCatalog, ReadRuns, RecordRun, Recorded, RunFilter,
-    SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult, Sweep,
+    AnswerNode, CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery,
+    LoadRun, ManageDefinitions, ManageOperator, NewRun, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns,
+    RecordReports, RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError,
+    StoreErrorClass, StoreResult, Sweep,
 };
+use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::{Run, RunChange};
 use sluice_core::snapshot::{RecordKeys, Snapshot};
-use sluice_core::step::Step;
-use std::collections::BTreeMap;
+use sluice_core::step::{Step, StepStatus};
+use sluice_core::usage::{UsageChange, UsageLedger, UsageReport};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 type RunKey = (TenantId, RunId);
@@ -29,7 +41,17 @@ struct Tables {
     runs: BTreeMap<RunKey, Run>,
     /// The runs as the open index last showed them: what a lagging read of it still sees.
     indexed: BTreeMap<RunKey, Run>,
+    /// `writes` at that time.
+    indexed_at: u64,
     snapshots: BTreeMap<RunKey, String>,
+    requests: BTreeMap<RunKey, String>,
+    /// Slots held and runs queued, by limit.
+    counters: BTreeMap<QueueRef, Counter>,
+    ledgers: BTreeMap<RunKey, UsageLedger>,
+    usage: BTreeMap<RunKey, BTreeMap<String, UsageReport>>,
+    inputs: BTreeMap<RunKey, Vec<(NodeId, NodeAnswer)>>,
+    comments: BTreeMap<RunKey, BTreeMap<String, Comment>>,
+    tokens: BTreeMap<(RunKey, String), ReportToken>,
     outputs: BTreeMap<RunKey, String>,
     steps: BTreeMap<(TenantId, RunId, NodeId), Step>,
     /// External nodes that wait: their task token, and their answer once there is one.
@@ -41,9 +63,104 @@ struct Tables {
     definitions: BTreeMap<(TenantId, DefinitionId), Definition>,
     versions: BTreeMap<(TenantId, DefinitionId, u32), Version>,
     instances: BTreeMap<(TenantId, InstanceId), Instance>,
+    drafts: BTreeMap<(TenantId, DefinitionId), Version>,
     processors: BTreeMap<ProcessorKey, Processor>,
     compute_nodes: BTreeMap<ComputeNodeKey, ComputeNode>,
+    tenants: BTreeMap<TenantId, TenantSettings>,
     writes: u64,
+}
+
+/// What one limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counter {
+    pub held: i64,
+    pub queued: i64,
+}
+
+impl Tables {
+    fn counter(&mut self, run: &Run, scope: SlotScope) -> &mut Counter {
+        self.counters.entry(QueueRef::of(run, scope)).or_default()
+    }
+
+    /// The limits of a change that have no free slot.
+    fn full(&mut self, run: &Run, slots: &SlotChange) -> Vec<SlotScope> {
+        let most = |most: u32| i64::from(most);
+        let limits = slots.taken.iter();
+        let full =
+            limits.filter(|limit| self.counter(run, limit.scope).held >= most(limit.concurrency.max_concurrent_runs));
+        full.map(|limit| limit.scope).collect()
+    }
+
+    fn move_slots(&mut self, run: &Run, slots: &SlotChange, laxity: Option<Laxity>) {
+        for limit in &slots.taken {
+            self.counter(run, limit.scope).held += 1;
+        }
+        if laxity != Some(Laxity::SlotsKept) {
+            for scope in &slots.freed {
+                self.counter(run, *scope).held -= 1;
+            }
+        }
+        if let Some(scope) = slots.joined {
+            self.counter(run, scope).queued += 1;
+        }
+        if let Some(scope) = slots.left {
+            self.counter(run, scope).queued -= 1;
+        }
+    }
+
+    /// What keeps a run from its way in.
+    fn refuses(&mut self, run: &Run, admission: &Admission) -> Option<Recorded> {
+        match admission {
+            Admission::Slots(limits) => {
+                let full = limits.iter().filter(|limit| {
+                    let counter = *self.counter(run, limit.scope);
+                    counter.held >= i64::from(limit.concurrency.max_concurrent_runs) || counter.queued > 0
+                });
+                let full: Vec<SlotScope> = full.map(|limit| limit.scope).collect();
+                (!full.is_empty()).then_some(Recorded::Full(full))
+            }
+            Admission::Queue(limit) => {
+                let counter = *self.counter(run, limit.scope);
+                if counter.queued >= i64::from(limits::QUEUED_RUNS) {
+                    Some(Recorded::QueueFull)
+                } else if counter.held < i64::from(limit.concurrency.max_concurrent_runs) && counter.queued <= 0 {
+                    Some(Recorded::NotFull)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    /// Writes the change of a head, if the run is as it is expected to be and its limits allow it.
+    fn change(&mut self, change: &RunChange, laxity: Option<Laxity>) -> Changed {
+        let key = (change.run.tenant_id.clone(), change.run.run_id);
+        match self.runs.get(&key) {
+            Some(current) if current.rev == change.expected_rev => {}
+            Some(_) if laxity == Some(Laxity::ChangeUnconditional) => {}
+            current => return Changed::Stale(current.cloned().map(Box::new)),
+        }
+        if laxity != Some(Laxity::SlotsUnconditional) {
+            let full = self.full(&change.run, &change.slots);
+            if !full.is_empty() {
+                return Changed::Full(full);
+            }
+        }
+        self.move_slots(&change.run, &change.slots, laxity);
+        if laxity == Some(Laxity::SlotFreedTwice) {
+            let again = SlotChange { freed: change.slots.freed.clone(), ..SlotChange::default() };
+            self.move_slots(&change.run, &again, laxity);
+        }
+        self.writes += 1;
+        self.runs.insert(key.clone(), change.run.clone());
+        if let Some(output) = &change.output {
+            self.outputs.insert(key, output.clone());
+        }
+        for delivery in change.deliveries.iter().filter(|_| laxity != Some(Laxity::OwedApart)) {
+            self.deliveries.insert(reference(delivery), delivery.clone());
+        }
+        Changed::Done
+    }
 }
 
 /// Precautions that a table can be made to forget, to show that their loss is noticed.
@@ -61,6 +178,14 @@ pub enum Laxity {
     OwedApart,
     /// `load_run` finds a run whoever asks.
     TenantNotChecked,
+    /// `change_run` takes slots that are not there.
+    SlotsUnconditional,
+    /// `change_run` does not give slots back.
+    SlotsKept,
+    /// `change_run` gives every slot back twice.
+    SlotFreedTwice,
+    /// `record_usage` counts a call as often as it is reported.
+    UsageNotIdempotent,
 }
 
 /// Clones share one table.
@@ -81,6 +206,26 @@ impl MemoryStore {
         lock(&self.tables).runs.values().cloned().collect()
     }
 
+    /// Looks at every run without copying it. `look` must not come back to this store.
+    pub fn each_run(&self, look: impl FnMut(&Run)) {
+        lock(&self.tables).runs.values().for_each(look);
+    }
+
+    /// [`Self::each_run`] for deliveries.
+    pub fn each_delivery(&self, look: impl FnMut(&Delivery)) {
+        lock(&self.tables).deliveries.values().for_each(look);
+    }
+
+    /// A definition as it is stored.
+    pub fn definition(&self, tenant: &TenantId, id: DefinitionId) -> Option<Definition> {
+        lock(&self.tables).definitions.get(&(tenant.clone(), id)).cloned()
+    }
+
+    /// The settings of a tenant, if it has any of its own.
+    pub fn tenant_settings(&self, tenant: &TenantId) -> Option<TenantSettings> {
+        lock(&self.tables).tenants.get(tenant).cloned()
+    }
+
     pub fn run(&self, tenant: &TenantId, run_id: RunId) -> Option<Run> {
         lock(&self.tables).runs.get(&(tenant.clone(), run_id)).cloned()
     }
@@ -91,6 +236,44 @@ impl MemoryStore {
         tables.deliveries.iter().map(|(key, delivery)| (delivery.clone(), attempts(key))).collect()
     }
 
+    /// What a limit counts.
+    pub fn counter(&self, queue: &QueueRef) -> Counter {
+        lock(&self.tables).counters.get(queue).copied().unwrap_or_default()
+    }
+
+    /// Sets what a limit counts.
+    pub fn seed_counter(&self, queue: &QueueRef, counter: Counter) {
+        lock(&self.tables).counters.insert(queue.clone(), counter);
+    }
+
+    /// Every limit that counts anything.
+    pub fn counters(&self) -> BTreeMap<QueueRef, Counter> {
+        lock(&self.tables).counters.clone()
+    }
+
+    pub fn ledger(&self, tenant: &TenantId, run_id: RunId) -> UsageLedger {
+        lock(&self.tables).ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()
+    }
+
+    /// The calls that were counted for a run.
+    pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<UsageReport> {
+        let tables = lock(&self.tables);
+        tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Whether anything at all is kept of a run.
+    pub fn knows(&self, tenant: &TenantId, run_id: RunId) -> bool {
+        let tables = lock(&self.tables);
+        let key = (tenant.clone(), run_id);
+        tables.runs.contains_key(&key)
+            || tables.snapshots.contains_key(&key)
+            || tables.requests.contains_key(&key)
+            || tables.outputs.contains_key(&key)
+            || tables.ledgers.contains_key(&key)
+            || tables.steps.keys().any(|(owner, run, _)| owner == tenant && *run == run_id)
+            || tables.deliveries.keys().any(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id)
+    }
+
     /// Puts a run in as it is, for tests that start in the middle of its life.
     pub fn seed_run(&self, run: Run, snapshot_text: Option<String>) {
         let mut tables = lock(&self.tables);
@@ -98,6 +281,7 @@ impl MemoryStore {
         if let Some(text) = snapshot_text {
             tables.snapshots.insert(key.clone(), text);
         }
+        tables.writes += 1;
         tables.runs.insert(key, run);
     }
 
@@ -160,6 +344,9 @@ fn reference(delivery: &Delivery) -> DeliveryRef {
     DeliveryRef { tenant_id: delivery.tenant_id.clone(), run_id: delivery.run_id, number: delivery.number }
 }
 
+/// Due deliveries on a page.
+const DUE_PAGE: u32 = 100;
+
 fn shard_of(run_id: RunId) -> u8 {
     (run_id.0.as_u128() % u128::from(SHARDS)) as u8
 }
@@ -179,6 +366,16 @@ impl ReadCatalog for MemoryStore {
                 }
                 CatalogKey::Instance(id) => {
                     tables.instances.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Instance)
+                }
+                CatalogKey::Draft(id) => tables.drafts.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Version),
+                CatalogKey::Discoverable(id) => tables
+                    .definitions
+                    .values()
+                    .find(|definition| definition.id == *id && definition.discoverable)
+                    .map(|definition| CatalogItem::Discoverable(definition.tenant.clone())),
+                CatalogKey::Tenant => {
+                    let settings = tables.tenants.get(tenant).cloned();
+                    Some(CatalogItem::Tenant(settings.unwrap_or_else(|| TenantSettings::open(tenant.clone()))))
                 }
                 CatalogKey::ComputeNode(key) => tables.compute_nodes.get(key).cloned().map(CatalogItem::ComputeNode),
                 CatalogKey::Processor(key) => tables.processors.get(key).cloned().map(CatalogItem::Processor),
@@ -207,7 +404,11 @@ impl RecordRun for MemoryStore {
     async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
         self.act("record the run", |tables| {
             let run = &new.run;
-            if let Some((claim, record)) = &new.idempotency {
+            let place = (run.tenant_id.clone(), run.run_id);
+            if tables.runs.contains_key(&place) {
+                return Ok(Recorded::Created);
+            }
+            if let Some((claim, _)) = &new.idempotency {
                 let key = (run.tenant_id.clone(), claim.operation, claim.key.to_string());
                 let is_free = |first: &IdempotencyRecord| match self.laxity {
                     Some(Laxity::KeyUnconditional) => true,
@@ -228,14 +429,23 @@ impl RecordRun for MemoryStore {
                     }
                     Some(_) | None => {}
                 }
+            }
+            if let Some(refused) = tables.refuses(run, &new.admission) {
+                return Ok(refused);
+            }
+            if let Some((claim, record)) = &new.idempotency {
+                let key = (run.tenant_id.clone(), claim.operation, claim.key.to_string());
                 tables.idempotency.insert(key, record.clone());
             }
-            let key = (run.tenant_id.clone(), run.run_id);
-            if !tables.runs.contains_key(&key) {
-                tables.writes += 1;
-                tables.snapshots.insert(key.clone(), new.snapshot_text.clone());
-                tables.runs.insert(key, run.clone());
-            }
+            let slots = match &new.admission {
+                Admission::Slots(limits) => SlotChange { taken: limits.clone(), ..SlotChange::default() },
+                Admission::Queue(limit) => SlotChange { joined: Some(limit.scope), ..SlotChange::default() },
+            };
+            tables.move_slots(run, &slots, self.laxity);
+            tables.writes += 1;
+            tables.snapshots.insert(place.clone(), new.snapshot_text.clone());
+            tables.requests.insert(place.clone(), new.request_text.clone());
+            tables.runs.insert(place, run.clone());
             Ok(Recorded::Created)
         })
         .await
@@ -282,28 +492,18 @@ impl LoadRun for MemoryStore {
         })
         .await
     }
+
+    async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
+        self.act("load the usage", |tables| {
+            Ok(tables.ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default())
+        })
+        .await
+    }
 }
 
 impl ChangeRun for MemoryStore {
     async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {
-        self.act("change the run", |tables| {
-            let key = (change.run.tenant_id.clone(), change.run.run_id);
-            match tables.runs.get(&key) {
-                Some(current) if current.rev == change.expected_rev => {}
-                Some(_) if self.laxity == Some(Laxity::ChangeUnconditional) => {}
-                current => return Ok(Changed::Stale(current.cloned().map(Box::new))),
-            }
-            tables.writes += 1;
-            tables.runs.insert(key.clone(), change.run.clone());
-            if let Some(output) = &change.output {
-                tables.outputs.insert(key, output.clone());
-            }
-            for delivery in change.deliveries.iter().filter(|_| self.laxity != Some(Laxity::OwedApart)) {
-                tables.deliveries.insert(reference(delivery), delivery.clone());
-            }
-            Ok(Changed::Done)
-        })
-        .await
+        self.act("change the run", |tables| Ok(tables.change(change, self.laxity))).await
     }
 }
 
@@ -324,9 +524,8 @@ impl AnswerNode for MemoryStore {
                 return Ok(None);
             };
             *empty = Some(answer.clone());
-            tables.writes += 1;
-            tables.runs.insert(key, change.run.clone());
-            Ok(Some(Changed::Done))
+            tables.inputs.entry(key).or_default().push((node_id.clone(), answer.clone()));
+            Ok(Some(tables.change(change, self.laxity)))
         })
         .await
     }
@@ -336,77 +535,10 @@ impl AnswerNode for MemoryStore {
         tenant: &TenantId,
         run_id: RunId,
         node_id: &NodeId,
-    ) -> StoreResult<Option<(String, String)>> {
+    ) -> StoreResult<Option<(String, NodeOutcome)>> {
         self.act("load the answer", |tables| {
             let waiting = tables.waiting.get(&(tenant.clone(), run_id, node_id.clone()));
-            Ok(waiting.and_then(|(token, answer)| Some((token.clone(), answer.as_ref()?.value.clone()))))
-        })
-        .await
-    }
-}
-
-impl ReadRuns for MemoryStore {
-    async fn list_runs(
-        &self,
-        tenant: &TenantId,
-        filter: &RunFilter,
-        limit: u32,
-        cursor: Option<&str>,
-    ) -> StoreResult<Page<Run>> {
-        self.act("list runs", |tables| {
-            let mut runs: Vec<Run> = tables
-                .runs
-                .values()
-                .filter(|run| run.tenant_id == *tenant)
-                .filter(|run| filter.status.is_none_or(|status| run.status == status))
-                .filter(|run| filter.definition_id.is_none_or(|id| run.definition_id == id))
-                .filter(|run| filter.created_from.is_none_or(|from| run.created_at >= from))
-                .filter(|run| filter.created_before.is_none_or(|before| run.created_at < before))
-                .cloned()
-                .collect();
-            runs.sort_by_key(|run| (run.created_at, run.run_id));
-            if !filter.ascending {
-                runs.reverse();
-            }
-            page(runs, limit, cursor)
-        })
-        .await
-    }
-
-    async fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<Step>> {
-        self.act("list steps", |tables| {
-            let steps = tables.steps.iter().filter(|((owner, run, _), _)| owner == tenant && *run == run_id);
-            Ok(steps.map(|(_, step)| Step { result: None, ..step.clone() }).collect())
-        })
-        .await
-    }
-
-    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
-        self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
-            .await
-    }
-
-    async fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RunId>> {
-        self.act("list replays", |tables| {
-            let replays = tables.runs.values().filter(|run| run.tenant_id == *tenant && run.replay_of == Some(run_id));
-            Ok(replays.map(|run| run.run_id).take(100).collect())
-        })
-        .await
-    }
-
-    async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
-        self.act("load the output", |tables| Ok(tables.outputs.get(&(tenant.clone(), run_id)).cloned())).await
-    }
-
-    async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
-        self.act("list deliveries", |tables| {
-            let of_run = tables.deliveries.iter().filter(|(key, _)| key.tenant_id == *tenant && key.run_id == run_id);
-            Ok(of_run
-                .map(|(key, delivery)| {
-                    let shown = Delivery { body: String::new(), ..delivery.clone() };
-                    (shown, tables.attempts.get(key).cloned().unwrap_or_default())
-                })
-                .collect())
+            Ok(waiting.and_then(|(token, answer)| Some((token.clone(), answer.as_ref()?.outcome.clone()))))
         })
         .await
     }
@@ -430,151 +562,47 @@ impl Deliveries for MemoryStore {
         })
         .await
     }
-}
 
-impl Sweep for MemoryStore {
-    async fn open_runs(&self, shard: u8, _cursor: Option<&str>) -> StoreResult<Page<Run>> {
-        // A fault of this name does not fail the read: it lets the index lag behind the table.
-        let lags = self.faults.next("keep the open index up to date").is_some();
-        self.act("list open runs", |tables| {
-            if !lags {
-                tables.indexed = tables.runs.clone();
+    async fn record_late_attempt(&self, delivery: &DeliveryRef, attempt: &Attempt) -> StoreResult<()> {
+        self.act("record the late attempt", |tables| {
+            let attempts = tables.attempts.entry(delivery.clone()).or_default();
+            if attempts.iter().all(|known| known.number != attempt.number) {
+                attempts.push(attempt.clone());
+                attempts.sort_by_key(|attempt| attempt.number);
+                tables.writes += 1;
             }
-            let open = tables.indexed.values().filter(|run| !run.status.is_terminal() && shard_of(run.run_id) == shard);
-            Ok(Page { items: open.cloned().collect(), next: None })
+            Ok(())
         })
         .await
     }
 
-    async fn due_deliveries(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
-        self.act("list due deliveries", |tables| {
-            let mut due: Vec<&Delivery> = tables
+    async fn dead_deliveries(&self, tenant: &TenantId, since: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
+        self.act("list dead deliveries", |tables| {
+            let mut dead: Vec<&Delivery> = tables
                 .deliveries
                 .values()
-                .filter(|delivery| delivery.is_due(now) && shard_of(delivery.run_id) == shard)
+                .filter(|delivery| delivery.tenant_id == *tenant && delivery.status == DeliveryStatus::DeadLettered)
+                .filter(|delivery| delivery.ended_at.is_some_and(|ended_at| ended_at >= since))
                 .collect();
-            due.sort_by_key(|delivery| delivery.next_attempt_at);
-            Ok(due.into_iter().take(limit as usize).map(reference).collect())
+            dead.sort_by_key(|delivery| delivery.ended_at);
+            Ok(dead.into_iter().take(limit as usize).map(reference).collect())
         })
         .await
     }
 }
 
-impl ManageDefinitions for MemoryStore {
-    async fn create_definition(&self, definition: &Definition) -> StoreResult<DefinitionSaved> {
-        self.act("create the definition", |tables| {
-            let name = (definition.tenant.clone(), definition.name.clone());
-            if let Some(holder) = tables.names.get(&name).filter(|holder| **holder != definition.id) {
-                return Ok(DefinitionSaved::NameTaken(*holder));
-            }
-            tables.writes += 1;
-            tables.names.insert(name, definition.id);
-            tables.definitions.insert((definition.tenant.clone(), definition.id), definition.clone());
-            Ok(DefinitionSaved::Done)
-        })
-        .await
-    }
-
-    async fn change_definition(&self, definition: &Definition, version: Option<&Version>) -> StoreResult<bool> {
-        self.act("change the definition", |tables| {
-            let key = (definition.tenant.clone(), definition.id);
-            if tables.definitions.get(&key).is_none_or(|current| current.rev + 1 != definition.rev) {
-                return Ok(false);
-            }
-            tables.writes += 1;
-            tables.definitions.insert(key, definition.clone());
-            if let Some(version) = version {
-                tables.versions.insert((definition.tenant.clone(), definition.id, version.number), version.clone());
-            }
-            Ok(true)
-        })
-        .await
-    }
-
-    async fn load_definition(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<Option<Definition>> {
-        self.act("load the definition", |tables| Ok(tables.definitions.get(&(tenant.clone(), id)).cloned())).await
-    }
-
-    async fn list_definitions(
-        &self,
-        tenant: &TenantId,
-        limit: u32,
-        cursor: Option<&str>,
-    ) -> StoreResult<Page<Definition>> {
-        self.act("list definitions", |tables| {
-            let mut mine: Vec<Definition> =
-                tables.definitions.values().filter(|definition| definition.tenant == *tenant).cloned().collect();
-            mine.sort_by_key(|definition| std::cmp::Reverse((definition.created_at, definition.id)));
-            page(mine, limit, cursor)
-        })
-        .await
-    }
-
-    async fn list_versions(
-        &self,
-        tenant: &TenantId,
-        id: DefinitionId,
-        limit: u32,
-        cursor: Option<&str>,
-    ) -> StoreResult<Page<Version>> {
-        self.act("list versions", |tables| {
-            let mut versions: Vec<Version> = tables
-                .versions
-                .iter()
-                .filter(|((owner, definition, _), _)| owner == tenant && *definition == id)
-                .map(|(_, version)| version.clone())
-                .collect();
-            versions.reverse();
-            page(versions, limit, cursor)
-        })
-        .await
-    }
-
-    async fn list_instances(&self, tenant: &TenantId, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Instance>> {
-        self.act("list instances", |tables| {
-            let mut mine: Vec<Instance> =
-                tables.instances.values().filter(|instance| instance.tenant == *tenant).cloned().collect();
-            mine.sort_by_key(|instance| std::cmp::Reverse((instance.created_at, instance.id)));
-            page(mine, limit, cursor)
-        })
-        .await
-    }
-}
-
-impl ManageOperator for MemoryStore {
-    async fn save_processor(&self, processor: &Processor) -> StoreResult<()> {
-        self.act("save the processor", |tables| {
-            tables.writes += 1;
-            tables.processors.insert(processor.key.clone(), processor.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<()> {
-        self.act("save the compute node", |tables| {
-            tables.writes += 1;
-            tables.compute_nodes.insert(node.key.clone(), node.clone());
-            Ok(())
-        })
-        .await
-    }
-
-    async fn list_processors(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Processor>> {
-        self.act("list processors", |tables| page(tables.processors.values().cloned().collect(), limit, cursor)).await
-    }
-
-    async fn list_compute_nodes(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<ComputeNode>> {
-        self.act("list compute nodes", |tables| page(tables.compute_nodes.values().cloned().collect(), limit, cursor))
-            .await
-    }
-}
-
-/// A page of what is in order already; the cursor is the place to go on from.
-fn page<T>(all: Vec<T>, limit: u32, cursor: Option<&str>) -> StoreResult<Page<T>> {
-    let corrupt = |error| StoreError::new("read the cursor", StoreErrorClass::Corrupt, error);
-    let from: usize = cursor.map_or(Ok(0), |cursor| cursor.parse().map_err(corrupt))?;
+/// A page of what is in order already, of the list `of`. The cursor is the place to go on from, and good for that list alone.
+fn page<T>(of: impl Debug, all: Vec<T>, limit: u32, cursor: Option<&str>) -> StoreResult<Page<T>> {
+    let mut digest = DefaultHasher::new();
+    format!("{of:?}").hash(&mut digest);
+    let digest = format!("{:016x}", digest.finish());
+    let position = |cursor: &str| match cursor.split_once('.') {
+        Some((found, position)) if found == digest => position.parse().ok(),
+        Some(_) | None => None,
+    };
+    let corrupt = || StoreError::new("read the cursor", StoreErrorClass::Corrupt, "it is of another list");
+    let from: usize = cursor.map_or(Ok(0), |cursor| position(cursor).ok_or_else(corrupt))?;
     let to = from.saturating_add(limit as usize);
-    let next = (to < all.len()).then(|| to.to_string());
+    let next = (to < all.len()).then(|| format!("{digest}.{to}"));
     Ok(Page { items: all.into_iter().skip(from).take(limit as usize).collect(), next })
 }

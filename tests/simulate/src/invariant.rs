@@ -4,6 +4,7 @@
 use crate::receiver::Received;
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::callback::{AttemptOutcome, DeliveryStatus};
+use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::run::Run;
@@ -11,10 +12,15 @@ use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::store::MemoryStore;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod queue;
+mod retention;
+mod usage;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its number in the fault matrix's list: `I1` to `I13`.
+    /// Its number in the fault matrix's list: `I1` to `I13`. `R1` is that of retention: nothing of a run is shown after its
+    /// time, goes before it, or stays behind.
     pub invariant: &'static str,
     pub text: String,
 }
@@ -31,7 +37,6 @@ pub struct Ledger {
     /// By tenant, key: the payload, the run everyone got, and when it was first told.
     keys: BTreeMap<(TenantId, String), (String, RunId, Timestamp)>,
     accepted: BTreeSet<(TenantId, RunId)>,
-    ends: BTreeMap<(TenantId, RunId), Run>,
     /// The first end of each execution that could run nodes, by run.
     pub engine_ends: BTreeMap<RunId, EngineEnd>,
     pub started_by_others: BTreeSet<RunId>,
@@ -41,6 +46,20 @@ pub struct Ledger {
     answers: BTreeMap<RunId, Answers>,
     received_until: usize,
     bodies: BTreeMap<String, String>,
+    /// What the caller of a run wants to hear again, byte for byte.
+    pub contexts: BTreeMap<RunId, String>,
+    /// Every run as it was seen last.
+    seen: BTreeMap<RunId, Run>,
+    /// Runs that are purged.
+    gone: BTreeSet<RunId>,
+    /// When a run's time was over at the earliest.
+    least_due: BTreeMap<RunId, Timestamp>,
+    /// Runs that somebody asked to delete.
+    pub deleting: BTreeSet<RunId>,
+    queues: queue::Queues,
+    owed: retention::Owed,
+    usage: BTreeMap<RunId, usage::Used>,
+    destinations: BTreeMap<TenantId, Vec<(Timestamp, Option<Vec<String>>)>>,
 }
 
 /// The answers to the node of a run that waits once.
@@ -53,6 +72,10 @@ struct Answers {
 
 /// A key may be used anew after 24 hours; with clocks apart, only what is well inside its life is judged.
 const KEY_LIFE: SignedDuration = SignedDuration::from_hours(23);
+/// What an invocation may have read and not used yet is at most as old as the invocation.
+pub const INVOCATION: SignedDuration = SignedDuration::from_secs(60);
+/// How far the clocks of two instances may be apart.
+pub const SKEW: SignedDuration = SignedDuration::from_mins(20);
 
 impl Ledger {
     /// A caller was told that `run` answers its key and payload.
@@ -87,6 +110,20 @@ impl Ledger {
         Ok(())
     }
 
+    /// A caller was told that its key's run is no longer kept.
+    pub fn told_expired(&mut self, tenant: &TenantId, key: &str, run_id: RunId, now: Timestamp) -> Check {
+        if let Some((_, first_run, at)) = self.keys.get(&(tenant.clone(), key.to_owned()))
+            && now.duration_since(*at) < KEY_LIFE
+            && *first_run != run_id
+        {
+            return broken("I7", format!("key {key}: run {run_id} is said to be gone, but {first_run} was answered"));
+        }
+        if !self.gone.contains(&run_id) && self.least_due.get(&run_id).is_none_or(|due_at| *due_at > now) {
+            return broken("R1", format!("run {run_id} is said to be gone, and is still kept"));
+        }
+        Ok(())
+    }
+
     pub fn try_answer(&mut self, run_id: RunId, value: &str) {
         self.answers.entry(run_id).or_default().tried.insert(value.to_owned());
     }
@@ -110,51 +147,87 @@ impl Ledger {
     }
 
     /// What can be seen at every instant.
-    pub fn check_now(&mut self, store: &MemoryStore, engine: &MemoryEngine, received: &[Received]) -> Check {
-        for execution in engine.executions().into_values() {
-            if self.started_by_others.contains(&execution.run_id) {
-                continue;
+    pub fn check_now(
+        &mut self,
+        now: Timestamp,
+        store: &MemoryStore,
+        engine: &MemoryEngine,
+        received: &[Received],
+    ) -> Check {
+        self.watch_settings(now, store);
+        let mut changed = Vec::new();
+        let mut present = 0;
+        store.each_run(|run| {
+            present += 1;
+            if self.seen.get(&run.run_id) != Some(run) {
+                changed.push(run.clone());
             }
-            let Some(run) = store.run(&execution.tenant, execution.run_id) else {
-                return broken("I2", format!("an execution exists without its record: {}", execution.run_id));
-            };
-            if execution.started && run.started_at.is_none() {
-                return broken("I5", format!("run {} ran a node although it never started", run.run_id));
-            }
+        });
+        for run in &changed {
+            self.check_change(now, run)?;
         }
-        for run in store.runs().into_iter().filter(|run| run.status.is_terminal()) {
-            let place = (run.tenant_id.clone(), run.run_id);
-            if run.has_callback
-                && run.deliveries > 0
-                && !store.deliveries().iter().any(|(owed, _)| owed.run_id == run.run_id)
-            {
-                return broken(
-                    "I4",
-                    format!("run {} ended, and what it owes was not written with its end", run.run_id),
-                );
+        self.check_queues(now, &changed)?;
+        for run in changed {
+            if let Some(due_at) = run.retention_due_at {
+                let least = self.least_due.entry(run.run_id).or_insert(due_at);
+                *least = due_at.min(*least);
             }
-            match self.ends.get(&place) {
-                Some(end)
-                    if (end.status, end.termination_reason, end.completed_at)
-                        != (run.status, run.termination_reason, run.completed_at) =>
-                {
-                    return broken(
-                        "I3",
-                        format!("run {} ended {:?} and then {:?}", run.run_id, end.status, run.status),
-                    );
+            self.seen.insert(run.run_id, run);
+        }
+        if self.seen.len() > present + self.gone.len() {
+            self.check_vanished(now, store)?;
+        }
+        self.check_counters(now, store)?;
+        self.check_owed(now, store)?;
+        self.check_usage(store)?;
+        self.check_executions(engine)?;
+        self.check_received(now, received)
+    }
+
+    fn check_change(&self, now: Timestamp, run: &Run) -> Check {
+        let (run_id, before) = (run.run_id, self.seen.get(&run.run_id));
+        let end = |run: &Run| (run.status, run.termination_reason, run.completed_at);
+        match before.filter(|before| before.status.is_terminal()) {
+            Some(before) if !run.status.is_terminal() => {
+                broken("I3", format!("run {run_id} had ended {:?} and is open again", before.status))
+            }
+            Some(before) if end(before) != end(run) => {
+                broken("I3", format!("run {run_id} ended {:?} and then {:?}", before.status, run.status))
+            }
+            Some(_) | None => self.check_due(now, run),
+        }
+    }
+
+    fn check_executions(&self, engine: &MemoryEngine) -> Check {
+        let mut fault = Ok(());
+        engine.each_execution(|_, execution| {
+            let run_id = execution.run_id;
+            if self.started_by_others.contains(&run_id) || self.gone.contains(&run_id) {
+                return;
+            }
+            match self.seen.get(&run_id) {
+                None => fault = broken("I2", format!("an execution exists without its record: {run_id}")),
+                Some(run) if execution.started && run.started_at.is_none() => {
+                    fault = broken("I5", format!("run {run_id} ran a node although it never started"));
                 }
                 Some(_) => {}
-                None => drop(self.ends.insert(place, run)),
             }
-        }
-        for ((_, run_id), end) in &self.ends {
-            if store.run(&end.tenant_id, *run_id).is_none_or(|run| !run.status.is_terminal()) {
-                return broken("I3", format!("run {run_id} had ended {:?} and is open again", end.status));
-            }
-        }
+        });
+        fault
+    }
+
+    fn check_received(&mut self, now: Timestamp, received: &[Received]) -> Check {
         for request in &received[self.received_until..] {
             if !request.was_terminal {
                 return broken("I4", format!("a webhook of run {} left before its end was durable", request.run_id));
+            }
+            if !self.could_be_listed(now, &request.tenant, &request.url) {
+                return broken("I9", format!("a webhook of run {} went where its tenant sends none", request.run_id));
+            }
+            if let Some(context) = self.contexts.get(&request.run_id)
+                && !request.body.contains(&format!(r#""completionCallbackContext":{context}"#))
+            {
+                return broken("I4", format!("the webhook of run {} has lost its caller's context", request.run_id));
             }
             let first = self.bodies.entry(request.webhook_id.clone()).or_insert_with(|| request.body.clone());
             if *first != request.body {
@@ -165,13 +238,46 @@ impl Ledger {
         Ok(())
     }
 
+    /// Keeps the history of the settings.
+    fn watch_settings(&mut self, now: Timestamp, store: &MemoryStore) {
+        for tenant in crate::world::tenants() {
+            let settings = store.tenant_settings(&tenant);
+            let tenant_limit = settings.as_ref().and_then(|settings| settings.concurrency);
+            self.queues.watch(now, QueueRef { tenant_id: tenant.clone(), definition_id: None }, tenant_limit);
+            for id in crate::world::definitions() {
+                let limit = store.definition(&tenant, id).and_then(|definition| definition.concurrency);
+                self.queues.watch(now, QueueRef { tenant_id: tenant.clone(), definition_id: Some(id) }, limit);
+            }
+            let list = settings.and_then(|settings| settings.destinations);
+            let history = self.destinations.entry(tenant).or_default();
+            if history.last().is_none_or(|(_, last)| *last != list) {
+                history.push((now, list));
+            }
+        }
+    }
+
+    /// Whether somebody who acts at `now` may have seen `url` on the tenant's list, or no list.
+    pub fn could_be_listed(&self, now: Timestamp, tenant: &TenantId, url: &str) -> bool {
+        let history = self.destinations.get(tenant).map(Vec::as_slice).unwrap_or_default();
+        let origin = crate::receiver::origin(url);
+        history.is_empty() || in_force(history, now).any(|list| list.as_ref().is_none_or(|list| list.contains(&origin)))
+    }
+
+    /// Whether somebody who acts at `now` may have found `url` missing on the tenant's list.
+    pub fn could_be_refused(&self, now: Timestamp, tenant: &TenantId) -> bool {
+        let history = self.destinations.get(tenant).map(Vec::as_slice).unwrap_or_default();
+        in_force(history, now).any(Option::is_some)
+    }
+
     /// What must hold once faults have stopped and the reconciler has had its time.
     pub fn check_settled(&self, store: &MemoryStore, engine: &MemoryEngine, received: &[Received]) -> Check {
         for (tenant, run_id) in &self.accepted {
-            if store.run(tenant, *run_id).is_none() {
+            if store.run(tenant, *run_id).is_none() && !self.gone.contains(run_id) {
                 return broken("I2", format!("run {run_id} was accepted and is gone"));
             }
         }
+        self.check_leftovers(store)?;
+        self.check_told_usage(store)?;
         for (run_id, answers) in &self.answers {
             if let Some(taken) = &answers.taken
                 && (answers.told.as_ref().is_some_and(|told| told != taken) || !answers.tried.contains(taken))
@@ -185,6 +291,9 @@ impl Ledger {
                 return broken("I2", format!("run {} never ended: {:?}", run.run_id, run.status));
             }
             let end = self.engine_ends.get(&run.run_id).copied();
+            if self.exceeded(run.run_id) && run.status == RunStatus::Succeeded && end != Some(EngineEnd::Succeeded) {
+                return broken("I6", format!("run {} succeeded above its cap", run.run_id));
+            }
             let ran = executions.get(&run.execution_arn()).is_some_and(|execution| execution.started);
             if !self.forgotten.contains(&run.run_id)
                 && let Some(fault) = mapping_fault(&run, end, ran || run.started_at.is_some())
@@ -256,7 +365,19 @@ fn mapping_fault(run: &Run, end: Option<EngineEnd>, ran: bool) -> Option<&'stati
         R::AbortedInEngine => run.status == RunStatus::Canceled && run.stop_intent.is_none(),
         R::StartFailed => run.status == RunStatus::Failed && !ran,
         R::StaleRunReaper => run.status == RunStatus::Failed,
-        R::BudgetExceeded | R::LoopingRisk => false,
+        R::BudgetExceeded => {
+            run.status == RunStatus::Failed
+                && run.stop_intent == Some(StopIntent::BudgetExceeded)
+                && end != Some(EngineEnd::Succeeded)
+        }
+        R::LoopingRisk => false,
     };
     (!fits).then_some("that is not how its execution ended")
+}
+
+/// What was in force at any time that an invocation of `now` may have seen.
+fn in_force<T>(history: &[(Timestamp, T)], now: Timestamp) -> impl Iterator<Item = &T> {
+    let from = now - INVOCATION - SignedDuration::from_secs(1);
+    let last_before = history.iter().rposition(|(at, _)| *at <= from).unwrap_or(0);
+    history[last_before..].iter().map(|(_, value)| value)
 }

@@ -6,13 +6,13 @@
 //! failing play as small as it can and still fail.
 
 mod clock;
-pub mod fault;
+mod fault;
 mod invariant;
 mod mutant;
 mod receiver;
 mod world;
 
-pub use fault::FaultKind;
+pub use fault::{FaultKind, NOT_SIMULATED};
 pub use invariant::Violation;
 pub use mutant::Mutation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,13 +27,15 @@ pub struct Play {
     pub mutation: Option<Mutation>,
     /// Faults, by the order in which they would be injected, that are left out: how a failing play is shortened.
     pub left_out: BTreeSet<u32>,
+    /// Whether every event is written down.
+    pub keeps_log: bool,
 }
 
 impl Play {
-    pub const STEPS: u32 = 500;
+    pub const STEPS: u32 = 700;
 
     pub fn new(seed: u64) -> Self {
-        Self { seed, steps: Self::STEPS, mutation: None, left_out: BTreeSet::new() }
+        Self { seed, steps: Self::STEPS, mutation: None, left_out: BTreeSet::new(), keeps_log: false }
     }
 }
 
@@ -44,7 +46,7 @@ pub struct Outcome {
     /// Faults that were up for injection, also those left out.
     pub faults: u32,
     pub violation: Option<Violation>,
-    /// Every event of the play, one line each.
+    /// Every event of the play, one line each, if it keeps a log.
     pub log: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ pub fn simulate(play: &Play) -> Outcome {
 
 /// The shortest play found that still breaks the same invariant: fewer steps first, then fewer faults.
 pub fn shorten(play: &Play) -> Option<(Play, Outcome)> {
+    let play = &Play { keeps_log: true, ..play.clone() };
     let outcome = simulate(play);
     let broken = outcome.violation.as_ref()?.invariant;
     let mut best = (play.clone(), outcome);

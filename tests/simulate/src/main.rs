@@ -1,27 +1,34 @@
-//! `cargo run -p simulate -- --seeds N [--from SEED]`: plays N seeds and prints how often each fault was injected.
+//! `cargo run --release -p simulate -- --seeds N [--from SEED] [--at-least TIMES [--minutes M]]`: plays N seeds, and more until
+//! every fault was injected that often or the time is up; prints how often each fault was injected.
 
-use simulate::{FaultKind, Play, shorten, simulate};
+use simulate::{FaultKind, NOT_SIMULATED, Play, shorten, simulate};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str, default: u64| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1)?.parse().ok().or(Some(default))
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
-    let (seeds, from) = (option("--seeds", 1_000).unwrap_or(1_000), option("--from", 0).unwrap_or(0));
+    let (seeds, from, at_least) = (option("--seeds", 1_000), option("--from", 0), option("--at-least", 0));
+    let longest = Duration::from_secs(60 * option("--minutes", 15));
+    let begun = Instant::now();
     let mut injected: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut out = std::io::stdout().lock();
-    for seed in from..from + seeds {
-        let outcome = simulate(&Play::new(seed));
+    let mut seed = from;
+    while seed < from + seeds || (is_short_of(&injected, at_least) && begun.elapsed() < longest) {
+        let play = Play::new(seed);
+        let outcome = simulate(&play);
         if outcome.violation.is_some() {
-            return report(&mut out, seed);
+            return report(&mut out, &play);
         }
         for (kind, times) in outcome.injected {
             *injected.entry(kind).or_default() += times;
         }
+        seed += 1;
     }
     let mut survived = 0;
     for kind in FaultKind::ALL {
@@ -30,19 +37,28 @@ fn main() -> ExitCode {
         let verdict = if times > 0 { "survived" } else { "NOT INJECTED" };
         let _ = writeln!(out, "{}  {:<58} {times:>10}  {verdict}", kind.code(), kind.text());
     }
+    for (code, text, reason) in NOT_SIMULATED {
+        let _ = writeln!(out, "{code}  {text:<58} not played: {reason}");
+    }
+    let (plays, seconds) = (seed - from, begun.elapsed().as_secs());
+    let _ = writeln!(out, "{plays} plays of {} steps in {seconds} s", Play::STEPS);
     let _ = writeln!(out, "{survived} of {} faults survived", FaultKind::ALL.len());
     if survived == FaultKind::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn is_short_of(injected: &BTreeMap<FaultKind, u64>, at_least: u64) -> bool {
+    FaultKind::ALL.iter().any(|kind| injected.get(kind).copied().unwrap_or(0) < at_least)
+}
+
 /// Prints a failing play as short as it gets.
-fn report(out: &mut impl Write, seed: u64) -> ExitCode {
-    if let Some((play, outcome)) = shorten(&Play::new(seed)) {
+fn report(out: &mut impl Write, play: &Play) -> ExitCode {
+    if let Some((shortest, outcome)) = shorten(play) {
         for line in &outcome.log {
             let _ = writeln!(out, "{line}");
         }
         if let Some(violation) = outcome.violation {
-            let _ =
-                writeln!(out, "seed {seed}, {} steps: {} broken: {}", play.steps, violation.invariant, violation.text);
+            let (seed, steps) = (play.seed, shortest.steps);
+            let _ = writeln!(out, "seed {seed}, {steps} steps: {} broken: {}", violation.invariant, violation.text);
         }
     }
     ExitCode::FAILURE

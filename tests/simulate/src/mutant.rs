@@ -1,5 +1,6 @@
 //! Planted bugs: what a hurried change might break. The simulation has to notice each of them.
 
+use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
     AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions,
     Page, StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
@@ -42,10 +43,38 @@ pub enum Mutation {
     KeyFreedTooEarly,
     /// A run is found by its id whoever asks.
     TenantNotChecked,
+    /// A queued run takes a slot that is not there.
+    SlotTakenWhileFull,
+    /// The end of a run does not give its slots back.
+    SlotsKept,
+    /// The end of a run gives its slots back twice.
+    SlotFreedTwice,
+    /// A call counts as often as it is reported.
+    UsageNotIdempotent,
+    /// A run is dispatched, and stays in its queue.
+    DispatchWithoutLeaving,
+    /// The run that came last is dispatched first.
+    NewestDispatchedFirst,
+    /// Usage above the cap is recorded, the stop that follows from it is not.
+    StopOutsideTransaction,
+    /// A report token opens every run of its tenant.
+    TokenOfAnyRun,
+    /// A report token opens its run for ever.
+    TokenNeverExpires,
+    /// A run's items are deleted before the run is hidden.
+    PurgeBeforeHiding,
+    /// A run is deleted although somebody is still owed a delivery.
+    PurgeWhileOwed,
+    /// A read shows runs whose time is over.
+    ExpiredRunShown,
+    /// A repeated request is answered with a run that is gone.
+    GoneRunAnswered,
+    /// A webhook goes out although its receiver is no longer on the tenant's list.
+    ListNotAsked,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 30] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -62,6 +91,20 @@ impl Mutation {
         Self::CancelSilentlyIgnored,
         Self::KeyFreedTooEarly,
         Self::TenantNotChecked,
+        Self::SlotTakenWhileFull,
+        Self::SlotsKept,
+        Self::SlotFreedTwice,
+        Self::UsageNotIdempotent,
+        Self::DispatchWithoutLeaving,
+        Self::NewestDispatchedFirst,
+        Self::StopOutsideTransaction,
+        Self::TokenOfAnyRun,
+        Self::TokenNeverExpires,
+        Self::PurgeBeforeHiding,
+        Self::PurgeWhileOwed,
+        Self::ExpiredRunShown,
+        Self::GoneRunAnswered,
+        Self::ListNotAsked,
     ];
 }
 
@@ -75,6 +118,10 @@ impl Mutation {
             Self::OwedOutsideTransaction => Some(Laxity::OwedApart),
             Self::KeyFreedTooEarly => Some(Laxity::KeyFreedAtEnd),
             Self::TenantNotChecked => Some(Laxity::TenantNotChecked),
+            Self::SlotTakenWhileFull => Some(Laxity::SlotsUnconditional),
+            Self::SlotsKept => Some(Laxity::SlotsKept),
+            Self::SlotFreedTwice => Some(Laxity::SlotFreedTwice),
+            Self::UsageNotIdempotent => Some(Laxity::UsageNotIdempotent),
             Self::StartBeforeWrite
             | Self::ClaimUnconditional
             | Self::BodyRebuiltPerAttempt
@@ -84,7 +131,17 @@ impl Mutation {
             | Self::DueNotHandedOut
             | Self::StopNotRepeated
             | Self::AnswerNotRepeated
-            | Self::CancelSilentlyIgnored => None,
+            | Self::CancelSilentlyIgnored
+            | Self::DispatchWithoutLeaving
+            | Self::NewestDispatchedFirst
+            | Self::StopOutsideTransaction
+            | Self::TokenOfAnyRun
+            | Self::TokenNeverExpires
+            | Self::PurgeBeforeHiding
+            | Self::PurgeWhileOwed
+            | Self::ExpiredRunShown
+            | Self::GoneRunAnswered
+            | Self::ListNotAsked => None,
         }
     }
 }
@@ -144,5 +201,9 @@ impl AnnounceDue for SweepEngine {
             return Ok(());
         }
         self.engine.announce_due(deliveries).await
+    }
+
+    async fn announce_free(&self, queues: &[QueueRef]) -> EngineResult<()> {
+        self.engine.announce_free(queues).await
     }
 }

@@ -1,19 +1,40 @@
-//! The receiver of webhooks: fails in every way, remembers everything.
+//! The receivers of webhooks: they fail in every way, and remember everything.
 
+use crate::clock::SimClock;
 use crate::fault::{Dice, FaultKind};
 use crate::mutant::Mutation;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sluice_core::callback::{AttemptOutcome, Delivery};
-use sluice_core::id::RunId;
+use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::SendWebhook;
 use sluice_testkit::fault::lock;
+use sluice_testkit::fixture;
 use sluice_testkit::store::MemoryStore;
 use std::sync::{Arc, Mutex};
+
+/// Where the runs of a play want their webhooks. The last receiver is dead, and stays so.
+pub const RECEIVERS: [&str; 3] = [
+    fixture::CALLBACK_URL,
+    "https://b123456789012345678901234567890b.lambda-url.eu-west-1.on.aws/hook",
+    "https://d123456789012345678901234567890d.lambda-url.eu-west-1.on.aws/hook",
+];
+
+/// The origin of a receiver, as a tenant's list has it.
+pub fn origin(url: &str) -> String {
+    url.trim_end_matches("/hook").to_owned()
+}
+
+/// A signature is good for five minutes around its time.
+const SIGNATURE_LIFE: SignedDuration = SignedDuration::from_mins(5);
+/// The last attempt of a round.
+const LAST_ATTEMPT: u32 = 8;
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub tenant: TenantId,
     pub run_id: RunId,
+    pub url: String,
     pub webhook_id: String,
     pub body: String,
     pub accepted: bool,
@@ -25,46 +46,51 @@ pub struct Received {
 pub struct SimReceiver {
     pub received: Arc<Mutex<Vec<Received>>>,
     pub dice: Dice,
+    pub clock: SimClock,
     pub store: MemoryStore,
     pub mutation: Option<Mutation>,
 }
 
 impl SimReceiver {
     /// The fault of this request, if it has one, and whether the receiver did its work all the same.
-    fn trouble(&self, delivery: &Delivery) -> Option<(AttemptOutcome, bool)> {
+    fn trouble(&self, url: &str, delivery: &Delivery, signed_at: Timestamp) -> Option<(AttemptOutcome, bool)> {
         use FaultKind as F;
         let unreachable = |class: &str| AttemptOutcome::Unreachable { error_class: class.to_owned() };
         let rejected = |http_status, retry_after_seconds| AttemptOutcome::Rejected { http_status, retry_after_seconds };
-        // Some receivers are simply dead, and stay so.
-        if delivery.run_id.0.as_u128() % 13 == 3 {
-            self.dice.count(if delivery.attempts == 8 { F::Exhausted } else { F::ReceiverError });
-            return Some((rejected(500, None), false));
-        }
-        if self.dice.inject(F::ReceiverError, 8) {
-            return Some((rejected(500 + self.dice.pick(4) as u16, None), false));
-        }
-        if self.dice.inject(F::ReceiverHangs, 12) {
-            return Some((unreachable("timeout"), true));
-        }
-        if self.dice.inject(F::ReceiverResets, 12) {
-            return Some((unreachable("reset"), true));
-        }
-        if self.dice.inject(F::ReceiverRetryAfter, 12) {
-            return Some((
-                rejected(if self.dice.pick(2) == 0 { 429 } else { 503 }, Some(u64::from(self.dice.pick(10_000)))),
-                false,
-            ));
-        }
-        if self.dice.inject(F::ReceiverForbids, 16) {
+        if self.clock.true_time().duration_since(signed_at).abs() > SIGNATURE_LIFE {
+            self.dice.count(F::SignatureSkewed);
             return Some((rejected(403, None), false));
         }
-        if self.dice.inject(F::ReceiverRedirects, 16) {
+        if url == RECEIVERS[2] {
+            self.dice.count(if delivery.round_attempts == LAST_ATTEMPT { F::Exhausted } else { F::ReceiverError });
+            return Some((rejected(500, None), false));
+        }
+        if self.dice.inject(F::ReceiverError, 7) {
+            return Some((rejected(500 + self.dice.pick(4) as u16, None), false));
+        }
+        if self.dice.inject(F::ReceiverHangs, 7) {
+            return Some((unreachable("timeout"), true));
+        }
+        if self.dice.inject(F::ReceiverResets, 7) {
+            return Some((unreachable("reset"), true));
+        }
+        if self.dice.inject(F::ReceiverRetryAfter, 7) {
+            let status = if self.dice.pick(2) == 0 { 429 } else { 503 };
+            return Some((rejected(status, Some(u64::from(self.dice.pick(10_000)))), false));
+        }
+        if self.dice.inject(F::ReceiverForbids, 7) {
+            return Some((rejected(403, None), false));
+        }
+        if self.dice.inject(F::CredentialsExpired, 7) {
+            return Some((unreachable("credentials"), false));
+        }
+        if self.dice.inject(F::ReceiverRedirects, 7) {
             return Some((rejected(302, None), false));
         }
-        if self.dice.inject(F::ReceiverVanished, 16) {
+        if self.dice.inject(F::ReceiverVanished, 7) {
             return Some((unreachable("dns"), false));
         }
-        if self.dice.inject(F::ReceiverGone, 20) {
+        if self.dice.inject(F::ReceiverGone, 7) {
             return Some((AttemptOutcome::Gone, false));
         }
         None
@@ -72,17 +98,20 @@ impl SimReceiver {
 }
 
 impl SendWebhook for SimReceiver {
-    async fn send_webhook(&self, _url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
+    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
         sluice_testkit::turn().await;
-        let trouble = self.trouble(delivery);
+        let trouble = self.trouble(url, delivery, now);
         let body = match self.mutation {
             Some(Mutation::BodyRebuiltPerAttempt) => format!("{}{now}", delivery.body),
             _ => delivery.body.clone(),
         };
-        let was_terminal =
-            self.store.run(&delivery.tenant_id, delivery.run_id).is_some_and(|run| run.status.is_terminal());
+        // What is purged had ended: a sender that lost its lease may come late.
+        let run = self.store.run(&delivery.tenant_id, delivery.run_id);
+        let was_terminal = run.is_none_or(|run| run.status.is_terminal());
         lock(&self.received).push(Received {
+            tenant: delivery.tenant_id.clone(),
             run_id: delivery.run_id,
+            url: url.to_owned(),
             webhook_id: delivery.webhook_id(),
             body,
             accepted: trouble.as_ref().is_none_or(|(_, did_the_work)| *did_the_work),

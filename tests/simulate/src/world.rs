@@ -2,30 +2,33 @@
 
 use crate::clock::SimClock;
 use crate::fault::{Dice, FaultKind as F};
-use crate::invariant::{Check, Ledger, broken};
+use crate::invariant::{Check, INVOCATION, Ledger, broken};
 use crate::mutant::{Mutation, SweepEngine};
-use crate::receiver::{Received, SimReceiver};
+use crate::receiver::{RECEIVERS, SimReceiver, origin};
 use crate::{Outcome, Play};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 use sluice_core::caller::Caller;
+use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef, limits_of};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
-use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
+use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
-use sluice_core::flow::manage_definitions::activate_version;
+use sluice_core::flow::dispatch_runs::dispatch_runs;
+use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition, save_tenant};
 use sluice_core::flow::reconcile_runs::{Bounds, reconcile_runs};
 use sluice_core::flow::replay_run;
 use sluice_core::flow::settle_run::settle;
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::{DefinitionRef, NodeId, RunId, TenantId};
+use sluice_core::id::{DefinitionId, DefinitionRef, NodeId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::ports::{
-    Clock, DeliveryRef, DescribeExecution, ExecutionState, LoadRun, ManageDefinitions, StartExecution, StartRequest,
+    Clock, DeliveryRef, DescribeExecution, ExecutionState, LoadRun, RecordRun, StartExecution, StartRequest,
     StoreErrorClass,
 };
+use sluice_core::retention::Retention;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
 use sluice_testkit::engine::MemoryEngine;
@@ -38,20 +41,29 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+mod callback;
 mod callers;
+mod control;
 mod engine;
+mod limits;
 mod quiet;
+mod reports;
+mod retention;
+mod seed;
 mod tasks;
 mod trouble;
-use trouble::{arm_engine, arm_store};
+use reports::{HeldToken, ReportMade};
+use trouble::{Weather, arm_engine, arm_store};
 
 /// A Lambda invocation, alive until it returns or is killed.
 struct Task {
     what: String,
     kind: TaskKind,
-    polls: u32,
+    about: Option<(TenantId, RunId)>,
     /// When Lambda's own timeout kills it.
     until: Timestamp,
+    /// Requests that receivers had got when it began.
+    received: usize,
     future: Pin<Box<dyn Future<Output = Told>>>,
 }
 
@@ -61,31 +73,64 @@ enum TaskKind {
     Cancel,
     Control,
     Callback,
+    Dispatch,
     Sweep,
+    Usage,
+    Report,
+    Retention,
     Other,
 }
 
 /// What a task tells the outside when it returns.
 enum Told {
-    Created {
-        tenant: TenantId,
-        key: Option<(String, String)>,
-        answer: Answer<Accepted>,
-        at: Timestamp,
-    },
+    Created(Box<Created>),
     Canceled {
         tenant: TenantId,
         run_id: RunId,
+        was_gone: bool,
         answer: Answer<Canceled>,
     },
     Controlled {
         run_id: RunId,
+        was_gone: bool,
         gave: Option<String>,
         answer: Answer<()>,
+    },
+    Used {
+        run_id: RunId,
+        was_gone: bool,
+        again: Box<reports::Use>,
+        answer: Answer<Option<(u32, u32)>>,
+    },
+    TokenMade(HeldToken),
+    Reported(Box<ReportMade>),
+    Deleted {
+        tenant: TenantId,
+        run_id: RunId,
+        was_gone: bool,
+        answer: Answer<()>,
+    },
+    Shown {
+        tenant: TenantId,
+        at: Timestamp,
+        gone: BTreeSet<RunId>,
+        runs: Vec<Run>,
     },
     /// A callback that failed: Lambda invokes it again.
     Failed(Signal),
     Nothing,
+}
+
+/// How a request for a run was answered.
+struct Created {
+    tenant: TenantId,
+    run_id: RunId,
+    is_replay: bool,
+    key: Option<(String, String)>,
+    /// Runs that were gone when it was made.
+    gone: BTreeSet<RunId>,
+    answer: Answer<Accepted>,
+    at: Timestamp,
 }
 
 /// Why an execution waits, and for which token.
@@ -101,16 +146,25 @@ struct Gate {
 enum Signal {
     Ended { arn: String, tenant: TenantId, run_id: RunId, end: EngineEnd, details: EndDetails },
     Due(DeliveryRef),
+    Freed(QueueRef),
 }
 
-/// No Lambda invocation of Sluice lives longer.
-const INVOCATION: SignedDuration = SignedDuration::from_secs(60);
 /// The node of the sample pipeline that plays the external one.
 const WAITING_NODE: &str = "frequencies";
 /// How far the reconciler's time can carry everything: a day of retries, and more.
 const QUIET_HOURS: i64 = 48;
 /// Runs of one play: enough for races, few enough to look at all of them after every step.
-const RUNS: usize = 10;
+const RUNS: usize = 12;
+
+/// The tenants of a play.
+pub fn tenants() -> [TenantId; 2] {
+    ["acme", "other"].map(fixture::tenant)
+}
+
+/// The definitions that each tenant has.
+pub fn definitions() -> [DefinitionId; 2] {
+    [7, 8].map(fixture::definition_id)
+}
 
 pub struct World {
     play: Play,
@@ -118,6 +172,8 @@ pub struct World {
     dice: Dice,
     clock: SimClock,
     store: MemoryStore,
+    /// Where the deployment before this one plans its runs.
+    before: MemoryStore,
     engine: MemoryEngine,
     receiver: SimReceiver,
     callers: Vec<Caller>,
@@ -127,6 +183,7 @@ pub struct World {
     /// Executions that wait, by ARN.
     gates: BTreeMap<String, Gate>,
     tokens: u32,
+    report_tokens: Vec<HeldToken>,
     known: Vec<(TenantId, RunId)>,
     made: u128,
     ledger: Ledger,
@@ -134,8 +191,7 @@ pub struct World {
     /// What the table, the engine and the receiver were when they were last looked at.
     checked: (u64, u64, usize),
     noticed: u64,
-    /// Until when the store and the engine are away.
-    outage: Arc<Mutex<BTreeMap<&'static str, Timestamp>>>,
+    weather: Arc<Mutex<Weather>>,
 }
 
 impl World {
@@ -143,23 +199,32 @@ impl World {
         let dice = Dice::new(play);
         let start = "2026-11-22T04:40:00Z".parse().unwrap_or(Timestamp::UNIX_EPOCH);
         let clock = SimClock::new(start);
+        let mut rng = fastrand::Rng::with_seed(play.seed);
         let mut store = MemoryStore::default();
         store.laxity = play.mutation.and_then(Mutation::laxity);
-        for tenant in ["acme", "other"] {
-            sluice_testkit::block_on(seed(&store, tenant, start));
+        let before = MemoryStore::default();
+        for tenant in tenants() {
+            sluice_testkit::block_on(seed::seed(&store, &tenant, start, Some(&mut rng)));
+            sluice_testkit::block_on(seed::seed(&before, &tenant, start, None));
         }
         let engine = MemoryEngine::default();
-        let outage = Arc::new(Mutex::new(BTreeMap::new()));
-        arm_store(&store, &dice, &clock, &outage);
-        arm_engine(&engine, &dice, &clock, &outage);
-        let receiver =
-            SimReceiver { received: Arc::default(), dice: dice.clone(), store: store.clone(), mutation: play.mutation };
+        let weather = Arc::new(Mutex::new(Weather::default()));
+        arm_store(&store, &dice, &clock, &weather);
+        arm_engine(&engine, &dice, &clock, &weather);
+        let receiver = SimReceiver {
+            received: Arc::default(),
+            dice: dice.clone(),
+            clock: clock.clone(),
+            store: store.clone(),
+            mutation: play.mutation,
+        };
         Self {
-            rng: fastrand::Rng::with_seed(play.seed),
+            rng,
             play: play.clone(),
             dice,
             clock,
             store,
+            before,
             engine,
             receiver,
             callers: vec![fixture::caller("acme"), fixture::caller("other")],
@@ -168,13 +233,14 @@ impl World {
             told_ends: BTreeSet::new(),
             gates: BTreeMap::new(),
             tokens: 0,
+            report_tokens: Vec::new(),
             known: Vec::new(),
             made: 0,
             ledger: Ledger::default(),
             log: Vec::new(),
             checked: (0, 0, 0),
             noticed: 0,
-            outage,
+            weather,
         }
     }
 
@@ -198,44 +264,41 @@ impl World {
         if std::mem::replace(&mut self.checked, seen) == seen {
             return Ok(());
         }
-        let received: Vec<Received> = lock(&self.receiver.received).clone();
-        self.ledger.check_now(&self.store, &self.engine, &received)
+        let now = self.clock.true_time();
+        self.ledger.queue_lagged(lock(&self.weather).lagged_at);
+        self.ledger.check_now(now, &self.store, &self.engine, &lock(&self.receiver.received))
     }
 
     fn note(&mut self, text: impl std::fmt::Display) {
-        self.log.push(format!("{} {text}", sluice_core::time::rfc3339_millis(self.clock.true_time())));
+        if self.play.keeps_log {
+            self.log.push(format!("{} {text}", sluice_core::time::rfc3339_millis(self.clock.true_time())));
+        }
     }
 
     fn step(&mut self) -> Check {
-        match self.rng.u32(0..100) {
+        match self.rng.u32(0..130) {
             0..=5 => self.create(),
             6..=8 => self.cancel(),
-            41..=44 => self.control(),
-            45..=49 => self.reach_boundary(),
-            50 => self.go_on(),
-            51 => self.replay(),
             9..=14 => self.claim(),
             15..=18 => self.end(),
             19..=21 => self.sweep(),
-            22 => self.odd_things(),
-            23..=32 => self.signal(),
-            33..=34 => self.kill(),
-            35..=39 => self.pass_time(),
+            22..=24 => self.odd_things(),
+            25..=34 => self.signal(),
+            35..=37 => self.kill(),
+            38..=41 => self.pass_time(),
+            42..=45 => self.control(),
+            46..=50 => self.reach_boundary(),
+            51..=52 => self.go_on(),
+            53 => self.replay(),
+            54..=57 => self.use_up(),
+            58..=60 => self.report(),
+            61..=62 => self.retain(),
+            63 => self.change_limits(),
+            64 => self.look(),
+            65 if !self.ledger.has_half_purged() => self.retain(),
+            65..=66 => self.kill(),
             _ => self.poll()?,
         }
         Ok(())
     }
-}
-
-async fn seed(store: &MemoryStore, tenant: &str, now: Timestamp) {
-    let definition = fixture::seed(store, tenant, now).await;
-    let version = sluice_core::definition::Version {
-        definition_id: definition.id,
-        number: 2,
-        document: fixture::document(),
-        created_at: now,
-        created_by: "someone".to_owned(),
-    };
-    let changed = sluice_core::definition::Definition { latest_version: 2, rev: definition.rev + 1, ..definition };
-    assert!(matches!(store.change_definition(&changed, Some(&version)).await, Ok(true)), "the world can be seeded");
 }

@@ -4,11 +4,13 @@ use cancel_run::App;
 use lambda_runtime::{Context, LambdaEvent};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics::{self, Emitter};
 use sluice_testkit::block_on;
 use sluice_testkit::openapi;
 use sluice_testkit::samples::World;
 
 pub fn answer(world: &World, event: &str) -> Response {
+    metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App {
         store: world.store.clone(),
         engine: world.engine.clone(),

@@ -1,5 +1,5 @@
-//! The function over the memory ports, and the runs of the samples that the others do not need: one paused, one that
-//! waits for a person.
+//! The function over the memory ports, and what the samples need that those of the others do not: a run that is paused, one
+//! that waits for a person, with a report token, and one that has ended and owes nothing.
 
 use control_run::App;
 use lambda_runtime::{Context, LambdaEvent};
@@ -8,13 +8,18 @@ use sluice_core::caller::{Caller, Principal};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::create_run::{Command, Source, create_run};
-use sluice_core::flow::manage_definitions::{DefinitionTexts, add_version, create_definition};
+use sluice_core::flow::deliver::deliver;
+use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, create_definition};
+use sluice_core::flow::report_run::create_report_token;
+use sluice_core::flow::settle_run::settle;
 use sluice_core::id::{DefinitionRef, NodeId, RunId};
-use sluice_core::lifecycle::RunEvent;
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::Clock;
-use sluice_core::run::Run;
+use sluice_core::run::{EndDetails, Run};
+use sluice_core::step::{Step, StepStatus};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics::{self, Emitter};
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::{definition_id, tenant};
 use sluice_testkit::openapi;
@@ -25,6 +30,10 @@ use std::collections::BTreeMap;
 pub const PAUSED: &str = "d7f3b1c8-5e29-4a64-8b7d-0c9e2a6f4b13";
 /// A run whose node `approve` waits for an answer.
 pub const WAITING: &str = "c2a7e9d4-3b61-4f58-9e0c-6d8b1f4a7e25";
+/// A run that has ended, and whose end was told.
+pub const DONE: &str = "e4b8a1f6-7c2d-4930-8e5b-1a9d3c6f0b27";
+/// What every new report token ends with. That of [`WAITING`] is in the samples.
+pub const SECRET: &str = "redacted";
 /// What the runner of [`PAUSED`] waits for.
 pub const GATE: &str = "token-of-the-gate";
 /// What the runner of [`WAITING`] waits for.
@@ -36,12 +45,16 @@ pub fn answer(world: &World, event: &str) -> Response {
 
 /// With the id that a replay would get.
 pub fn answer_with(world: &World, event: &str, new_run_id: fn() -> RunId) -> Response {
+    metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App {
         store: world.store.clone(),
         engine: world.engine.clone(),
         clock: world.clock.clone(),
+        policy: policy(),
         identity: IdentityConfig::for_test(),
         new_run_id,
+        new_comment_id: || "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6072".to_owned(),
+        new_secret: || SECRET.to_owned(),
     };
     let asked = serde_json::from_str(event).expect("an event");
     let response =
@@ -56,6 +69,10 @@ pub fn world() -> World {
         pause(&world).await;
         define_approval(&world).await;
         wait(&world).await;
+        end(&world).await;
+        let waiting = run_id(WAITING);
+        let token = create_report_token(&world.store, &ada(), waiting, None, 3_600, SECRET, world.clock.now()).await;
+        token.expect("a token");
         world
     })
 }
@@ -86,7 +103,7 @@ async fn define_approval(world: &World) {
     let document = serde_json::from_value(document).expect("a document");
     let (caller, now, id) = (ada(), world.clock.now(), definition_id(8));
     let name = "approval".parse().expect("a name");
-    create_definition(&world.store, &caller, id, name, DefinitionTexts::default(), now).await.expect("created");
+    create_definition(&world.store, &caller, id, name, DefinitionChange::default(), now).await.expect("created");
     add_version(&world.store, &caller, &DefinitionRef::Id(id), document, true, now).await.expect("added");
 }
 
@@ -108,7 +125,31 @@ async fn wait(world: &World) {
     });
     assert!(waits);
     world.store.begin_wait(&run.tenant_id, run.run_id, &approve, APPROVE);
+    let step = Step {
+        run_id: run.run_id,
+        node_id: approve,
+        node_type: "external".to_owned(),
+        stage: 1,
+        status: StepStatus::Waiting,
+        attempt: 1,
+        started_at: Some(world.clock.now()),
+        ended_at: None,
+        result: None,
+        result_bytes: None,
+        error: None,
+        progress: None,
+    };
+    world.store.seed_step(&run.tenant_id, step);
     world.engine.wait_for(&run.execution_arn(), APPROVE);
+}
+
+async fn end(world: &World) {
+    let run = running(world, DONE, Command::new(Source::Instance(instance("dev", world).id))).await;
+    let (end, now) = (RunEvent::EngineEnded(EngineEnd::Succeeded), world.clock.now());
+    let settled = settle(&world.store, run, end, &EndDetails::default(), now).await.expect("settled");
+    for owed in settled.expect("its end").owed {
+        deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed).await.expect("delivered");
+    }
 }
 
 /// Creates a run, and has its runner claim it.

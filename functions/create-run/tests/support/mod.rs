@@ -4,6 +4,7 @@ use create_run::App;
 use lambda_runtime::{Context, LambdaEvent};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::metrics::{self, Emitter};
 use sluice_testkit::block_on;
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
@@ -25,6 +26,7 @@ pub fn app(world: &World) -> TestApp {
 }
 
 pub fn answer(app: &TestApp, event: &str) -> Response {
+    metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let asked = serde_json::from_str(event).expect("an event");
     let response =
         block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});

@@ -1,13 +1,23 @@
-//! The function over the memory ports.
+//! The function over the memory ports, and what its samples speak of beyond the world that all functions share.
 
 use lambda_runtime::{Context, LambdaEvent};
 use manage_definitions::App;
+use serde_json::{Value, json};
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::definition::{Definition, Version};
+use sluice_core::id::DefinitionId;
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
+use sluice_core::retention::Retention;
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::definition_id;
+use sluice_testkit::fixture::{definition_id, tenant};
 use sluice_testkit::openapi;
-use sluice_testkit::samples::{RUNNER_ARN, World};
+use sluice_testkit::samples::{self, RUNNER_ARN, World, policy};
+
+/// A definition of the tenant `library` that every tenant may run.
+pub const DISCOVERABLE: &str = "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6099";
 
 pub fn answer(world: &World, event: &str) -> Response {
     let app = App {
@@ -16,10 +26,71 @@ pub fn answer(world: &World, event: &str) -> Response {
         identity: IdentityConfig::for_test(),
         new_definition_id: || definition_id(9),
         runner_arn: Some(RUNNER_ARN.to_owned()),
+        destinations: policy().destinations,
     };
     let asked = serde_json::from_str(event).expect("an event");
     let response =
         block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
     openapi::check(event, &response);
     response
+}
+
+/// The samples' world, with a draft, a definition of another tenant to be found, and a tenant that may not do everything.
+pub fn world() -> World {
+    block_on(async {
+        let world = World::new().await;
+        publish(&world).await;
+        let now = world.clock.now();
+        let draft =
+            version(samples::definition_id(), 0, &json!({"nodes": [{"id": "only", "type": "data-source"}]}), &world);
+        world.store.save_draft(&tenant("dev"), &draft).await.expect("a draft");
+        let settings = TenantSettings {
+            concurrency: Some(Concurrency { max_concurrent_runs: 50, on_limit: OnLimit::Queue }),
+            updated_at: now,
+            ..TenantSettings::open(tenant("acme"))
+        };
+        world.store.save_tenant(&settings).await.expect("settings");
+        world
+    })
+}
+
+/// Whether it may run as version 1 shows to others, with everything that they may not see.
+async fn publish(world: &World) {
+    let (owner, id) = (tenant("library"), DISCOVERABLE.parse().expect("an id"));
+    let created = Definition::new(owner, id, "word-count".parse().expect("a name"), world.clock.now());
+    world.store.create_definition(&created).await.expect("a definition");
+    let document = json!({
+        "nodes": [
+            {"id": "text", "type": "data-source"},
+            {"id": "frequencies", "type": "processor", "processor": "word-frequencies",
+             "parameters": {"stopWords": {"type": "array", "default": ["hush"], "private": true}}},
+            {"id": "score", "type": "processor", "processor": "readability", "tag": "hush",
+             "parameters": {"formula": {"type": "string", "default": "hush"}}, "description": "hush", "private": true},
+        ],
+        "edges": [{"from": "text", "to": "frequencies"}, {"from": "frequencies", "to": "score"}],
+    });
+    let definition = Definition {
+        display_name: Some("Word count".to_owned()),
+        description: Some("Counts the words of a text".to_owned()),
+        active_version: Some(1),
+        latest_version: 1,
+        concurrency: Some(Concurrency { max_concurrent_runs: 7, on_limit: OnLimit::Reject }),
+        retention: Some(Retention { max_age_seconds: 60, preserve_on_failure: false }),
+        discoverable: true,
+        tags: ["language", "text"].map(str::to_owned).into(),
+        rev: created.rev + 1,
+        ..created
+    };
+    let version = version(id, 1, &document, world);
+    assert!(world.store.change_definition(&definition, Some(&version)).await.expect("a version"));
+}
+
+fn version(definition_id: DefinitionId, number: u32, document: &Value, world: &World) -> Version {
+    Version {
+        definition_id,
+        number,
+        document: serde_json::from_value(document.clone()).expect("a document"),
+        created_at: world.clock.now(),
+        created_by: "olga".to_owned(),
+    }
 }

@@ -1,29 +1,26 @@
 //! Reading what a request needs before it can be planned, through a small cache in the process.
 
 use super::item::{self, Item, ItemError, Key};
-use super::{Store, corrupt, failed, keys};
+use super::{Store, corrupt, keys};
 use crate::clock::monotonic_now;
-use aws_sdk_dynamodb::types::KeysAndAttributes;
 use sluice_core::id::TenantId;
-use sluice_core::ports::{CatalogItem, CatalogKey, ReadCatalog, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{CatalogItem, CatalogKey, ReadCatalog, StoreResult};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const READ: &str = "read the catalog";
-/// How long anything but a version is believed.
+/// How long anything but a version is believed. A draft is never.
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long something stale may still be refreshed beside what is asked for.
 const WORTH_FOR: Duration = Duration::from_secs(60);
 /// Things that are remembered, and among them versions, which are kept for good but may be large.
 const MOST_ITEMS: usize = 1_000;
 const MOST_VERSIONS: usize = 64;
-/// Keys of one `BatchGetItem`.
+/// Keys read in one round trip.
 const BATCH: usize = 100;
-/// Times that keys which DynamoDB left unanswered are asked for again.
-const BATCH_TRIES: u32 = 5;
-const BATCH_PAUSE: Duration = Duration::from_millis(25);
 
 impl ReadCatalog for Store {
     async fn catalog(&self, tenant: &TenantId, keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
@@ -36,7 +33,12 @@ impl ReadCatalog for Store {
             let mut wanted = missing;
             let beside = self.cache.worth_refreshing(tenant, BATCH.saturating_sub(wanted.len()));
             wanted.extend(beside);
-            let found = self.read_batches(wanted.into_iter().collect()).await?;
+            let mut found = self.read_catalog(wanted.iter().cloned().collect()).await?;
+            // A tenant without settings of its own has open ones. That is remembered as they are: every request asks.
+            let settings = keys::tenant(tenant);
+            if wanted.contains(&settings) && !found.contains_key(&settings) {
+                found.insert(settings, CatalogItem::Tenant(TenantSettings::open(tenant.clone())));
+            }
             self.cache.keep(&found, &asked);
             known.extend(found);
         }
@@ -45,35 +47,9 @@ impl ReadCatalog for Store {
 }
 
 impl Store {
-    async fn read_batches(&self, keys: Vec<Key>) -> StoreResult<HashMap<Key, CatalogItem>> {
-        let mut found = HashMap::with_capacity(keys.len());
-        for batch in keys.chunks(BATCH) {
-            self.read_batch(batch, &mut found).await?;
-        }
-        Ok(found)
-    }
-
-    async fn read_batch(&self, keys: &[Key], found: &mut HashMap<Key, CatalogItem>) -> StoreResult<()> {
-        let mut left: Vec<Item> = keys.iter().cloned().map(Key::into_item).collect();
-        for attempt in 0..BATCH_TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(BATCH_PAUSE * 2u32.pow(attempt - 1)).await;
-            }
-            let wanted = KeysAndAttributes::builder().set_keys(Some(left)).consistent_read(true).build();
-            let wanted = wanted.map_err(|error| corrupt(READ, error))?;
-            let answer = self.client.batch_get_item().request_items(&*self.table, wanted).send().await;
-            let answer = answer.map_err(|error| failed(READ, &error))?;
-            for item in answer.responses.into_iter().flat_map(HashMap::into_values).flatten() {
-                let (key, item) = read(item).map_err(|error| corrupt(READ, error))?;
-                found.insert(key, item);
-            }
-            left =
-                answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
-            if left.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(StoreError { operation: READ, class: StoreErrorClass::Throttled, source: None })
+    async fn read_catalog(&self, keys: Vec<Key>) -> StoreResult<HashMap<Key, CatalogItem>> {
+        let found = self.get_all(READ, &keys, &[]).await?;
+        found.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| corrupt(READ, error))
     }
 }
 
@@ -82,6 +58,9 @@ fn table_key(tenant: &TenantId, key: &CatalogKey) -> Key {
         CatalogKey::DefinitionName(name) => keys::definition_name(tenant, name),
         CatalogKey::Definition(id) => keys::definition(tenant, *id),
         CatalogKey::Version(id, number) => keys::version(tenant, *id, *number),
+        CatalogKey::Draft(id) => keys::draft(tenant, *id),
+        CatalogKey::Discoverable(id) => keys::discoverable(*id),
+        CatalogKey::Tenant => keys::tenant(tenant),
         CatalogKey::Instance(id) => keys::instance(tenant, *id),
         CatalogKey::ComputeNode(key) => keys::compute_node(key),
         CatalogKey::Processor(key) => keys::processor(key),
@@ -95,6 +74,9 @@ fn read(item: Item) -> Result<(Key, CatalogItem), ItemError> {
         item::DEFINITION_NAME => CatalogItem::DefinitionName(item::to_definition_name(&item)?),
         item::DEFINITION => CatalogItem::Definition(item::to_definition(item)?),
         item::VERSION => CatalogItem::Version(item::to_version(item)?),
+        item::DRAFT => CatalogItem::Version(item::to_draft(item)?),
+        item::DISCOVERABLE => CatalogItem::Discoverable(item::to_discoverable(&item)?),
+        item::TENANT => CatalogItem::Tenant(item::to_tenant(item)?),
         item::INSTANCE => CatalogItem::Instance(item::to_instance(item)?),
         item::COMPUTE_NODE => CatalogItem::ComputeNode(item::to_compute_node(item)?),
         item::PROCESSOR => CatalogItem::Processor(item::to_processor(item)?),
@@ -106,7 +88,7 @@ fn read(item: Item) -> Result<(Key, CatalogItem), ItemError> {
 }
 
 /// What the process has read. By table key, which holds the tenant where there is one. What does not exist is never
-/// remembered, so that what was just made is found.
+/// remembered, so that what was just made is found; drafts are not either, since their writers run them at once.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<HashMap<Key, Remembered>>);
 
@@ -155,11 +137,13 @@ impl Cache {
     /// Stale things of the tenant or the operator that were used while they were fresh.
     fn worth_refreshing(&self, tenant: &TenantId, most: usize) -> Vec<Key> {
         let now = monotonic_now();
-        let own = format!("T#{tenant}#");
+        let (own, settings) = (format!("T#{tenant}#"), keys::tenant(tenant));
+        let concerns = |key: &Key| {
+            let is_of_all = key.pk.starts_with(keys::OPERATOR) || key.pk.starts_with(keys::DISCOVERABLE);
+            *key == settings || key.pk.starts_with(&own) || (is_of_all && !key.pk.starts_with(keys::TENANT_SETTINGS))
+        };
         let remembered = self.lock();
-        let stale = remembered.iter().filter(|(key, entry)| {
-            entry.was_used && !entry.is_fresh(now) && (key.pk.starts_with(&own) || key.pk.starts_with("OP#"))
-        });
+        let stale = remembered.iter().filter(|(key, entry)| entry.was_used && !entry.is_fresh(now) && concerns(key));
         stale.map(|(key, _)| key.clone()).take(most).collect()
     }
 
@@ -167,7 +151,7 @@ impl Cache {
     fn keep(&self, found: &HashMap<Key, CatalogItem>, asked: &[Key]) {
         let now = monotonic_now();
         let mut remembered = self.lock();
-        for (key, item) in found {
+        for (key, item) in found.iter().filter(|(_, item)| !is_draft(item)) {
             let entry = Remembered { item: item.clone(), read_at: now, used_at: now, was_used: asked.contains(key) };
             remembered.insert(key.clone(), entry);
         }
@@ -186,6 +170,11 @@ impl Cache {
     pub(super) fn forget(&self, key: &Key) {
         self.lock().remove(key);
     }
+}
+
+/// Drafts change without notice, and nobody wants to run the one before the last.
+fn is_draft(item: &CatalogItem) -> bool {
+    matches!(item, CatalogItem::Version(version) if version.number == 0)
 }
 
 fn drop_oldest(remembered: &mut HashMap<Key, Remembered>, most: usize, counts: impl Fn(&Remembered) -> bool) {

@@ -1,16 +1,18 @@
 //! Loading and changing a run, and answering its nodes.
 
-use super::transact::{Transacted, Write};
+use super::slots::CounterWrites;
+use super::transact::{Refusals, Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use item::{n, s};
+use item::{ItemResult, n, s};
+use sluice_core::concurrency::SlotScope;
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::ports::{
-    AnswerNode, ChangeRun, Changed, LoadRun, NodeAnswer, StoreError, StoreErrorClass, StoreResult,
-};
-use sluice_core::run::{Run, RunChange};
+use sluice_core::ports::{AnswerNode, ChangeRun, Changed, LoadRun, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::report::{NodeAnswer, NodeOutcome};
+use sluice_core::run::{Run, RunChange, RunError};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::StepStatus;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::usage::UsageLedger;
 
 impl LoadRun for Store {
     async fn load_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Run>> {
@@ -24,27 +26,39 @@ impl LoadRun for Store {
         let found = self.get(OPERATION, keys::snapshot(tenant, run_id)).await?;
         found.as_ref().map(item::to_snapshot).transpose().map_err(|error| corrupt(OPERATION, error))
     }
+
+    async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
+        const OPERATION: &str = "load a run's usage";
+        let found = self.get(OPERATION, keys::usage(tenant, run_id)).await?;
+        let ledger = found.as_ref().map(item::to_ledger).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(ledger.unwrap_or_default())
+    }
 }
 
 impl ChangeRun for Store {
     async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {
         const OPERATION: &str = "change a run";
         let corrupt = |error| corrupt(OPERATION, error);
-        let writes = writes(change).map_err(corrupt)?;
+        let mut writes = Vec::new();
+        let change = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(Changed::Done),
-            Transacted::Refused(mut refusals) => match refusals.at(HEAD) {
-                Some(current) => stale(current).map_err(corrupt),
-                // The head was as expected, but a delivery of that number exists already.
-                None => Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None }),
-            },
+            // Where neither head nor counters refused, a delivery of that number exists already.
+            Transacted::Refused(mut refusals) => change.refused(&mut refusals).map_err(corrupt)?.ok_or(StoreError {
+                operation: OPERATION,
+                class: StoreErrorClass::Corrupt,
+                source: None,
+            }),
         }
     }
 }
 
 // An answer belongs to the wait whose token it carries: a node that begins to wait anew has a new token and so no
 // answer, while a repetition of the runner's write (same token) loses none.
-const RECORD_ANSWER: &str = "SET answer = :answer, answeredBy = :by, answeredAt = :at, answeredToken = taskToken";
+const RECORD_RESULT: &str = "SET answer = :answer, answeredBy = :by, answeredAt = :at, answeredToken = taskToken \
+    REMOVE answerErrorCode, answerErrorMessage";
+const RECORD_FAILURE: &str = "SET answerErrorCode = :code, answerErrorMessage = :message, answeredBy = :by, \
+    answeredAt = :at, answeredToken = taskToken REMOVE answer";
 const WAITS_UNANSWERED: &str = "#status = :waiting AND attribute_exists(taskToken) \
     AND (attribute_not_exists(answeredToken) OR answeredToken <> taskToken)";
 
@@ -58,20 +72,27 @@ impl AnswerNode for Store {
         const OPERATION: &str = "answer a node";
         let corrupt = |error| corrupt(OPERATION, error);
         let step = keys::step(&change.run.tenant_id, change.run.run_id, node_id);
-        let step = Write::apply(step, RECORD_ANSWER)
+        let step = match &answer.outcome {
+            NodeOutcome::Result(value) => Write::apply(step, RECORD_RESULT).with(":answer", s(value)),
+            NodeOutcome::Failure(RunError { code, message }) => {
+                Write::apply(step, RECORD_FAILURE).with(":code", s(code)).with(":message", s(message))
+            }
+        };
+        let step = step
             .only_if(WAITS_UNANSWERED)
             .naming("#status", "status")
             .with(":waiting", s(StepStatus::Waiting.as_str()))
-            .with(":answer", s(&answer.value))
             .with(":by", s(&answer.by))
             .with(":at", s(rfc3339_millis(answer.at)));
-        let mut writes = writes(change).map_err(corrupt)?;
+        let input = item::from_input(&change.run, node_id, answer);
+        let mut writes = Vec::new();
+        let change = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
         let step_at = writes.len();
-        writes.push(step);
+        writes.extend([step, Write::put(input)]);
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(Some(Changed::Done)),
-            Transacted::Refused(mut refusals) => match refusals.at(HEAD) {
-                Some(current) => stale(current).map(Some).map_err(corrupt),
+            Transacted::Refused(mut refusals) => match change.refused(&mut refusals).map_err(corrupt)? {
+                Some(changed) => Ok(Some(changed)),
                 None if refusals.include(step_at) => Ok(None),
                 None => Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None }),
             },
@@ -83,7 +104,7 @@ impl AnswerNode for Store {
         tenant: &TenantId,
         run_id: RunId,
         node_id: &NodeId,
-    ) -> StoreResult<Option<(String, String)>> {
+    ) -> StoreResult<Option<(String, NodeOutcome)>> {
         const OPERATION: &str = "load a node's answer";
         let found = self.get(OPERATION, keys::step(tenant, run_id, node_id)).await?;
         let answer = found.as_ref().map(item::to_answer).transpose();
@@ -91,31 +112,45 @@ impl AnswerNode for Store {
     }
 }
 
-/// The place of the head among [`writes`].
-const HEAD: usize = 0;
-
-/// Everything that a change writes.
-fn writes(change: &RunChange) -> item::ItemResult<Vec<Write>> {
-    let run = &change.run;
-    // An update and not a put: the runner keeps attributes of its own on the head, such as `executionArn`.
-    let key = keys::run_head(&run.tenant_id, run.run_id);
-    let mut set = item::from_run(run)?;
-    set.retain(|name, _| name != keys::PK && name != keys::SK);
-    let head = Write::update(key, set, item::RUN_OPTIONAL)
-        .only_if("rev = :expected")
-        .with(":expected", n(change.expected_rev));
-    let mut writes = vec![head];
-    if let Some(output) = &change.output {
-        writes.push(Write::put(item::from_output(run, output)));
-    }
-    for delivery in &change.deliveries {
-        writes.push(Write::put_new(item::from_delivery(delivery)?));
-        writes.push(Write::put_new(item::from_delivery_body(delivery)));
-    }
-    Ok(writes)
+/// The places in a transaction of what a change writes.
+pub(super) struct ChangeWrites {
+    head: usize,
+    counters: CounterWrites,
 }
 
-/// What a refused head means.
-fn stale(current: Option<item::Item>) -> item::ItemResult<Changed> {
-    Ok(Changed::Stale(current.map(item::to_run).transpose()?.map(Box::new)))
+impl ChangeWrites {
+    /// Adds to `writes` everything that `change` writes: first its conditions, in the order in which they count.
+    pub fn of(writes: &mut Vec<Write>, change: &RunChange) -> ItemResult<Self> {
+        let run = &change.run;
+        // An update and not a put: the runner keeps attributes of its own on the head, such as `executionArn`.
+        let key = keys::run_head(&run.tenant_id, run.run_id);
+        let mut set = item::from_run(run)?;
+        set.retain(|name, _| name != keys::PK && name != keys::SK);
+        let head = writes.len();
+        writes.push(
+            Write::update(key, set, item::RUN_OPTIONAL)
+                .only_if("rev = :expected")
+                .with(":expected", n(change.expected_rev)),
+        );
+        let counters = CounterWrites::change(writes, run, &change.slots);
+        if let Some(output) = &change.output {
+            writes.push(Write::put(item::from_output(run, output)));
+        }
+        for delivery in &change.deliveries {
+            writes.push(Write::put_new(item::from_delivery(delivery)?));
+            writes.push(Write::put_new(item::from_delivery_body(delivery)));
+        }
+        Ok(Self { head, counters })
+    }
+
+    /// What refusals mean for the change; `None` when they are none of its own.
+    pub fn refused(&self, refusals: &mut Refusals) -> ItemResult<Option<Changed>> {
+        if let Some(current) = refusals.at(self.head) {
+            let current = current.map(item::to_run).transpose()?;
+            return Ok(Some(Changed::Stale(current.map(Box::new))));
+        }
+        let full = self.counters.refused(refusals);
+        let full: Vec<SlotScope> = full.into_iter().map(|(scope, _)| scope).collect();
+        Ok((!full.is_empty()).then_some(Changed::Full(full)))
+    }
 }

@@ -1,9 +1,13 @@
-//! Deliveries: loaded with their bodies, changed under their optimistic lock together with the record of an attempt.
+//! Deliveries: loaded with their bodies, changed under their optimistic lock together with the record of an attempt; those that
+//! were given up, by tenant.
 
+use super::page::{Range, Walk};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::n;
+use jiff::Timestamp;
 use sluice_core::callback::{Attempt, Delivery};
+use sluice_core::id::TenantId;
 use sluice_core::ports::{Deliveries, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
 
 impl Deliveries for Store {
@@ -35,7 +39,7 @@ impl Deliveries for Store {
                 .with(":expected", n(expected)),
         ];
         if let Some(attempt) = attempt {
-            writes.push(Write::put_new(item::from_attempt(next, attempt).map_err(unwritable)?));
+            writes.push(Write::put_new(item::from_attempt(&item::reference(next), attempt).map_err(unwritable)?));
         }
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(true),
@@ -45,5 +49,19 @@ impl Deliveries for Store {
                 Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
             }
         }
+    }
+
+    async fn record_late_attempt(&self, delivery: &DeliveryRef, attempt: &Attempt) -> StoreResult<()> {
+        // Each attempt has a number of its own, so what is there already is this one.
+        self.put_new("record a late attempt", item::from_attempt(delivery, attempt)).await.map(|_is_new| ())
+    }
+
+    async fn dead_deliveries(&self, tenant: &TenantId, since: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
+        const OPERATION: &str = "list dead deliveries";
+        let partition = (keys::DUE_SHARD, keys::dead_deliveries(tenant));
+        let dead = Walk::of_index(OPERATION, keys::DUE, partition, keys::DUE_AT);
+        let found = self.first(&Walk { range: Range::From(keys::from_time(since)), ..dead }, limit).await?;
+        let read = found.into_iter().map(item::to_delivery_ref).collect::<Result<_, _>>();
+        read.map_err(|error| corrupt(OPERATION, error))
     }
 }

@@ -1,15 +1,17 @@
 //! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id; an
 //! id never holds the separator `#`, so no key reaches into another's.
 
-use super::item::Key;
-use jiff::Timestamp;
+use super::item::{Key, Link};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sluice_core::canonical::sha256_hex;
+use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
 };
 use sluice_core::idempotency::Operation;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::SHARDS;
+use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
 
 /// Attributes that are keys, of the table or of an index.
@@ -23,6 +25,9 @@ pub const OPEN_SHARD: &str = "openShard";
 pub const OPEN_AT: &str = "openAt";
 pub const DUE_SHARD: &str = "dueShard";
 pub const DUE_AT: &str = "dueAt";
+pub const QUEUE_KEY: &str = "queueKey";
+pub const QUEUE_AT: &str = "queueAt";
+pub const DISCOVER_SHARD: &str = "discoverShard";
 
 /// Indexes.
 pub const BY_TENANT: &str = "byTenant";
@@ -30,6 +35,9 @@ pub const BY_DEFINITION: &str = "byDefinition";
 pub const BY_STATUS: &str = "byStatus";
 pub const OPEN: &str = "open";
 pub const DUE: &str = "due";
+/// Holds keys only.
+pub const QUEUE: &str = "queue";
+pub const DISCOVER: &str = "discover";
 
 /// The sort key of the one item that a partition is named after.
 pub const HEAD: &str = "HEAD";
@@ -37,6 +45,10 @@ pub const STEPS: &str = "STEP#";
 pub const DELIVERIES: &str = "DELIVERY#";
 pub const ATTEMPTS: &str = "ATTEMPT#";
 pub const REPLAYS: &str = "REPLAY#";
+pub const EVALUATIONS: &str = "EVALUATION#";
+pub const INPUTS: &str = "INPUT#";
+pub const COMMENTS: &str = "COMMENT#";
+pub const USAGE_CALLS: &str = "USAGE#";
 pub const VERSIONS: &str = "VERSION#";
 
 pub fn run_pk(tenant: &TenantId, run_id: RunId) -> String {
@@ -49,6 +61,11 @@ pub fn run_head(tenant: &TenantId, run_id: RunId) -> Key {
 
 pub fn snapshot(tenant: &TenantId, run_id: RunId) -> Key {
     Key::new(run_pk(tenant, run_id), "SNAPSHOT")
+}
+
+/// What the run was made from.
+pub fn request(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "REQUEST")
 }
 
 pub fn output(tenant: &TenantId, run_id: RunId) -> Key {
@@ -71,9 +88,47 @@ pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) ->
     Key::new(run_pk(tenant, run_id), format!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
 }
 
-/// Lies with the original, so that its replays are found with it.
-pub fn replay(tenant: &TenantId, original: RunId, created_at: Timestamp, run_id: RunId) -> Key {
-    Key::new(run_pk(tenant, original), format!("{REPLAYS}{}", time_key(created_at, run_id)))
+/// Lies with the original, so that what was made from it is found with it.
+pub fn link(link: Link, original: RunId, run: &Run) -> Key {
+    let time_key = time_key(run.created_at, run.run_id);
+    Key::new(run_pk(&run.tenant_id, original), format!("{}{time_key}", links(link)))
+}
+
+/// What the keys of such links start with.
+pub const fn links(link: Link) -> &'static str {
+    match link {
+        Link::Replay => REPLAYS,
+        Link::Evaluation => EVALUATIONS,
+    }
+}
+
+/// By time; the `rev` that the answer gave its run tells apart what came in one millisecond.
+pub fn input(tenant: &TenantId, run_id: RunId, at: Timestamp, rev: u64, node_id: &NodeId) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{INPUTS}{}#{rev:020}#{node_id}", rfc3339_millis(at)))
+}
+
+pub fn report_token(tenant: &TenantId, run_id: RunId, hash: &str) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("TOKEN#{hash}"))
+}
+
+pub fn comment(tenant: &TenantId, run_id: RunId, id: &str) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{COMMENTS}{id}"))
+}
+
+/// The ledger.
+pub fn usage(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "USAGE")
+}
+
+/// The call's id is hashed, because it is any text of its reporter's.
+pub fn usage_call(tenant: &TenantId, run_id: RunId, call_id: &str) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("{USAGE_CALLS}{}", sha256_hex(&[call_id])))
+}
+
+/// The counter of slots before which a queue may form.
+pub fn slots(queue: &QueueRef) -> Key {
+    let sk = queue.definition_id.map_or_else(|| "TENANT".to_owned(), |id| format!("DEF#{id}"));
+    Key::new(format!("T#{}#SLOTS", queue.tenant_id), sk)
 }
 
 /// The caller's key is hashed, because it may be longer or stranger than a key of ours.
@@ -94,6 +149,17 @@ pub fn version(tenant: &TenantId, id: DefinitionId, number: u32) -> Key {
     Key::new(definition_pk(tenant, id), format!("{VERSIONS}{number:08}"))
 }
 
+pub fn draft(tenant: &TenantId, id: DefinitionId) -> Key {
+    Key::new(definition_pk(tenant, id), "DRAFT")
+}
+
+/// Says whose the definition is. The one key beside the operator's that is no tenant's: a definition's id alone finds it.
+pub fn discoverable(id: DefinitionId) -> Key {
+    Key::new(format!("{DISCOVERABLE}{id}"), HEAD)
+}
+
+pub const DISCOVERABLE: &str = "DISCOVERABLE#";
+
 pub fn definition_name(tenant: &TenantId, name: &DefinitionName) -> Key {
     Key::new(format!("T#{tenant}#DEFNAME#{name}"), "NAME")
 }
@@ -109,6 +175,15 @@ pub fn processor(key: &ProcessorKey) -> Key {
 pub fn compute_node(key: &ComputeNodeKey) -> Key {
     Key::new(format!("OP#NODE#{key}"), HEAD)
 }
+
+/// The operator's settings of a tenant.
+pub fn tenant(tenant: &TenantId) -> Key {
+    Key::new(format!("{TENANT_SETTINGS}{tenant}"), HEAD)
+}
+
+/// What the operator's keys start with, and among them those of tenants' settings.
+pub const OPERATOR: &str = "OP#";
+pub const TENANT_SETTINGS: &str = "OP#TENANT#";
 
 // Partitions of the indexes.
 
@@ -140,9 +215,27 @@ pub fn compute_nodes() -> String {
     "OP#NODES".to_owned()
 }
 
+pub fn tenants() -> String {
+    "OP#TENANTS".to_owned()
+}
+
+pub fn queue(queue: &QueueRef) -> String {
+    let tenant = &queue.tenant_id;
+    queue.definition_id.map_or_else(|| format!("T#{tenant}#QUEUE"), |id| format!("T#{tenant}#DEF#{id}#QUEUE"))
+}
+
+/// In the index of what is due: deliveries that were given up.
+pub fn dead_deliveries(tenant: &TenantId) -> String {
+    format!("T#{tenant}#DEAD")
+}
+
 /// The shard of everything that belongs to a run. The last byte of a version 4 or 7 UUID is random.
 pub fn shard(run_id: RunId) -> u8 {
     run_id.0.as_bytes()[15] % SHARDS
+}
+
+pub fn shard_of_definition(id: DefinitionId) -> u8 {
+    id.0.as_bytes()[15] % SHARDS
 }
 
 pub fn open_shard(shard: u8) -> String {
@@ -151,6 +244,15 @@ pub fn open_shard(shard: u8) -> String {
 
 pub fn due_shard(shard: u8) -> String {
     format!("DUE#{shard:02}")
+}
+
+/// In the index of what is due: runs that are gone from every read.
+pub fn expiry_shard(shard: u8) -> String {
+    format!("EXPIRE#{shard:02}")
+}
+
+pub fn discover_shard(shard: u8) -> String {
+    format!("DISCOVER#{shard:02}")
 }
 
 // Sort keys of the indexes: a time first, then what makes them unique.
@@ -170,7 +272,14 @@ pub fn due_at(at: Timestamp, run_id: RunId, number: u32) -> String {
     format!("{}#{run_id}#{number:04}", rfc3339_millis(at))
 }
 
-/// Sorts after every [`due_at`] of that millisecond and before any later one: `$` follows `#`.
+/// Sorts before every [`due_at`] and [`time_key`] of `at` or later, and after all earlier ones. Times are kept to the
+/// millisecond, so a finer bound means the next one.
+pub fn from_time(at: Timestamp) -> String {
+    let next = at.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Ceil));
+    rfc3339_millis(next.unwrap_or(at))
+}
+
+/// Sorts after every [`due_at`] and [`time_key`] of that millisecond and before any later one: `$` follows `#`.
 pub fn due_until(now: Timestamp) -> String {
     format!("{}$", rfc3339_millis(now))
 }

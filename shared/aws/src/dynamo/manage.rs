@@ -1,16 +1,16 @@
-//! Definitions, versions and instances; processors and compute nodes.
+//! Definitions, versions, drafts and instances; processors, compute nodes and tenants' settings.
 
 use super::page::{Range, Walk};
 use super::transact::{Transacted, Write};
-use super::{Store, corrupt, failed, item, keys};
-use item::{Item, ItemError, Key, n};
+use super::{Store, corrupt, item, keys};
+use item::{Item, ItemResult, Key, n};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::id::{DefinitionId, TenantId};
 use sluice_core::instance::Instance;
-use sluice_core::operator::{ComputeNode, Processor};
+use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
-    CatalogItem, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SaveInstance, StoreError, StoreErrorClass,
-    StoreResult,
+    CatalogItem, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SHARDS, SaveInstance, StoreError,
+    StoreErrorClass, StoreResult,
 };
 
 impl ManageDefinitions for Store {
@@ -18,7 +18,10 @@ impl ManageDefinitions for Store {
         const OPERATION: &str = "create a definition";
         const NAME: usize = 1;
         let head = item::from_definition(definition).map_err(|error| corrupt(OPERATION, error))?;
-        let writes = vec![Write::put_new(head), Write::put_new(item::from_definition_name(definition))];
+        let mut writes = vec![Write::put_new(head), Write::put_new(item::from_definition_name(definition))];
+        if definition.discoverable {
+            writes.push(Write::put(item::from_discoverable(definition)));
+        }
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(DefinitionSaved::Done),
             Transacted::Refused(mut refusals) => match refusals.at(NAME) {
@@ -47,12 +50,20 @@ impl ManageDefinitions for Store {
                 .only_if("rev = :expected")
                 .with(":expected", n(expected)),
         ];
+        // Written with every change: whether it was discoverable before, nobody has to know.
+        let discoverable = keys::discoverable(definition.id);
+        writes.push(if definition.discoverable {
+            Write::put(item::from_discoverable(definition))
+        } else {
+            Write::delete(discoverable.clone())
+        });
         if let Some(version) = version {
             writes.push(Write::put_new(item::from_version(&definition.tenant, version).map_err(unwritable)?));
         }
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => {
                 self.cache.forget(&keys::definition(&definition.tenant, definition.id));
+                self.cache.forget(&discoverable);
                 Ok(true)
             }
             Transacted::Refused(refusals) if refusals.include(HEAD) => Ok(false),
@@ -61,6 +72,41 @@ impl ManageDefinitions for Store {
                 Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
             }
         }
+    }
+
+    async fn save_draft(&self, tenant: &TenantId, draft: &Version) -> StoreResult<()> {
+        self.put("save a draft", item::from_draft(tenant, draft)).await
+    }
+
+    async fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<()> {
+        self.delete("delete a draft", keys::draft(tenant, id)).await
+    }
+
+    async fn list_discoverable(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Definition>> {
+        const OPERATION: &str = "list discoverable definitions";
+        let most = usize::try_from(limit.max(1)).unwrap_or(usize::MAX);
+        let mut place = match cursor {
+            None => DiscoverPlace { shard: 0, after: None },
+            Some(cursor) => {
+                DiscoverPlace::read(cursor).ok_or_else(|| corrupt(OPERATION, "the cursor belongs to another list"))?
+            }
+        };
+        let mut items = Vec::new();
+        while place.shard < SHARDS && items.len() < most {
+            let shard = (keys::DISCOVER_SHARD, keys::discover_shard(place.shard));
+            let range = place.after.take().map_or(Range::All, Range::After);
+            let walk = Walk { range, ..Walk::of_index(OPERATION, keys::DISCOVER, shard, keys::TIME_KEY) };
+            let wanted = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
+            let (found, last) = self.query(&walk, Some(wanted), None).await?;
+            for found in found {
+                items.push(item::to_definition(found).map_err(|error| corrupt(OPERATION, error))?);
+            }
+            place = match last.as_ref().and_then(|last| item::text(last, keys::TIME_KEY)) {
+                Some(after) => DiscoverPlace { after: Some(after.to_owned()), ..place },
+                None => DiscoverPlace { shard: place.shard + 1, after: None },
+            };
+        }
+        Ok(Page { items, next: (place.shard < SHARDS).then(|| place.to_string()) })
     }
 
     async fn load_definition(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<Option<Definition>> {
@@ -88,16 +134,7 @@ impl ManageDefinitions for Store {
         cursor: Option<&str>,
     ) -> StoreResult<Page<Version>> {
         let Key { pk, .. } = keys::definition(tenant, id);
-        let walk = Walk {
-            operation: "list versions",
-            index: None,
-            partition: (keys::PK, pk),
-            sort: keys::SK,
-            range: Range::Prefix(keys::VERSIONS),
-            filter: None,
-            only: &[],
-            ascending: false,
-        };
+        let walk = Walk { ascending: false, ..Walk::under("list versions", pk, keys::VERSIONS) };
         let key =
             |position: &str| Some(keys::version(tenant, id, position.strip_prefix(keys::VERSIONS)?.parse().ok()?));
         self.page(&walk, limit, cursor, key, item::to_version).await
@@ -110,29 +147,43 @@ impl ManageDefinitions for Store {
     }
 }
 
+/// Where a list of discoverable definitions goes on: its shards are walked one after the other. The place after a
+/// definition is a bound and not a key to start from, because that would have to name the definition's tenant.
+#[derive(Debug, PartialEq, Eq)]
+struct DiscoverPlace {
+    shard: u8,
+    after: Option<String>,
+}
+
+impl DiscoverPlace {
+    const PREFIX: &str = "discover.";
+
+    fn read(cursor: &str) -> Option<Self> {
+        let (shard, after) = cursor.strip_prefix(Self::PREFIX)?.split_once('.')?;
+        let shard = shard.parse().ok().filter(|parsed| *parsed < SHARDS && shard == format!("{parsed:02}"))?;
+        if after.is_empty() {
+            return Some(Self { shard, after: None });
+        }
+        let _must_be_one: DefinitionId = keys::id_in_time_key(after)?;
+        Some(Self { shard, after: Some(after.to_owned()) })
+    }
+}
+
+impl std::fmt::Display for DiscoverPlace {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let after = self.after.as_deref().unwrap_or_default();
+        write!(formatter, "{}{:02}.{after}", Self::PREFIX, self.shard)
+    }
+}
+
 impl SaveInstance for Store {
     async fn save_instance(&self, instance: &Instance) -> StoreResult<()> {
-        const OPERATION: &str = "save an instance";
-        let put = self
-            .client
-            .put_item()
-            .table_name(&*self.table)
-            .set_item(Some(item::from_instance(instance).map_err(|error| corrupt(OPERATION, error))?))
-            .condition_expression("attribute_not_exists(pk)");
-        match put.send().await {
-            Ok(_) => {
-                self.cache
-                    .remember(keys::instance(&instance.tenant, instance.id), CatalogItem::Instance(instance.clone()));
-                Ok(())
-            }
-            // Its id comes from its content, so what is there is the same.
-            Err(error)
-                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(failed(OPERATION, &error)),
+        // Its id comes from its content, so what is there already is the same.
+        if self.put_new("save an instance", item::from_instance(instance)).await? {
+            let key = keys::instance(&instance.tenant, instance.id);
+            self.cache.remember(key, CatalogItem::Instance(instance.clone()));
         }
+        Ok(())
     }
 }
 
@@ -143,6 +194,10 @@ impl ManageOperator for Store {
 
     async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<()> {
         self.declare("save a compute node", item::from_compute_node(node), &keys::compute_node(&node.key)).await
+    }
+
+    async fn save_tenant(&self, settings: &TenantSettings) -> StoreResult<()> {
+        self.declare("save a tenant's settings", item::from_tenant(settings), &keys::tenant(&settings.tenant)).await
     }
 
     async fn list_processors(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Processor>> {
@@ -156,28 +211,24 @@ impl ManageOperator for Store {
         let key = |position: &str| position.parse().ok().map(|key| keys::compute_node(&key));
         self.page(&walk, limit, cursor, key, item::to_compute_node).await
     }
+
+    async fn list_tenants(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<TenantSettings>> {
+        let walk = listing("list tenants", keys::tenants(), true);
+        let key = |position: &str| position.parse().ok().map(|tenant| keys::tenant(&tenant));
+        self.page(&walk, limit, cursor, key, item::to_tenant).await
+    }
 }
 
 impl Store {
-    /// The operator's last word stands, so there is no condition.
-    async fn declare(&self, operation: &'static str, item: Result<Item, ItemError>, key: &Key) -> StoreResult<()> {
-        let item = item.map_err(|error| corrupt(operation, error))?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        put.send().await.map_err(|error| failed(operation, &error))?;
+    /// The operator's last word stands.
+    async fn declare(&self, operation: &'static str, item: ItemResult<Item>, key: &Key) -> StoreResult<()> {
+        self.put(operation, item).await?;
         self.cache.forget(key);
         Ok(())
     }
 }
 
 fn listing(operation: &'static str, partition: String, ascending: bool) -> Walk {
-    Walk {
-        operation,
-        index: Some(keys::BY_TENANT),
-        partition: (keys::TENANT_KEY, partition),
-        sort: keys::TIME_KEY,
-        range: Range::All,
-        filter: None,
-        only: &[],
-        ascending,
-    }
+    let partition = (keys::TENANT_KEY, partition);
+    Walk { ascending, ..Walk::of_index(operation, keys::BY_TENANT, partition, keys::TIME_KEY) }
 }

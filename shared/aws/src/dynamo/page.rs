@@ -5,7 +5,8 @@
 
 use super::item::{Item, Key, text};
 use super::{Store, corrupt, failed, keys};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::ports::{Page, StoreResult};
 
@@ -26,8 +27,8 @@ pub(super) struct Walk {
     /// Name of the sort key.
     pub sort: &'static str,
     pub range: Range,
-    /// An attribute that must have this text.
-    pub filter: Option<(&'static str, String)>,
+    /// All of these must hold.
+    pub filters: Vec<Filter>,
     /// The attributes to read; empty for all.
     pub only: &'static [&'static str],
     pub ascending: bool,
@@ -40,7 +41,22 @@ pub(super) enum Range {
     /// Both inclusive.
     Between(String, String),
     From(String),
+    After(String),
     Below(String),
+}
+
+/// What an attribute of an item must be. Items without it are passed over.
+#[derive(Clone, Debug)]
+pub(super) struct Filter {
+    /// The attribute's name, or the names on the way into a map.
+    pub path: Vec<String>,
+    pub any_of: Vec<String>,
+}
+
+impl Filter {
+    pub fn new(attribute: &str, value: impl Into<String>) -> Self {
+        Self { path: vec![attribute.to_owned()], any_of: vec![value.into()] }
+    }
 }
 
 impl Walk {
@@ -52,7 +68,26 @@ impl Walk {
             partition: (keys::PK, pk),
             sort: keys::SK,
             range: Range::Prefix(prefix),
-            filter: None,
+            filters: Vec::new(),
+            only: &[],
+            ascending: true,
+        }
+    }
+
+    /// Every item of an index partition, in order.
+    pub fn of_index(
+        operation: &'static str,
+        index: &'static str,
+        partition: (&'static str, String),
+        sort: &'static str,
+    ) -> Self {
+        Self {
+            operation,
+            index: Some(index),
+            partition,
+            sort,
+            range: Range::All,
+            filters: Vec::new(),
             only: &[],
             ascending: true,
         }
@@ -60,10 +95,10 @@ impl Walk {
 
     fn digest(&self) -> String {
         let range = format!("{:?}", self.range);
-        let (attribute, value) = self.filter.as_ref().map_or(("", ""), |(name, value)| (name, value));
+        let filters = if self.filters.is_empty() { String::new() } else { format!("{:?}", self.filters) };
         let direction = if self.ascending { "ascending" } else { "descending" };
         let index = self.index.unwrap_or_default();
-        let mut digest = sha256_hex(&[index, self.partition.0, &self.partition.1, &range, attribute, value, direction]);
+        let mut digest = sha256_hex(&[index, self.partition.0, &self.partition.1, &range, &filters, "", direction]);
         digest.truncate(DIGEST_CHARS);
         digest
     }
@@ -102,7 +137,7 @@ impl Store {
         let mut items = Vec::new();
         for _ in 0..FILTERED_QUERIES {
             let wanted = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
-            let looked_at = if walk.filter.is_some() { wanted.max(FILTERED_ITEMS) } else { wanted };
+            let looked_at = if !walk.filters.is_empty() { wanted.max(FILTERED_ITEMS) } else { wanted };
             let (found, last) = self.query(walk, Some(looked_at), start.take()).await?;
             let mut found = found.into_iter().peekable();
             while let Some(item) = found.next() {
@@ -135,6 +170,37 @@ impl Store {
         }
     }
 
+    /// What `walk` finds first, at most `most`.
+    pub(super) async fn first(&self, walk: &Walk, most: u32) -> StoreResult<Vec<Item>> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut items = Vec::new();
+        let mut start = None;
+        while items.len() < most {
+            let wanted = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
+            let (found, last) = self.query(walk, Some(wanted), start).await?;
+            items.extend(found);
+            start = last;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// How many items `walk` finds.
+    pub(super) async fn count(&self, walk: &Walk) -> StoreResult<u32> {
+        let (mut count, mut start) = (0, None);
+        loop {
+            let call = self.walking(walk).select(Select::Count).set_exclusive_start_key(start);
+            let answer = call.send().await.map_err(|error| failed(walk.operation, &error))?;
+            count += u32::try_from(answer.count).unwrap_or(0);
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
     /// One `Query`: what it found, and the key it stopped at if there may be more.
     pub(super) async fn query(
         &self,
@@ -142,6 +208,13 @@ impl Store {
         limit: Option<i32>,
         start: Option<Item>,
     ) -> StoreResult<(Vec<Item>, Option<Item>)> {
+        let call = self.walking(walk).set_limit(limit).set_exclusive_start_key(start);
+        let answer = call.send().await.map_err(|error| failed(walk.operation, &error))?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+
+    /// The `Query` that walks so.
+    fn walking(&self, walk: &Walk) -> QueryFluentBuilder {
         let value = |text: &str| AttributeValue::S(text.to_owned());
         let mut call = self
             .client
@@ -150,8 +223,6 @@ impl Store {
             .set_index_name(walk.index.map(str::to_owned))
             .consistent_read(walk.index.is_none())
             .scan_index_forward(walk.ascending)
-            .set_limit(limit)
-            .set_exclusive_start_key(start)
             .expression_attribute_names("#partition", walk.partition.0)
             .expression_attribute_values(":partition", value(&walk.partition.1));
         let (condition, bounds) = match &walk.range {
@@ -159,6 +230,7 @@ impl Store {
             Range::Prefix(prefix) => (" AND begins_with(#sort, :from)", Some((*prefix, None))),
             Range::Between(from, to) => (" AND #sort BETWEEN :from AND :to", Some((from.as_str(), Some(to)))),
             Range::From(from) => (" AND #sort >= :from", Some((from.as_str(), None))),
+            Range::After(after) => (" AND #sort > :from", Some((after.as_str(), None))),
             Range::Below(below) => (" AND #sort < :from", Some((below.as_str(), None))),
         };
         if let Some((from, to)) = bounds {
@@ -168,11 +240,20 @@ impl Store {
                 call = call.expression_attribute_values(":to", value(to));
             }
         }
-        if let Some((name, wanted)) = &walk.filter {
-            call = call
-                .filter_expression("#filter = :filter")
-                .expression_attribute_names("#filter", *name)
-                .expression_attribute_values(":filter", value(wanted));
+        let mut conditions = Vec::with_capacity(walk.filters.len());
+        for (index, filter) in walk.filters.iter().enumerate() {
+            let names: Vec<String> = (0..filter.path.len()).map(|at| format!("#f{index}_{at}")).collect();
+            let values: Vec<String> = (0..filter.any_of.len()).map(|at| format!(":f{index}_{at}")).collect();
+            conditions.push(format!("{} IN ({})", names.join("."), values.join(", ")));
+            for (placeholder, name) in names.into_iter().zip(&filter.path) {
+                call = call.expression_attribute_names(placeholder, name);
+            }
+            for (placeholder, wanted) in values.into_iter().zip(&filter.any_of) {
+                call = call.expression_attribute_values(placeholder, value(wanted));
+            }
+        }
+        if !conditions.is_empty() {
+            call = call.filter_expression(conditions.join(" AND "));
         }
         if !walk.only.is_empty() {
             let placeholders: Vec<String> = (0..walk.only.len()).map(|index| format!("#p{index}")).collect();
@@ -181,8 +262,6 @@ impl Store {
                 call = call.expression_attribute_names(placeholder, *name);
             }
         }
-        let answer = call.key_condition_expression(format!("#partition = :partition{condition}")).send().await;
-        let answer = answer.map_err(|error| failed(walk.operation, &error))?;
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+        call.key_condition_expression(format!("#partition = :partition{condition}"))
     }
 }

@@ -1,18 +1,20 @@
 //! Lists of runs, and what belongs to a run.
 
-use super::page::{Range, Walk};
+use super::page::{Filter, Range, Walk};
 use super::{Store, corrupt, item, keys};
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use item::{Key, Link};
+use jiff::Timestamp;
 use sluice_core::callback::{Attempt, Delivery};
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::ports::{Page, ReadRuns, RunFilter, StoreResult};
+use sluice_core::ports::{Page, ReadRuns, RunFilter, RunLinks, StoreResult};
+use sluice_core::report::{Comment, NodeAnswer};
 use sluice_core::run::Run;
 use sluice_core::step::Step;
-use sluice_core::time::rfc3339_millis;
+use sluice_core::usage::UsageReport;
 use std::collections::BTreeMap;
 
-/// Replays of a run that a list shows, at most.
-const MOST_REPLAYS: i32 = 100;
+/// Replays, and evaluations, of a run that a list shows, at most.
+const MOST_LINKS: u32 = 100;
 
 impl ReadRuns for Store {
     async fn list_runs(
@@ -42,13 +44,47 @@ impl ReadRuns for Store {
         found.map(item::to_step).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
-    async fn list_replays(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RunId>> {
-        const OPERATION: &str = "list a run's replays";
-        let replays = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::REPLAYS);
-        // The newest, should there be more.
-        let newest_first = Walk { ascending: false, ..replays };
-        let (items, _) = self.query(&newest_first, Some(MOST_REPLAYS), None).await?;
-        items.iter().map(item::to_replay).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+    async fn list_links(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<RunLinks> {
+        let (replays, evaluations) =
+            tokio::try_join!(self.linked(tenant, run_id, Link::Replay), self.linked(tenant, run_id, Link::Evaluation))?;
+        Ok(RunLinks { replays, evaluations })
+    }
+
+    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(NodeId, NodeAnswer)>> {
+        const OPERATION: &str = "list a run's inputs";
+        let inputs = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::INPUTS);
+        let items = self.all(&inputs).await?;
+        items.iter().map(item::to_input).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn list_usage(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<UsageReport>> {
+        let pk = keys::run_pk(tenant, run_id);
+        let walk = Walk::under("list a run's usage", pk.clone(), keys::USAGE_CALLS);
+        self.page(&walk, limit, cursor, under(&pk, keys::USAGE_CALLS), item::to_usage).await
+    }
+
+    async fn list_comments(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<Comment>> {
+        let pk = keys::run_pk(tenant, run_id);
+        let walk = Walk::under("list a run's comments", pk.clone(), keys::COMMENTS);
+        self.page(&walk, limit, cursor, under(&pk, keys::COMMENTS), item::to_comment).await
+    }
+
+    async fn load_request(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
+        const OPERATION: &str = "load what a run was made from";
+        let found = self.get(OPERATION, keys::request(tenant, run_id)).await?;
+        found.as_ref().map(item::to_request).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
@@ -80,23 +116,60 @@ impl ReadRuns for Store {
     }
 }
 
-/// The narrowest index for a filter, or `None` when nothing can match.
+impl Store {
+    async fn linked(&self, tenant: &TenantId, run_id: RunId, link: Link) -> StoreResult<Vec<RunId>> {
+        const OPERATION: &str = "list what was made from a run";
+        let links = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::links(link));
+        // The newest, should there be more.
+        let items = self.first(&Walk { ascending: false, ..links }, MOST_LINKS).await?;
+        let read = items.iter().map(|found| item::to_link(link, found)).collect::<Result<_, _>>();
+        read.map_err(|error| corrupt(OPERATION, error))
+    }
+}
+
+/// The table key of an item whose sort key starts with `prefix`.
+fn under(pk: &str, prefix: &'static str) -> impl Fn(&str) -> Option<Key> {
+    move |position| position.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(|_| Key::new(pk, position))
+}
+
+/// The narrowest index for a filter, with what it leaves open as conditions; `None` when nothing can match.
 fn walk(tenant: &TenantId, filter: &RunFilter) -> Option<Walk> {
-    let by_tenant = || (keys::BY_TENANT, (keys::TENANT_KEY, keys::runs_of_tenant(tenant)));
-    let in_status = |status| (keys::STATUS_KEY, keys::runs_in_status(tenant, status));
-    let of_definition = |id| (keys::DEFINITION_KEY, keys::runs_of_definition(tenant, id));
-    let ((index, partition), filtered) = match (filter.status, filter.definition_id) {
-        (None, None) => (by_tenant(), None),
-        (Some(status), None) => ((keys::BY_STATUS, in_status(status)), None),
-        (None, Some(id)) => ((keys::BY_DEFINITION, of_definition(id)), None),
-        // Few runs are open at a time, so an open status narrows more than a definition does; an ended one less.
-        (Some(status), Some(id)) if status.is_terminal() => {
-            ((keys::BY_DEFINITION, of_definition(id)), Some(in_status(status)))
-        }
-        (Some(status), Some(id)) => ((keys::BY_STATUS, in_status(status)), Some(of_definition(id))),
+    let by_tenant = (keys::BY_TENANT, (keys::TENANT_KEY, keys::runs_of_tenant(tenant)));
+    let in_status = |status| (keys::BY_STATUS, (keys::STATUS_KEY, keys::runs_in_status(tenant, status)));
+    let of_definition = |id| (keys::BY_DEFINITION, (keys::DEFINITION_KEY, keys::runs_of_definition(tenant, id)));
+    let mut statuses = filter.statuses.iter();
+    let only_status = statuses.next().filter(|_| statuses.next().is_none()).copied();
+    // Few runs are open at a time, so an open status narrows more than a definition does; an ended one less.
+    let (index, partition) = match (only_status, filter.definition_id) {
+        (Some(status), Some(_)) if !status.is_terminal() => in_status(status),
+        (_, Some(id)) => of_definition(id),
+        (Some(status), None) => in_status(status),
+        (None, None) => by_tenant,
     };
+    let mut filters = Vec::new();
+    if !filter.statuses.is_empty() && index != keys::BY_STATUS {
+        let any_of = filter.statuses.iter().map(|status| status.as_str().to_owned()).collect();
+        filters.push(Filter { path: vec!["status".to_owned()], any_of });
+    }
+    if let Some(id) = filter.definition_id.filter(|_| index != keys::BY_DEFINITION) {
+        filters.push(Filter::new("definitionId", id.to_string()));
+    }
+    if let Some(id) = filter.instance_id {
+        filters.push(Filter::new("instanceId", id.to_string()));
+    }
+    if let Some((name, value)) = &filter.label {
+        filters.push(Filter { path: vec!["labels".to_owned(), name.clone()], any_of: vec![value.clone()] });
+    }
+    if let Some(principal) = &filter.created_by {
+        filters.push(Filter::new("createdBy", principal));
+    }
+    for (attribute, original) in [("replayOf", filter.replay_of), ("evaluationOf", filter.evaluation_of)] {
+        if let Some(id) = original {
+            filters.push(Filter::new(attribute, id.to_string()));
+        }
+    }
     // Sort keys are a time and an id: the bare time lies before every run of that millisecond.
-    let bound = |at: Option<Timestamp>| at.map(|at| rfc3339_millis(next_milli(at)));
+    let bound = |at: Option<Timestamp>| at.map(keys::from_time);
     let range = match (bound(filter.created_from), bound(filter.created_before)) {
         (None, None) => Range::All,
         (Some(from), None) => Range::From(from),
@@ -104,21 +177,6 @@ fn walk(tenant: &TenantId, filter: &RunFilter) -> Option<Walk> {
         (Some(from), Some(before)) if from < before => Range::Between(from, before),
         (Some(_), Some(_)) => return None,
     };
-    let operation = "list runs";
-    let sort = keys::TIME_KEY;
-    Some(Walk {
-        operation,
-        index: Some(index),
-        partition,
-        sort,
-        range,
-        filter: filtered,
-        only: &[],
-        ascending: filter.ascending,
-    })
-}
-
-/// Runs are kept to the millisecond, so a finer bound means the next one.
-fn next_milli(at: Timestamp) -> Timestamp {
-    at.round(TimestampRound::new().smallest(Unit::Millisecond).mode(RoundMode::Ceil)).unwrap_or(at)
+    let walk = Walk::of_index("list runs", index, partition, keys::TIME_KEY);
+    Some(Walk { range, filters, ascending: filter.ascending, ..walk })
 }

@@ -1,13 +1,16 @@
-//! Recording a run: head, snapshot, idempotency record and a replay's link from its original in one transaction, one
-//! round trip.
+//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, request, and the links from
+//! the runs that it repeats or evaluates, in one transaction, one round trip.
 
+use super::slots::CounterWrites;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::{Item, s};
 use jiff::Timestamp;
+use sluice_core::concurrency::{Admission, SlotScope};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use sluice_core::lifecycle::RunStatus;
+use sluice_core::limits;
 use sluice_core::ports::{NewRun, RecordRun, Recorded, StoreError, StoreErrorClass, StoreResult};
 use sluice_core::run::Run;
 use sluice_core::snapshot::RecordKeys;
@@ -18,15 +21,16 @@ const RECORD: &str = "record the run";
 /// Statuses that the runner itself writes.
 const WRITTEN_BY_THE_RUNNER: [RunStatus; 3] = [RunStatus::Running, RunStatus::Paused, RunStatus::WaitingForInput];
 
-// Places of the writes in the transaction.
+/// The place of the head in the transaction.
 const HEAD: usize = 0;
-const IDEMPOTENCY: usize = 2;
 
 impl RecordRun for Store {
     async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
         let unwritable = |error| corrupt(RECORD, error);
         let head = item::from_run(&new.run).map_err(unwritable)?;
-        let mut writes = vec![Write::put_new(head), Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text))];
+        // In the order in which refusals count: a run that is there already, a key that is taken, a limit.
+        let mut writes = vec![Write::put_new(head)];
+        let key_at = writes.len();
         if let Some((claim, record)) = &new.idempotency {
             // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
             let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
@@ -34,8 +38,11 @@ impl RecordRun for Store {
                 .with(":now", s(rfc3339_millis(new.run.created_at)));
             writes.push(write);
         }
-        if let Some(original) = new.run.replay_of {
-            writes.push(Write::put(item::from_replay(original, &new.run)));
+        let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
+        writes.push(Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)));
+        writes.push(Write::put_new(item::from_request(&new.run, &new.request_text)));
+        for (link, original) in item::links(&new.run) {
+            writes.push(Write::put(item::from_link(link, original, &new.run)));
         }
         let mut refusals = match self.transact(RECORD, writes).await? {
             Transacted::Written => return Ok(Recorded::Created),
@@ -46,18 +53,22 @@ impl RecordRun for Store {
         if let Some(Some(head)) = refusals.at(HEAD) {
             return if is_ours(head, &new.run)? { Ok(Recorded::Created) } else { Err(id_taken(new.run.run_id)) };
         }
-        match refusals.at(IDEMPOTENCY) {
-            Some(Some(first)) => {
-                let first = item::to_idempotency(first).map_err(unwritable)?;
-                Ok(if first.run.run_id == new.run.run_id {
-                    Recorded::Created
-                } else {
-                    Recorded::KeyTaken(Box::new(first))
-                })
-            }
-            // Refused, yet nothing lies there: it was deleted in between.
-            Some(None) | None => Err(StoreError { operation: RECORD, class: StoreErrorClass::Conflict, source: None }),
+        if new.idempotency.is_some()
+            && let Some(Some(first)) = refusals.at(key_at)
+        {
+            let first = item::to_idempotency(first).map_err(unwritable)?;
+            return Ok(if first.run.run_id == new.run.run_id {
+                Recorded::Created
+            } else {
+                Recorded::KeyTaken(Box::new(first))
+            });
         }
+        let refused = counters.refused(&mut refusals);
+        if !refused.is_empty() {
+            return not_admitted(&new.admission, refused);
+        }
+        // Refused, yet nothing lies there: it was deleted in between.
+        Err(StoreError { operation: RECORD, class: StoreErrorClass::Conflict, source: None })
     }
 
     async fn first_with_key(
@@ -79,6 +90,19 @@ impl RecordRun for Store {
                 .into_iter()
                 .map(|status| (status.as_str(), keys::runs_in_status(tenant, status)))
                 .collect(),
+        }
+    }
+}
+
+/// What refused counters mean.
+fn not_admitted(admission: &Admission, refused: Vec<(SlotScope, Option<Item>)>) -> StoreResult<Recorded> {
+    match admission {
+        Admission::Slots(_) => Ok(Recorded::Full(refused.into_iter().map(|(scope, _)| scope).collect())),
+        Admission::Queue(_) => {
+            let counter = refused.iter().find_map(|(_, counter)| counter.as_ref()).map(item::to_counter).transpose();
+            let counter = counter.map_err(|error| corrupt(RECORD, error))?.unwrap_or_default();
+            let has_room = counter.queued < i64::from(limits::QUEUED_RUNS);
+            Ok(if has_room { Recorded::NotFull } else { Recorded::QueueFull })
         }
     }
 }

@@ -1,51 +1,51 @@
-//! What the reconciler looks for: open runs and due deliveries, by shard.
+//! What the reconciler looks for: open runs, due deliveries and expired runs, by shard.
 
 use super::item::{Item, Key, text};
 use super::page::{Range, Walk};
 use super::{Store, corrupt, item, keys};
 use jiff::Timestamp;
-use sluice_core::ports::{DeliveryRef, Page, StoreResult, Sweep};
+use sluice_core::ports::{DueDelivery, Page, RunRef, StoreResult, Sweep};
 use sluice_core::run::Run;
 
-/// Open runs on a page.
-const OPEN_PAGE: i32 = 200;
+/// Items on a page.
+const PAGE: i32 = 200;
 
 impl Sweep for Store {
     async fn open_runs(&self, shard: u8, cursor: Option<&str>) -> StoreResult<Page<Run>> {
-        let walk = Walk {
-            operation: "list open runs",
-            index: Some(keys::OPEN),
-            partition: (keys::OPEN_SHARD, keys::open_shard(shard)),
-            sort: keys::OPEN_AT,
-            range: Range::All,
-            filter: None,
-            only: &[],
-            ascending: true,
-        };
-        let start = match cursor {
-            Some(cursor) => {
-                Some(start(cursor, &walk).ok_or_else(|| corrupt(walk.operation, "the cursor names no run"))?)
-            }
-            None => None,
-        };
-        let (found, last) = self.query(&walk, Some(OPEN_PAGE), start).await?;
-        Ok(Page { items: readable(found, item::to_run), next: last.as_ref().and_then(cursor_at) })
+        let partition = (keys::OPEN_SHARD, keys::open_shard(shard));
+        let walk = Walk::of_index("list open runs", keys::OPEN, partition, keys::OPEN_AT);
+        self.sweep_page(&walk, cursor, item::to_run).await
     }
 
-    async fn due_deliveries(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
-        let walk = Walk {
-            operation: "list due deliveries",
-            index: Some(keys::DUE),
-            partition: (keys::DUE_SHARD, keys::due_shard(shard)),
-            sort: keys::DUE_AT,
-            range: Range::Below(keys::due_until(now)),
-            filter: None,
-            only: &[],
-            ascending: true,
-        };
-        let limit = i32::try_from(limit).unwrap_or(i32::MAX).max(1);
-        let (found, _) = self.query(&walk, Some(limit), None).await?;
-        Ok(readable(found, item::to_delivery_ref))
+    async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {
+        let walk = due_until("list due deliveries", keys::due_shard(shard), now);
+        self.sweep_page(&walk, cursor, item::to_due_delivery).await
+    }
+
+    async fn expired_runs(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+        let walk = due_until("list expired runs", keys::expiry_shard(shard), now);
+        Ok(readable(self.first(&walk, limit).await?, item::to_run_ref))
+    }
+}
+
+/// What is due by `now` in a partition of its index.
+fn due_until(operation: &'static str, shard: String, now: Timestamp) -> Walk {
+    let walk = Walk::of_index(operation, keys::DUE, (keys::DUE_SHARD, shard), keys::DUE_AT);
+    Walk { range: Range::Below(keys::due_until(now)), ..walk }
+}
+
+impl Store {
+    async fn sweep_page<T>(
+        &self,
+        walk: &Walk,
+        cursor: Option<&str>,
+        read: impl Fn(Item) -> Result<T, item::ItemError>,
+    ) -> StoreResult<Page<T>> {
+        let place =
+            |cursor| start(cursor, walk).ok_or_else(|| corrupt(walk.operation, "the cursor is of another list"));
+        let start = cursor.map(place).transpose()?;
+        let (found, last) = self.query(walk, Some(PAGE), start).await?;
+        Ok(Page { items: readable(found, read), next: last.as_ref().and_then(|last| cursor_at(last, walk)) })
     }
 }
 
@@ -63,15 +63,16 @@ fn readable<T>(items: Vec<Item>, read: impl Fn(Item) -> Result<T, item::ItemErro
     items.into_iter().filter_map(read).collect()
 }
 
-/// The sweep crosses tenants, so its cursor names the partition too. It never leaves the reconciler.
-fn cursor_at(last: &Item) -> Option<String> {
-    Some(format!("{} {}", text(last, keys::OPEN_AT)?, text(last, keys::PK)?))
+/// The sweep crosses tenants, so its cursor names the item by its whole key. It never leaves the reconciler.
+fn cursor_at(last: &Item, walk: &Walk) -> Option<String> {
+    let Key { pk, sk } = Key::of(last)?;
+    Some(format!("{} {} {pk} {sk}", walk.partition.1, text(last, walk.sort)?))
 }
 
 fn start(cursor: &str, walk: &Walk) -> Option<Item> {
-    let (open_at, pk) = cursor.split_once(' ')?;
-    let mut start = Key::new(pk, keys::HEAD).into_item();
-    start.insert(walk.partition.0.to_owned(), item::s(&walk.partition.1));
-    start.insert(walk.sort.to_owned(), item::s(open_at));
-    Some(start)
+    let [partition, position, pk, sk] = cursor.split(' ').collect::<Vec<_>>()[..] else { return None };
+    let mut start = Key::new(pk, sk).into_item();
+    start.insert(walk.partition.0.to_owned(), item::s(partition));
+    start.insert(walk.sort.to_owned(), item::s(position));
+    (partition == walk.partition.1).then_some(start)
 }

@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use std::collections::HashMap;
@@ -17,6 +17,9 @@ const TRIES: u32 = 6;
 /// The first pause is up to this; each later one up to twice the one before.
 const FIRST_PAUSE_MS: u64 = 20;
 
+/// The code of a write whose condition did not hold.
+const REFUSED: &str = "ConditionalCheckFailed";
+
 /// How a transaction ended.
 #[derive(Debug)]
 pub(super) enum Transacted {
@@ -25,7 +28,8 @@ pub(super) enum Transacted {
     Refused(Refusals),
 }
 
-/// Which conditions did not hold, in the order of the writes.
+/// Which conditions did not hold, in the order of the writes. Before the first of them nothing was in the way: whoever
+/// looks at the refusals in the order of the writes is told the truth.
 #[derive(Debug)]
 pub(super) struct Refusals(Vec<Option<Option<Item>>>);
 
@@ -62,6 +66,7 @@ enum What {
         key: Key,
         expression: &'static str,
     },
+    Delete(Key),
 }
 
 impl Write {
@@ -85,12 +90,22 @@ impl Write {
         Self::new(What::Apply { key, expression })
     }
 
+    /// Deletes the item, if there is one.
+    pub fn delete(key: Key) -> Self {
+        Self::new(What::Delete(key))
+    }
+
     pub fn only_if(self, condition: &'static str) -> Self {
         Self { condition: Some(condition), ..self }
     }
 
     pub fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
         self.values.insert(name.to_owned(), value);
+        self
+    }
+
+    pub fn with_all(mut self, values: Item) -> Self {
+        self.values.extend(values);
         self
     }
 
@@ -118,6 +133,10 @@ impl Write {
                 let (expression, names, values) = update_expression(set, remove);
                 (key, expression, names, values)
             }
+            What::Delete(key) => {
+                let delete = Delete::builder().table_name(table).set_key(Some(key.into_item()));
+                return Ok(TransactWriteItem::builder().delete(delete.build()?).build());
+            }
             What::Apply { key, expression } => (key, expression.to_owned(), HashMap::new(), Item::new()),
         };
         names.extend(self.names);
@@ -126,8 +145,8 @@ impl Write {
             .table_name(table)
             .set_key(Some(key.into_item()))
             .update_expression(expression)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(values))
+            .set_expression_attribute_names((!names.is_empty()).then_some(names))
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
             .set_condition_expression(condition)
             .return_values_on_condition_check_failure(old);
         Ok(TransactWriteItem::builder().update(update.build()?).build())
@@ -196,15 +215,16 @@ fn pause(attempt: u32) -> Duration {
 fn judge(operation: &'static str, error: SdkError<TransactWriteItemsError>) -> Result<Refusals, StoreError> {
     if let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) = error.as_service_error() {
         let reasons = canceled.cancellation_reasons();
-        let codes = || reasons.iter().filter_map(CancellationReason::code);
-        if codes().any(|code| code == "ConditionalCheckFailed") {
-            let refusal = |reason: &CancellationReason| {
-                (reason.code() == Some("ConditionalCheckFailed")).then(|| reason.item().cloned())
-            };
+        let codes = || reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None");
+        // The writes stand in the order of their weight. What is in the way of an earlier one says nothing of its
+        // condition, so a later refusal is not the answer yet.
+        if codes().next() == Some(REFUSED) {
+            let refusal =
+                |reason: &CancellationReason| (reason.code() == Some(REFUSED)).then(|| reason.item().cloned());
             return Ok(Refusals(reasons.iter().map(refusal).collect()));
         }
         // The gravest of what is left; a conflict only counts where it is the one thing in the way.
-        let mut classes: Vec<_> = codes().filter(|code| *code != "None").map(|code| class(Some(code))).collect();
+        let mut classes: Vec<_> = codes().filter(|code| *code != REFUSED).map(|code| class(Some(code))).collect();
         classes.sort_by_key(|class| *class == StoreErrorClass::Conflict);
         let class = classes.first().copied().unwrap_or(StoreErrorClass::Unavailable);
         return Err(StoreError::new(

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::{Aws, Engine};
 use sluice_core::callback::AttemptOutcome;
+use sluice_core::concurrency::QueueRef;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{
     AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, ExecutionState, ListExecutions, LoadRun, Page,
@@ -13,7 +14,7 @@ use sluice_core::ports::{
     TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
-use sluice_testkit::fixture::RUNNER_ARN;
+use sluice_testkit::fixture::{RUNNER_ARN, definition_id};
 use std::time::Duration;
 
 const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:sluice-runner:0190163d-8694-439b-aea5-000000000001";
@@ -302,6 +303,28 @@ async fn due_deliveries_are_announced_ten_at_a_time() {
     );
     engine.announce_due(&[]).await.expect("nothing to do");
     assert_eq!(service.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn freed_slots_are_announced_ten_at_a_time() {
+    let (engine, service) = engine(|_| ok(json!({"FailedEntryCount": 0, "Entries": []}))).await;
+    let of_tenant = QueueRef { tenant_id: mine(), definition_id: None };
+    let of_definition = QueueRef { tenant_id: mine(), definition_id: Some(definition_id(7)) };
+    let mut queues = vec![of_tenant; 10];
+    queues.push(of_definition);
+    engine.announce_free(&queues).await.expect("announced");
+    let asked = service.asked();
+    let entry = |detail: &str| json!({"EventBusName": "default", "Source": "sluice", "DetailType": "Slot Freed", "Detail": detail});
+    assert_eq!(asked.len(), 2);
+    assert_eq!(body(&asked[0])["Entries"].as_array().map(Vec::len), Some(10));
+    assert_eq!(body(&asked[0])["Entries"][9], entry(r#"{"tenantId":"mine"}"#));
+    let detail = r#"{"tenantId":"mine","definitionId":"00000000-0000-0000-0000-000000000007"}"#;
+    assert_eq!(body(&asked[1]), json!({"Entries": [entry(detail)]}));
+    engine.announce_free(&[]).await.expect("nothing to do");
+    assert_eq!(service.asked().len(), 2);
+    let refused = json!({"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure", "ErrorMessage": "no"}]});
+    let (refusing, _) = self::engine(move |_| ok(refused.clone())).await;
+    refusing.announce_free(&queues).await.expect_err("refused");
 }
 
 #[tokio::test]

@@ -4,10 +4,16 @@
 mod catalog;
 mod control;
 mod create_run;
+mod definitions;
 mod engine;
 mod items;
 mod lists;
+mod outside;
+mod purge;
+mod races;
+mod rules;
 mod runner;
+mod slots;
 mod store;
 mod support;
 mod sweep;

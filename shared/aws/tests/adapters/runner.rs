@@ -7,10 +7,12 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sluice_aws::dynamo::item::{Key, n, s, text};
 use sluice_aws::dynamo::keys;
+use sluice_core::concurrency::SlotChange;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{ChangeRun, Changed, LoadRun, ReadRuns, RecordRun, RunFilter};
 use sluice_core::run::{Run, RunChange, RunError};
 use sluice_core::step::{Step, StepStatus};
+use std::collections::BTreeSet;
 
 const RUNNER: &str = include_str!("../../../../infra/state-machines/runner.asl.json");
 
@@ -58,7 +60,13 @@ pub async fn recorded(table: &Table) -> Run {
 }
 
 async fn change(table: &Table, run: &Run) -> Changed {
-    let change = RunChange { expected_rev: run.rev - 1, run: run.clone(), output: None, deliveries: Vec::new() };
+    let change = RunChange {
+        expected_rev: run.rev - 1,
+        run: run.clone(),
+        output: None,
+        deliveries: Vec::new(),
+        slots: SlotChange::default(),
+    };
     table.store.change_run(&change).await.expect("an answer")
 }
 
@@ -87,7 +95,7 @@ const CLAIMED_AT: &str = "2026-11-22T12:00:05.001Z";
 pub const LATER: &str = "2026-11-22T12:00:06.000Z";
 
 pub async fn listed(table: &Table, status: RunStatus) -> usize {
-    let filter = RunFilter { status: Some(status), ..RunFilter::default() };
+    let filter = RunFilter { statuses: BTreeSet::from([status]), ..RunFilter::default() };
     table.store.list_runs(&mine(), &filter, 10, None).await.expect("a page").items.len()
 }
 

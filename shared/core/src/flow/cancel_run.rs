@@ -2,7 +2,7 @@
 
 use crate::caller::Caller;
 use crate::flow::settle_run::{self, settle};
-use crate::flow::{Answer, Refusal};
+use crate::flow::{Answer, Refusal, find_run};
 use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
 use crate::ports::{AnnounceDue, ChangeRun, StopExecution};
@@ -29,8 +29,7 @@ where
     S: ChangeRun,
     E: StopExecution + AnnounceDue,
 {
-    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let run = run.ok_or_else(|| Refusal::NotFound { what: "workflow run", id: run_id.to_string() })?;
+    let run = find_run(store, caller, run_id, now).await?;
     let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
     let settled = settle(store, run.clone(), event, &EndDetails::default(), now).await.map_err(Refusal::Store)?;
     let run = match settled {
@@ -39,10 +38,7 @@ where
             settlement.after
         }
         // Nothing changed: the run is being stopped or has ended, perhaps since it was loaded.
-        None => {
-            let current = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-            current.ok_or_else(|| Refusal::NotFound { what: "workflow run", id: run_id.to_string() })?
-        }
+        None => find_run(store, caller, run_id, now).await?,
     };
     if run.status == RunStatus::Canceling {
         stop(engine, &run).await;

@@ -4,29 +4,25 @@
 //! recorded until the engine has taken it: a crash in between is mended by the reconciler.
 
 use crate::caller::Caller;
-use crate::flow::{Answer, Refusal};
+use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_run, keeps_changing};
 use crate::id::{NodeId, RunId};
 use crate::invalid::Invalid;
-use crate::lifecycle::{Decision, RunEvent, RunStatus};
+use crate::lifecycle::{Decision, RunEvent};
 use crate::limits;
 use crate::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, NodeAnswer, StoreError,
-    StoreErrorClass, TaskAnswer,
+    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, StoreError, TaskAnswer,
 };
+use crate::report::{NodeAnswer, NodeOutcome};
 use crate::run::{Run, RunChange};
 use crate::template;
 use jiff::Timestamp;
-use serde_json::value::RawValue;
-
-/// Times a change is tried against a run that others change as well.
-const TRIES: u32 = 8;
 
 /// Asks for a pause. It takes effect at the next stage boundary; work in flight finishes. Asking again changes nothing.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` for a run that has ended, is being stopped, waits for a slot, or was paused too often.
 pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
-    change(store, caller, run_id, |run| match run.decide(RunEvent::PauseAsked) {
+    change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::PauseAsked) {
         Decision::Stay if run.pause_requested_at.is_none() && run.pauses >= limits::PAUSES => {
             let message = format!("run {} has been paused {} times", run.run_id, run.pauses);
             Err(Refusal::Conflict { code: "too_many_pauses", message })
@@ -47,7 +43,7 @@ where
     S: AnswerNode,
     E: AnswerTask,
 {
-    let run = change(store, caller, run_id, |run| match run.decide(RunEvent::Resumed) {
+    let run = change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::Resumed) {
         Decision::Move(_) => Ok(run.after(RunEvent::Resumed, now)),
         Decision::Stay if run.pause_requested_at.is_some() => Ok(run.after(RunEvent::Resumed, now)),
         Decision::Stay | Decision::Ignore => Ok(None),
@@ -67,14 +63,33 @@ pub async fn answer_node<S, E>(
     caller: &Caller,
     run_id: RunId,
     node_id: &NodeId,
-    value: &RawValue,
+    value: String,
     now: Timestamp,
 ) -> Answer<Run>
 where
     S: AnswerNode,
     E: AnswerTask,
 {
-    let run = find(store, caller, run_id).await?;
+    answer(store, engine, caller, run_id, node_id, NodeOutcome::Result(value), "/data", now).await
+}
+
+/// [`answer_node`] with any outcome; `at` is where the request says it.
+#[expect(clippy::too_many_arguments, reason = "who, what, where and when of one answer")]
+pub(super) async fn answer<S, E>(
+    store: &S,
+    engine: &E,
+    caller: &Caller,
+    run_id: RunId,
+    node_id: &NodeId,
+    outcome: NodeOutcome,
+    at: &str,
+    now: Timestamp,
+) -> Answer<Run>
+where
+    S: AnswerNode,
+    E: AnswerTask,
+{
+    let mut run = find_run(store, caller, run_id, now).await?;
     let snapshot = store.load_snapshot(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let node = snapshot.as_ref().and_then(|snapshot| snapshot.nodes.iter().find(|node| node.node_id == *node_id));
     let Some(node) = node else {
@@ -86,14 +101,13 @@ where
     if !run.waiting_nodes.contains(node_id.as_str()) {
         return Err(not_waiting());
     }
-    if let Some(schema) = &node.schema {
+    if let (Some(schema), NodeOutcome::Result(value)) = (&node.schema, &outcome) {
         let mut invalid = Invalid::default();
-        let parsed = serde_json::from_str(value.get()).unwrap_or_default();
-        template::check_schema(schema, &parsed, "/data", &mut invalid);
+        let parsed = serde_json::from_str(value).unwrap_or_default();
+        template::check_schema(schema, &parsed, at, &mut invalid);
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
-    let answer = NodeAnswer { value: value.get().to_owned(), by: caller.principal.0.clone(), at: now };
-    let mut run = run;
+    let answer = NodeAnswer { outcome, by: caller.principal.0.clone(), at: now };
     for _ in 0..TRIES {
         if !run.waiting_nodes.contains(node_id.as_str()) {
             return Err(not_waiting());
@@ -102,14 +116,14 @@ where
         let Some(mut after) = run.after(RunEvent::InputGiven { others_wait }, now) else { return Err(not_waiting()) };
         after.waiting_nodes.remove(node_id.as_str());
         after.answered_nodes.insert(node_id.to_string());
-        let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
+        let change = RunChange::new(&run, after);
         match store.answer_node(&change, node_id, &answer).await.map_err(Refusal::Store)? {
             Some(Changed::Done) => {
                 return Ok(hand_over(store, engine, change.run, now).await.map_err(Refusal::Store)?.0);
             }
             Some(Changed::Stale(Some(current))) => run = *current,
             // The runner has announced the wait but not begun it, or somebody else's answer was first.
-            Some(Changed::Stale(None)) | None => return Err(not_waiting()),
+            Some(Changed::Stale(None) | Changed::Full(_)) | None => return Err(not_waiting()),
         }
     }
     Err(keeps_changing())
@@ -136,7 +150,7 @@ where
     for node in &run.answered_nodes {
         let Ok(node_id) = node.parse::<NodeId>() else { continue };
         match store.load_answer(&run.tenant_id, run.run_id, &node_id).await? {
-            Some((token, value)) => match engine.answer_task(&token, &TaskAnswer::Success(&value)).await {
+            Some((token, outcome)) => match engine.answer_task(&token, &task_answer(&outcome)).await {
                 Ok(_taken_or_over) => drop(after.answered_nodes.remove(node)),
                 Err(_later) => all = false,
             },
@@ -149,11 +163,19 @@ where
     }
     after.rev += 1;
     after.updated_at = now.max(run.updated_at);
-    let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
+    let change = RunChange::new(&run, after);
     match store.change_run(&change).await? {
         Changed::Done => Ok((change.run, all)),
         // The runner went on at once, as it should. What was taken is found out again by the next look.
         Changed::Stale(current) => Ok((current.map_or(run, |current| *current), all)),
+        Changed::Full(_) => Ok((run, all)),
+    }
+}
+
+fn task_answer(outcome: &NodeOutcome) -> TaskAnswer<'_> {
+    match outcome {
+        NodeOutcome::Result(value) => TaskAnswer::Success(value),
+        NodeOutcome::Failure(error) => TaskAnswer::Failure { error: &error.code, cause: &error.message },
     }
 }
 
@@ -170,9 +192,10 @@ pub async fn redeliver<S, E>(
     now: Timestamp,
 ) -> Answer<DeliveryRef>
 where
-    S: Deliveries,
+    S: Deliveries + LoadRun,
     E: AnnounceDue,
 {
+    find_run(store, caller, run_id, now).await?;
     let delivery = DeliveryRef { tenant_id: caller.tenant.clone(), run_id, number };
     for _ in 0..TRIES {
         let current = store.load_delivery(&delivery).await.map_err(Refusal::Store)?;
@@ -189,49 +212,42 @@ where
     Err(keeps_changing())
 }
 
-/// Makes a change that `decide` makes of the run as it is, or none.
-async fn change<S: ChangeRun>(
+/// What sending again everything that was given up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redelivered {
+    pub redelivered: u32,
+    /// Whether there may be more: ask again.
+    pub more: bool,
+}
+
+/// Deliveries that one request sends again at most.
+const REDELIVERIES: u32 = 100;
+
+/// Sends again what was given up at `since` or later, the first given up first.
+///
+/// # Errors
+/// When the store fails; what was sent again by then is due.
+pub async fn redeliver_failed<S, E>(
     store: &S,
+    engine: &E,
     caller: &Caller,
-    run_id: RunId,
-    decide: impl Fn(&Run) -> Answer<Option<Run>> + Send,
-) -> Answer<Run> {
-    let mut run = find(store, caller, run_id).await?;
-    for _ in 0..TRIES {
-        let Some(after) = decide(&run)? else { return Ok(run) };
-        let change = RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() };
-        match store.change_run(&change).await.map_err(Refusal::Store)? {
-            Changed::Done => return Ok(change.run),
-            Changed::Stale(Some(current)) => run = *current,
-            Changed::Stale(None) => return Err(unknown(run_id)),
+    since: Timestamp,
+    now: Timestamp,
+) -> Answer<Redelivered>
+where
+    S: Deliveries + LoadRun,
+    E: AnnounceDue,
+{
+    let dead = store.dead_deliveries(&caller.tenant, since, REDELIVERIES).await.map_err(Refusal::Store)?;
+    let more = dead.len() as u32 == REDELIVERIES;
+    let mut redelivered = 0;
+    for delivery in dead {
+        match redeliver(store, engine, caller, delivery.run_id, delivery.number, now).await {
+            Ok(_) => redelivered += 1,
+            // Gone, or sent again by somebody else in the meantime.
+            Err(Refusal::NotFound { .. } | Refusal::Conflict { .. }) => {}
+            Err(refusal) => return Err(refusal),
         }
     }
-    Err(keeps_changing())
-}
-
-async fn find<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Run> {
-    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    run.ok_or_else(|| unknown(run_id))
-}
-
-fn unknown(run_id: RunId) -> Refusal {
-    Refusal::NotFound { what: "workflow run", id: run_id.to_string() }
-}
-
-fn conflict(run: &Run, what: &str) -> Refusal {
-    let code = match run.status {
-        RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => "run_ended",
-        RunStatus::Queued
-        | RunStatus::Pending
-        | RunStatus::Running
-        | RunStatus::Paused
-        | RunStatus::WaitingForInput
-        | RunStatus::Canceling => "wrong_status",
-    };
-    Refusal::Conflict { code, message: format!("run {} is {} and {what}", run.run_id, run.status.as_str()) }
-}
-
-fn keeps_changing() -> Refusal {
-    let operation = "change a run that keeps changing";
-    Refusal::Store(StoreError { operation, class: StoreErrorClass::Conflict, source: None })
+    Ok(Redelivered { redelivered, more })
 }

@@ -1,36 +1,40 @@
 //! Create a run: plan it purely, record it, then start it.
 //!
 //! **Invariants:** the record exists before the execution; a refused request wrote nothing and used up no key; warm,
-//! this is one transaction and one start.
+//! this is one transaction and one start; a run that finds its limits reached is refused or queued in one transaction too.
 
 mod plan;
 mod resolve;
 
-pub(crate) use plan::check_name;
-pub use plan::{Plan, plan, start_input};
+pub use plan::{Draft, Plan, draft, start_input};
+pub(crate) use plan::{check_duration, check_name};
 pub use resolve::Resolved;
+pub(crate) use resolve::find_discoverable;
 
 use crate::budget::MicroUsd;
 use crate::callback::Destinations;
 use crate::caller::Caller;
+use crate::concurrency::{Admission, Limit, OnLimit};
 use crate::definition::VersionRule;
 use crate::flow::settle_run;
-use crate::flow::{Answer, Refusal};
+use crate::flow::{Answer, Refusal, TRIES, keeps_changing};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
-use crate::instance::ProcessorConfig;
-use crate::lifecycle::RunEvent;
+use crate::instance::{Instance, ProcessorConfig};
+use crate::invalid::Invalid;
+use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{
-    AnnounceDue, ChangeRun, NewRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution, StartOutcome,
-    StartRequest,
+    AnnounceDue, ChangeRun, LoadRun, NewRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution,
+    StartOutcome, StartRequest,
 };
+use crate::retention::Retention;
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Callback;
 use crate::template::Variables;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A request for a run, whichever way in it came.
 #[derive(Clone, Debug)]
@@ -50,6 +54,9 @@ pub struct Command {
     pub execution_budget_usd: Option<String>,
     pub max_run_duration_seconds: Option<u64>,
     pub callback: Option<Callback>,
+    pub retention: Option<Retention>,
+    /// The run of the same tenant that this one evaluates.
+    pub evaluation_of: Option<RunId>,
     pub idempotency: Option<IdempotencyClaim>,
 }
 
@@ -70,6 +77,8 @@ impl Command {
             execution_budget_usd: None,
             max_run_duration_seconds: None,
             callback: None,
+            retention: None,
+            evaluation_of: None,
             idempotency: None,
         }
     }
@@ -109,6 +118,8 @@ pub struct Accepted {
     pub replayed: bool,
     /// Set when the start has to wait for the reconciler.
     pub start_delayed: bool,
+    /// Set when the engine refused the start for good: the run has ended so.
+    pub ended: Option<RunStatus>,
 }
 
 /// Creates and starts a run.
@@ -129,88 +140,170 @@ where
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
-    let planned = match resolve::resolve(store, caller, &command.source, now).await {
-        Ok(resolved) => plan(policy, caller, &command, &resolved, &keys, run_id, now).map(|plan| (resolved, plan)),
-        Err(refusal) => Err(refusal),
-    };
-    let (resolved, plan) = match planned {
-        Ok(planned) => planned,
-        Err(refusal) => return first_answer_or(store, caller, &command, refusal, now).await,
-    };
-    if resolved.instance_is_new {
-        store.save_instance(&resolved.instance).await.map_err(Refusal::Store)?;
+    let drafted = resolve_and_draft(store, policy, caller, &command, run_id, now).await;
+    match drafted.and_then(|(new_instance, draft)| Ok((new_instance, draft.finish(&keys)?))) {
+        Ok((new_instance, plan)) => record_and_start(store, engine, new_instance, plan, command.idempotency, now).await,
+        Err(refusal) => first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
-    let Plan { run, snapshot_text, start_input } = plan;
-    let idempotency = command.idempotency.map(|claim| {
-        let record = IdempotencyRecord::first(&claim, &run, now);
-        (claim, record)
-    });
-    record_and_start(store, engine, run, snapshot_text, idempotency, &start_input, now).await
+}
+
+/// Everything that is decided before anything is written; with the instance, if it has to be saved.
+pub(super) async fn resolve_and_draft<S>(
+    store: &S,
+    policy: &Policy,
+    caller: &Caller,
+    command: &Command,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<(Option<Instance>, Draft)>
+where
+    S: ReadCatalog + LoadRun,
+{
+    let resolved = resolve::resolve(store, caller, &command.source, now).await?;
+    if let Some(evaluated) = command.evaluation_of {
+        let found = store.load_run(&caller.tenant, evaluated).await.map_err(Refusal::Store)?;
+        if !found.is_some_and(|run| run.is_visible(now)) {
+            let message = format!("there is no workflow run {evaluated}");
+            return Err(Refusal::Invalid(Invalid::one("/evaluationOf", "not_found", message)));
+        }
+    }
+    let draft = draft(policy, caller, command, &resolved, run_id, now)?;
+    Ok((resolved.instance_is_new.then_some(resolved.instance), draft))
 }
 
 /// Records a planned run and starts it, or answers with the first run of its key.
 ///
 /// # Errors
-/// [`Refusal::KeyReused`], [`Refusal::Store`].
+/// [`Refusal::KeyReused`], [`Refusal::RunExpired`], [`Refusal::TooManyRuns`], [`Refusal::QueueFull`], [`Refusal::Store`].
 pub(super) async fn record_and_start<S, E>(
     store: &S,
     engine: &E,
-    run: Run,
-    snapshot_text: String,
-    idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
-    start_input: &str,
+    new_instance: Option<Instance>,
+    plan: Plan,
+    claim: Option<IdempotencyClaim>,
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: RecordRun + ChangeRun,
+    S: SaveInstance + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
-    let new_run = NewRun { run, snapshot_text, idempotency };
-    match store.record_run(&new_run).await.map_err(Refusal::Store)? {
-        Recorded::Created => {}
-        Recorded::KeyTaken(first) => return replay(new_run.idempotency.as_ref().map(|(claim, _)| claim), *first),
+    if let Some(instance) = &new_instance {
+        store.save_instance(instance).await.map_err(Refusal::Store)?;
     }
-    let run = new_run.run;
-    let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id: run.run_id, input: start_input };
-    let start_delayed = match engine.start_execution(&request).await {
-        Ok(StartOutcome::Started) => false,
-        Ok(StartOutcome::Refused { code, message }) => {
-            // The run is recorded, so it has to end; if this write fails too, the reconciler meets the same refusal.
-            let error = RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS);
-            let details = EndDetails { error: Some(error), ..EndDetails::default() };
-            let settled = settle_run::settle(store, run.clone(), RunEvent::StartRefused, &details, now).await;
-            if let Ok(Some(settlement)) = settled {
-                settle_run::announce(engine, &settlement).await;
+    let Plan { run, snapshot_text, request_text, start_input, limits } = plan;
+    let mut new =
+        NewRun { run, snapshot_text, request_text, admission: Admission::Slots(Vec::new()), idempotency: None };
+    let mut full = None;
+    for _ in 0..TRIES {
+        admit(&mut new, &limits, full, claim.as_ref(), now);
+        match store.record_run(&new).await.map_err(Refusal::Store)? {
+            Recorded::Created => {
+                let start = if new.run.status == RunStatus::Queued {
+                    Start::default()
+                } else {
+                    start(store, engine, &new.run, &start_input, now).await
+                };
+                let Start { delayed: start_delayed, ended } = start;
+                return Ok(Accepted { run: new.run, replayed: false, start_delayed, ended });
             }
-            false
+            Recorded::KeyTaken(first) => return replay(store, claim.as_ref(), *first, now).await,
+            Recorded::QueueFull => return Err(Refusal::QueueFull),
+            // A slot came free, or was taken, in between: try the other way.
+            Recorded::NotFull => full = None,
+            Recorded::Full(scopes) => {
+                let reached: Vec<Limit> =
+                    limits.iter().filter(|limit| scopes.contains(&limit.scope)).copied().collect();
+                if let Some(limit) = reached.iter().find(|limit| limit.concurrency.on_limit == OnLimit::Reject) {
+                    let most = limit.concurrency.max_concurrent_runs;
+                    return Err(Refusal::TooManyRuns { scope: limit.scope, limit: most });
+                }
+                full = reached.first().copied();
+            }
         }
-        Err(_unanswered) => true,
+    }
+    Err(keeps_changing())
+}
+
+/// Gives the run its way in: to a slot of each limit, or into the queue before the one that was found full.
+fn admit(new: &mut NewRun, limits: &[Limit], full: Option<Limit>, claim: Option<&IdempotencyClaim>, now: Timestamp) {
+    let run = &mut new.run;
+    (run.status, run.slots, run.queued_in) = match full {
+        None => (RunStatus::Pending, limits.iter().map(|limit| limit.scope).collect(), None),
+        Some(limit) => (RunStatus::Queued, BTreeSet::new(), Some(limit.scope)),
     };
-    Ok(Accepted { run, replayed: false, start_delayed })
+    new.admission = match full {
+        None => Admission::Slots(limits.to_vec()),
+        Some(limit) => Admission::Queue(limit),
+    };
+    new.idempotency = claim.map(|claim| (claim.clone(), IdempotencyRecord::first(claim, run, now)));
+}
+
+/// What became of a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    /// Nobody knows whether it had its effect: the reconciler starts the run again.
+    pub delayed: bool,
+    /// How the run ended, because the engine refused it for good.
+    pub ended: Option<RunStatus>,
+}
+
+/// Starts a recorded run.
+pub(super) async fn start<S, E>(store: &S, engine: &E, run: &Run, input: &str, now: Timestamp) -> Start
+where
+    S: ChangeRun,
+    E: StartExecution + AnnounceDue,
+{
+    let delayed = Start { delayed: true, ended: None };
+    let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id: run.run_id, input };
+    let (code, message) = match engine.start_execution(&request).await {
+        Ok(StartOutcome::Started) => return Start::default(),
+        Ok(StartOutcome::Refused { code, message }) => (code, message),
+        Err(_unanswered) => return delayed,
+    };
+    // The run is recorded, so it has to end; if this write fails too, the reconciler meets the same refusal.
+    let error = RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS);
+    let details = EndDetails { error: Some(error), ..EndDetails::default() };
+    match settle_run::settle(store, run.clone(), RunEvent::StartRefused, &details, now).await {
+        Ok(Some(settlement)) => {
+            settle_run::announce(engine, &settlement).await;
+            Start { delayed: false, ended: Some(settlement.after.status) }
+        }
+        Ok(None) => Start::default(),
+        Err(_unsettled) => delayed,
+    }
 }
 
 /// A refused request may be the repetition of one that was accepted when the world was different.
-async fn first_answer_or<S: RecordRun>(
+pub(super) async fn first_answer_or<S: RecordRun + LoadRun>(
     store: &S,
     caller: &Caller,
-    command: &Command,
+    claim: Option<&IdempotencyClaim>,
     refusal: Refusal,
     now: Timestamp,
 ) -> Answer<Accepted> {
-    let Some(claim) = &command.idempotency else {
+    let Some(claim) = claim else {
         return Err(refusal);
     };
     match store.first_with_key(&caller.tenant, claim, now).await.map_err(Refusal::Store)? {
-        Some(first) => replay(Some(claim), first),
+        Some(first) => replay(store, Some(claim), first, now).await,
         None => Err(refusal),
     }
 }
 
-fn replay(claim: Option<&IdempotencyClaim>, first: IdempotencyRecord) -> Answer<Accepted> {
-    match claim {
-        Some(claim) if first.is_repeated_by(claim) => {
-            Ok(Accepted { run: first.run, replayed: true, start_delayed: false })
-        }
-        Some(_) | None => Err(Refusal::KeyReused { run_id: first.run.run_id }),
+async fn replay<S: LoadRun>(
+    store: &S,
+    claim: Option<&IdempotencyClaim>,
+    first: IdempotencyRecord,
+    now: Timestamp,
+) -> Answer<Accepted> {
+    let run_id = first.run.run_id;
+    if !claim.is_some_and(|claim| first.is_repeated_by(claim)) {
+        return Err(Refusal::KeyReused { run_id });
     }
+    // The answer is the first one; but a run that is gone cannot be told of as if it were there.
+    let current = store.load_run(&first.run.tenant_id, run_id).await.map_err(Refusal::Store)?;
+    if !current.is_some_and(|run| run.is_visible(now)) {
+        return Err(Refusal::RunExpired { run_id });
+    }
+    Ok(Accepted { run: first.run, replayed: true, start_delayed: false, ended: None })
 }

@@ -1,7 +1,9 @@
 //! Deliver what a run owes: one leased attempt, its record, and the first retry after two seconds.
 
-use crate::callback::{Attempt, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
-use crate::ports::{Clock, Deliveries, DeliveryRef, PublishStatus, SendWebhook, StoreResult};
+use crate::callback::{Attempt, AttemptOutcome, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
+use crate::ports::{
+    CatalogItem, CatalogKey, Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult,
+};
 use std::time::Duration;
 
 /// What a call of [`deliver`] did.
@@ -25,7 +27,7 @@ pub async fn deliver<S, B, W, C>(
     delivery: &DeliveryRef,
 ) -> StoreResult<Delivered>
 where
-    S: Deliveries,
+    S: Deliveries + ReadCatalog,
     B: PublishStatus,
     W: SendWebhook,
     C: Clock,
@@ -41,7 +43,10 @@ where
             break; // another sender was first
         }
         let outcome = match &begun.channel {
-            Channel::Webhook { url } => webhook.send_webhook(url, &begun, started_at).await,
+            Channel::Webhook { url } => match is_listed(store, &begun, url).await? {
+                true => webhook.send_webhook(url, &begun, started_at).await,
+                false => AttemptOutcome::Unreachable { error_class: "refused_destination".to_owned() },
+            },
             Channel::EventBus => bus.publish_status(&begun.body).await,
         };
         let ended_at = clock.now();
@@ -53,10 +58,14 @@ where
         };
         let after = begun.after(&attempt.outcome, ended_at);
         let is_ours = store.change_delivery(&after, Some(&attempt)).await?;
+        if !is_ours {
+            // The lease was lost meanwhile: whoever holds it decides. What was sent was sent all the same.
+            store.record_late_attempt(delivery, &attempt).await?;
+        }
         made.push(attempt);
         current = after;
         if !is_ours {
-            break; // the lease was lost meanwhile: whoever holds it decides
+            break;
         }
         match wait_for_second_attempt(&current, ended_at) {
             Some(wait) => clock.sleep(wait).await,
@@ -64,6 +73,15 @@ where
         }
     }
     Ok(if made.is_empty() { Delivered::Nothing } else { Delivered::Attempted(Box::new(current), made) })
+}
+
+/// Whether the tenant's own list of destinations, as it is now, has this one.
+async fn is_listed<S: ReadCatalog>(store: &S, delivery: &Delivery, url: &str) -> StoreResult<bool> {
+    let settings = match store.catalog(&delivery.tenant_id, &[CatalogKey::Tenant]).await?.pop().flatten() {
+        Some(CatalogItem::Tenant(settings)) => settings,
+        _ => return Ok(true),
+    };
+    Ok(url::Url::parse(url).is_ok_and(|url| settings.admits_destination(&url)))
 }
 
 /// The second attempt follows in the same invocation, unless the receiver asked for a longer pause.

@@ -1,31 +1,43 @@
-//! Manage definitions, versions and instances; and, for the operator, processors and compute nodes.
+//! Manage definitions, versions and instances; and, for the operator, processors, compute nodes and tenants.
 
+use crate::callback::Destinations;
 use crate::caller::Caller;
-use crate::definition::{Definition, Version, VersionDocument};
+use crate::concurrency::Concurrency;
+use crate::definition::{Definition, Version, VersionDocument, VersionRule};
+use crate::flow::create_run::{check_duration, find_discoverable};
 use crate::flow::{Answer, Refusal};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, InstanceId, LayerName, ProcessorKey};
+use crate::id::{
+    ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, InstanceId, LayerName, ProcessorKey, TenantId,
+};
 use crate::instance::{Instance, InstanceContent};
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::operator::{ComputeNode, LayerStatus, Processor, is_state_machine_arn};
+use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, is_state_machine_arn};
 use crate::ports::{
-    CatalogItem, CatalogKey, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SaveInstance, StoreError,
-    StoreErrorClass,
+    CatalogItem, CatalogKey, DefinitionSaved, ManageDefinitions, ManageOperator, Page, ReadCatalog, SaveInstance,
+    StoreError, StoreErrorClass,
 };
+use crate::retention::Retention;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Times a change is tried against others that change the same definition.
 const TRIES: u32 = 8;
 
-/// What a caller says of a definition itself.
+/// What a caller says of a definition itself. What is `None` stays as it is; `Some(None)` takes a rule away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DefinitionTexts {
+pub struct DefinitionChange {
     pub display_name: Option<String>,
     pub description: Option<String>,
+    pub concurrency: Option<Option<Concurrency>>,
+    pub retention: Option<Option<Retention>>,
+    pub max_run_duration_seconds: Option<Option<u64>>,
+    pub exclude_paused_time: Option<bool>,
+    pub discoverable: Option<bool>,
+    pub tags: Option<BTreeSet<String>>,
 }
 
-impl DefinitionTexts {
+impl DefinitionChange {
     fn check(&self) -> Result<(), Invalid> {
         let mut invalid = Invalid::default();
         for (pointer, text, most) in [
@@ -36,7 +48,36 @@ impl DefinitionTexts {
                 invalid.add(pointer, "too_long", format!("must be at most {most} characters"));
             }
         }
+        if let Some(Some(concurrency)) = self.concurrency {
+            concurrency.check("/concurrency", &mut invalid);
+        }
+        if let Some(Some(retention)) = self.retention {
+            retention.check("/retention", &mut invalid);
+        }
+        check_duration(self.max_run_duration_seconds.flatten(), &mut invalid);
+        let (most_tags, most_chars) = limits::DEFINITION_TAGS;
+        let tags = self.tags.iter().flatten();
+        let is_tag =
+            |tag: &String| (1..=most_chars).contains(&tag.chars().count()) && !tag.chars().any(char::is_control);
+        if self.tags.as_ref().is_some_and(|tags| tags.len() > most_tags) || !tags.into_iter().all(is_tag) {
+            let message = format!("must be at most {most_tags} tags of 1 to {most_chars} characters");
+            invalid.add("/tags", "out_of_range", message);
+        }
         invalid.into_result()
+    }
+
+    fn apply(&self, definition: &mut Definition) {
+        definition.display_name = self.display_name.clone().or(definition.display_name.take());
+        definition.description = self.description.clone().or(definition.description.take());
+        definition.concurrency = self.concurrency.unwrap_or(definition.concurrency);
+        definition.retention = self.retention.unwrap_or(definition.retention);
+        definition.max_run_duration_seconds =
+            self.max_run_duration_seconds.unwrap_or(definition.max_run_duration_seconds);
+        definition.exclude_paused_time = self.exclude_paused_time.unwrap_or(definition.exclude_paused_time);
+        definition.discoverable = self.discoverable.unwrap_or(definition.discoverable);
+        if let Some(tags) = &self.tags {
+            definition.tags.clone_from(tags);
+        }
     }
 }
 
@@ -49,22 +90,12 @@ pub async fn create_definition<S: ManageDefinitions>(
     caller: &Caller,
     id: DefinitionId,
     name: DefinitionName,
-    texts: DefinitionTexts,
+    said: DefinitionChange,
     now: Timestamp,
 ) -> Answer<Definition> {
-    texts.check().map_err(Refusal::Invalid)?;
-    let definition = Definition {
-        tenant: caller.tenant.clone(),
-        id,
-        name,
-        display_name: texts.display_name,
-        description: texts.description,
-        active_version: None,
-        latest_version: 0,
-        created_at: now,
-        updated_at: now,
-        rev: 1,
-    };
+    said.check().map_err(Refusal::Invalid)?;
+    let mut definition = Definition::new(caller.tenant.clone(), id, name, now);
+    said.apply(&mut definition);
     match store.create_definition(&definition).await.map_err(Refusal::Store)? {
         DefinitionSaved::Done => Ok(definition),
         DefinitionSaved::NameTaken(holder) => Err(Refusal::Conflict {
@@ -97,21 +128,20 @@ pub async fn find_definition<S: ManageDefinitions>(
     store.load_definition(&caller.tenant, id).await.map_err(Refusal::Store)?.ok_or_else(not_found)
 }
 
-/// Changes what a definition says of itself: only the texts that are given.
+/// Changes what a definition says of itself: only what is given.
 ///
 /// # Errors
 /// `NotFound`, `Invalid`.
-pub async fn change_texts<S: ManageDefinitions>(
+pub async fn change_definition<S: ManageDefinitions>(
     store: &S,
     caller: &Caller,
     definition: &DefinitionRef,
-    texts: DefinitionTexts,
+    said: DefinitionChange,
     now: Timestamp,
 ) -> Answer<Definition> {
-    texts.check().map_err(Refusal::Invalid)?;
+    said.check().map_err(Refusal::Invalid)?;
     change(store, caller, definition, now, |definition| {
-        definition.display_name = texts.display_name.clone().or(definition.display_name.take());
-        definition.description = texts.description.clone().or(definition.description.take());
+        said.apply(definition);
         Ok(None)
     })
     .await
@@ -130,22 +160,12 @@ pub async fn add_version<S: ManageDefinitions>(
     activate: bool,
     now: Timestamp,
 ) -> Answer<(Definition, Version)> {
-    let bytes = serde_json::to_string(&document).map_or(usize::MAX, |text| text.len());
-    if bytes > limits::VERSION_DOCUMENT_BYTES {
-        let message = format!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
-        return Err(Refusal::Invalid(Invalid::one("", "too_large", message)));
-    }
-    let keys: Vec<CatalogKey> = document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
-    let mut processors = BTreeMap::new();
-    for keys in keys.chunks(100) {
-        for item in store.catalog(&caller.tenant, keys).await.map_err(Refusal::Store)?.into_iter().flatten() {
-            if let CatalogItem::Processor(processor) = item {
-                processors.insert(processor.key.clone(), processor);
-            }
-        }
-    }
-    document.check(&caller.tenant, &processors).map_err(Refusal::Invalid)?;
+    check_document(store, caller, &document).await?;
     let (definition, version) = change(store, caller, definition, now, |definition| {
+        if definition.latest_version >= limits::VERSIONS {
+            let message = format!("a definition has at most {} versions", limits::VERSIONS);
+            return Err(Refusal::Conflict { code: "too_many_versions", message });
+        }
         definition.latest_version += 1;
         if activate {
             definition.active_version = Some(definition.latest_version);
@@ -169,7 +189,26 @@ pub async fn add_version<S: ManageDefinitions>(
     }
 }
 
-/// Makes a version the active one.
+/// Refuses a document that no run could be made of.
+async fn check_document<S: ReadCatalog>(store: &S, caller: &Caller, document: &VersionDocument) -> Answer<()> {
+    let bytes = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
+    if bytes > limits::VERSION_DOCUMENT_BYTES {
+        let message = format!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
+        return Err(Refusal::Invalid(Invalid::one("", "too_large", message)));
+    }
+    let keys: Vec<CatalogKey> = document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
+    let mut processors = BTreeMap::new();
+    for keys in keys.chunks(100) {
+        for item in store.catalog(&caller.tenant, keys).await.map_err(Refusal::Store)?.into_iter().flatten() {
+            if let CatalogItem::Processor(processor) = item {
+                processors.insert(processor.key.clone(), processor);
+            }
+        }
+    }
+    document.check(&caller.tenant, &processors).map(|_layout| ()).map_err(Refusal::Invalid)
+}
+
+/// Makes a version the active one. One that was deprecated is no longer.
 ///
 /// # Errors
 /// `NotFound` for an unknown definition or version.
@@ -185,10 +224,158 @@ pub async fn activate_version<S: ManageDefinitions>(
             return Err(Refusal::NotFound { what: "version", id: number.to_string() });
         }
         definition.active_version = Some(number);
+        definition.deprecated_versions.remove(&number);
         Ok(None)
     })
     .await
     .map(|(definition, _)| definition)
+}
+
+/// Lets a version make no new runs. Those that it made go on.
+///
+/// # Errors
+/// `NotFound` for an unknown definition or version.
+pub async fn deprecate_version<S: ManageDefinitions>(
+    store: &S,
+    caller: &Caller,
+    definition: &DefinitionRef,
+    number: u32,
+    now: Timestamp,
+) -> Answer<Definition> {
+    change(store, caller, definition, now, |definition| {
+        if number == 0 || number > definition.latest_version {
+            return Err(Refusal::NotFound { what: "version", id: number.to_string() });
+        }
+        definition.deprecated_versions.insert(number);
+        Ok(None)
+    })
+    .await
+    .map(|(definition, _)| definition)
+}
+
+/// Writes what is to become a version, in the place of an earlier draft. Its owner can run it as `draft`.
+///
+/// # Errors
+/// `NotFound`; `Invalid` with every fault of the document.
+pub async fn save_draft<S: ManageDefinitions>(
+    store: &S,
+    caller: &Caller,
+    definition: &DefinitionRef,
+    document: VersionDocument,
+    now: Timestamp,
+) -> Answer<(Definition, Version)> {
+    check_document(store, caller, &document).await?;
+    let definition = find_definition(store, caller, definition).await?;
+    let draft = Version {
+        definition_id: definition.id,
+        number: 0,
+        document,
+        created_at: now,
+        created_by: caller.principal.0.clone(),
+    };
+    store.save_draft(&caller.tenant, &draft).await.map_err(Refusal::Store)?;
+    Ok((definition, draft))
+}
+
+/// The draft of a definition.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn get_draft<S: ManageDefinitions>(
+    store: &S,
+    caller: &Caller,
+    definition: &DefinitionRef,
+) -> Answer<(Definition, Version)> {
+    let definition = find_definition(store, caller, definition).await?;
+    let keys = [CatalogKey::Draft(definition.id)];
+    match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Version(draft)) => Ok((definition, draft)),
+        _ => Err(Refusal::NotFound { what: "draft of workflow definition", id: definition.id.to_string() }),
+    }
+}
+
+/// Throws the draft away. There need not be one.
+///
+/// # Errors
+/// `NotFound` for an unknown definition.
+pub async fn delete_draft<S: ManageDefinitions>(store: &S, caller: &Caller, definition: &DefinitionRef) -> Answer<()> {
+    let definition = find_definition(store, caller, definition).await?;
+    store.delete_draft(&caller.tenant, definition.id).await.map_err(Refusal::Store)
+}
+
+/// What a search of discoverable definitions is narrowed to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DiscoverFilter {
+    /// In the name, the display name, the description or a tag, in any case.
+    pub text: Option<String>,
+    pub tag: Option<String>,
+}
+
+impl DiscoverFilter {
+    fn admits(&self, definition: &Definition) -> bool {
+        let wanted = self.text.as_ref().map(|text| text.to_lowercase());
+        let texts =
+            [Some(definition.name.as_str()), definition.display_name.as_deref(), definition.description.as_deref()];
+        let mut texts = texts.into_iter().flatten().chain(definition.tags.iter().map(String::as_str));
+        wanted.is_none_or(|wanted| texts.any(|text| text.to_lowercase().contains(&wanted)))
+            && self.tag.as_ref().is_none_or(|tag| definition.tags.contains(tag))
+    }
+}
+
+/// A page of the definitions that every tenant may run, whoever owns them. Those that do not match, or whose active version
+/// makes no runs, are left out, so a page may be short.
+///
+/// # Errors
+/// When the store fails or the cursor belongs to another list.
+pub async fn discover_definitions<S: ManageDefinitions>(
+    store: &S,
+    filter: &DiscoverFilter,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Answer<Page<Definition>> {
+    let mut page = store.list_discoverable(limit, cursor).await.map_err(Refusal::Store)?;
+    page.items.retain(|definition| {
+        let active = definition.active_version.filter(|active| !definition.deprecated_versions.contains(active));
+        definition.discoverable && active.is_some() && filter.admits(definition)
+    });
+    Ok(page)
+}
+
+/// A definition that every tenant may run.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn get_discoverable<S: ReadCatalog>(store: &S, caller: &Caller, id: DefinitionId) -> Answer<Definition> {
+    let found = find_discoverable(store, &caller.tenant, id).await?;
+    found.ok_or_else(|| Refusal::NotFound { what: "discoverable workflow definition", id: id.to_string() })
+}
+
+/// A version of such a definition, without what its owner keeps to itself.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn get_discoverable_version<S: ReadCatalog>(
+    store: &S,
+    caller: &Caller,
+    id: DefinitionId,
+    rule: VersionRule,
+) -> Answer<(Definition, Version)> {
+    let definition = get_discoverable(store, caller, id).await?;
+    let number = match rule {
+        VersionRule::Active => definition.active_version,
+        VersionRule::Latest => Some(definition.latest_version),
+        VersionRule::Number(number) => Some(number),
+        VersionRule::Draft => None,
+    };
+    let not_found = || Refusal::NotFound { what: "version", id: rule.to_string() };
+    let keys = [CatalogKey::Version(id, number.filter(|number| *number > 0).ok_or_else(not_found)?)];
+    match store.catalog(&definition.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Version(mut version)) => {
+            version.document = version.document.shown_to_others();
+            Ok((definition, version))
+        }
+        _ => Err(not_found()),
+    }
 }
 
 /// One version with its document.
@@ -246,7 +433,9 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     ];
     let mut found = store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.into_iter();
     let mut invalid = Invalid::default();
-    if !matches!(found.next(), Some(Some(CatalogItem::Definition(_)))) {
+    let is_known = matches!(found.next(), Some(Some(CatalogItem::Definition(_))))
+        || find_discoverable(store, &caller.tenant, content.definition_id).await?.is_some();
+    if !is_known {
         let message = format!("there is no workflow definition {}", content.definition_id);
         invalid.add("/workflowDefinitionId", "not_found", message);
     }
@@ -290,9 +479,7 @@ pub fn operator_only(caller: &Caller, what: &'static str) -> Answer<()> {
 pub async fn save_processor<S: ManageOperator>(store: &S, caller: &Caller, processor: Processor) -> Answer<Processor> {
     operator_only(caller, "declare processors")?;
     let mut invalid = Invalid::default();
-    if let Some((pointer, message)) = processor.target.fault() {
-        invalid.add(pointer, "invalid_arn", message);
-    }
+    processor.target.check(&mut invalid);
     check_tenants(&processor.tenants.0, &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     store.save_processor(&processor).await.map_err(Refusal::Store)?;
@@ -376,6 +563,67 @@ pub async fn get_compute_node<S: ManageDefinitions>(
         Some(CatalogItem::ComputeNode(node)) => Ok(node),
         _ => Err(Refusal::NotFound { what: "compute node", id: key.to_string() }),
     }
+}
+
+/// Says what a tenant may do.
+///
+/// # Errors
+/// `OperatorOnly`, `Invalid`.
+pub async fn save_tenant<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    destinations: &Destinations,
+    settings: TenantSettings,
+) -> Answer<TenantSettings> {
+    operator_only(caller, "set what tenants may do")?;
+    let mut invalid = Invalid::default();
+    if let Some(concurrency) = settings.concurrency {
+        concurrency.check("/concurrency", &mut invalid);
+    }
+    if let Some(retention) = settings.retention {
+        retention.check("/retention", &mut invalid);
+    }
+    let listed = settings.destinations.as_deref().unwrap_or_default();
+    if listed.len() > limits::DESTINATIONS {
+        invalid.add("/destinations", "too_many", format!("must be at most {} origins", limits::DESTINATIONS));
+    }
+    for (index, origin) in listed.iter().enumerate() {
+        let at = format!("/destinations/{index}");
+        match destinations.admit(origin) {
+            Ok(destination) if destination.url.origin().ascii_serialization() == *origin => {}
+            Ok(_) => invalid.add(at, "invalid", "must be an origin: https://<url-id>.lambda-url.<region>.on.aws"),
+            Err(message) => invalid.add(at, "callback_url_not_allowed", message),
+        }
+    }
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    store.save_tenant(&settings).await.map_err(Refusal::Store)?;
+    Ok(settings)
+}
+
+/// What a tenant may do, to the operator. A tenant that nothing was said of may do everything.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn get_tenant<S: ReadCatalog>(store: &S, caller: &Caller, tenant: &TenantId) -> Answer<TenantSettings> {
+    operator_only(caller, "read what tenants may do")?;
+    match store.catalog(tenant, &[CatalogKey::Tenant]).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Tenant(settings)) => Ok(settings),
+        _ => Ok(TenantSettings::open(tenant.clone())),
+    }
+}
+
+/// Tenants that something was said of, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn list_tenants<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Answer<Page<TenantSettings>> {
+    operator_only(caller, "read what tenants may do")?;
+    store.list_tenants(limit, cursor).await.map_err(Refusal::Store)
 }
 
 /// Processors, to the operator.

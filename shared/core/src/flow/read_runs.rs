@@ -1,13 +1,15 @@
-//! Read a run, its steps and its deliveries.
+//! Read runs, and what belongs to a run.
 
 use crate::caller::Caller;
-use crate::flow::{Answer, Refusal};
+use crate::flow::{Answer, Refusal, find_run};
 use crate::id::{NodeId, RunId};
-use crate::ports::{Clock, ReadRuns, StoreError, StoreErrorClass};
+use crate::ports::{Clock, Page, ReadRuns, RunFilter, StoreError, StoreErrorClass};
+use crate::report::{Comment, NodeOutcome};
 use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::step::{Step, StepStatus};
-use jiff::SignedDuration;
+use crate::usage::{UsageLedger, UsageReport};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ pub async fn get_run<S: ReadRuns, C: Clock>(
 ) -> Answer<(Run, Option<String>)> {
     let until = clock.now() + SignedDuration::from_secs(i64::from(wait_seconds));
     loop {
-        let run = find_run(store, caller, run_id).await?;
+        let run = find_run(store, caller, run_id, clock.now()).await?;
         if run.status.is_terminal() {
             let output = store.load_output(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
             return Ok((run, output));
@@ -45,8 +47,8 @@ pub async fn get_run<S: ReadRuns, C: Clock>(
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn list_steps<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Vec<Step>> {
-    let run = find_run(store, caller, run_id).await?;
+pub async fn list_steps<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Vec<Step>> {
+    let run = find_run(store, caller, run_id, now).await?;
     let recorded = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let snapshot = find_snapshot(store, caller, run_id).await?;
     let mut recorded: BTreeMap<NodeId, Step> = recorded.into_iter().map(|step| (step.node_id.clone(), step)).collect();
@@ -61,8 +63,14 @@ pub async fn list_steps<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) 
 ///
 /// # Errors
 /// [`Refusal::NotFound`] for an unknown run, or a node that the run does not have.
-pub async fn get_step<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, node_id: &NodeId) -> Answer<Step> {
-    let run = find_run(store, caller, run_id).await?;
+pub async fn get_step<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    node_id: &NodeId,
+    now: Timestamp,
+) -> Answer<Step> {
+    let run = find_run(store, caller, run_id, now).await?;
     if let Some(step) = store.load_step(&caller.tenant, run_id, node_id).await.map_err(Refusal::Store)? {
         return Ok(step.as_seen_in(&run));
     }
@@ -90,6 +98,7 @@ fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Step {
         result: None,
         result_bytes: None,
         error: None,
+        progress: None,
     }
 }
 
@@ -101,11 +110,106 @@ async fn find_snapshot<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) -
     })
 }
 
-/// The run's head.
+/// A page of the tenant's runs. Those that are no longer kept are left out, so a page may be short.
+///
+/// # Errors
+/// [`Refusal::Store`] when the store fails or the cursor belongs to another list.
+pub async fn list_runs<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    filter: &RunFilter,
+    limit: u32,
+    cursor: Option<&str>,
+    now: Timestamp,
+) -> Answer<Page<Run>> {
+    let mut page = store.list_runs(&caller.tenant, filter, limit, cursor).await.map_err(Refusal::Store)?;
+    page.items.retain(|run| run.is_visible(now));
+    Ok(page)
+}
+
+/// What a run, or one of its nodes, was given at some time, and what came of it until it was given something again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    pub given: Given,
+    pub at: Timestamp,
+    pub by: String,
+    /// Steps that ended in this segment, in the order of their ends, without results.
+    pub produced: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    /// The run's input, JSON text; `None` when it has none.
+    Start(Option<String>),
+    Answer(NodeId, NodeOutcome),
+}
+
+/// The sequence of a run's inputs, the first of which started it, each with what it led to.
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn find_run<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Run> {
-    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    run.ok_or_else(|| Refusal::NotFound { what: "workflow run", id: run_id.to_string() })
+pub async fn list_inputs<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<Vec<Segment>> {
+    let run = find_run(store, caller, run_id, now).await?;
+    let snapshot = find_snapshot(store, caller, run_id).await?;
+    let answers = store.list_inputs(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let steps = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let mut segments = vec![Segment {
+        given: Given::Start(snapshot.input.map(|input| input.get().to_owned())),
+        at: run.created_at,
+        by: run.created_by.clone(),
+        produced: Vec::new(),
+    }];
+    segments.extend(answers.into_iter().map(|(node_id, answer)| Segment {
+        given: Given::Answer(node_id, answer.outcome),
+        at: answer.at,
+        by: answer.by,
+        produced: Vec::new(),
+    }));
+    let mut ended: Vec<Step> =
+        steps.into_iter().map(|step| step.as_seen_in(&run)).filter(|step| step.ended_at.is_some()).collect();
+    ended.sort_by_key(|step| step.ended_at);
+    for step in ended {
+        let segment = segments.iter().rposition(|segment| step.ended_at.is_some_and(|ended| ended >= segment.at));
+        segments[segment.unwrap_or(0)].produced.push(step);
+    }
+    Ok(segments)
+}
+
+/// What a run has used, and a page of its calls.
+///
+/// # Errors
+/// As [`list_runs`], and [`Refusal::NotFound`].
+pub async fn get_usage<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    limit: u32,
+    cursor: Option<&str>,
+    now: Timestamp,
+) -> Answer<(UsageLedger, Page<UsageReport>)> {
+    find_run(store, caller, run_id, now).await?;
+    let ledger = store.load_usage(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let calls = store.list_usage(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)?;
+    Ok((ledger, calls))
+}
+
+/// A page of the remarks on a run.
+///
+/// # Errors
+/// As [`get_usage`].
+pub async fn list_comments<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    limit: u32,
+    cursor: Option<&str>,
+    now: Timestamp,
+) -> Answer<Page<Comment>> {
+    find_run(store, caller, run_id, now).await?;
+    store.list_comments(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)
 }

@@ -1,23 +1,31 @@
 //! Reconcile: mend what crashes and lost events left behind. Every minute it starts what was recorded and never
-//! started, settles what the events missed, ends what ran out of time, asks again for stops that failed, and hands out
-//! due deliveries.
+//! started, settles what the events missed, ends what ran out of time, asks again for stops that failed, hands out due
+//! deliveries, starts queued runs for which there is a slot, and deletes runs whose time is over.
 //!
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others.
 
+use crate::concurrency::QueueRef;
 use crate::flow::cancel_run::stop;
 use crate::flow::control_run::hand_over;
 use crate::flow::create_run::start_input;
+use crate::flow::dispatch_runs::dispatch_runs;
+use crate::flow::retain_run::purge_expired;
 use crate::flow::settle_run::{announce, settle};
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
 use crate::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ExecutionState, ListExecutions, RecordRun, SHARDS,
-    StartExecution, StartOutcome, StartRequest, StopExecution, Sweep,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, DueDelivery, ExecutionState, ListExecutions,
+    PurgeRuns, ReadCatalog, ReadQueue, RecordRun, SHARDS, StartExecution, StartOutcome, StartRequest, StopExecution,
+    Sweep,
 };
 use crate::run::{EndDetails, Run, RunError};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Expired runs that are looked at for each that may be deleted: some are still owed a delivery and have to stay.
+const CANDIDATES_PER_PURGE: u32 = 8;
+/// Pages of due deliveries that are looked at per shard, for some that their destination's bound lets through.
+const PAGES_PER_SHARD: u32 = 10;
 /// A run younger than this may still be in the hands of the request that made it.
 pub const START_GRACE: SignedDuration = SignedDuration::from_secs(20);
 /// A run that could not be started for this long ends `FAILED`/`start_failed`.
@@ -34,6 +42,10 @@ pub struct Bounds {
     pub describes: u32,
     /// Deliveries handed out per shard.
     pub deliveries_per_shard: u32,
+    /// Of these, to one destination: a dead receiver must not keep the others waiting.
+    pub deliveries_per_destination: u32,
+    /// Expired runs deleted per shard.
+    pub purges_per_shard: u32,
     /// When to stop beginning new work.
     pub until: Timestamp,
 }
@@ -44,12 +56,20 @@ pub struct Report {
     pub open: u32,
     pub started: u32,
     pub settled: u32,
+    /// How each run ended that ended in this sweep.
+    pub ended: Vec<RunStatus>,
     pub timed_out: u32,
     pub stops_asked: u32,
     /// Resumes and answers given again.
     pub handed_over: u32,
     pub described: u32,
     pub announced: u32,
+    /// Runs that wait for a slot.
+    pub queued: u32,
+    /// Runs that were given one.
+    pub dispatched: u32,
+    /// Runs whose items were deleted.
+    pub purged: u32,
     /// Whether the bounds cut the sweep short; the next one goes on.
     pub cut_short: bool,
     /// What went wrong, each with its run or shard. The sweep went on.
@@ -59,17 +79,19 @@ pub struct Report {
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> Report
 where
-    S: Sweep + RecordRun + AnswerNode,
+    S: Sweep + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
-    let mut sweep = Sweeper { store, engine, clock, bounds, report: Report::default() };
+    let mut sweep = Sweeper { store, engine, clock, bounds, report: Report::default(), queues: BTreeSet::new() };
     // Deliveries first: they are quick to hand out and somebody waits for them.
     sweep.hand_out_deliveries().await;
     let executing = sweep.visit_open_runs().await;
     for (state_machine_arn, runs) in executing {
         sweep.settle_difference(&state_machine_arn, runs).await;
     }
+    sweep.dispatch_queues().await;
+    sweep.purge_expired().await;
     sweep.report
 }
 
@@ -79,11 +101,13 @@ struct Sweeper<'a, S, E, C> {
     clock: &'a C,
     bounds: Bounds,
     report: Report,
+    /// Queues that somebody waits in.
+    queues: BTreeSet<QueueRef>,
 }
 
 impl<S, E, C> Sweeper<'_, S, E, C>
 where
-    S: Sweep + RecordRun + AnswerNode,
+    S: Sweep + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -99,15 +123,94 @@ where
     }
 
     async fn hand_out_deliveries(&mut self) {
+        let mut by_destination: BTreeMap<String, u32> = BTreeMap::new();
+        for shard in 0..SHARDS {
+            if let Err(error) = self.hand_out_shard(shard, &mut by_destination).await {
+                self.fault(format_args!("deliveries of shard {shard}"), &*error);
+            }
+        }
+    }
+
+    async fn hand_out_shard(
+        &mut self,
+        shard: u8,
+        by_destination: &mut BTreeMap<String, u32>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (mut handed_out, mut cursor) = (0, None);
+        for _ in 0..PAGES_PER_SHARD {
+            if self.is_out_of_time() {
+                return Ok(());
+            }
+            let page = self.store.due_deliveries(shard, self.clock.now(), cursor.as_deref()).await?;
+            let mut due = Vec::new();
+            for DueDelivery { delivery, destination } in page.items {
+                let to_destination = by_destination.entry(destination).or_default();
+                if handed_out == self.bounds.deliveries_per_shard {
+                    self.report.cut_short = true;
+                    break;
+                }
+                if *to_destination < self.bounds.deliveries_per_destination {
+                    *to_destination += 1;
+                    handed_out += 1;
+                    due.push(delivery);
+                }
+            }
+            if !due.is_empty() {
+                self.engine.announce_due(&due).await?;
+                self.report.announced += due.len() as u32;
+            }
+            cursor = page.next;
+            if cursor.is_none() || handed_out == self.bounds.deliveries_per_shard {
+                return Ok(());
+            }
+        }
+        self.report.cut_short = true;
+        Ok(())
+    }
+
+    async fn dispatch_queues(&mut self) {
+        for queue in std::mem::take(&mut self.queues) {
+            if self.is_out_of_time() {
+                return;
+            }
+            match dispatch_runs(self.store, self.engine, &queue, self.clock.now()).await {
+                Ok(dispatched) => {
+                    self.report.dispatched += dispatched.started;
+                    self.report.ended.extend(dispatched.ended);
+                }
+                Err(error) => self.fault(format_args!("queue {queue:?}"), &error),
+            }
+        }
+    }
+
+    async fn purge_expired(&mut self) {
         for shard in 0..SHARDS {
             let now = self.clock.now();
-            match self.store.due_deliveries(shard, now, self.bounds.deliveries_per_shard).await {
-                Ok(due) if due.is_empty() => {}
-                Ok(due) => match self.engine.announce_due(&due).await {
-                    Ok(()) => self.report.announced += due.len() as u32,
-                    Err(error) => self.fault(format_args!("deliveries of shard {shard}"), &error),
-                },
-                Err(error) => self.fault(format_args!("deliveries of shard {shard}"), &error),
+            let candidates = self.bounds.purges_per_shard.saturating_mul(CANDIDATES_PER_PURGE);
+            let expired = match self.store.expired_runs(shard, now, candidates).await {
+                Ok(expired) => expired,
+                Err(error) => {
+                    self.fault(format_args!("expired runs of shard {shard}"), &error);
+                    continue;
+                }
+            };
+            let mut purged = 0;
+            for run in expired {
+                if self.is_out_of_time() {
+                    return;
+                }
+                if purged == self.bounds.purges_per_shard {
+                    self.report.cut_short = true;
+                    break;
+                }
+                match purge_expired(self.store, &run, now).await {
+                    Ok(true) => {
+                        self.report.purged += 1;
+                        purged += 1;
+                    }
+                    Ok(false) => {}
+                    Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
+                }
             }
         }
     }
@@ -147,9 +250,14 @@ where
     async fn visit(&mut self, run: Run) -> Option<Run> {
         let now = self.clock.now();
         match run.status {
-            RunStatus::Queued | RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => None,
+            RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => None,
+            RunStatus::Queued => {
+                self.report.queued += 1;
+                self.queues.extend(run.queued_in.map(|scope| QueueRef::of(&run, scope)));
+                None
+            }
             RunStatus::Pending => {
-                if now.duration_since(run.created_at) >= START_GRACE {
+                if now.duration_since(run.due_to_start_at()) >= START_GRACE {
                     self.start_again(run, now).await;
                 }
                 None
@@ -189,7 +297,7 @@ where
             Ok(input) => input,
             Err(error) => return self.fault(format_args!("run {run_id}"), &error),
         };
-        let age = now.duration_since(run.created_at);
+        let age = now.duration_since(run.due_to_start_at());
         let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id, input: &input };
         let error = match self.engine.start_execution(&request).await {
             Ok(StartOutcome::Started) => {
@@ -236,6 +344,7 @@ where
         match settle(self.store, run.clone(), event, &EndDetails::default(), now).await {
             Ok(Some(settlement)) => {
                 self.report.timed_out += 1;
+                self.report.ended.extend(Some(settlement.after.status).filter(|status| status.is_terminal()));
                 announce(self.engine, &settlement).await;
                 if settlement.after.status == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
                     self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
@@ -300,6 +409,7 @@ where
         match settle(self.store, run, event, end, now).await {
             Ok(Some(settlement)) => {
                 self.report.settled += 1;
+                self.report.ended.push(settlement.after.status);
                 announce(self.engine, &settlement).await;
             }
             Ok(None) => {}

@@ -1,15 +1,21 @@
 //! Replay a run: a new run from the old one's frozen snapshot, whole or from a node.
 
 use crate::caller::Caller;
-use crate::flow::create_run::{Accepted, check_name, record_and_start};
-use crate::flow::{Answer, Refusal, read_runs};
-use crate::id::{NodeId, RunId};
-use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
+use crate::definition::VersionRule;
+use crate::flow::create_run::{self, Accepted, Draft, Policy, Source, check_name, record_and_start, resolve_and_draft};
+use crate::flow::dispatch_runs::current_limits;
+use crate::flow::{Answer, Refusal, ended_only, find_run, read_runs, unknown};
+use crate::id::{DefinitionRef, NodeId, RunId};
+use crate::idempotency::IdempotencyClaim;
+use crate::instance::Instance;
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::ports::{AnnounceDue, ChangeRun, ReadRuns, RecordRun, StartExecution, StoreError, StoreErrorClass};
+use crate::ports::{
+    AnnounceDue, CatalogItem, CatalogKey, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution,
+    StoreError, StoreErrorClass,
+};
 use crate::run::Run;
-use crate::snapshot::{NodeRun, Snapshot, inline_result_bytes};
+use crate::snapshot::{NodeRun, RequestParts, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -21,6 +27,8 @@ pub struct Command {
     /// Run this node and everything after it again; reuse the results of finished steps that do not depend on it.
     /// Absent: run everything again.
     pub from_node: Option<NodeId>,
+    /// Run this version of the definition with what the first request said. Absent: the frozen snapshot.
+    pub version: Option<VersionRule>,
     pub name: Option<String>,
     pub idempotency: Option<IdempotencyClaim>,
 }
@@ -28,10 +36,12 @@ pub struct Command {
 /// Replays a run.
 ///
 /// # Errors
-/// `NotFound`, `Invalid`; `Conflict` for a run that is still open, or that is itself too deep a replay.
+/// `NotFound`, `Invalid`; `Conflict` for a run that is still open, or that is itself too deep a replay; those of a create.
+#[expect(clippy::too_many_arguments, reason = "ports and policy, who, what, and the new run's id and time")]
 pub async fn replay_run<S, E>(
     store: &S,
     engine: &E,
+    policy: &Policy,
     caller: &Caller,
     original: RunId,
     command: Command,
@@ -39,86 +49,172 @@ pub async fn replay_run<S, E>(
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: ReadRuns + RecordRun + ChangeRun,
+    S: ReadCatalog + SaveInstance + ReadRuns + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
-    let unknown = || Refusal::NotFound { what: "workflow run", id: original.to_string() };
-    let old = store.load_run(&caller.tenant, original).await.map_err(Refusal::Store)?.ok_or_else(unknown)?;
-    let snapshot = store.load_snapshot(&caller.tenant, original).await.map_err(Refusal::Store)?.ok_or_else(unknown)?;
-    let mut steps = Vec::new();
-    if command.from_node.is_some() {
-        let inline = inline_result_bytes(snapshot.nodes.len()) as u64;
-        for listed in store.list_steps(&caller.tenant, original).await.map_err(Refusal::Store)? {
-            let listed = listed.as_seen_in(&old);
-            if listed.status != StepStatus::Succeeded {
-                continue;
-            }
-            // A large result is only referred to: no need to read it.
-            let is_large = listed.result_bytes.is_some_and(|bytes| bytes > inline);
-            steps.push(match is_large {
-                true => listed,
-                false => read_runs::get_step(store, caller, original, &listed.node_id).await?,
-            });
-        }
-    }
     let keys = store.record_keys(&caller.tenant, run_id);
-    let (run, snapshot) = plan(caller, &old, snapshot, steps, &command, run_id, now)?;
-    let unprintable = |error: serde_json::Error| {
-        Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
-    };
-    let start_input = snapshot.execution_input(&keys).map_err(unprintable)?;
-    let (snapshot_text, snapshot_hash) = snapshot.to_text().map_err(unprintable)?;
-    if start_input.len() > limits::EXECUTION_INPUT_BYTES || snapshot_text.len() > limits::SNAPSHOT_BYTES {
-        let message = "the reused results do not fit the execution's input: replay the whole run".to_owned();
-        return Err(Refusal::Invalid(Invalid::one("/fromNodeId", "too_large", message)));
+    let drafted = draft(store, policy, caller, original, &command, run_id, now).await;
+    let planned = drafted.and_then(|(new_instance, draft)| Ok((new_instance, draft.finish(&keys)?)));
+    match planned {
+        Ok((new_instance, plan)) => record_and_start(store, engine, new_instance, plan, command.idempotency, now).await,
+        Err(refusal) => create_run::first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
-    let run = Run { snapshot_hash, ..run };
-    let idempotency = command.idempotency.map(|claim| {
-        let record = IdempotencyRecord::first(&claim, &run, now);
-        (claim, record)
-    });
-    record_and_start(store, engine, run, snapshot_text, idempotency, &start_input, now).await
 }
 
-/// The new run and its snapshot. Pure.
-fn plan(
+async fn draft<S>(
+    store: &S,
+    policy: &Policy,
     caller: &Caller,
-    old: &Run,
-    snapshot: Snapshot,
-    steps: Vec<Step>,
+    original: RunId,
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Run, Snapshot)> {
-    if !old.status.is_terminal() {
-        let message =
-            format!("run {} is {}: only a run that has ended can be replayed", old.run_id, old.status.as_str());
-        return Err(Refusal::Conflict { code: "run_open", message });
-    }
+) -> Answer<(Option<Instance>, Draft)>
+where
+    S: ReadCatalog + ReadRuns,
+{
+    let old = find_run(store, caller, original, now).await?;
+    let snapshot = store.load_snapshot(&caller.tenant, original).await.map_err(Refusal::Store)?;
+    let snapshot = snapshot.ok_or_else(|| unknown(original))?;
+    ended_only(&old, "replayed")?;
     if old.replay_depth >= limits::REPLAY_DEPTH {
         let message = format!("run {} is a replay of a replay, {} deep already", old.run_id, old.replay_depth);
         return Err(Refusal::Conflict { code: "looping_risk", message });
     }
+    let request = load_request(store, &old).await?;
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
-    let mut snapshot = Snapshot { run_id, created_at: now, created_by: caller.principal.0.clone(), ..snapshot };
+    let (new_instance, mut draft) = match command.version {
+        None => (None, same_again(store, caller, &old, snapshot, request, run_id, now).await?),
+        Some(version) => {
+            let Some(request) = request else {
+                let message = "the run was made before its request was kept: replay it without a version";
+                return Err(Refusal::Invalid(Invalid::one("/version", "not_available", message)));
+            };
+            let repeated = repeated_request(store, &old, snapshot, request, version).await?;
+            let drafted = resolve_and_draft(store, policy, caller, &repeated, run_id, now).await;
+            drafted.map_err(said_of_the_version)?
+        }
+    };
+    draft.run = Run {
+        name: command.name.clone().unwrap_or_else(|| old.name.clone()),
+        replay_of: Some(old.run_id),
+        replay_depth: old.replay_depth + 1,
+        ..draft.run
+    };
     if let Some(from) = &command.from_node {
-        if !snapshot.nodes.iter().any(|node| node.node_id == *from) {
+        if !draft.snapshot.nodes.iter().any(|node| node.node_id == *from) {
             let message = format!("the run has no node {from}");
             return Err(Refusal::Invalid(Invalid::one("/fromNodeId", "unknown_node", message)));
         }
-        reuse_finished(&mut snapshot, old.run_id, from, steps);
+        let steps = finished_steps(store, caller, &old, inline_result_bytes(draft.snapshot.nodes.len()), now).await?;
+        reuse_finished(&mut draft.snapshot, old.run_id, from, steps);
     }
-    let run = Run {
-        run_id,
-        name: command.name.clone().unwrap_or_else(|| old.name.clone()),
-        created_by: caller.principal.0.clone(),
-        replay_of: Some(old.run_id),
-        replay_depth: old.replay_depth + 1,
-        ..old.as_new(now)
+    Ok((new_instance, draft))
+}
+
+/// The frozen snapshot again, under today's limits.
+async fn same_again<S: ReadCatalog>(
+    store: &S,
+    caller: &Caller,
+    old: &Run,
+    snapshot: Snapshot,
+    request: Option<RequestParts>,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<Draft> {
+    let created_by = caller.principal.0.clone();
+    Ok(Draft {
+        limits: current_limits(store, old).await.map_err(Refusal::Store)?,
+        run: Run { run_id, created_by: created_by.clone(), ..old.as_new(now) },
+        snapshot: Snapshot { run_id, created_at: now, created_by, ..snapshot },
+        request: request.unwrap_or_default(),
+    })
+}
+
+/// The request that made `old`, for another version.
+async fn repeated_request<S: ReadCatalog>(
+    store: &S,
+    old: &Run,
+    snapshot: Snapshot,
+    request: RequestParts,
+    version: VersionRule,
+) -> Answer<create_run::Command> {
+    let keys = [CatalogKey::Instance(old.instance_id)];
+    let instance = match store.catalog(&old.tenant_id, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Instance(instance)) => instance,
+        _ => return Err(Refusal::NotFound { what: "workflow instance", id: old.instance_id.to_string() }),
     };
-    Ok((run, snapshot))
+    let source = Source::Configuration {
+        definition: DefinitionRef::Id(old.definition_id),
+        version,
+        compute_node: Some(old.compute_node.clone()),
+        processor_configs: instance.content.processor_configs,
+        named_at: "/version",
+        version_at: "/version",
+    };
+    Ok(create_run::Command {
+        input: snapshot.input,
+        data_sources: request.data_sources,
+        data_targets: request.data_targets,
+        processor_params: request.processor_params,
+        tags: request.tags,
+        variables: request.variables,
+        layers: snapshot.layers,
+        labels: old.labels.clone(),
+        execution_budget_usd: old.execution_budget_micro_usd.map(|budget| budget.to_string()),
+        max_run_duration_seconds: old.max_run_duration_seconds,
+        callback: snapshot.callback,
+        retention: old.retention,
+        evaluation_of: old.evaluation_of,
+        ..create_run::Command::new(source)
+    })
+}
+
+/// What is wrong with the old request on the new version is said of the version: the caller sent nothing else.
+fn said_of_the_version(refusal: Refusal) -> Refusal {
+    let Refusal::Invalid(invalid) = refusal else { return refusal };
+    let mut said = Invalid::default();
+    for violation in invalid.violations {
+        let message = match violation.pointer.as_str() {
+            "/version" => violation.message,
+            pointer => format!("the first request does not fit this version: {pointer}: {}", violation.message),
+        };
+        said.add("/version", violation.code, message);
+    }
+    Refusal::Invalid(said)
+}
+
+async fn load_request<S: ReadRuns>(store: &S, run: &Run) -> Answer<Option<RequestParts>> {
+    let text = store.load_request(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
+    text.map(|text| serde_json::from_str(&text))
+        .transpose()
+        .map_err(|error| Refusal::Store(StoreError::new("read a run's request", StoreErrorClass::Corrupt, error)))
+}
+
+/// Steps that have a result, with those results that travel inline.
+async fn finished_steps<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run: &Run,
+    inline: usize,
+    now: Timestamp,
+) -> Answer<Vec<Step>> {
+    let mut steps = Vec::new();
+    for listed in store.list_steps(&caller.tenant, run.run_id).await.map_err(Refusal::Store)? {
+        let listed = listed.as_seen_in(run);
+        if listed.status != StepStatus::Succeeded {
+            continue;
+        }
+        // A large result is only referred to: no need to read it.
+        let is_large = listed.result_bytes.is_some_and(|bytes| bytes > inline as u64);
+        steps.push(match is_large {
+            true => listed,
+            false => read_runs::get_step(store, caller, run.run_id, &listed.node_id, now).await?,
+        });
+    }
+    Ok(steps)
 }
 
 /// Turns every finished node that does not depend on `from` into its result.

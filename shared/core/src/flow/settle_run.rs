@@ -1,14 +1,14 @@
 //! Settle a run: the one transition to a terminal status, with everything the end owes, in one transaction.
 
 use crate::callback;
-use crate::lifecycle::RunEvent;
+use crate::concurrency::QueueRef;
+use crate::flow::TRIES;
+use crate::lifecycle::{EngineEnd, RunEvent};
 use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
 use crate::run::{EndDetails, Run, RunChange, RunError};
 use crate::snapshot::Callback;
+use crate::usage::UsageCount;
 use jiff::Timestamp;
-
-/// Times a change is tried against a run that others change as well.
-const TRIES: u32 = 8;
 
 /// A change that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Settlement {
     pub before: Run,
     pub after: Run,
     pub owed: Vec<DeliveryRef>,
+    /// Queues whose turn it is, because the run gave its slots back.
+    pub freed: Vec<QueueRef>,
 }
 
 /// The change that `event` makes of `run`, or `None` when it makes none. Pure.
@@ -24,23 +26,38 @@ pub fn change(
     event: RunEvent,
     end: &EndDetails,
     callback: Option<&Callback>,
+    usage: &UsageCount,
     now: Timestamp,
 ) -> Option<RunChange> {
-    let mut after = run.after(event, now)?;
+    let mut after = run.after(meant(run, event, end), now)?;
     if !after.status.is_terminal() {
-        return Some(RunChange { expected_rev: run.rev, run: after, output: None, deliveries: Vec::new() });
+        return Some(RunChange::new(run, after));
     }
     // The engine's own clock says when it stopped; steps are measured by the same clock.
-    after.completed_at = Some(end.stopped_at.unwrap_or(now).max(run.started_at.unwrap_or(run.created_at)));
+    after.complete(end.stopped_at.unwrap_or(now).max(run.started_at.unwrap_or(run.created_at)));
     after.error = end
         .error
         .as_ref()
         .filter(|_| after.status == crate::lifecycle::RunStatus::Failed)
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
-    let deliveries = callback::owed(&after, callback, end, now);
+    let deliveries = callback::owed(&after, callback, end, usage, now);
     after.deliveries = deliveries.len() as u32;
-    Some(RunChange { expected_rev: run.rev, run: after, output: end.output.clone(), deliveries })
+    Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) })
 }
+
+/// The event as it is meant. An execution that may not claim its run fails, because a state machine has no other way to
+/// end itself; where a stop had been asked for, that is the stop.
+fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
+    let is_refused_claim = event == RunEvent::EngineEnded(EngineEnd::Failed)
+        && end.error.as_ref().is_some_and(|error| error.code == CLAIM_REFUSED);
+    match run.stop_intent {
+        Some(_) if is_refused_claim => RunEvent::EngineEnded(EngineEnd::Aborted),
+        Some(_) | None => event,
+    }
+}
+
+/// What the runner fails with when its run is not its own to run.
+const CLAIM_REFUSED: &str = "Sluice.ClaimRefused";
 
 /// Makes `event` happen to `run`, as often as it takes against concurrent changes. `None` when it makes no difference
 /// any more.
@@ -54,9 +71,9 @@ pub async fn settle<S: ChangeRun>(
     end: &EndDetails,
     now: Timestamp,
 ) -> StoreResult<Option<Settlement>> {
-    let mut callback = None;
+    let (mut callback, mut usage) = (None, None);
     for _ in 0..TRIES {
-        let ends = run.after(event, now).is_some_and(|after| after.status.is_terminal());
+        let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status.is_terminal());
         if ends && run.has_callback && callback.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
@@ -64,7 +81,11 @@ pub async fn settle<S: ChangeRun>(
             })?;
             callback = snapshot.callback;
         }
-        let Some(change) = change(&run, event, end, callback.as_ref(), now) else {
+        // What never ran has used nothing.
+        if ends && run.started_at.is_some() && usage.is_none() {
+            usage = Some(store.load_usage(&run.tenant_id, run.run_id).await?.total);
+        }
+        let Some(change) = change(&run, event, end, callback.as_ref(), &usage.unwrap_or_default(), now) else {
             return Ok(None);
         };
         match store.change_run(&change).await? {
@@ -78,18 +99,24 @@ pub async fn settle<S: ChangeRun>(
                         number: delivery.number,
                     })
                     .collect();
-                return Ok(Some(Settlement { before: run, after: change.run, owed }));
+                let freed = change.slots.freed.iter().map(|scope| QueueRef::of(&run, *scope)).collect();
+                return Ok(Some(Settlement { before: run, after: change.run, owed, freed }));
             }
             Changed::Stale(Some(current)) => run = *current,
-            Changed::Stale(None) => return Ok(None),
+            // Gone; or slots that this did not ask for.
+            Changed::Stale(None) | Changed::Full(_) => return Ok(None),
         }
     }
     Err(StoreError { operation: "change a run that keeps changing", class: StoreErrorClass::Conflict, source: None })
 }
 
-/// Tells `run-callback` about fresh deliveries. Best effort: they are recorded, so the sweep finds them anyway.
+/// Tells `run-callback` about fresh deliveries and free slots. Best effort: both are recorded, so the sweep finds them
+/// anyway.
 pub async fn announce<E: AnnounceDue>(engine: &E, settlement: &Settlement) {
     if !settlement.owed.is_empty() {
         let _swept_later = engine.announce_due(&settlement.owed).await;
+    }
+    if !settlement.freed.is_empty() {
+        let _swept_later = engine.announce_free(&settlement.freed).await;
     }
 }

@@ -3,6 +3,7 @@ use sluice_core::flow::Refusal;
 use sluice_core::flow::cancel_run::Canceled;
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::run::{EndDetails, RunError};
 use sluice_testkit::fault::Fault;
 use sluice_testkit::fixture;
 
@@ -93,4 +94,19 @@ fn an_unknown_run_and_another_tenants_run_look_the_same() {
         unknown.replace(&fixture::run_id(99).to_string(), "X")
     );
     assert!(world.engine.stops().is_empty());
+}
+
+#[test]
+fn an_execution_that_could_not_claim_its_run_again_after_a_cancel_is_that_cancel() {
+    let world = World::new();
+    let run = world.running(1);
+    world.cancel(run.run_id).expect("accepted");
+    let refused = RunError::new("Sluice.ClaimRefused", "not pending", 512);
+    let details = EndDetails { error: Some(refused), ..EndDetails::default() };
+    world.settle(&run, EngineEnd::Failed, &details).expect("settled");
+    let ended = world.run(run.run_id);
+    assert_eq!(
+        (ended.status, ended.termination_reason),
+        (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
+    );
 }

@@ -1,4 +1,4 @@
-use crate::world::{World, raw};
+use crate::world::World;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
@@ -48,7 +48,7 @@ impl World {
 
     fn answer(&self, run: &Run, node: &str, value: &str) -> Answer<Run> {
         let (node, now) = (node.parse().expect("a node"), self.clock.now());
-        block_on(answer_node(&self.store, &self.engine, &self.caller, run.run_id, &node, &raw(value), now))
+        block_on(answer_node(&self.store, &self.engine, &self.caller, run.run_id, &node, value.to_owned(), now))
     }
 }
 

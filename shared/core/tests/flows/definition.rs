@@ -1,7 +1,7 @@
 use crate::world::World;
 use serde_json::{Value, json};
 use sluice_core::definition::VersionDocument;
-use sluice_core::flow::manage_definitions::{DefinitionTexts, activate_version, add_version, create_definition};
+use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, create_definition};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::ports::Clock;
@@ -161,7 +161,7 @@ fn a_name_is_one_definition_of_its_tenant() {
             &caller,
             fixture::definition_id(id),
             name,
-            DefinitionTexts::default(),
+            DefinitionChange::default(),
             world.clock.now(),
         ))
     };

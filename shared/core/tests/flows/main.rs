@@ -2,9 +2,14 @@
 
 mod callback;
 mod cancel;
+mod concurrency;
 mod control;
 mod create;
 mod definition;
+mod discovery;
 mod reconcile;
 mod replay;
+mod report;
+mod retention;
+mod usage;
 mod world;

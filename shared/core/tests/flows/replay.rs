@@ -15,7 +15,8 @@ use sluice_testkit::{block_on, fixture};
 impl World {
     fn replay(&self, original: &Run, command: Command, id: u128) -> Answer<Accepted> {
         let (run_id, now) = (fixture::run_id(id), self.clock.now());
-        block_on(replay_run(&self.store, &self.engine, &self.caller, original.run_id, command, run_id, now))
+        let policy = fixture::policy();
+        block_on(replay_run(&self.store, &self.engine, &policy, &self.caller, original.run_id, command, run_id, now))
     }
 
     /// A failed run whose source and frequencies had finished.
@@ -42,6 +43,7 @@ impl World {
                 result_bytes: result.as_ref().map(|text| text.len() as u64),
                 result,
                 error: None,
+                progress: None,
             };
             self.store.seed_step(&run.tenant_id, step);
         }
@@ -75,7 +77,7 @@ fn a_replay_is_a_new_run_of_the_frozen_snapshot() {
     }
     assert_eq!(old, new, "the plan is the same");
     assert_eq!(
-        block_on(world.store.list_replays(&original.tenant_id, original.run_id)).expect("reads"),
+        block_on(world.store.list_links(&original.tenant_id, original.run_id)).expect("reads").replays,
         [replayed.run_id]
     );
     assert!(world.engine.claim(&world.store, &replayed.execution_arn(), world.clock.now()));

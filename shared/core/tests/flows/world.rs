@@ -83,7 +83,13 @@ impl World {
 
     pub fn reconcile(&self) -> Report {
         let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
-        let bounds = Bounds { describes: 100, deliveries_per_shard: 50, until };
+        let bounds = Bounds {
+            describes: 100,
+            deliveries_per_shard: 50,
+            deliveries_per_destination: 20,
+            purges_per_shard: 50,
+            until,
+        };
         block_on(reconcile_runs(&self.store, &self.engine, &self.clock, bounds))
     }
 }

@@ -1,18 +1,21 @@
-//! `POST /v1/workflow-runs/{runId}/…`: what controls a run.
+//! What controls a run: answers, replays, deliveries sent again, how long it is kept.
 
 use super::fields;
 use super::runs::run_path;
-use super::schema::RunName;
+use super::schema::{RunName, VersionRule};
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sluice_core::flow::control_run::Redelivered;
 use sluice_core::flow::replay_run::Command;
 use sluice_core::id::{IdempotencyKey, NodeId, RunId};
 use sluice_core::idempotency::Operation;
 use sluice_core::invalid::Invalid;
 use sluice_core::ports::DeliveryRef;
+use sluice_core::retention::Retention;
 use utoipa::ToSchema;
 
 /// The body of `POST /v1/workflow-runs/{runId}/data`.
@@ -53,6 +56,9 @@ pub struct ReplayRunBody {
     /// everything again.
     #[schema(value_type = Option<NodeId>)]
     from_node_id: Option<String>,
+    /// Run this version of the definition with what the first request said. Absent: exactly what the first run ran.
+    #[schema(value_type = Option<VersionRule>)]
+    version: Option<Box<RawValue>>,
     /// That of the repeated run when absent.
     #[schema(value_type = Option<RunName>)]
     name: Option<String>,
@@ -75,6 +81,7 @@ pub fn replay(request: &Request) -> Result<Command, Problem> {
     let key = body.idempotency_key.as_deref();
     let command = Command {
         from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut invalid)),
+        version: body.version.map(|raw| fields::version("/version", Some(&raw), &mut invalid)),
         name: body.name,
         idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, &mut invalid)?,
     };
@@ -107,4 +114,49 @@ impl From<&DeliveryRef> for RedeliveryView {
             links: RedeliveryLinks { deliveries: format!("{}/deliveries", run_path(delivery.run_id)) },
         }
     }
+}
+
+/// The body of `POST /v1/deliveries/redeliver`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = RedeliverFailed)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedeliverFailedBody {
+    /// What was given up at this time or later.
+    #[schema(format = DateTime)]
+    failed_since: String,
+}
+
+impl json::Body for RedeliverFailedBody {
+    const OBJECTS: &'static [&'static str] = &[""];
+}
+
+/// Since when deliveries that were given up are sent again.
+///
+/// # Errors
+/// Everything that is wrong with the body.
+pub fn failed_since(request: &Request) -> Result<Timestamp, Problem> {
+    let body: RedeliverFailedBody = request.json()?;
+    let since = body.failed_since.parse();
+    Ok(since.map_err(|_| Invalid::one("/failedSince", "invalid", fields::NOT_A_TIME))?)
+}
+
+/// Deliveries that are sent again.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redeliveries)]
+pub struct RedeliveriesView {
+    #[schema(maximum = 100)]
+    redelivered: u32,
+    /// There may be more: ask again.
+    more: bool,
+}
+
+impl From<Redelivered> for RedeliveriesView {
+    fn from(Redelivered { redelivered, more }: Redelivered) -> Self {
+        Self { redelivered, more }
+    }
+}
+
+/// The body of `PATCH /v1/workflow-runs/{runId}/retention`.
+impl json::Body for Retention {
+    const OBJECTS: &'static [&'static str] = &[""];
 }

@@ -11,9 +11,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, Source};
-use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName};
+use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId};
 use sluice_core::idempotency::Operation;
 use sluice_core::invalid::Invalid;
+use sluice_core::retention::Retention;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -55,13 +56,20 @@ pub struct CreateRunBody {
     /// Comes back byte for byte.
     #[schema(value_type = Value, required = false)]
     completion_callback_context: Option<Box<RawValue>>,
+    /// How long the run is kept once it has ended. Absent: as its definition says, or its tenant.
+    #[schema(nullable = false)]
+    retention: Option<Retention>,
+    /// The run that this one evaluates.
+    #[schema(value_type = Option<RunId>)]
+    evaluation_of: Option<String>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     client_token: Option<String>,
 }
 
 impl json::Body for CreateRunBody {
-    const OBJECTS: &'static [&'static str] = &["", CONFIGURATION, "/workflowInstanceConfiguration/processorConfigs/*"];
+    const OBJECTS: &'static [&'static str] =
+        &["", CONFIGURATION, "/workflowInstanceConfiguration/processorConfigs/*", "/retention"];
 }
 
 /// A request that could be read.
@@ -96,6 +104,8 @@ impl CreateRun {
             max_run_duration_seconds: body.max_run_duration_seconds,
             completion_callback_url: body.completion_callback_url,
             completion_callback_context: body.completion_callback_context,
+            retention: body.retention,
+            evaluation_of: body.evaluation_of,
         };
         let mut configs = ProcessorConfigs::default();
         let source = match (body.workflow_instance_id, body.workflow_instance_configuration) {

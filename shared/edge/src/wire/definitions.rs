@@ -1,13 +1,17 @@
-//! Definitions and their versions.
+//! Definitions, their versions and their drafts.
 
-use super::schema::{Description, DisplayName, JsonSchema};
+use super::schema::{DefinitionTag, Description, DisplayName, JsonSchema};
 use crate::json;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use sluice_core::concurrency::Concurrency;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
-use sluice_core::flow::manage_definitions::DefinitionTexts;
+use sluice_core::flow::manage_definitions::DefinitionChange;
 use sluice_core::id::{DefinitionId, DefinitionName};
+use sluice_core::invalid::Invalid;
+use sluice_core::retention::Retention;
 use sluice_core::time::rfc3339_millis;
+use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
 /// Where a definition is found.
@@ -26,19 +30,46 @@ pub struct CreateDefinitionBody {
     display_name: Option<String>,
     #[schema(value_type = Option<Description>)]
     description: Option<String>,
+    /// Of each tenant's runs of this definition. Absent: no limit but the tenant's own.
+    concurrency: Option<Concurrency>,
+    /// Of runs that say nothing of their own. Absent: as the tenant's settings say.
+    retention: Option<Retention>,
+    /// Of runs that say nothing of their own.
+    #[schema(minimum = 1, maximum = 2592000)]
+    max_run_duration_seconds: Option<u64>,
+    /// Whether the duration of its runs leaves out the time they were paused.
+    #[schema(default = false)]
+    exclude_paused_time: Option<bool>,
+    /// Whether other tenants may find and run it.
+    #[schema(default = false)]
+    discoverable: Option<bool>,
+    /// What it may be found by.
+    #[schema(value_type = Option<Vec<DefinitionTag>>, max_items = 20)]
+    tags: Option<Vec<String>>,
 }
 
 impl json::Body for CreateDefinitionBody {
-    const OBJECTS: &'static [&'static str] = &[""];
+    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention"];
 }
 
 impl CreateDefinitionBody {
-    pub fn into_texts(self) -> DefinitionTexts {
-        DefinitionTexts { display_name: self.display_name, description: self.description }
+    /// Everything but the name. Adds what is wrong with it.
+    pub fn into_change(self, invalid: &mut Invalid) -> DefinitionChange {
+        DefinitionChange {
+            display_name: self.display_name,
+            description: self.description,
+            concurrency: self.concurrency.map(Some),
+            retention: self.retention.map(Some),
+            max_run_duration_seconds: self.max_run_duration_seconds.map(Some),
+            exclude_paused_time: self.exclude_paused_time,
+            discoverable: self.discoverable,
+            tags: tags(self.tags, invalid),
+        }
     }
 }
 
-/// `PATCH /v1/workflow-definitions/{definition}`: what is absent stays as it is.
+/// `PATCH /v1/workflow-definitions/{definition}`: what is absent stays as it is. `null` takes a rule away: `concurrency`,
+/// `retention`, `maxRunDurationSeconds`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChangeDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,16 +78,64 @@ pub struct ChangeDefinitionBody {
     display_name: Option<String>,
     #[schema(value_type = Option<Description>)]
     description: Option<String>,
+    /// Of each tenant's runs of this definition; `null` for no limit but the tenant's own.
+    #[schema(value_type = Option<Concurrency>)]
+    #[serde(default, deserialize_with = "given")]
+    concurrency: Option<Option<Concurrency>>,
+    /// Of runs that say nothing of their own; `null` for what the tenant's settings say.
+    #[schema(value_type = Option<Retention>)]
+    #[serde(default, deserialize_with = "given")]
+    retention: Option<Option<Retention>>,
+    /// Of runs that say nothing of their own; `null` for no bound but the service's.
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "given")]
+    max_run_duration_seconds: Option<Option<u64>>,
+    /// Whether the duration of its runs leaves out the time they were paused.
+    exclude_paused_time: Option<bool>,
+    /// Whether other tenants may find and run it. Runs that they have made go on.
+    discoverable: Option<bool>,
+    /// What it may be found by, in place of the tags before.
+    #[schema(value_type = Option<Vec<DefinitionTag>>, max_items = 20)]
+    tags: Option<Vec<String>>,
+}
+
+/// Reads a field that is there, be it `null`: an absent one is never read.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 impl json::Body for ChangeDefinitionBody {
-    const OBJECTS: &'static [&'static str] = &[""];
+    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention"];
 }
 
 impl ChangeDefinitionBody {
-    pub fn into_texts(self) -> DefinitionTexts {
-        DefinitionTexts { display_name: self.display_name, description: self.description }
+    /// # Errors
+    /// Everything that is wrong with the body itself.
+    pub fn into_change(self) -> Result<DefinitionChange, Invalid> {
+        let mut invalid = Invalid::default();
+        let change = DefinitionChange {
+            display_name: self.display_name,
+            description: self.description,
+            concurrency: self.concurrency,
+            retention: self.retention,
+            max_run_duration_seconds: self.max_run_duration_seconds,
+            exclude_paused_time: self.exclude_paused_time,
+            discoverable: self.discoverable,
+            tags: tags(self.tags, &mut invalid),
+        };
+        invalid.into_result()?;
+        Ok(change)
     }
+}
+
+fn tags(given: Option<Vec<String>>, invalid: &mut Invalid) -> Option<BTreeSet<String>> {
+    let mut tags = BTreeSet::new();
+    for (index, tag) in given?.into_iter().enumerate() {
+        if !tags.insert(tag) {
+            invalid.add(format!("/tags/{index}"), "repeated", "must be given only once");
+        }
+    }
+    Some(tags)
 }
 
 /// `POST /v1/workflow-definitions/{definition}/versions`
@@ -89,6 +168,28 @@ impl AddVersionBody {
     }
 }
 
+/// `PUT /v1/workflow-definitions/{definition}/draft`
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SaveDraft)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DraftBody {
+    #[schema(min_items = 1, max_items = 500)]
+    nodes: Vec<Node>,
+    edges: Option<Vec<Edge>>,
+    #[schema(value_type = Option<JsonSchema>)]
+    input_schema: Option<Value>,
+}
+
+impl json::Body for DraftBody {
+    const OBJECTS: &'static [&'static str] = AddVersionBody::OBJECTS;
+}
+
+impl DraftBody {
+    pub fn into_document(self) -> VersionDocument {
+        VersionDocument { nodes: self.nodes, edges: self.edges.unwrap_or_default(), input_schema: self.input_schema }
+    }
+}
+
 /// A definition.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Definition)]
@@ -106,6 +207,19 @@ pub struct DefinitionView {
     active_version: Option<u32>,
     #[schema(minimum = 1, required)]
     latest_version: Option<u32>,
+    /// Versions that make no new runs.
+    #[schema(value_type = BTreeSet<u32>)]
+    deprecated_versions: BTreeSet<u32>,
+    #[schema(required)]
+    concurrency: Option<Concurrency>,
+    #[schema(required)]
+    retention: Option<Retention>,
+    #[schema(minimum = 1, maximum = 2592000, required)]
+    max_run_duration_seconds: Option<u64>,
+    exclude_paused_time: bool,
+    discoverable: bool,
+    #[schema(value_type = BTreeSet<DefinitionTag>)]
+    tags: BTreeSet<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -121,6 +235,13 @@ impl From<&Definition> for DefinitionView {
             description: definition.description.clone(),
             active_version: definition.active_version,
             latest_version: (definition.latest_version > 0).then_some(definition.latest_version),
+            deprecated_versions: definition.deprecated_versions.clone(),
+            concurrency: definition.concurrency,
+            retention: definition.retention,
+            max_run_duration_seconds: definition.max_run_duration_seconds,
+            exclude_paused_time: definition.exclude_paused_time,
+            discoverable: definition.discoverable,
+            tags: definition.tags.clone(),
             created_at: rfc3339_millis(definition.created_at),
             updated_at: rfc3339_millis(definition.updated_at),
         }
@@ -137,6 +258,8 @@ pub struct VersionView {
     #[schema(minimum = 1)]
     version: u32,
     active: bool,
+    /// It makes no new runs.
+    deprecated: bool,
     nodes: Vec<Node>,
     edges: Vec<Edge>,
     #[schema(value_type = Option<JsonSchema>, required)]
@@ -152,11 +275,41 @@ impl VersionView {
             workflow_definition_id: version.definition_id.to_string(),
             version: version.number,
             active: definition.active_version == Some(version.number),
+            deprecated: definition.deprecated_versions.contains(&version.number),
             nodes: version.document.nodes.clone(),
             edges: version.document.edges.clone(),
             input_schema: version.document.input_schema.clone(),
             created_at: rfc3339_millis(version.created_at),
             created_by: version.created_by.clone(),
+        }
+    }
+}
+
+/// What is to become a version. Its owner runs it as version `draft`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Draft)]
+#[serde(rename_all = "camelCase")]
+pub struct DraftView {
+    #[schema(value_type = DefinitionId)]
+    workflow_definition_id: String,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    #[schema(value_type = Option<JsonSchema>, required)]
+    input_schema: Option<Value>,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    updated_by: String,
+}
+
+impl From<&Version> for DraftView {
+    fn from(draft: &Version) -> Self {
+        Self {
+            workflow_definition_id: draft.definition_id.to_string(),
+            nodes: draft.document.nodes.clone(),
+            edges: draft.document.edges.clone(),
+            input_schema: draft.document.input_schema.clone(),
+            updated_at: rfc3339_millis(draft.created_at),
+            updated_by: draft.created_by.clone(),
         }
     }
 }
@@ -169,6 +322,8 @@ pub struct VersionSummaryView {
     #[schema(minimum = 1)]
     version: u32,
     active: bool,
+    /// It makes no new runs.
+    deprecated: bool,
     #[schema(format = DateTime)]
     created_at: String,
     created_by: String,
@@ -179,6 +334,7 @@ impl VersionSummaryView {
         Self {
             version: version.number,
             active: definition.active_version == Some(version.number),
+            deprecated: definition.deprecated_versions.contains(&version.number),
             created_at: rfc3339_millis(version.created_at),
             created_by: version.created_by.clone(),
         }

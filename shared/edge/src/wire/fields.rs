@@ -9,6 +9,7 @@ use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{InvalidId, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::invalid::{Invalid, pointer_token};
+use sluice_core::retention::Retention;
 use sluice_core::snapshot::Callback;
 use sluice_core::template::Variables;
 use std::collections::BTreeMap;
@@ -31,6 +32,8 @@ pub struct RunFields {
     pub max_run_duration_seconds: Option<u64>,
     pub completion_callback_url: Option<String>,
     pub completion_callback_context: Option<Box<RawValue>>,
+    pub retention: Option<Retention>,
+    pub evaluation_of: Option<String>,
 }
 
 impl RunFields {
@@ -68,11 +71,16 @@ impl RunFields {
             execution_budget_usd: number("/executionBudgetUsd", self.execution_budget_usd.as_deref(), invalid),
             max_run_duration_seconds: self.max_run_duration_seconds,
             callback,
+            retention: self.retention,
+            evaluation_of: self.evaluation_of.and_then(|run| id("/evaluationOf", &run, invalid)),
             idempotency,
             ..Command::new(source)
         }
     }
 }
+
+/// What is said of a text that is no time.
+pub const NOT_A_TIME: &str = "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z";
 
 /// An identifier.
 pub fn id<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invalid: &mut Invalid) -> Option<T> {
@@ -103,16 +111,17 @@ pub fn number(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> Option
     None
 }
 
-/// `3`, `"active"` or `"latest"`; active when absent.
+/// `3`, `"active"`, `"latest"` or `"draft"`; active when absent.
 pub fn version(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> VersionRule {
     match raw.map(RawValue::get) {
         None => VersionRule::Active,
         Some("\"active\"") => VersionRule::Active,
         Some("\"latest\"") => VersionRule::Latest,
+        Some("\"draft\"") => VersionRule::Draft,
         Some(literal) => match literal.parse() {
             Ok(rule @ VersionRule::Number(_)) => rule,
-            Ok(VersionRule::Active | VersionRule::Latest) | Err(_) => {
-                invalid.add(at, "invalid", "must be \"active\", \"latest\" or a version number from 1");
+            Ok(VersionRule::Active | VersionRule::Latest | VersionRule::Draft) | Err(_) => {
+                invalid.add(at, "invalid", "must be \"active\", \"latest\", \"draft\" or a version number from 1");
                 VersionRule::Active
             }
         },

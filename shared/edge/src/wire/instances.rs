@@ -23,7 +23,7 @@ pub struct InstanceConfigurationBody {
     /// Id or name.
     #[schema(value_type = DefinitionReference)]
     pub workflow_definition_id: String,
-    /// A number, `"active"` (default) or `"latest"`.
+    /// A number, `"active"` (default), `"latest"`, or `"draft"`: the draft of a definition of one's own.
     #[schema(value_type = Option<schema::VersionRule>)]
     pub version: Option<Box<RawValue>>,
     /// The operator's key; `default` when absent.
@@ -124,7 +124,7 @@ pub struct InstanceView {
     id: String,
     #[schema(value_type = DefinitionId)]
     workflow_definition_id: String,
-    /// A number, `"active"` or `"latest"`.
+    /// A number, `"active"`, `"latest"` or `"draft"`.
     #[schema(value_type = schema::VersionRule)]
     version: Value,
     #[schema(value_type = ComputeNodeKey)]
@@ -153,7 +153,9 @@ impl From<&Instance> for InstanceView {
             workflow_definition_id: content.definition_id.to_string(),
             version: match content.version {
                 VersionRule::Number(number) => Value::from(number),
-                rule @ (VersionRule::Active | VersionRule::Latest) => Value::from(rule.to_string()),
+                rule @ (VersionRule::Active | VersionRule::Latest | VersionRule::Draft) => {
+                    Value::from(rule.to_string())
+                }
             },
             compute_node_id: content.compute_node.to_string(),
             processor_configs: content

@@ -12,6 +12,7 @@ use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName};
 use sluice_core::idempotency::Operation;
 use sluice_core::invalid::Invalid;
+use sluice_core::retention::Retention;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -20,7 +21,7 @@ use utoipa::ToSchema;
 #[schema(as = InvokeDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InvokeDefinitionBody {
-    /// A number, `"active"` (default) or `"latest"`.
+    /// A number, `"active"` (default), `"latest"` or `"draft"`.
     #[schema(value_type = Option<VersionRule>)]
     version: Option<Box<RawValue>>,
     #[schema(value_type = Option<RunName>)]
@@ -51,13 +52,16 @@ pub struct InvokeDefinitionBody {
     /// Comes back byte for byte.
     #[schema(value_type = Value, required = false)]
     completion_callback_context: Option<Box<RawValue>>,
+    /// How long the run is kept once it has ended. Absent: as its definition says, or its tenant.
+    #[schema(nullable = false)]
+    retention: Option<Retention>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     idempotency_key: Option<String>,
 }
 
 impl json::Body for InvokeDefinitionBody {
-    const OBJECTS: &'static [&'static str] = &[""];
+    const OBJECTS: &'static [&'static str] = &["", "/retention"];
 }
 
 /// The command that a request for `definition` stands for.
@@ -92,6 +96,8 @@ pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, 
         max_run_duration_seconds: body.max_run_duration_seconds,
         completion_callback_url: body.completion_callback_url,
         completion_callback_context: body.completion_callback_context,
+        retention: body.retention,
+        evaluation_of: None,
     };
     let command = fields.into_command(source, claim, &mut invalid);
     invalid.into_result()?;

@@ -1,17 +1,24 @@
-//! What the operator declares: processors and compute nodes.
+//! What the operator declares: processors, compute nodes, and what tenants may do.
 
 use super::fields;
-use super::schema::{Description, FunctionArn, StateMachineArn, TenantOrAll, Usd};
+use super::schema::{
+    CallbackOrigin, ClusterArn, ContainerName, Description, FunctionArn, SecurityGroupId, StateMachineArn, SubnetId,
+    TaskDefinitionArn, TenantOrAll, Usd,
+};
 use crate::json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sluice_core::budget::MicroUsd;
-use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey};
+use sluice_core::concurrency::Concurrency;
+use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
 use sluice_core::invalid::{Invalid, pointer_token};
 use sluice_core::limits;
-use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
+use sluice_core::operator::{
+    ComputeNode, ContainerTask, LaunchType, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants,
+};
+use sluice_core::retention::Retention;
 use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -28,6 +35,26 @@ pub struct ProcessorBody {
     /// With kind `stateMachine`.
     #[schema(value_type = Option<StateMachineArn>)]
     state_machine_arn: Option<String>,
+    /// With kind `ecs`.
+    #[schema(value_type = Option<ClusterArn>)]
+    cluster_arn: Option<String>,
+    /// With kind `ecs`.
+    #[schema(value_type = Option<TaskDefinitionArn>)]
+    task_definition_arn: Option<String>,
+    /// With kind `ecs`: the container that is given its input, in the variable `SLUICE_TASK_INPUT`.
+    #[schema(value_type = Option<ContainerName>)]
+    container_name: Option<String>,
+    /// With kind `ecs`; the cluster's default when absent.
+    launch_type: Option<LaunchType>,
+    /// With kind `ecs`, where the task definition's network mode is `awsvpc`; needed for `FARGATE`.
+    #[schema(value_type = Option<Vec<SubnetId>>, max_items = 16)]
+    subnets: Option<Vec<String>>,
+    /// With kind `ecs`, beside `subnets`.
+    #[schema(value_type = Option<Vec<SecurityGroupId>>, max_items = 5)]
+    security_groups: Option<Vec<String>>,
+    /// With kind `ecs`, beside `subnets`.
+    #[schema(default = false)]
+    assign_public_ip: Option<bool>,
     /// Who may use it; `["*"]` for everyone.
     #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
@@ -35,11 +62,12 @@ pub struct ProcessorBody {
     description: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ProcessorKind {
     Lambda,
     StateMachine,
+    Ecs,
 }
 
 impl json::Body for ProcessorBody {
@@ -51,18 +79,7 @@ impl ProcessorBody {
     /// Everything that is wrong with the body itself.
     pub fn into_processor(self, key: ProcessorKey, now: Timestamp) -> Result<Processor, Invalid> {
         let mut invalid = Invalid::default();
-        let (wanted, arn, other, unwanted) = match self.kind {
-            ProcessorKind::Lambda => ("/functionArn", self.function_arn, "/stateMachineArn", self.state_machine_arn),
-            ProcessorKind::StateMachine => {
-                ("/stateMachineArn", self.state_machine_arn, "/functionArn", self.function_arn)
-            }
-        };
-        if arn.is_none() {
-            invalid.add(wanted, "missing_field", "must be given");
-        }
-        if unwanted.is_some() {
-            invalid.add(other, "unknown_field", "is not a field of this kind of processor");
-        }
+        self.check_fields(&mut invalid);
         if self.description.as_ref().is_some_and(|text| text.chars().count() > limits::DESCRIPTION_CHARS) {
             invalid.add(
                 "/description",
@@ -71,17 +88,45 @@ impl ProcessorBody {
             );
         }
         invalid.into_result()?;
-        let arn = arn.unwrap_or_default();
-        Ok(Processor {
-            key,
-            target: match self.kind {
-                ProcessorKind::Lambda => ProcessorTarget::Lambda { function_arn: arn },
-                ProcessorKind::StateMachine => ProcessorTarget::StateMachine { state_machine_arn: arn },
-            },
-            tenants: Tenants(self.tenants),
-            description: self.description,
-            updated_at: now,
-        })
+        let target = match self.kind {
+            ProcessorKind::Lambda => ProcessorTarget::Lambda { function_arn: self.function_arn.unwrap_or_default() },
+            ProcessorKind::StateMachine => {
+                ProcessorTarget::StateMachine { state_machine_arn: self.state_machine_arn.unwrap_or_default() }
+            }
+            ProcessorKind::Ecs => ProcessorTarget::Ecs(ContainerTask {
+                cluster_arn: self.cluster_arn.unwrap_or_default(),
+                task_definition_arn: self.task_definition_arn.unwrap_or_default(),
+                container_name: self.container_name.unwrap_or_default(),
+                launch_type: self.launch_type,
+                subnets: self.subnets.unwrap_or_default(),
+                security_groups: self.security_groups.unwrap_or_default(),
+                assign_public_ip: self.assign_public_ip.unwrap_or(false),
+            }),
+        };
+        Ok(Processor { key, target, tenants: Tenants(self.tenants), description: self.description, updated_at: now })
+    }
+
+    /// Each kind has fields of its own, and takes no other's.
+    fn check_fields(&self, invalid: &mut Invalid) {
+        use ProcessorKind::{Ecs, Lambda, StateMachine};
+        for (pointer, of, is_needed, is_given) in [
+            ("/functionArn", Lambda, true, self.function_arn.is_some()),
+            ("/stateMachineArn", StateMachine, true, self.state_machine_arn.is_some()),
+            ("/clusterArn", Ecs, true, self.cluster_arn.is_some()),
+            ("/taskDefinitionArn", Ecs, true, self.task_definition_arn.is_some()),
+            ("/containerName", Ecs, true, self.container_name.is_some()),
+            ("/launchType", Ecs, false, self.launch_type.is_some()),
+            ("/subnets", Ecs, false, self.subnets.is_some()),
+            ("/securityGroups", Ecs, false, self.security_groups.is_some()),
+            ("/assignPublicIp", Ecs, false, self.assign_public_ip.is_some()),
+        ] {
+            if is_given && of != self.kind {
+                invalid.add(pointer, "unknown_field", "is not a field of this kind of processor");
+            }
+            if is_needed && !is_given && of == self.kind {
+                invalid.add(pointer, "missing_field", "must be given");
+            }
+        }
     }
 }
 
@@ -170,6 +215,36 @@ impl json::Body for LayerBody {
     const OBJECTS: &'static [&'static str] = &[""];
 }
 
+/// `PUT /v1/tenants/{tenant}`: all that is said of the tenant, in place of what was said before.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SetTenant)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TenantBody {
+    /// Of all its runs. Absent: no limit.
+    concurrency: Option<Concurrency>,
+    /// Of runs whose request and definition say nothing of their own. Absent: they are kept for good.
+    retention: Option<Retention>,
+    /// The only origins its callbacks may go to. Absent: any Function URL in an allowed region. Empty: none.
+    #[schema(value_type = Option<Vec<CallbackOrigin>>, max_items = 200)]
+    destinations: Option<Vec<String>>,
+}
+
+impl json::Body for TenantBody {
+    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention"];
+}
+
+impl TenantBody {
+    pub fn into_settings(self, tenant: TenantId, now: Timestamp) -> TenantSettings {
+        TenantSettings {
+            tenant,
+            concurrency: self.concurrency,
+            retention: self.retention,
+            destinations: self.destinations,
+            updated_at: now,
+        }
+    }
+}
+
 /// A processor.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Processor)]
@@ -179,12 +254,33 @@ pub struct ProcessorView {
     key: String,
     #[schema(value_type = ProcessorKind)]
     kind: &'static str,
-    #[schema(value_type = Option<FunctionArn>)]
+    #[schema(value_type = FunctionArn, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     function_arn: Option<String>,
-    #[schema(value_type = Option<StateMachineArn>)]
+    #[schema(value_type = StateMachineArn, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     state_machine_arn: Option<String>,
+    #[schema(value_type = ClusterArn, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_arn: Option<String>,
+    #[schema(value_type = TaskDefinitionArn, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_definition_arn: Option<String>,
+    #[schema(value_type = ContainerName, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_name: Option<String>,
+    #[schema(value_type = LaunchType, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<LaunchType>,
+    #[schema(value_type = Vec<SubnetId>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subnets: Option<Vec<String>>,
+    #[schema(value_type = Vec<SecurityGroupId>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_groups: Option<Vec<String>>,
+    #[schema(value_type = bool, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assign_public_ip: Option<bool>,
     #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
     #[schema(value_type = Option<Description>, required)]
@@ -195,17 +291,25 @@ pub struct ProcessorView {
 
 impl From<&Processor> for ProcessorView {
     fn from(processor: &Processor) -> Self {
-        let (kind, function_arn, state_machine_arn) = match &processor.target {
-            ProcessorTarget::Lambda { function_arn } => ("lambda", Some(function_arn.clone()), None),
+        let (kind, function_arn, state_machine_arn, task) = match &processor.target {
+            ProcessorTarget::Lambda { function_arn } => ("lambda", Some(function_arn.clone()), None, None),
             ProcessorTarget::StateMachine { state_machine_arn } => {
-                ("stateMachine", None, Some(state_machine_arn.clone()))
+                ("stateMachine", None, Some(state_machine_arn.clone()), None)
             }
+            ProcessorTarget::Ecs(task) => ("ecs", None, None, Some(task)),
         };
         Self {
             key: processor.key.to_string(),
             kind,
             function_arn,
             state_machine_arn,
+            cluster_arn: task.map(|task| task.cluster_arn.clone()),
+            task_definition_arn: task.map(|task| task.task_definition_arn.clone()),
+            container_name: task.map(|task| task.container_name.clone()),
+            launch_type: task.and_then(|task| task.launch_type),
+            subnets: task.map(|task| task.subnets.clone()),
+            security_groups: task.map(|task| task.security_groups.clone()),
+            assign_public_ip: task.map(|task| task.assign_public_ip),
             tenants: processor.tenants.0.clone(),
             description: processor.description.clone(),
             updated_at: rfc3339_millis(processor.updated_at),
@@ -242,6 +346,39 @@ impl From<&ComputeNode> for ComputeNodeView {
             layers: node.layers.clone(),
             max_budget_usd: node.max_budget.map(MicroUsd::to_json_number),
             updated_at: rfc3339_millis(node.updated_at),
+        }
+    }
+}
+
+/// What a tenant may do.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Tenant)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantView {
+    #[schema(value_type = TenantId)]
+    tenant_id: String,
+    #[schema(required)]
+    concurrency: Option<Concurrency>,
+    #[schema(required)]
+    retention: Option<Retention>,
+    /// `null`: any Function URL in an allowed region.
+    #[schema(value_type = Option<Vec<CallbackOrigin>>, required)]
+    destinations: Option<Vec<String>>,
+    /// `null` while nothing was said of the tenant.
+    #[schema(format = DateTime, required)]
+    updated_at: Option<String>,
+}
+
+impl From<&TenantSettings> for TenantView {
+    fn from(settings: &TenantSettings) -> Self {
+        // Settings that nobody made are as old as time.
+        let is_made = settings.updated_at > Timestamp::UNIX_EPOCH;
+        Self {
+            tenant_id: settings.tenant.to_string(),
+            concurrency: settings.concurrency,
+            retention: settings.retention,
+            destinations: settings.destinations.clone(),
+            updated_at: is_made.then(|| rfc3339_millis(settings.updated_at)),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Runs, steps and deliveries as their callers see them, and the filters of their list.
 
-use super::Paging;
 use super::schema::{CallbackUrl, Labels, Usd};
 use super::snapshot::SnapshotView;
+use super::{Paging, fields};
 use crate::http::{Query, Request};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,12 +16,14 @@ use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, 
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
-use sluice_core::ports::RunFilter;
+use sluice_core::ports::{self, RunFilter};
+use sluice_core::report::Progress;
+use sluice_core::retention::Retention;
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// Where a run is found.
@@ -53,7 +55,10 @@ pub struct RunView {
     workflow_definition_id: String,
     #[schema(value_type = DefinitionName)]
     workflow_definition_name: String,
-    #[schema(minimum = 1)]
+    /// Who owns the definition, where that is another tenant.
+    #[schema(value_type = Option<TenantId>, required)]
+    workflow_definition_owner: Option<String>,
+    /// 0 for the draft.
     workflow_version: u32,
     #[schema(value_type = InstanceId)]
     workflow_instance_id: String,
@@ -62,11 +67,25 @@ pub struct RunView {
     /// The run that this one repeats.
     #[schema(value_type = Option<RunId>, required)]
     replay_of: Option<String>,
-    /// US dollars, exact; `null` for no cap.
+    /// The run that this one evaluates.
+    #[schema(value_type = Option<RunId>, required)]
+    evaluation_of: Option<String>,
+    /// The caller's cap in US dollars, exact; `null` for no cap.
     #[schema(value_type = Option<Usd>, required)]
     execution_budget_usd: Option<Number>,
+    /// The compute node's own ceiling in US dollars, exact; `null` for none. The run may spend the lower of the two.
+    #[schema(value_type = Option<Usd>, required)]
+    compute_node_budget_usd: Option<Number>,
     #[schema(minimum = 1, maximum = 2592000, required)]
     max_run_duration_seconds: Option<u64>,
+    /// Whether `maxRunDurationSeconds` leaves out the time spent PAUSED.
+    exclude_paused_time: bool,
+    /// How long it is kept once it has ended; `null` for good.
+    #[schema(required)]
+    retention: Option<Retention>,
+    /// From when an ended run is gone; `null` for never.
+    #[schema(format = DateTime, required)]
+    retention_due_at: Option<String>,
     #[schema(value_type = Labels)]
     labels: BTreeMap<String, String>,
     created_by: String,
@@ -74,6 +93,9 @@ pub struct RunView {
     created_at: String,
     #[schema(format = DateTime)]
     updated_at: String,
+    /// When a run that had been QUEUED was given a slot.
+    #[schema(format = DateTime, required)]
+    dispatched_at: Option<String>,
     #[schema(format = DateTime, required)]
     started_at: Option<String>,
     #[schema(format = DateTime, required)]
@@ -86,6 +108,8 @@ pub struct RunView {
     #[schema(value_type = Vec<NodeId>)]
     waiting_nodes: Vec<String>,
     pause_requested: bool,
+    /// Milliseconds spent PAUSED, but for a pause that is on.
+    paused_ms: u64,
     execution_arn: String,
     /// SHA-256 of the frozen snapshot.
     #[schema(pattern = "^[0-9a-f]{64}$")]
@@ -98,6 +122,14 @@ pub struct RunView {
     #[schema(value_type = Vec<RunId>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     replays: Option<Vec<String>>,
+    /// The runs that evaluate this one. Only of one run at a time.
+    #[schema(value_type = Vec<RunId>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluations: Option<Vec<String>>,
+    /// Its place in its queue, 1 for the next. Only of one run at a time, while it is QUEUED.
+    #[schema(minimum = 1, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_position: Option<u32>,
     /// Only when it is asked for.
     #[schema(value_type = SnapshotView, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +143,9 @@ struct RunLinks {
     this: String,
     steps: String,
     deliveries: String,
+    inputs: String,
+    usage: String,
+    comments: String,
 }
 
 impl From<&Run> for RunView {
@@ -123,28 +158,45 @@ impl From<&Run> for RunView {
             termination_reason: run.termination_reason.map(TerminationReason::as_str),
             workflow_definition_id: run.definition_id.to_string(),
             workflow_definition_name: run.definition_name.to_string(),
+            workflow_definition_owner: run.definition_owner.as_ref().map(TenantId::to_string),
             workflow_version: run.version,
             workflow_instance_id: run.instance_id.to_string(),
             compute_node_id: run.compute_node.to_string(),
             replay_of: run.replay_of.map(|run_id| run_id.to_string()),
+            evaluation_of: run.evaluation_of.map(|run_id| run_id.to_string()),
             execution_budget_usd: run.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+            compute_node_budget_usd: run.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
             max_run_duration_seconds: run.max_run_duration_seconds,
+            exclude_paused_time: run.exclude_paused_time,
+            retention: run.retention,
+            retention_due_at: run.retention_due_at.map(rfc3339_millis),
             labels: run.labels.clone(),
             created_by: run.created_by.clone(),
             created_at: rfc3339_millis(run.created_at),
             updated_at: rfc3339_millis(run.updated_at),
+            dispatched_at: run.dispatched_at.map(rfc3339_millis),
             started_at: run.started_at.map(rfc3339_millis),
             completed_at: run.completed_at.map(rfc3339_millis),
             error: run.error.clone(),
             stage: run.stage_index,
             waiting_nodes: run.waiting_nodes.iter().cloned().collect(),
             pause_requested: run.pause_requested_at.is_some(),
+            paused_ms: run.paused_ms,
             execution_arn: run.execution_arn(),
             snapshot_hash: run.snapshot_hash.clone(),
             output: None,
             replays: None,
+            evaluations: None,
+            queue_position: None,
             snapshot: None,
-            links: RunLinks { steps: format!("{path}/steps"), deliveries: format!("{path}/deliveries"), this: path },
+            links: RunLinks {
+                steps: format!("{path}/steps"),
+                deliveries: format!("{path}/deliveries"),
+                inputs: format!("{path}/inputs"),
+                usage: format!("{path}/usage"),
+                comments: format!("{path}/comments"),
+                this: path,
+            },
         }
     }
 }
@@ -156,10 +208,17 @@ impl RunView {
         Self { output: output.and_then(raw), ..self }
     }
 
-    /// With the runs that repeat it.
+    /// With the runs that were made from it.
     #[must_use]
-    pub fn with_replays(self, replays: &[RunId]) -> Self {
-        Self { replays: Some(replays.iter().map(RunId::to_string).collect()), ..self }
+    pub fn with_links(self, links: &ports::RunLinks) -> Self {
+        let texts = |runs: &[RunId]| Some(runs.iter().map(RunId::to_string).collect());
+        Self { replays: texts(&links.replays), evaluations: texts(&links.evaluations), ..self }
+    }
+
+    /// With its place in the queue that it waits in.
+    #[must_use]
+    pub fn with_queue_position(self, queue_position: Option<u32>) -> Self {
+        Self { queue_position, ..self }
     }
 
     /// With what it executes.
@@ -171,7 +230,7 @@ impl RunView {
 }
 
 /// JSON text to be shown as it is.
-fn raw(text: String) -> Option<Box<RawValue>> {
+pub(super) fn raw(text: String) -> Option<Box<RawValue>> {
     RawValue::from_string(text).ok()
 }
 
@@ -199,6 +258,9 @@ pub struct StepView {
     error: Option<RunError>,
     #[schema(required)]
     result_bytes: Option<u64>,
+    /// What its worker said last of how far it has come.
+    #[schema(required)]
+    progress: Option<ProgressView>,
     /// Only of one step at a time.
     #[schema(value_type = Value, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,6 +281,7 @@ impl From<&Step> for StepView {
             duration_ms: duration.map(|millis| u64::try_from(millis).unwrap_or(0)),
             error: step.error.clone(),
             result_bytes: step.result_bytes,
+            progress: step.progress.as_ref().map(ProgressView::from),
             result: None,
         }
     }
@@ -228,6 +291,24 @@ impl StepView {
     /// With its result.
     pub fn with_result(step: &Step) -> Self {
         Self { result: step.result.clone().and_then(raw), ..Self::from(step) }
+    }
+}
+
+/// How far a node has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Progress)]
+struct ProgressView {
+    #[schema(maximum = 100, required)]
+    percent: Option<u8>,
+    #[schema(required)]
+    message: Option<String>,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+impl From<&Progress> for ProgressView {
+    fn from(progress: &Progress) -> Self {
+        Self { percent: progress.percent, message: progress.message.clone(), at: rfc3339_millis(progress.at) }
     }
 }
 
@@ -335,17 +416,36 @@ pub struct DeliveryList {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Paging), Invalid> {
-    const PARAMETERS: [&str; 7] =
-        ["status", "workflowDefinitionId", "createdFrom", "createdBefore", "order", "limit", "cursor"];
-    let mut query = request.query(&PARAMETERS);
+    const FILTERS: [&str; 10] = [
+        "status",
+        "workflowDefinitionId",
+        "workflowInstanceId",
+        "label",
+        "createdBy",
+        "replayOf",
+        "evaluationOf",
+        "createdFrom",
+        "createdBefore",
+        "order",
+    ];
+    let mut query = request.query(&[&FILTERS[..], &Paging::PARAMETERS].concat());
     let time = |query: &mut Query, name: &str| {
-        query.read(name, |text| {
-            text.parse::<Timestamp>().map_err(|_| "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z")
-        })
+        query.read(name, |text| text.parse::<Timestamp>().map_err(|_| fields::NOT_A_TIME))
     };
     let filter = RunFilter {
-        status: query.read("status", str::parse),
+        statuses: query.read("status", statuses).unwrap_or_default(),
         definition_id: query.read("workflowDefinitionId", str::parse),
+        instance_id: query.read("workflowInstanceId", str::parse),
+        label: query.read("label", |text| match text.split_once(':') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            Some(_) | None => Err("must be a label's name and value with a colon between them"),
+        }),
+        created_by: query.read("createdBy", |text| match text {
+            "" => Err("must not be empty"),
+            _ => Ok(text.to_owned()),
+        }),
+        replay_of: query.read("replayOf", str::parse),
+        evaluation_of: query.read("evaluationOf", str::parse),
         created_from: time(&mut query, "createdFrom"),
         created_before: time(&mut query, "createdBefore"),
         ascending: query
@@ -358,10 +458,18 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
     };
     // The cursor belongs to the tenant's list with this filter, whatever the size of its pages.
     let mut list = vec!["runs".to_owned(), tenant.to_string()];
-    list.extend(PARAMETERS[..5].iter().map(|name| query.text(name).unwrap_or_default().to_owned()));
+    list.extend(FILTERS.iter().map(|name| query.text(name).unwrap_or_default().to_owned()));
     let paging = Paging::read(&mut query, list);
     query.finish()?;
     Ok((filter, paging))
+}
+
+/// Statuses with commas between them.
+fn statuses(text: &str) -> Result<BTreeSet<RunStatus>, String> {
+    if text.split(',').count() > limits::FILTER_STATUSES {
+        return Err(format!("must be at most {} statuses", limits::FILTER_STATUSES));
+    }
+    text.split(',').map(|status| status.parse().map_err(str::to_owned)).collect()
 }
 
 /// The query of `GET /v1/workflow-runs/{runId}`.

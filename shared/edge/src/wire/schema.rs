@@ -38,10 +38,10 @@ described!(
     ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize)).maximum(Some(limits::BUDGET_USD as usize))
 );
 described!(
-    /// A version's number, `active` (what a run gets by default) or `latest`.
+    /// A version's number, `active` (what a run gets by default), `latest`, or `draft`: what is being written, for its owner.
     VersionRule,
     OneOfBuilder::new()
-        .item(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["active", "latest"])))
+        .item(ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["active", "latest", "draft"])))
         .item(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1_usize)).maximum(Some(u32::MAX as usize)))
 );
 described!(
@@ -94,9 +94,59 @@ described!(
     ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Object, Type::Boolean]))
 );
 described!(
+    /// A call's id, a provider, a model: any text without control characters.
+    CallText,
+    pattern(r"^[^\x00-\x1f\x7f-\x9f]*$").min_length(Some(1)).max_length(Some(limits::USAGE_TEXT_CHARS))
+);
+described!(
+    /// US dollars, read from the number as it is written; what is finer than 0.000000001 is rounded up.
+    CallCost,
+    ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize)).maximum(Some(limits::CALL_COST_USD as usize))
+);
+described!(
+    /// Any text that is not blank.
+    CommentText,
+    pattern(r"\S").min_length(Some(1)).max_length(Some(limits::COMMENT_CHARS))
+);
+described!(
     /// A tenant's id, or `*` for every tenant.
     TenantOrAll,
     pattern(r"^(\*|[A-Za-z0-9_.:@-]{1,128})$")
+);
+described!(
+    /// What a definition may be found by. Any text without control characters.
+    DefinitionTag,
+    pattern(r"^[^\x00-\x1f\x7f-\x9f]*$").min_length(Some(1)).max_length(Some(limits::DEFINITION_TAGS.1))
+);
+described!(
+    /// The ARN of an ECS cluster.
+    ClusterArn,
+    pattern("^arn:aws(-[a-z-]+)?:ecs:[A-Za-z0-9-]+:[0-9]{12}:cluster/[A-Za-z0-9_-]{1,140}$")
+);
+described!(
+    /// The ARN of an ECS task definition, without its revision.
+    TaskDefinitionArn,
+    pattern("^arn:aws(-[a-z-]+)?:ecs:[A-Za-z0-9-]+:[0-9]{12}:task-definition/[A-Za-z0-9_-]{1,140}$")
+);
+described!(
+    /// A container of the task definition.
+    ContainerName,
+    pattern("^[A-Za-z0-9_-]{1,255}$")
+);
+described!(
+    /// A subnet's id.
+    SubnetId,
+    pattern("^subnet-[A-Za-z0-9_-]{1,255}$")
+);
+described!(
+    /// A security group's id.
+    SecurityGroupId,
+    pattern("^sg-[A-Za-z0-9_-]{1,255}$")
+);
+described!(
+    /// An origin of Lambda Function URLs: `https://<url-id>.lambda-url.<region>.on.aws`.
+    CallbackOrigin,
+    pattern("^https?://[!-.0-~]+$")
 );
 described!(
     /// The unqualified ARN of a Lambda function.

@@ -28,7 +28,7 @@ pub struct SnapshotView {
     workflow_definition_id: String,
     #[schema(value_type = DefinitionName)]
     workflow_definition_name: String,
-    #[schema(minimum = 1)]
+    /// 0 for the draft.
     workflow_version: u32,
     #[schema(value_type = InstanceId)]
     workflow_instance_id: String,
@@ -100,9 +100,9 @@ struct SnapshotNodeView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SnapshotNodeRun)]
 struct NodeRunView {
-    /// `value`, `lambda`, `stateMachine` or `external`.
+    /// `value`, `lambda`, `stateMachine`, `ecs`, `external`, or `hidden`: the owner of the definition keeps it to itself.
     kind: &'static str,
-    /// Of the function, with its tag, or of the state machine.
+    /// Of the function with its tag, of the state machine, or of the task definition with its revision.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     arn: Option<String>,
@@ -115,7 +115,9 @@ struct EdgeView {
 }
 
 impl SnapshotView {
+    /// As the run's own tenant may see it.
     pub fn new(snapshot: Snapshot, hash: String) -> Self {
+        let snapshot = snapshot.as_seen_by_runner();
         Self {
             hash,
             created_by: snapshot.created_by,
@@ -166,7 +168,9 @@ impl From<NodeRun> for NodeRunView {
             NodeRun::Value => ("value", None),
             NodeRun::Lambda { function_arn } => ("lambda", Some(function_arn)),
             NodeRun::StateMachine { state_machine_arn } => ("stateMachine", Some(state_machine_arn)),
+            NodeRun::Ecs(task) => ("ecs", Some(task.task_definition_arn)),
             NodeRun::External => ("external", None),
+            NodeRun::Hidden => ("hidden", None),
         };
         Self { kind, arn }
     }

@@ -1,14 +1,20 @@
 //! The engine at work: claims, waits, ends, and the events that tell of them or do not.
 
 use super::*;
+use sluice_core::operator::execution_arn;
+use sluice_core::step::{Step, StepStatus};
+use sluice_testkit::engine::Execution;
 
 impl World {
     /// Executions that have claimed their run and neither wait nor have ended.
     pub(super) fn working(&self) -> Vec<(String, TenantId, RunId)> {
-        let executions = self.engine.executions().into_iter();
-        let working = executions
-            .filter(|(arn, execution)| execution.started && execution.end.is_none() && !self.gates.contains_key(arn));
-        working.map(|(arn, execution)| (arn, execution.tenant, execution.run_id)).collect()
+        let mut working = Vec::new();
+        self.engine.each_execution(|arn, execution| {
+            if execution.started && execution.end.is_none() && !self.gates.contains_key(arn) {
+                working.push((arn.to_owned(), execution.tenant.clone(), execution.run_id));
+            }
+        });
+        working
     }
 
     /// A runner reaches a stage boundary, where it may have to pause, or a node that waits for an answer.
@@ -40,6 +46,7 @@ impl World {
             });
         if waits {
             self.store.begin_wait(&tenant, run_id, &node, &token);
+            self.store.seed_step(&tenant, step(run_id, &node, StepStatus::Waiting, now));
         }
         if paused || waits {
             self.note(format_args!("{run_id} {}", if paused { "pauses" } else { "waits for an answer" }));
@@ -61,20 +68,24 @@ impl World {
             self.gates.remove(&arn);
             self.note(format_args!("{} goes on", execution.run_id));
             if let Some(node) = gate.node {
-                self.store.end_wait(&execution.tenant, execution.run_id, &node);
-                self.ledger.took_answer(execution.run_id, &answer);
+                let (tenant, run_id, now) = (&execution.tenant, execution.run_id, self.clock.true_time());
+                self.store.end_wait(tenant, run_id, &node);
+                self.ledger.took_answer(run_id, &answer);
+                let has_failed = answer.starts_with("Worker.Failed");
+                let status = if has_failed { StepStatus::Failed } else { StepStatus::Succeeded };
+                // The step is written if the run is there: what goes with a run does not come back.
+                if self.store.update_run(tenant, run_id, |run| Some(run.clone())) {
+                    self.store.seed_step(tenant, step(run_id, &node, status, now));
+                }
+                if has_failed && execution.end.is_none() {
+                    self.engine.end(&arn, EngineEnd::Failed, None, now);
+                }
             }
         }
     }
 
     pub(super) fn claim(&mut self) {
-        let waiting: Vec<String> = self
-            .engine
-            .executions()
-            .into_iter()
-            .filter(|(_, execution)| !execution.started && execution.end.is_none())
-            .map(|(arn, _)| arn)
-            .collect();
+        let waiting = self.executions_that(|execution| !execution.started && execution.end.is_none());
         let Some(arn) = self.one_of(&waiting) else { return };
         let now = self.clock.true_time();
         if self
@@ -99,11 +110,14 @@ impl World {
     }
 
     pub(super) fn end(&mut self) {
-        let running: Vec<String> = self.working().into_iter().map(|(arn, _, _)| arn).collect();
-        let Some(arn) = self.one_of(&running) else { return };
+        let working = self.working();
+        let Some((arn, _, run_id)) = self.one_of(&working) else { return };
+        if self.is_about(TaskKind::Usage, run_id) {
+            self.dice.count(F::EndedWithUsage);
+        }
         let end = match self.rng.u32(0..10) {
-            0..=5 => EngineEnd::Succeeded,
-            6..=7 => EngineEnd::Failed,
+            0..=4 => EngineEnd::Succeeded,
+            5..=7 => EngineEnd::Failed,
             8 => EngineEnd::TimedOut,
             _ => EngineEnd::Aborted,
         };
@@ -144,6 +158,9 @@ impl World {
                 self.signals.push((self.clock.true_time() + SignedDuration::from_secs(delay), signal));
             }
         }
+        for queue in self.engine.take_freed() {
+            self.tell_of_slot(queue);
+        }
         for due in self.engine.take_announced() {
             if self.rng.u32(0..10) == 0 {
                 continue; // lost on the bus; the sweep finds it again
@@ -154,6 +171,32 @@ impl World {
             }
             self.signals.push((self.clock.true_time(), Signal::Due(due)));
         }
+    }
+
+    fn tell_of_slot(&mut self, queue: QueueRef) {
+        let now = self.clock.true_time();
+        if !self.dice.inject(F::FreedLost, 2) {
+            return self.signals.push((now, Signal::Freed(queue)));
+        }
+        match self.dice.pick(3) {
+            0 => self.note(format_args!("lost: a slot of {queue:?}")),
+            1 => self.signals.extend([(now, Signal::Freed(queue.clone())), (now, Signal::Freed(queue))]),
+            _ => {
+                let later = now + SignedDuration::from_secs(i64::from(self.dice.pick(600)));
+                self.signals.push((later, Signal::Freed(queue)));
+            }
+        }
+    }
+
+    /// Executions by what they are doing.
+    fn executions_that(&self, fits: impl Fn(&Execution) -> bool) -> Vec<String> {
+        let mut fitting = Vec::new();
+        self.engine.each_execution(|arn, execution| {
+            if fits(execution) {
+                fitting.push(arn.to_owned());
+            }
+        });
+        fitting
     }
 
     pub(super) fn signal(&mut self) {
@@ -167,6 +210,9 @@ impl World {
             self.dice.count(F::EventReordered);
         }
         let (_, signal) = self.signals.swap_remove(due[chosen]);
+        if self.dice.inject(F::CallbackGivenUp, 16) {
+            return self.note(format_args!("given up: {signal:?}"));
+        }
         self.callback(signal);
     }
 
@@ -174,17 +220,14 @@ impl World {
         if !self.dice.is_armed() {
             return;
         }
-        let ended: Vec<String> = self
-            .engine
-            .executions()
-            .into_iter()
-            .filter(|(_, execution)| execution.end.is_some())
-            .map(|(arn, _)| arn)
-            .collect();
-        match self.rng.u32(0..9) {
-            0 => {
+        let ended = self.executions_that(|execution| execution.end.is_some());
+        match self.rng.u32(0..16) {
+            0..=3 => {
                 // A redrive after the run has ended: it runs again, succeeds and says so, and changes no run.
-                if let Some(arn) = self.one_of(&ended)
+                let failed = self.executions_that(|execution| {
+                    execution.started && matches!(execution.end, Some((EngineEnd::Failed, _)))
+                });
+                if let Some(arn) = self.one_of(&failed)
                     && let Some(execution) = self.engine.execution(&arn)
                     && self.store.run(&execution.tenant, execution.run_id).is_some_and(|run| run.status.is_terminal())
                     && self.engine.redrive(&arn)
@@ -199,7 +242,7 @@ impl World {
                     }
                 }
             }
-            1 => {
+            4 => {
                 // A stranger's execution takes the name of a run that is just being made.
                 let making = self.known.last().cloned();
                 if let Some((tenant, run_id)) = making
@@ -212,7 +255,7 @@ impl World {
                     self.note(format_args!("foreign start {run_id}"));
                 }
             }
-            2 => {
+            5 => {
                 self.dice.count(F::ForeignEvent);
                 if let Some((tenant, run_id)) = self.some_run() {
                     let arn = "arn:aws:states:eu-west-1:999999999999:execution:other:x".to_owned();
@@ -226,13 +269,17 @@ impl World {
                     self.signals.push((self.clock.true_time(), signal));
                 }
             }
-            3 => {
-                if let Some(arn) = self.one_of(&ended)
+            6..=8 => {
+                let forgettable: Vec<String> = ended
+                    .into_iter()
+                    .filter(|arn| {
+                        let execution = self.engine.execution(arn);
+                        let run = execution.and_then(|one| self.store.run(&one.tenant, one.run_id));
+                        run.is_some_and(|run| !run.status.is_terminal() && run.started_at.is_some())
+                    })
+                    .collect();
+                if let Some(arn) = self.one_of(&forgettable)
                     && let Some(execution) = self.engine.execution(&arn)
-                    && self
-                        .store
-                        .run(&execution.tenant, execution.run_id)
-                        .is_some_and(|run| !run.status.is_terminal() && run.started_at.is_some())
                 {
                     self.dice.count(F::HistoryGone);
                     self.ledger.forgotten.insert(execution.run_id);
@@ -240,26 +287,26 @@ impl World {
                     self.note(format_args!("forgotten {arn}"));
                 }
             }
-            4 => {
+            9 => {
                 let refused = self.rng.bool();
                 if refused {
                     self.dice.count(F::StateMachineGone);
                 }
                 self.engine.refuse_starts(refused.then_some("StateMachineDoesNotExist"));
             }
-            5 => {
+            10 => {
                 self.dice.count(F::PartialOutage);
                 let who = if self.rng.bool() { "store" } else { "engine" };
                 let until = self.clock.true_time() + SignedDuration::from_mins(30);
-                lock(&self.outage).insert(who, until);
+                lock(&self.weather).away.insert(who, until);
                 self.note(format_args!("{who} away until {until}"));
             }
-            6 => {
+            11 => {
                 self.dice.count(F::KeyAfterItsTime);
                 self.clock.advance(SignedDuration::from_hours(25));
                 self.note("a day later");
             }
-            7 => {
+            12..=13 => {
                 // Somebody repeats a start that was made long ago.
                 let executions: Vec<_> =
                     self.engine.executions().into_values().filter(|execution| execution.end.is_some()).collect();
@@ -274,10 +321,16 @@ impl World {
                 }
             }
             _ => {
-                let executions: Vec<_> = self.engine.executions().into_values().collect();
-                if let Some(execution) = executions.first() {
-                    self.spawn_create(self.callers[0].clone(), Some(("key-1".to_owned(), "payload-0".to_owned())));
-                    self.note(format_args!("repeat beside {}", execution.run_id));
+                // An event of a run that is still being made, or was refused.
+                let unrecorded = self.known.iter().filter(|(tenant, id)| self.store.run(tenant, *id).is_none());
+                let unrecorded: Vec<_> = unrecorded.cloned().collect();
+                if let Some((tenant, run_id)) = self.one_of(&unrecorded)
+                    && let Some(arn) = execution_arn(fixture::RUNNER_ARN, run_id)
+                {
+                    let was_there = self.ledger.is_gone(run_id, self.clock.true_time());
+                    self.dice.count(if was_there { F::EventAfterPurge } else { F::EventBeforeRecord });
+                    let (end, details) = (EngineEnd::Aborted, EndDetails::default());
+                    self.signals.push((self.clock.true_time(), Signal::Ended { arn, tenant, run_id, end, details }));
                 }
             }
         }
@@ -290,5 +343,22 @@ impl World {
             _ => self.rng.i64(1..2_000),
         };
         self.clock.advance(SignedDuration::from_millis(milliseconds));
+    }
+}
+
+fn step(run_id: RunId, node_id: &NodeId, status: StepStatus, now: Timestamp) -> Step {
+    Step {
+        run_id,
+        node_id: node_id.clone(),
+        node_type: "external".to_owned(),
+        stage: 1,
+        status,
+        attempt: 1,
+        started_at: Some(now),
+        ended_at: (status != StepStatus::Waiting).then_some(now),
+        result: None,
+        result_bytes: None,
+        error: None,
+        progress: None,
     }
 }

@@ -6,25 +6,53 @@ impl World {
     /// Faults stop, time goes on, the reconciler comes every minute: everything has to end.
     pub(super) fn quiet_down(&mut self) -> Check {
         self.dice.disarm();
-        lock(&self.outage).clear();
+        lock(&self.weather).away.clear();
         self.engine.refuse_starts(None);
         self.note("faults have stopped");
         let until = self.clock.true_time() + SignedDuration::from_hours(QUIET_HOURS);
         let mut wait = SignedDuration::from_secs(60);
-        while self.clock.true_time() < until {
+        while self.clock.true_time() < until && !self.is_settled() {
             self.let_go();
             self.run_engine();
             self.sweep();
             self.drain()?;
-            if self.is_settled() {
-                return self.ledger.check_settled(&self.store, &self.engine, &lock(&self.receiver.received));
-            }
-            self.clock.advance(wait);
             // The schedule of retries takes a day: no need to look at every minute of it.
+            self.clock.advance(self.until_next().unwrap_or(wait));
             wait = (wait * 2).min(SignedDuration::from_mins(30));
         }
         self.drain()?;
-        self.ledger.check_settled(&self.store, &self.engine, &lock(&self.receiver.received))
+        self.purge()?;
+        let received = lock(&self.receiver.received);
+        self.ledger.check_settled(&self.store, &self.engine, &received)
+    }
+
+    /// Everything that is not kept for good has its time, and goes.
+    fn purge(&mut self) -> Check {
+        let mut last_due = None;
+        self.store.each_run(|run| last_due = last_due.max(run.retention_due_at));
+        if let Some(last_due) = last_due {
+            let now = self.clock.true_time();
+            self.clock.advance(last_due.duration_since(now).max(SignedDuration::ZERO));
+        }
+        for _ in 0..RUNS {
+            if self.ledger.check_purged(self.clock.true_time(), &self.store).is_ok() {
+                break;
+            }
+            self.sweep();
+            self.drain()?;
+        }
+        self.ledger.check_purged(self.clock.true_time(), &self.store)
+    }
+
+    /// How long nothing will happen, once every run has ended.
+    fn until_next(&self) -> Option<SignedDuration> {
+        let (mut is_open, mut next) = (false, None);
+        self.store.each_run(|run| is_open |= !run.status.is_terminal());
+        let mut at = |time: Timestamp| next = Some(next.map_or(time, |next: Timestamp| next.min(time)));
+        self.signals.iter().for_each(|(time, _)| at(*time));
+        self.store.each_delivery(|delivery| delivery.next_attempt_at.into_iter().for_each(&mut at));
+        let wait = next?.duration_since(self.clock.true_time()).max(SignedDuration::from_secs(60));
+        (!is_open).then_some(wait)
     }
 
     /// Nobody leaves a run paused or waiting for ever.
@@ -41,9 +69,10 @@ impl World {
     }
 
     pub(super) fn is_settled(&self) -> bool {
-        self.signals.is_empty()
-            && self.store.runs().iter().all(|run| run.status.is_terminal())
-            && self.store.deliveries().iter().all(|(delivery, _)| delivery.status.has_ended())
+        let mut is_settled = self.signals.is_empty();
+        self.store.each_run(|run| is_settled &= run.status.is_terminal());
+        self.store.each_delivery(|delivery| is_settled &= delivery.status.has_ended());
+        is_settled
     }
 
     /// Every execution is carried to its end, but for those that are being stopped: they would run for days.
@@ -97,9 +126,18 @@ impl World {
             let known = self.known.clone();
             return self.one_of(&known);
         }
-        let runs: Vec<(TenantId, RunId)> =
-            self.store.runs().into_iter().map(|run| (run.tenant_id, run.run_id)).collect();
+        let runs = self.runs_that(|_| true);
         self.one_of(&runs)
+    }
+
+    pub(super) fn runs_that(&self, fits: impl Fn(&Run) -> bool) -> Vec<(TenantId, RunId)> {
+        let mut fitting = Vec::new();
+        self.store.each_run(|run| {
+            if fits(run) {
+                fitting.push((run.tenant_id.clone(), run.run_id));
+            }
+        });
+        fitting
     }
 
     pub(super) fn one_of<T: Clone>(&mut self, all: &[T]) -> Option<T> {

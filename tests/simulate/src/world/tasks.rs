@@ -4,10 +4,21 @@ use super::*;
 
 impl World {
     pub(super) fn kill(&mut self) {
-        if !self.tasks.is_empty() && self.dice.roll(3) {
-            let index = self.rng.usize(0..self.tasks.len());
-            self.kill_task(index);
+        if self.tasks.is_empty() || !self.dice.roll(3) {
+            return;
         }
+        // Those whose death leaves the most behind are picked out more often than they come up.
+        let is_purging = self.ledger.has_half_purged();
+        let halfway: Vec<usize> = (0..self.tasks.len())
+            .filter(|&index| match (&self.tasks[index].kind, &self.tasks[index].about) {
+                (TaskKind::Create, Some((tenant, run_id))) => self.store.run(tenant, *run_id).is_some(),
+                (TaskKind::Sweep | TaskKind::Retention, _) => is_purging,
+                _ => false,
+            })
+            .collect();
+        let chosen = if self.rng.bool() { self.one_of(&halfway) } else { None };
+        let index = chosen.unwrap_or_else(|| self.rng.usize(0..self.tasks.len()));
+        self.kill_task(index);
     }
 
     /// Time has passed: invocations that took too long are over.
@@ -22,25 +33,32 @@ impl World {
         let task = self.tasks.swap_remove(index);
         self.dice.count(F::KilledAtAwait);
         let received = lock(&self.receiver.received).len();
+        let run = task.about.as_ref().and_then(|(tenant, run_id)| self.store.run(tenant, *run_id));
         match task.kind {
             TaskKind::Create => {
-                let id = self.known.iter().find(|(_, id)| task.what.contains(&id.to_string())).cloned();
-                let recorded = id.as_ref().and_then(|(tenant, id)| self.store.run(tenant, *id));
-                let started =
-                    recorded.as_ref().is_some_and(|run| self.engine.execution(&run.execution_arn()).is_some());
-                self.dice.count(match (recorded.is_some(), started) {
+                let is_started = run.as_ref().is_some_and(|run| self.engine.execution(&run.execution_arn()).is_some());
+                self.dice.count(match (run.is_some(), is_started) {
                     (false, _) => F::CrashBeforeRecord,
                     (true, false) => F::CrashBeforeStart,
                     (true, true) => F::CrashAfterStart,
                 });
             }
-            TaskKind::Cancel => self.dice.count(F::CrashAfterStop),
+            TaskKind::Cancel if run.is_some_and(|run| run.stop_intent.is_some()) => self.dice.count(F::CrashAfterStop),
             TaskKind::Callback => {
-                self.dice.count(if received == 0 || task.polls < 8 { F::CrashBeforeSend } else { F::CrashAfterSend })
+                self.dice.count(if received == task.received { F::CrashBeforeSend } else { F::CrashAfterSend })
             }
             TaskKind::Sweep => self.dice.count(F::SweepCrash),
+            TaskKind::Dispatch => self.dice.count(F::DispatchKilled),
             TaskKind::Control => self.dice.count(F::KilledInControl),
-            TaskKind::Other => {}
+            TaskKind::Usage => {
+                if task.about.as_ref().is_some_and(|(tenant, run_id)| self.lost_usage(tenant, *run_id)) {
+                    self.dice.count(F::CrashBeforeUsage);
+                }
+            }
+            TaskKind::Cancel | TaskKind::Retention | TaskKind::Report | TaskKind::Other => {}
+        }
+        if matches!(task.kind, TaskKind::Sweep | TaskKind::Retention) && self.ledger.has_half_purged() {
+            self.dice.count(F::PurgeCrash);
         }
         self.note(format_args!("killed: {}", task.what));
     }
@@ -50,7 +68,9 @@ impl World {
             return Ok(());
         }
         let index = self.rng.usize(0..self.tasks.len());
-        for _ in 0..self.rng.u32(1..8) {
+        // Mostly a few turns, so that others come in between; sometimes as many as it takes.
+        let turns = if self.rng.u32(0..4) == 0 { 80 } else { self.rng.u32(1..8) };
+        for _ in 0..turns {
             if self.poll_task(index)? {
                 break;
             }
@@ -60,7 +80,6 @@ impl World {
 
     pub(super) fn poll_task(&mut self, index: usize) -> Result<bool, crate::Violation> {
         let task = &mut self.tasks[index];
-        task.polls += 1;
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(told) = task.future.as_mut().poll(&mut context) else {
             return Ok(false);
@@ -72,48 +91,39 @@ impl World {
 
     pub(super) fn hear(&mut self, what: &str, told: Told) -> Check {
         match told {
-            Told::Created { tenant, key, answer, at } => {
-                let key_and_payload = key.as_ref().map(|(key, payload)| (key.as_str(), payload.as_str()));
-                match answer {
-                    Ok(accepted) => {
-                        self.note(format_args!(
-                            "answered {what}: {} replayed={}",
-                            accepted.run.run_id, accepted.replayed
-                        ));
-                        self.ledger.told(&accepted.run, key_and_payload, at)?;
-                    }
-                    Err(Refusal::KeyReused { run_id }) => {
-                        self.note(format_args!("answered {what}: reused, first {run_id}"));
-                        if let Some((key, payload)) = &key {
-                            self.ledger.told_reused(&tenant, key, payload, run_id, at)?;
-                        }
-                    }
-                    Err(Refusal::Store(error)) => {
-                        self.note(format_args!("failed {what}: {error}"));
-                        // The caller repeats the request, as a client does on 503.
-                        if key.is_some() && self.dice.is_armed() && self.rng.bool() {
-                            let caller = fixture::caller(tenant.as_str());
-                            self.spawn_create(caller, key);
-                        }
-                    }
-                    // A replay of a run that is open, unknown or too deep.
-                    Err(Refusal::Conflict { .. } | Refusal::NotFound { .. }) if key.is_none() => {}
-                    Err(other) => return broken("I8", format!("a good request was refused: {other}")),
-                }
+            Told::Created(created) => self.hear_created(what, *created)?,
+            Told::Canceled { tenant, run_id, was_gone, answer } => {
+                self.hear_cancel(what, &tenant, run_id, was_gone, answer)?
             }
-            Told::Canceled { tenant, run_id, answer } => self.hear_cancel(what, &tenant, run_id, answer)?,
-            Told::Controlled { run_id, gave, answer } => {
+            Told::Controlled { run_id, was_gone, gave, answer } => {
                 let outcome = match &answer {
                     Ok(()) => "done".to_owned(),
                     Err(refusal) => refusal.to_string(),
                 };
                 self.note(format_args!("answered {what}: {outcome}"));
                 match (gave, answer) {
+                    (_, Ok(())) if was_gone => return broken("R1", format!("{what} was done after its run's time")),
                     (Some(value), Ok(())) => self.ledger.told_answered(run_id, &value)?,
-                    (_, Err(Refusal::Invalid(invalid))) => {
+                    (_, Err(Refusal::Invalid(invalid)))
+                        if !self.ledger.could_be_gone(run_id, self.clock.true_time()) =>
+                    {
                         return broken("I8", format!("{what} was refused: {invalid}"));
                     }
                     _ => {}
+                }
+            }
+            Told::Used { run_id, was_gone, again, answer } => {
+                self.hear_usage(what, run_id, was_gone, *again, answer)?;
+            }
+            Told::TokenMade(token) => self.hear_token(token),
+            Told::Reported(made) => self.hear_report(what, *made)?,
+            Told::Deleted { tenant, run_id, was_gone, answer } => {
+                self.hear_delete(what, &tenant, run_id, was_gone, answer)?;
+            }
+            Told::Shown { tenant, at, gone, runs } => {
+                self.note(format_args!("answered {what}: {} runs", runs.len()));
+                for run in &runs {
+                    self.ledger.check_shown(&tenant, run, at, &gone)?;
                 }
             }
             Told::Failed(signal) => {
@@ -121,6 +131,8 @@ impl World {
                 // Lambda tries an asynchronous invocation three times; then it is a dead letter and the sweep's business.
                 if self.rng.u32(0..3) > 0 {
                     self.signals.push((self.clock.true_time(), signal));
+                } else {
+                    self.dice.count(F::CallbackGivenUp);
                 }
             }
             Told::Nothing => self.note(format_args!("done {what}")),
@@ -128,11 +140,68 @@ impl World {
         Ok(())
     }
 
+    fn hear_created(&mut self, what: &str, created: Created) -> Check {
+        let Created { tenant, run_id, is_replay, key, gone, answer, at } = created;
+        let now = self.clock.true_time();
+        match answer {
+            Ok(accepted) => {
+                let answered = accepted.run.run_id;
+                self.note(format_args!("answered {what}: {answered} replayed={}", accepted.replayed));
+                if gone.contains(&answered) {
+                    return broken("R1", format!("{what} was answered with run {answered} after its time"));
+                }
+                self.ledger.told(&accepted.run, borrowed(&key), at)
+            }
+            Err(Refusal::KeyReused { run_id: first }) => {
+                self.note(format_args!("answered {what}: reused, first {first}"));
+                match borrowed(&key) {
+                    Some((key, payload)) => self.ledger.told_reused(&tenant, key, payload, first, at),
+                    None => broken("I7", format!("{what} was refused for a key that it has not")),
+                }
+            }
+            Err(Refusal::RunExpired { run_id: first }) => {
+                self.note(format_args!("answered {what}: {first} is gone"));
+                match borrowed(&key) {
+                    Some((key, _)) => self.ledger.told_expired(&tenant, key, first, at),
+                    None => broken("I7", format!("{what} was refused for a key that it has not")),
+                }
+            }
+            Err(Refusal::Store(error)) => {
+                self.note(format_args!("failed {what}: {error}"));
+                // The caller repeats the request, as a client does on 503.
+                if key.is_some() && !is_replay && self.dice.is_armed() && self.rng.bool() {
+                    let caller = self.caller_of(&tenant);
+                    self.spawn_create(caller, key);
+                }
+                Ok(())
+            }
+            Err(refusal) => {
+                self.note(format_args!("refused {what}: {refusal}"));
+                if self.store.run(&tenant, run_id).is_some() {
+                    return broken("I7", format!("{what} was refused, and made a run: {refusal}"));
+                }
+                let is_just = match &refusal {
+                    Refusal::TooManyRuns { .. } => self.ledger.could_be_rejected(now, &tenant),
+                    // A callback that the tenant's list has not; a version of a run that was made without its request.
+                    Refusal::Invalid(_) => is_replay || self.ledger.could_be_refused(now, &tenant),
+                    // A replay of a run that is open, unknown or too deep.
+                    Refusal::Conflict { .. } | Refusal::NotFound { .. } => is_replay,
+                    _ => false,
+                };
+                if let Refusal::Invalid(_) = &refusal {
+                    self.dice.count(F::ForeignDestination);
+                }
+                if is_just { Ok(()) } else { broken("I8", format!("a good request was refused: {refusal}")) }
+            }
+        }
+    }
+
     pub(super) fn hear_cancel(
         &mut self,
         what: &str,
         tenant: &TenantId,
         run_id: RunId,
+        was_gone: bool,
         answer: Answer<Canceled>,
     ) -> Check {
         let run = self.store.run(tenant, run_id);
@@ -140,12 +209,15 @@ impl World {
             Ok(canceled) => {
                 let (Canceled::Underway(said) | Canceled::Already(said) | Canceled::TooLate(said)) = &canceled;
                 self.note(format_args!("answered {what}: {:?}", said.status));
-                let Some(run) = run else {
-                    return broken(
-                        "I10",
-                        format!("tenant {tenant} was answered about run {run_id}, which is not its own"),
-                    );
-                };
+                if !self.known.iter().any(|(owner, id)| owner == tenant && *id == run_id) {
+                    let text = format!("tenant {tenant} was answered about run {run_id}, which is not its own");
+                    return broken("I10", text);
+                }
+                if was_gone {
+                    return broken("R1", format!("run {run_id} was answered about after its time"));
+                }
+                // It may have been purged since.
+                let Some(run) = run else { return Ok(()) };
                 let truthful = match canceled {
                     Canceled::Already(_) => run.status == RunStatus::Canceled,
                     Canceled::TooLate(said) => run.status == said.status && run.status.is_terminal(),
@@ -165,4 +237,8 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn borrowed(key: &Option<(String, String)>) -> Option<(&str, &str)> {
+    key.as_ref().map(|(key, payload)| (key.as_str(), payload.as_str()))
 }

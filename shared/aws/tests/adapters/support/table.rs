@@ -22,15 +22,15 @@ pub struct Table {
     pub client: Client,
 }
 
-/// Indexes with their keys.
-const INDEXES: [(&str, &str, &str); 7] = [
-    ("byTenant", "tenantKey", "timeKey"),
-    ("byDefinition", "definitionKey", "timeKey"),
-    ("byStatus", "statusKey", "timeKey"),
-    ("open", "openShard", "openAt"),
-    ("due", "dueShard", "dueAt"),
-    ("queue", "queueShard", "queueAt"),
-    ("discover", "discoverShard", "timeKey"),
+/// Indexes with their keys, and what they hold.
+const INDEXES: [(&str, &str, &str, ProjectionType); 7] = [
+    ("byTenant", "tenantKey", "timeKey", ProjectionType::All),
+    ("byDefinition", "definitionKey", "timeKey", ProjectionType::All),
+    ("byStatus", "statusKey", "timeKey", ProjectionType::All),
+    ("open", "openShard", "openAt", ProjectionType::All),
+    ("due", "dueShard", "dueAt", ProjectionType::All),
+    ("queue", "queueKey", "queueAt", ProjectionType::KeysOnly),
+    ("discover", "discoverShard", "timeKey", ProjectionType::All),
 ];
 
 impl Table {
@@ -102,7 +102,7 @@ impl Table {
     }
 }
 
-async fn create(client: &Client, table: &str) {
+pub async fn create(client: &Client, table: &str) {
     let schema = |hash: &str, range: &str| {
         [(hash, KeyType::Hash), (range, KeyType::Range)]
             .into_iter()
@@ -110,7 +110,7 @@ async fn create(client: &Client, table: &str) {
             .collect::<Vec<_>>()
     };
     let mut names: Vec<&str> =
-        INDEXES.iter().flat_map(|(_, hash, range)| [*hash, *range]).chain(["pk", "sk"]).collect();
+        INDEXES.iter().flat_map(|(_, hash, range, _)| [*hash, *range]).chain(["pk", "sk"]).collect();
     names.sort_unstable();
     names.dedup();
     let attributes = names.into_iter().map(|name| {
@@ -120,11 +120,11 @@ async fn create(client: &Client, table: &str) {
             .build()
             .expect("an attribute")
     });
-    let indexes = INDEXES.into_iter().map(|(name, hash, range)| {
+    let indexes = INDEXES.into_iter().map(|(name, hash, range, holds)| {
         GlobalSecondaryIndex::builder()
             .index_name(name)
             .set_key_schema(Some(schema(hash, range)))
-            .projection(Projection::builder().projection_type(ProjectionType::All).build())
+            .projection(Projection::builder().projection_type(holds).build())
             .build()
             .expect("an index")
     });

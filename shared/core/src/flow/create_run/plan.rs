@@ -3,43 +3,75 @@
 use super::{Command, Policy, Resolved};
 use crate::budget::{InvalidBudget, MicroUsd};
 use crate::caller::Caller;
-use crate::definition::{Node, NodeType};
+use crate::concurrency::{Limit, limits_of};
+use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::ProcessorConfig;
 use crate::invalid::{Invalid, pointer_token};
 use crate::lifecycle::RunStatus;
 use crate::limits;
-use crate::operator::{ComputeNode, LayerStatus, Processor};
+use crate::operator::{ComputeNode, ContainerTask, LayerStatus, Processor, ProcessorTarget, TenantSettings};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::Run;
-use crate::snapshot::{NodeRun, RecordKeys, Snapshot, SnapshotNode};
+use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::template;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A run, ready to be recorded and started.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub run: Run,
     pub snapshot_text: String,
+    pub request_text: String,
     pub start_input: String,
+    /// The limits that it is held to.
+    pub limits: Vec<Limit>,
 }
 
-/// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
+/// A run before it is put into words.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Without its snapshot's hash.
+    pub run: Run,
+    pub snapshot: Snapshot,
+    pub request: RequestParts,
+    pub limits: Vec<Limit>,
+}
+
+impl Draft {
+    /// Puts it into the words that are stored and that start it.
+    ///
+    /// # Errors
+    /// [`Refusal::Invalid`] when they are too many.
+    pub fn finish(self, keys: &RecordKeys) -> Answer<Plan> {
+        let unprintable = |error: serde_json::Error| {
+            Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
+        };
+        let (snapshot_text, snapshot_hash) = self.snapshot.to_text().map_err(unprintable)?;
+        let start_input = self.snapshot.execution_input(keys).map_err(unprintable)?;
+        let request_text = serde_json::to_string(&self.request).map_err(unprintable)?;
+        check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
+        check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
+        let run = Run { snapshot_hash, ..self.run };
+        Ok(Plan { run, snapshot_text, request_text, start_input, limits: self.limits })
+    }
+}
+
+/// Drafts a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
 ///
 /// # Errors
 /// [`Refusal::Invalid`] with every violation.
-pub fn plan(
+pub fn draft(
     policy: &Policy,
     caller: &Caller,
     command: &Command,
     resolved: &Resolved,
-    keys: &RecordKeys,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<Plan> {
+) -> Answer<Draft> {
     let mut invalid = Invalid::default();
     let document = &resolved.version.document;
     let budget = budget(command, policy, &mut invalid);
@@ -47,13 +79,12 @@ pub fn plan(
     check_input(command, resolved, &mut invalid);
     check_node_maps(command, resolved, &mut invalid);
     check_layers(command, &resolved.compute_node, &mut invalid);
-    if let Some(seconds) = command.max_run_duration_seconds
-        && !limits::DURATION_SECONDS.contains(&seconds)
-    {
-        invalid.add("/maxRunDurationSeconds", "out_of_range", "must be from 1 to 2592000 seconds (30 days)");
+    check_duration(command.max_run_duration_seconds, &mut invalid);
+    if let Some(retention) = command.retention {
+        retention.check("/retention", &mut invalid);
     }
     if let Some(callback) = &command.callback {
-        policy.destinations.check(&callback.url, "/completionCallbackUrl", &mut invalid);
+        check_destination(policy, &resolved.tenant, &callback.url, &mut invalid);
         if callback.context.as_ref().is_some_and(|context| context.get().len() > limits::CALLBACK_CONTEXT_BYTES) {
             invalid.add(
                 "/completionCallbackContext",
@@ -65,6 +96,12 @@ pub fn plan(
     // A stored version was checked when it was made; its processors may have been withdrawn since.
     let layout = match document.check(&caller.tenant, &resolved.processors) {
         Ok(layout) => layout,
+        Err(_) if resolved.definition.tenant != caller.tenant => {
+            // Which, is its owner's business.
+            let message = "this definition names a processor that this tenant may not use";
+            invalid.add("/workflowDefinition", "unknown_processor", message);
+            return Err(Refusal::Invalid(invalid));
+        }
         Err(faults) => {
             for fault in faults.violations {
                 invalid.add("/workflowDefinition".to_owned() + &fault.pointer, fault.code, fault.message);
@@ -77,6 +114,10 @@ pub fn plan(
     invalid.into_result().map_err(Refusal::Invalid)?;
 
     let id_of = |index: &usize| document.nodes[*index].id.clone();
+    let definition = &resolved.definition;
+    let max_run_duration_seconds = command.max_run_duration_seconds.or(definition.max_run_duration_seconds);
+    let retention = command.retention.or(definition.retention).or(resolved.tenant.retention);
+    let owner = (definition.tenant != caller.tenant).then(|| definition.tenant.clone());
     let snapshot = Snapshot {
         run_id,
         tenant_id: caller.tenant.clone(),
@@ -84,13 +125,16 @@ pub fn plan(
         created_at: now,
         workflow_definition_id: resolved.definition.id,
         workflow_definition_name: resolved.definition.name.clone(),
+        workflow_definition_owner: owner.clone(),
         workflow_version: resolved.version.number,
         workflow_instance_id: resolved.instance.id,
         compute_node_id: resolved.compute_node.key.clone(),
         state_machine_arn: resolved.compute_node.state_machine_arn.clone(),
         execution_budget_micro_usd: budget,
         compute_node_budget_micro_usd: resolved.compute_node.max_budget,
-        max_run_duration_seconds: command.max_run_duration_seconds,
+        max_run_duration_seconds,
+        exclude_paused_time: definition.exclude_paused_time,
+        retention,
         nodes,
         edges: document.edges.clone(),
         stages: layout.stages.iter().map(|stage| stage.iter().map(id_of).collect()).collect(),
@@ -99,13 +143,6 @@ pub fn plan(
         layers: command.layers.clone(),
         callback: command.callback.clone(),
     };
-    let unprintable = |error: serde_json::Error| {
-        Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
-    };
-    let (snapshot_text, snapshot_hash) = snapshot.to_text().map_err(unprintable)?;
-    let start_input = snapshot.execution_input(keys).map_err(unprintable)?;
-    check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
-    check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
 
     let run = Run {
         tenant_id: caller.tenant.clone(),
@@ -117,32 +154,54 @@ pub fn plan(
         error: None,
         definition_id: resolved.definition.id,
         definition_name: resolved.definition.name.clone(),
+        definition_owner: owner,
         version: resolved.version.number,
         instance_id: resolved.instance.id,
         compute_node: resolved.compute_node.key.clone(),
         state_machine_arn: resolved.compute_node.state_machine_arn.clone(),
         execution_budget_micro_usd: budget,
-        max_run_duration_seconds: command.max_run_duration_seconds,
+        compute_node_budget_micro_usd: resolved.compute_node.max_budget,
+        max_run_duration_seconds,
+        exclude_paused_time: definition.exclude_paused_time,
         labels: command.labels.clone(),
         created_by: caller.principal.0.clone(),
         created_at: now,
         updated_at: now,
+        dispatched_at: None,
         started_at: None,
         completed_at: None,
         stage_index: None,
         pause_requested_at: None,
         pauses: 0,
+        paused_at: None,
+        paused_ms: 0,
         pause_token: None,
-        waiting_nodes: std::collections::BTreeSet::new(),
-        answered_nodes: std::collections::BTreeSet::new(),
+        waiting_nodes: BTreeSet::new(),
+        answered_nodes: BTreeSet::new(),
         replay_of: None,
         replay_depth: 0,
+        evaluation_of: command.evaluation_of,
+        slots: BTreeSet::new(),
+        queued_in: None,
+        retention,
+        retention_due_at: None,
         deliveries: 0,
         has_callback: command.callback.is_some(),
-        snapshot_hash,
+        snapshot_hash: String::new(),
         rev: 1,
     };
-    Ok(Plan { run, snapshot_text, start_input })
+    let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
+    Ok(Draft { run, snapshot, request: request_parts(command), limits })
+}
+
+fn request_parts(command: &Command) -> RequestParts {
+    RequestParts {
+        data_sources: command.data_sources.clone(),
+        data_targets: command.data_targets.clone(),
+        processor_params: command.processor_params.clone(),
+        tags: command.tags.clone(),
+        variables: command.variables.clone(),
+    }
 }
 
 /// The input that starts (or starts again) a recorded run.
@@ -177,11 +236,28 @@ fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<M
             let code = match error {
                 InvalidBudget::NotANumber => "wrong_type",
                 InvalidBudget::Negative | InvalidBudget::TooLarge(_) => "out_of_range",
-                InvalidBudget::TooPrecise => "too_precise",
+                InvalidBudget::TooPrecise(_) => "too_precise",
             };
             invalid.add("/executionBudgetUsd", code, error.to_string());
             None
         }
+    }
+}
+
+/// The duration a request or a definition asks for.
+pub(crate) fn check_duration(seconds: Option<u64>, invalid: &mut Invalid) {
+    if seconds.is_some_and(|seconds| !limits::DURATION_SECONDS.contains(&seconds)) {
+        invalid.add("/maxRunDurationSeconds", "out_of_range", "must be from 1 to 2592000 seconds (30 days)");
+    }
+}
+
+/// Callbacks go to Function URLs in the allowed regions and, where the tenant has a list of its own, to none but those.
+fn check_destination(policy: &Policy, tenant: &TenantSettings, url: &str, invalid: &mut Invalid) {
+    const AT: &str = "/completionCallbackUrl";
+    match policy.destinations.admit(url) {
+        Ok(destination) if tenant.admits_destination(&destination.url) => {}
+        Ok(_) => invalid.add(AT, "callback_url_not_allowed", "is not on this tenant's list of destinations"),
+        Err(message) => invalid.add(AT, "callback_url_not_allowed", message),
     }
 }
 
@@ -199,6 +275,9 @@ fn check_texts(command: &Command, invalid: &mut Invalid) {
     check_name(command.name.as_deref(), invalid);
     if command.labels.len() > limits::LABELS {
         invalid.add("/labels", "too_many", format!("must be at most {} labels", limits::LABELS));
+    }
+    if command.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > limits::LABELS_BYTES {
+        invalid.add("/labels", "too_large", format!("must be at most {} bytes together", limits::LABELS_BYTES));
     }
     let (name_chars, value_chars) = limits::LABEL_CHARS;
     for (name, value) in &command.labels {
@@ -270,7 +349,11 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
     let run = match (&node.processor, node.node_type) {
         (_, NodeType::External) => NodeRun::External,
         (Some(key), _) => match resolved.processors.get(key) {
-            Some(processor) => processor_run(processor, tag.as_ref()),
+            Some(processor) => {
+                check_tag(&processor.target, command.tags.get(&node.id), &format!("/tags/{}", node.id), invalid);
+                check_config_tag(&processor.target, node, config, invalid);
+                processor_run(processor, tag.as_ref())
+            }
             None => NodeRun::Value, // refused by the version's check
         },
         (None, _) => NodeRun::Value,
@@ -292,14 +375,22 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         data_target,
         reused_from: None,
         schema: node.schema.clone(),
+        private: node.private,
+        private_params: node.parameters.iter().filter(|(_, one)| one.private).map(|(name, _)| name.clone()).collect(),
     }
+}
+
+fn check_config_tag(target: &ProcessorTarget, node: &Node, config: Option<&ProcessorConfig>, invalid: &mut Invalid) {
+    let at = format!("/workflowInstanceConfiguration/processorConfigs/{}/tag", node.id);
+    check_tag(target, config.and_then(|config| config.tag.as_ref()), &at, invalid);
 }
 
 fn processor_run(processor: &Processor, tag: Option<&Tag>) -> NodeRun {
     let arn = processor.target.qualified_arn(tag);
-    match processor.target {
-        crate::operator::ProcessorTarget::Lambda { .. } => NodeRun::Lambda { function_arn: arn },
-        crate::operator::ProcessorTarget::StateMachine { .. } => NodeRun::StateMachine { state_machine_arn: arn },
+    match &processor.target {
+        ProcessorTarget::Lambda { .. } => NodeRun::Lambda { function_arn: arn },
+        ProcessorTarget::StateMachine { .. } => NodeRun::StateMachine { state_machine_arn: arn },
+        ProcessorTarget::Ecs(task) => NodeRun::Ecs(ContainerTask { task_definition_arn: arn, ..task.clone() }),
     }
 }
 

@@ -4,10 +4,10 @@ use super::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
 use crate::definition::{Definition, Version, VersionRule};
 use crate::flow::{Answer, Refusal};
-use crate::id::DefinitionRef;
+use crate::id::{DefinitionId, DefinitionRef, TenantId};
 use crate::instance::{Instance, InstanceContent};
 use crate::invalid::Invalid;
-use crate::operator::{ComputeNode, Processor};
+use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::ports::{CatalogItem, CatalogKey, ReadCatalog};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -21,9 +21,10 @@ pub struct Resolved {
     pub instance_is_new: bool,
     pub compute_node: ComputeNode,
     pub processors: BTreeMap<crate::id::ProcessorKey, Processor>,
+    pub tenant: TenantSettings,
 }
 
-pub(super) async fn resolve<S: ReadCatalog>(
+pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
     source: &Source,
@@ -68,11 +69,16 @@ pub(super) async fn resolve<S: ReadCatalog>(
         CatalogKey::Definition(content.definition_id),
         CatalogKey::ComputeNode(content.compute_node.clone()),
         CatalogKey::Instance(instance_id),
+        CatalogKey::Tenant,
     ])
     .await?
     .into_iter();
-    let Some(Some(CatalogItem::Definition(definition))) = found.next() else {
-        return Err(unknown(named_at, "workflow definition", &content.definition_id.to_string()));
+    let definition = match found.next() {
+        Some(Some(CatalogItem::Definition(definition))) => definition,
+        _ => match find_discoverable(store, tenant, content.definition_id).await? {
+            Some(definition) => definition,
+            None => return Err(unknown(named_at, "workflow definition", &content.definition_id.to_string())),
+        },
     };
     let compute_node = match found.next() {
         Some(Some(CatalogItem::ComputeNode(node))) if node.tenants.admits(tenant) => node,
@@ -81,24 +87,15 @@ pub(super) async fn resolve<S: ReadCatalog>(
             return Err(unknown(at, "compute node", content.compute_node.as_str()));
         }
     };
-    let stored_instance = known_instance.or_else(|| match found.next() {
+    let stored_instance = known_instance.or(match found.next() {
         Some(Some(CatalogItem::Instance(instance))) => Some(instance),
         _ => None,
     });
-    let number = match content.version {
-        VersionRule::Number(number) => number,
-        VersionRule::Latest => definition.latest_version,
-        VersionRule::Active => definition.active_version.unwrap_or(0),
+    let settings = match found.next() {
+        Some(Some(CatalogItem::Tenant(settings))) => settings,
+        _ => TenantSettings::open(tenant.clone()),
     };
-    if number == 0 {
-        let message = format!("workflow definition {} has no {} version", definition.name, content.version);
-        return Err(Refusal::Invalid(Invalid::one(version_at, "no_such_version", message)));
-    }
-    let Some(Some(CatalogItem::Version(version))) = get(vec![CatalogKey::Version(definition.id, number)]).await?.pop()
-    else {
-        let message = format!("workflow definition {} has no version {number}", definition.name);
-        return Err(Refusal::Invalid(Invalid::one(version_at, "no_such_version", message)));
-    };
+    let version = find_version(store, tenant, &definition, content.version, version_at).await?;
     let keys: Vec<CatalogKey> = version.document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
     let processors = match keys.is_empty() {
         true => Vec::new(),
@@ -118,7 +115,61 @@ pub(super) async fn resolve<S: ReadCatalog>(
         content,
         created_at: now,
     });
-    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors })
+    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant: settings })
+}
+
+/// A definition of another tenant that every tenant may run.
+pub(crate) async fn find_discoverable<S: ReadCatalog>(
+    store: &S,
+    tenant: &TenantId,
+    id: DefinitionId,
+) -> Answer<Option<Definition>> {
+    let keys = [CatalogKey::Discoverable(id)];
+    let owner = match store.catalog(tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Discoverable(owner)) => owner,
+        _ => return Ok(None),
+    };
+    let keys = [CatalogKey::Definition(id)];
+    match store.catalog(&owner, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+        Some(CatalogItem::Definition(definition)) if definition.discoverable => Ok(Some(definition)),
+        _ => Ok(None),
+    }
+}
+
+/// The version that `rule` means, if new runs may be made of it.
+async fn find_version<S: ReadCatalog>(
+    store: &S,
+    tenant: &TenantId,
+    definition: &Definition,
+    rule: VersionRule,
+    at: &'static str,
+) -> Answer<Version> {
+    let name = &definition.name;
+    let refused = |code, message| Err(Refusal::Invalid(Invalid::one(at, code, message)));
+    let key = match rule {
+        // The draft is its owner's; to anybody else there is none.
+        VersionRule::Draft if definition.tenant == *tenant => CatalogKey::Draft(definition.id),
+        VersionRule::Number(number) => CatalogKey::Version(definition.id, number),
+        VersionRule::Latest if definition.latest_version > 0 => {
+            CatalogKey::Version(definition.id, definition.latest_version)
+        }
+        VersionRule::Active if definition.active_version.is_some() => {
+            CatalogKey::Version(definition.id, definition.active_version.unwrap_or(0))
+        }
+        VersionRule::Draft | VersionRule::Latest | VersionRule::Active => {
+            return refused("no_such_version", format!("workflow definition {name} has no {rule} version"));
+        }
+    };
+    let found = store.catalog(&definition.tenant, std::slice::from_ref(&key)).await.map_err(Refusal::Store)?.pop();
+    let Some(Some(CatalogItem::Version(version))) = found else {
+        return refused("no_such_version", format!("workflow definition {name} has no version {rule}"));
+    };
+    if definition.deprecated_versions.contains(&version.number) {
+        let message =
+            format!("version {} of workflow definition {name} is deprecated: it makes no new runs", version.number);
+        return refused("version_deprecated", message);
+    }
+    Ok(version)
 }
 
 fn unknown(at: &str, what: &'static str, id: &str) -> Refusal {

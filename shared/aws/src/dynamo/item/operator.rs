@@ -1,0 +1,136 @@
+//! What the operator declares: processors, compute nodes, tenants' settings.
+
+use super::{Item, ItemError, ItemResult, read, set, write};
+use crate::dynamo::keys;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sluice_core::budget::MicroUsd;
+use sluice_core::concurrency::Concurrency;
+use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
+use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants};
+use sluice_core::retention::Retention;
+use sluice_core::time::millis;
+use std::collections::BTreeMap;
+
+pub const PROCESSOR: &str = "processor";
+pub const COMPUTE_NODE: &str = "compute-node";
+pub const TENANT: &str = "tenant";
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredProcessor {
+    key: ProcessorKey,
+    target: ProcessorTarget,
+    tenants: Tenants,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(with = "millis")]
+    updated_at: Timestamp,
+}
+
+pub fn from_processor(processor: &Processor) -> ItemResult<Item> {
+    let stored = StoredProcessor {
+        key: processor.key.clone(),
+        target: processor.target.clone(),
+        tenants: processor.tenants.clone(),
+        description: processor.description.clone(),
+        updated_at: processor.updated_at,
+    };
+    let mut item = write(PROCESSOR, &stored, keys::processor(&processor.key))?;
+    set(&mut item, [(keys::TENANT_KEY, keys::processors()), (keys::TIME_KEY, processor.key.to_string())]);
+    Ok(item)
+}
+
+pub fn to_processor(item: Item) -> ItemResult<Processor> {
+    let stored: StoredProcessor = read(PROCESSOR, item)?;
+    Ok(Processor {
+        key: stored.key,
+        target: stored.target,
+        tenants: stored.tenants,
+        description: stored.description,
+        updated_at: stored.updated_at,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredComputeNode {
+    key: ComputeNodeKey,
+    state_machine_arn: String,
+    tenants: Tenants,
+    registry: String,
+    layers: BTreeMap<LayerName, LayerStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_budget_micro_usd: Option<MicroUsd>,
+    #[serde(with = "millis")]
+    updated_at: Timestamp,
+}
+
+pub fn from_compute_node(node: &ComputeNode) -> ItemResult<Item> {
+    let registry = serde_json::to_string(&node.registry);
+    let stored = StoredComputeNode {
+        key: node.key.clone(),
+        state_machine_arn: node.state_machine_arn.clone(),
+        tenants: node.tenants.clone(),
+        registry: registry.map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
+        layers: node.layers.clone(),
+        max_budget_micro_usd: node.max_budget,
+        updated_at: node.updated_at,
+    };
+    let mut item = write(COMPUTE_NODE, &stored, keys::compute_node(&node.key))?;
+    set(&mut item, [(keys::TENANT_KEY, keys::compute_nodes()), (keys::TIME_KEY, node.key.to_string())]);
+    Ok(item)
+}
+
+pub fn to_compute_node(item: Item) -> ItemResult<ComputeNode> {
+    let stored: StoredComputeNode = read(COMPUTE_NODE, item)?;
+    Ok(ComputeNode {
+        key: stored.key,
+        state_machine_arn: stored.state_machine_arn,
+        tenants: stored.tenants,
+        registry: serde_json::from_str(&stored.registry)
+            .map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
+        layers: stored.layers,
+        max_budget: stored.max_budget_micro_usd,
+        updated_at: stored.updated_at,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredTenant {
+    tenant_id: TenantId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    concurrency: Option<Concurrency>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    // An empty list is not no list: it allows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    destinations: Option<Vec<String>>,
+    #[serde(with = "millis")]
+    updated_at: Timestamp,
+}
+
+pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
+    let stored = StoredTenant {
+        tenant_id: settings.tenant.clone(),
+        concurrency: settings.concurrency,
+        retention: settings.retention,
+        destinations: settings.destinations.clone(),
+        updated_at: settings.updated_at,
+    };
+    let mut item = write(TENANT, &stored, keys::tenant(&settings.tenant))?;
+    set(&mut item, [(keys::TENANT_KEY, keys::tenants()), (keys::TIME_KEY, settings.tenant.to_string())]);
+    Ok(item)
+}
+
+pub fn to_tenant(item: Item) -> ItemResult<TenantSettings> {
+    let stored: StoredTenant = read(TENANT, item)?;
+    Ok(TenantSettings {
+        tenant: stored.tenant_id,
+        concurrency: stored.concurrency,
+        retention: stored.retention,
+        destinations: stored.destinations,
+        updated_at: stored.updated_at,
+    })
+}

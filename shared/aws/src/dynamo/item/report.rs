@@ -1,0 +1,100 @@
+//! What comes from outside while a run is open: answers and inputs, progress, report tokens, comments.
+
+use super::{Item, ItemError, ItemResult, check, n, parsed, read, set, stamped, text, write};
+use crate::dynamo::keys;
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use serde_dynamo::aws_sdk_dynamodb_1::to_item;
+use sluice_core::id::{NodeId, RunId, TenantId};
+use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
+use sluice_core::run::{Run, RunError};
+use sluice_core::step::StepStatus;
+use sluice_core::time::rfc3339_millis;
+
+const INPUT: &str = "input";
+const REPORT_TOKEN: &str = "report-token";
+const COMMENT: &str = "comment";
+
+/// How long an expired token's item stays at least: whoever still shows it is told so, and not that it never was.
+const TOKEN_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// Where an item keeps an outcome.
+struct OutcomeNames {
+    result: &'static str,
+    error_code: &'static str,
+    error_message: &'static str,
+}
+
+const OF_A_STEP: OutcomeNames =
+    OutcomeNames { result: "answer", error_code: "answerErrorCode", error_message: "answerErrorMessage" };
+const OF_AN_INPUT: OutcomeNames =
+    OutcomeNames { result: "value", error_code: "errorCode", error_message: "errorMessage" };
+
+impl OutcomeNames {
+    fn read(&self, item: &Item) -> Option<NodeOutcome> {
+        if let Some(result) = text(item, self.result) {
+            return Some(NodeOutcome::Result(result.to_owned()));
+        }
+        let code = text(item, self.error_code)?.to_owned();
+        let message = text(item, self.error_message).unwrap_or_default().to_owned();
+        Some(NodeOutcome::Failure(RunError { code, message }))
+    }
+}
+
+/// Task token and answer of a step that waits and has an answer to this very wait.
+pub fn to_answer(item: &Item) -> ItemResult<Option<(String, NodeOutcome)>> {
+    check(super::run::STEP, item)?;
+    let (status, token) = (text(item, "status"), text(item, "taskToken"));
+    if status != Some(StepStatus::Waiting.as_str()) || text(item, "answeredToken") != token {
+        return Ok(None);
+    }
+    Ok(token.map(str::to_owned).zip(OF_A_STEP.read(item)))
+}
+
+/// The line of an answer in its run's list of inputs. `run` is the run as the answer leaves it.
+pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> Item {
+    let key = keys::input(&run.tenant_id, run.run_id, answer.at, run.rev, node_id);
+    let mut item = stamped(Item::new(), INPUT, key);
+    set(&mut item, [("nodeId", node_id.to_string()), ("at", rfc3339_millis(answer.at)), ("by", answer.by.clone())]);
+    match &answer.outcome {
+        NodeOutcome::Result(value) => set(&mut item, [(OF_AN_INPUT.result, value.clone())]),
+        NodeOutcome::Failure(error) => {
+            let error = [(OF_AN_INPUT.error_code, &error.code), (OF_AN_INPUT.error_message, &error.message)];
+            set(&mut item, error.map(|(name, text)| (name, text.clone())));
+        }
+    }
+    item
+}
+
+pub fn to_input(item: &Item) -> ItemResult<(NodeId, NodeAnswer)> {
+    check(INPUT, item)?;
+    let outcome = OF_AN_INPUT.read(item).ok_or(ItemError::Attribute { kind: INPUT, attribute: OF_AN_INPUT.result })?;
+    let at: Timestamp = parsed(INPUT, item, "at")?;
+    Ok((parsed(INPUT, item, "nodeId")?, NodeAnswer { outcome, by: parsed(INPUT, item, "by")?, at }))
+}
+
+/// How far a node has come: a map in its step.
+pub fn progress(progress: &Progress) -> ItemResult<AttributeValue> {
+    let map = to_item(progress).map_err(|source| ItemError::Attributes { kind: "progress", source })?;
+    Ok(AttributeValue::M(map))
+}
+
+/// `ttl` lets DynamoDB clean up some time after the token has expired.
+pub fn from_report_token(tenant: &TenantId, run_id: RunId, token: &ReportToken) -> ItemResult<Item> {
+    let mut item = write(REPORT_TOKEN, token, keys::report_token(tenant, run_id, &token.hash))?;
+    let ttl = token.expires_at.as_second().saturating_add(TOKEN_GRACE.as_secs());
+    item.insert("ttl".to_owned(), n(ttl));
+    Ok(item)
+}
+
+pub fn to_report_token(item: Item) -> ItemResult<ReportToken> {
+    read(REPORT_TOKEN, item)
+}
+
+pub fn from_comment(tenant: &TenantId, run_id: RunId, comment: &Comment) -> ItemResult<Item> {
+    write(COMMENT, comment, keys::comment(tenant, run_id, &comment.id))
+}
+
+pub fn to_comment(item: Item) -> ItemResult<Comment> {
+    read(COMMENT, item)
+}

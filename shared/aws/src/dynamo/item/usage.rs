@@ -1,0 +1,39 @@
+//! LLM calls of a run, and what they come to.
+
+use super::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, text, write};
+use crate::dynamo::keys;
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::usage::{UsageLedger, UsageReport};
+
+const USAGE_CALL: &str = "usage-call";
+const USAGE: &str = "usage";
+/// The attribute by which a stored call is told from the others.
+pub const USAGE_CALL_ID: &str = "callId";
+
+pub fn from_usage(tenant: &TenantId, run_id: RunId, report: &UsageReport) -> ItemResult<Item> {
+    write(USAGE_CALL, report, keys::usage_call(tenant, run_id, &report.call_id))
+}
+
+pub fn to_usage(item: Item) -> ItemResult<UsageReport> {
+    read(USAGE_CALL, item)
+}
+
+/// The id of a call of which nothing else was read.
+pub fn to_usage_call_id(item: &Item) -> ItemResult<String> {
+    let id = text(item, USAGE_CALL_ID).map(str::to_owned);
+    id.ok_or(ItemError::Attribute { kind: USAGE_CALL, attribute: USAGE_CALL_ID })
+}
+
+/// The ledger is one text: its sums are never touched one by one, and its names are callers' own.
+pub fn from_ledger(tenant: &TenantId, run_id: RunId, ledger: &UsageLedger) -> ItemResult<Item> {
+    let text = serde_json::to_string(ledger).map_err(|source| ItemError::Document { kind: USAGE, source })?;
+    let mut item = stamped(Item::new(), USAGE, keys::usage(tenant, run_id));
+    set(&mut item, [(DOCUMENT, text)]);
+    item.insert("rev".to_owned(), n(ledger.rev));
+    Ok(item)
+}
+
+pub fn to_ledger(item: &Item) -> ItemResult<UsageLedger> {
+    let document = document(USAGE, item)?;
+    serde_json::from_str(document).map_err(|source| ItemError::Document { kind: USAGE, source })
+}

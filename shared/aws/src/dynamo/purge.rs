@@ -1,0 +1,53 @@
+//! Deleting runs.
+//!
+//! **Invariant:** the head goes last, so that a deletion that broke off is found, and done again, as long as anything of
+//! the run is left.
+
+use super::page::{Range, Walk};
+use super::{Store, corrupt, item, keys};
+use item::Key;
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::ports::{PurgeRuns, StoreResult};
+
+/// Keys that are found, and deleted, at a time.
+const PAGE: i32 = 500;
+
+impl PurgeRuns for Store {
+    async fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<bool> {
+        const OPERATION: &str = "look for owed deliveries";
+        let walk = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::DELIVERIES);
+        for delivery in self.all(&walk).await? {
+            let delivery = item::to_delivery(delivery).map_err(|error| corrupt(OPERATION, error))?;
+            if !delivery.status.has_ended() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<()> {
+        const OPERATION: &str = "delete a run";
+        let head = keys::run_head(tenant, run_id);
+        let run = self.get(OPERATION, head.clone()).await?.map(item::to_run).transpose();
+        let run = run.map_err(|error| corrupt(OPERATION, error))?;
+        // They lie with the runs that this one came from.
+        let links = run.iter().flat_map(|run| item::links(run).map(|(link, original)| keys::link(link, original, run)));
+        self.delete_all(OPERATION, links.collect()).await?;
+        let everything = Walk {
+            range: Range::All,
+            only: &[keys::PK, keys::SK],
+            ..Walk::under(OPERATION, keys::run_pk(tenant, run_id), "")
+        };
+        let mut start = None;
+        loop {
+            let (found, last) = self.query(&everything, Some(PAGE), start).await?;
+            let found = found.iter().filter_map(Key::of).filter(|key| *key != head).collect();
+            self.delete_all(OPERATION, found).await?;
+            start = last;
+            if start.is_none() {
+                break;
+            }
+        }
+        self.delete(OPERATION, head).await
+    }
+}

@@ -1,0 +1,60 @@
+//! What workers and people say of an open run beside answers: progress, report tokens, comments.
+
+use super::{Store, corrupt, failed, item, keys};
+use item::s;
+use sluice_core::id::{NodeId, RunId, TenantId};
+use sluice_core::ports::{RecordReports, StoreResult};
+use sluice_core::report::{Comment, Progress, ReportToken};
+use sluice_core::step::StepStatus;
+
+impl RecordReports for Store {
+    async fn record_progress(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        progress: &Progress,
+    ) -> StoreResult<bool> {
+        const OPERATION: &str = "record a node's progress";
+        let progress = item::progress(progress).map_err(|error| corrupt(OPERATION, error))?;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(keys::step(tenant, run_id, node_id).into_item()))
+            .update_expression("SET progress = :progress")
+            .condition_expression("#status IN (:running, :waiting)")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":progress", progress)
+            .expression_attribute_values(":running", s(StepStatus::Running.as_str()))
+            .expression_attribute_values(":waiting", s(StepStatus::Waiting.as_str()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(OPERATION, &error)),
+        }
+    }
+
+    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<()> {
+        self.put("save a report token", item::from_report_token(tenant, run_id, token)).await
+    }
+
+    async fn load_report_token(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        hash: &str,
+    ) -> StoreResult<Option<ReportToken>> {
+        const OPERATION: &str = "load a report token";
+        let found = self.get(OPERATION, keys::report_token(tenant, run_id, hash)).await?;
+        found.map(item::to_report_token).transpose().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<()> {
+        self.put("add a comment", item::from_comment(tenant, run_id, comment)).await
+    }
+}

@@ -1,0 +1,58 @@
+//! Recording LLM calls: each once, with the ledger and the stop that its total asks for.
+
+use super::change::ChangeWrites;
+use super::transact::{Transacted, Write};
+use super::{Store, corrupt, item, keys};
+use item::{Key, n};
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::usage::UsageChange;
+use std::collections::BTreeSet;
+
+impl RecordUsage for Store {
+    async fn known_calls(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        call_ids: &[String],
+    ) -> StoreResult<BTreeSet<String>> {
+        const OPERATION: &str = "find known calls";
+        let wanted: BTreeSet<Key> = call_ids.iter().map(|id| keys::usage_call(tenant, run_id, id)).collect();
+        let wanted: Vec<Key> = wanted.into_iter().collect();
+        let found = self.get_all(OPERATION, &wanted, &[item::USAGE_CALL_ID]).await?;
+        found.iter().map(item::to_usage_call_id).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
+        const OPERATION: &str = "record usage";
+        let unwritable = |error| corrupt(OPERATION, error);
+        let UsageChange { tenant_id, run_id, reports, ledger, stop } = change;
+        let expected =
+            ledger.rev.checked_sub(1).ok_or_else(|| corrupt(OPERATION, "a changed ledger has rev 1 or more"))?;
+        let ledger = item::from_ledger(tenant_id, *run_id, ledger).map_err(unwritable)?;
+        let ledger = match expected {
+            0 => Write::put_new(ledger),
+            expected => Write::put(ledger).only_if("rev = :expected").with(":expected", n(expected)),
+        };
+        let mut writes = vec![ledger];
+        for report in reports {
+            writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, report).map_err(unwritable)?));
+        }
+        let usage_ends_at = writes.len();
+        let stop = stop.as_ref().map(|stop| ChangeWrites::of(&mut writes, stop)).transpose().map_err(unwritable)?;
+        let mut refusals = match self.transact(OPERATION, writes).await? {
+            Transacted::Written => return Ok(true),
+            Transacted::Refused(refusals) => refusals,
+        };
+        if (0..usage_ends_at).any(|at| refusals.include(at)) {
+            return Ok(false);
+        }
+        match stop.map(|stop| stop.refused(&mut refusals)).transpose().map_err(unwritable)?.flatten() {
+            Some(Changed::Stale(_)) => Ok(false),
+            // A stop takes no slot; or its run was as expected, and yet a delivery of that number exists already.
+            Some(Changed::Done | Changed::Full(_)) | None => {
+                Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
+            }
+        }
+    }
+}

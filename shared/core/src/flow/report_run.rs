@@ -1,0 +1,188 @@
+//! Report on a run from outside: with a token by a worker that has no identity, and by comments of callers.
+//!
+//! **Invariant:** a token opens one run, until it expires or the run ends, and nothing but its report.
+
+use crate::caller::Caller;
+use crate::caller::Principal;
+use crate::flow::control_run::answer;
+use crate::flow::record_usage::{UsageRecorded, record_usage};
+use crate::flow::{Answer, Refusal, conflict, find_run};
+use crate::id::{NodeId, RunId};
+use crate::invalid::Invalid;
+use crate::lifecycle::RunStatus;
+use crate::limits;
+use crate::ports::{AnswerNode, AnswerTask, RecordReports, RecordUsage, StopExecution};
+use crate::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
+use crate::run::{Run, RunError};
+use crate::usage::UsageReport;
+use jiff::{SignedDuration, Timestamp};
+
+/// Makes a token for a worker that reports on this run. Its text is returned here and nowhere else.
+///
+/// # Errors
+/// `NotFound`, `Invalid`; `Conflict` for a run that has ended.
+pub async fn create_report_token<S: AnswerNode + RecordReports>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    node_id: Option<NodeId>,
+    expires_in_seconds: i64,
+    secret: &str,
+    now: Timestamp,
+) -> Answer<(TokenText, ReportToken)> {
+    let run = find_run(store, caller, run_id, now).await?;
+    let mut invalid = Invalid::default();
+    let allowed = limits::REPORT_TOKEN_SECONDS;
+    if !allowed.contains(&expires_in_seconds) {
+        let message = format!("must be from {} to {} seconds", allowed.start(), allowed.end());
+        invalid.add("/expiresInSeconds", "out_of_range", message);
+    }
+    if let Some(node) = &node_id {
+        check_node(store, &run, node, &mut invalid).await?;
+    }
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    if run.status.is_terminal() {
+        return Err(conflict(&run, "takes no reports"));
+    }
+    let text = TokenText::new(&caller.tenant, secret);
+    let token = ReportToken {
+        hash: text.hash(),
+        node_id,
+        expires_at: now + SignedDuration::from_secs(expires_in_seconds),
+        created_by: caller.principal.0.clone(),
+        created_at: now,
+    };
+    store.save_report_token(&caller.tenant, run_id, &token).await.map_err(Refusal::Store)?;
+    Ok((text, token))
+}
+
+/// What a worker reports of a node.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Its end, if it has come to one.
+    pub outcome: Option<NodeOutcome>,
+    pub progress: Option<Progress>,
+    pub usage: Vec<UsageReport>,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reported {
+    pub run: Run,
+    pub usage: Option<UsageRecorded>,
+}
+
+/// Takes a report of the holder of `token`.
+///
+/// # Errors
+/// `InvalidReportToken` for any token that does not open this run; `Invalid`; `Conflict` for a run that has ended or a node
+/// that is not under way.
+pub async fn report_run<S, E>(
+    store: &S,
+    engine: &E,
+    token: &str,
+    run_id: RunId,
+    node_id: &NodeId,
+    report: Report,
+    now: Timestamp,
+) -> Answer<Reported>
+where
+    S: AnswerNode + RecordReports + RecordUsage,
+    E: AnswerTask + StopExecution,
+{
+    let (caller, token) = open(store, token, run_id, now).await?;
+    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let run = run.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
+    let mut invalid = Invalid::default();
+    if token.node_id.as_ref().is_some_and(|only| only != node_id) {
+        invalid.add("/nodeId", "unknown_node", "the token is for another node");
+    } else {
+        check_node(store, &run, node_id, &mut invalid).await?;
+    }
+    for (index, call) in report.usage.iter().enumerate() {
+        if call.node_id.as_ref().is_some_and(|of| of != node_id) {
+            invalid.add(format!("/usage/{index}/nodeId"), "unknown_node", "a report is about one node");
+        }
+    }
+    if let Some(NodeOutcome::Failure(error)) = &report.outcome {
+        check_code(&error.code, &mut invalid);
+    }
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    if run.status.is_terminal() {
+        return Err(conflict(&run, "takes no reports"));
+    }
+    // Usage first: it was spent whatever becomes of the rest, and repeating it is harmless.
+    let usage = match report.usage.is_empty() {
+        true => None,
+        false => Some(record_usage(store, engine, run.clone(), report.usage, now).await?),
+    };
+    if let Some(progress) = &report.progress
+        && !store.record_progress(&caller.tenant, run_id, node_id, progress).await.map_err(Refusal::Store)?
+        && report.outcome.is_none()
+    {
+        let message = format!("node {node_id} is not under way");
+        return Err(Refusal::Conflict { code: "not_waiting", message });
+    }
+    let run = match report.outcome {
+        Some(_) if usage.as_ref().is_some_and(|usage| usage.run.status == RunStatus::Canceling) => {
+            return Err(conflict(&usage.map_or(run, |usage| usage.run), "takes no results"));
+        }
+        Some(outcome) => answer(store, engine, &caller, run_id, node_id, outcome, "/result", now).await?,
+        None => usage.as_ref().map_or(run, |usage| usage.run.clone()),
+    };
+    Ok(Reported { run, usage })
+}
+
+/// Names of errors that mean something to the runner, whoever raises them.
+const RESERVED_CODES: [&str; 5] = ["States.", "DynamoDB.", "DynamoDb.", "Lambda.", "Sluice."];
+
+fn check_code(code: &str, invalid: &mut Invalid) {
+    if code.is_empty() || code.chars().count() > RunError::CODE_CHARS || code.chars().any(char::is_control) {
+        let message = format!("must be 1 to {} characters without control characters", RunError::CODE_CHARS);
+        invalid.add("/error/code", "out_of_range", message);
+    }
+    if let Some(reserved) = RESERVED_CODES.iter().find(|reserved| code.starts_with(**reserved)) {
+        invalid.add("/error/code", "reserved", format!("must not begin with {reserved}: those are the engine's own"));
+    }
+}
+
+/// The caller that a token stands for.
+async fn open<S: RecordReports>(store: &S, text: &str, run_id: RunId, now: Timestamp) -> Answer<(Caller, ReportToken)> {
+    let (text, tenant) = TokenText::read(text).ok_or(Refusal::InvalidReportToken)?;
+    let hash = text.hash();
+    let token = store.load_report_token(&tenant, run_id, &hash).await.map_err(Refusal::Store)?;
+    let token =
+        token.filter(|token| token.hash == hash && token.expires_at > now).ok_or(Refusal::InvalidReportToken)?;
+    let principal = Principal(format!("report-token:{}", &hash[..16]));
+    Ok((Caller { tenant, principal, is_operator: false }, token))
+}
+
+/// Adds a remark to a run, open or ended.
+///
+/// # Errors
+/// `NotFound`, `Invalid`.
+pub async fn comment_on<S: AnswerNode + RecordReports>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    id: String,
+    text: String,
+    now: Timestamp,
+) -> Answer<Comment> {
+    find_run(store, caller, run_id, now).await?;
+    if text.trim().is_empty() || text.chars().count() > limits::COMMENT_CHARS {
+        let message = format!("must be 1 to {} characters, not all of them blank", limits::COMMENT_CHARS);
+        return Err(Refusal::Invalid(Invalid::one("/text", "out_of_range", message)));
+    }
+    let comment = Comment { id, text, by: caller.principal.0.clone(), at: now };
+    store.add_comment(&caller.tenant, run_id, &comment).await.map_err(Refusal::Store)?;
+    Ok(comment)
+}
+
+async fn check_node<S: AnswerNode>(store: &S, run: &Run, node_id: &NodeId, invalid: &mut Invalid) -> Answer<()> {
+    let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
+    if !snapshot.is_some_and(|snapshot| snapshot.nodes.iter().any(|node| node.node_id == *node_id)) {
+        invalid.add("/nodeId", "unknown_node", format!("the run has no node {node_id}"));
+    }
+    Ok(())
+}

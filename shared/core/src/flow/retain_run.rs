@@ -1,0 +1,85 @@
+//! Keep a run, or let it go: its rule of retention, and its deletion.
+//!
+//! **Invariants:** a run that is to go is hidden from every read first, whatever the reader's clock says, and its items are
+//! deleted then, the head last; nothing goes while somebody is still owed a delivery.
+
+use crate::caller::Caller;
+use crate::flow::{Answer, Refusal, change_run, ended_only, find_run};
+use crate::id::RunId;
+use crate::invalid::Invalid;
+use crate::ports::{ChangeRun, Changed, PurgeRuns, RunRef, StoreResult};
+use crate::retention::Retention;
+use crate::run::{Run, RunChange};
+use jiff::Timestamp;
+
+/// Puts a run, open or ended, under another rule. A rule that has run out already lets it go at once.
+///
+/// # Errors
+/// `NotFound`, `Invalid`.
+pub async fn change_retention<S: ChangeRun>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    retention: Retention,
+    now: Timestamp,
+) -> Answer<Run> {
+    let mut invalid = Invalid::default();
+    retention.check("", &mut invalid);
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    change_run(store, caller, run_id, now, |run| {
+        Ok((run.retention != Some(retention)).then(|| run.kept_by(retention, now)))
+    })
+    .await
+}
+
+/// Deletes a run that has ended, with everything that belongs to it.
+///
+/// # Errors
+/// `NotFound`; `Conflict` for a run that is open, or whose end somebody has yet to be told.
+pub async fn delete_run<S: ChangeRun + PurgeRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<()> {
+    let run = find_run(store, caller, run_id, now).await?;
+    ended_only(&run, "deleted")?;
+    if store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
+        let message = format!("run {run_id} has deliveries that have neither arrived nor been given up");
+        return Err(Refusal::Conflict { code: "deliveries_open", message });
+    }
+    // Hidden first: should this stop halfway, nobody sees half a run, and the sweep finishes it.
+    change_run(store, caller, run_id, now, |run| Ok(Some(let_go(run, now)))).await?;
+    // A delivery may have been asked for again in between: then the sweep waits for it.
+    match store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
+        true => Ok(()),
+        false => store.purge_run(&caller.tenant, run_id).await.map_err(Refusal::Store),
+    }
+}
+
+/// The run as one that is gone, even for an instance whose clock is late: what is being deleted must be neither seen nor
+/// changed.
+fn let_go(run: &Run, now: Timestamp) -> Run {
+    Run { retention_due_at: Some(Run::LET_GO), rev: run.rev + 1, updated_at: now.max(run.updated_at), ..run.clone() }
+}
+
+/// Deletes the items of a run whose time is over. `false` when it is not, or when something is still owed.
+///
+/// # Errors
+/// When the store fails. What is left is deleted by the next sweep.
+pub async fn purge_expired<S: ChangeRun + PurgeRuns>(store: &S, run: &RunRef, now: Timestamp) -> StoreResult<bool> {
+    let RunRef { tenant_id, run_id } = run;
+    let run = store.load_run(tenant_id, *run_id).await?;
+    let Some(run) = run.filter(|run| run.status.is_terminal() && !run.is_visible(now)) else { return Ok(false) };
+    if run.retention_due_at != Some(Run::LET_GO) {
+        let hidden = RunChange::new(&run, let_go(&run, now));
+        if store.change_run(&hidden).await? != Changed::Done {
+            return Ok(false); // its rule was changed just now
+        }
+    }
+    if store.owes_deliveries(tenant_id, *run_id).await? {
+        return Ok(false);
+    }
+    store.purge_run(tenant_id, *run_id).await?;
+    Ok(true)
+}

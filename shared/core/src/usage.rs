@@ -1,0 +1,231 @@
+//! What a run's LLM calls used and cost: reports by call, totals by run, node, provider and model.
+//!
+//! **Invariants:** a call counts once, whoever reports it how often; costs are whole nano-dollars, read exactly.
+
+use crate::budget::{MicroUsd, NanoUsd};
+use crate::id::{NodeId, RunId, TenantId};
+use crate::invalid::Invalid;
+use crate::limits;
+use crate::run::RunChange;
+use crate::time::millis;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// One call, as it was reported first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageReport {
+    /// Unique in the run: what makes a repeated report harmless. 1 to 128 characters.
+    pub call_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    pub provider: String,
+    pub model: String,
+    #[serde(default)]
+    pub input_tokens: u64,
+    #[serde(default)]
+    pub output_tokens: u64,
+    #[serde(default)]
+    pub cached_tokens: u64,
+    #[serde(default)]
+    pub cost_nano_usd: NanoUsd,
+    #[serde(default)]
+    pub latency_ms: u64,
+    #[serde(with = "millis")]
+    pub reported_at: Timestamp,
+}
+
+/// Tokens and milliseconds of one call at most: sums of any number of them fit.
+const MOST_OF_A_CALL: u64 = 1_000_000_000_000;
+
+impl UsageReport {
+    /// Reports what is wrong with the report, below `at`.
+    pub fn check(&self, at: &str, invalid: &mut Invalid) {
+        for (field, text) in [("callId", &self.call_id), ("provider", &self.provider), ("model", &self.model)] {
+            let is_printable = !text.chars().any(char::is_control);
+            if text.is_empty() || text.chars().count() > limits::USAGE_TEXT_CHARS || !is_printable {
+                let message =
+                    format!("must be 1 to {} characters without control characters", limits::USAGE_TEXT_CHARS);
+                invalid.add(format!("{at}/{field}"), "out_of_range", message);
+            }
+        }
+        for (field, number) in [
+            ("inputTokens", self.input_tokens),
+            ("outputTokens", self.output_tokens),
+            ("cachedTokens", self.cached_tokens),
+            ("latencyMs", self.latency_ms),
+        ] {
+            if number > MOST_OF_A_CALL {
+                invalid.add(format!("{at}/{field}"), "out_of_range", format!("must be at most {MOST_OF_A_CALL}"));
+            }
+        }
+    }
+}
+
+/// What a number of calls come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageCount {
+    pub calls: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cached_tokens: u64,
+    pub cost_nano_usd: NanoUsd,
+    /// Of all calls together; with `calls` it gives the average.
+    pub latency_ms: u64,
+    pub latency_ms_max: u64,
+}
+
+impl UsageCount {
+    fn add(&mut self, report: &UsageReport) {
+        self.calls += 1;
+        self.input_tokens = self.input_tokens.saturating_add(report.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(report.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(report.cached_tokens);
+        self.cost_nano_usd = NanoUsd(self.cost_nano_usd.0.saturating_add(report.cost_nano_usd.0));
+        self.latency_ms = self.latency_ms.saturating_add(report.latency_ms);
+        self.latency_ms_max = self.latency_ms_max.max(report.latency_ms);
+    }
+
+    /// Rounded down; 0 without calls.
+    pub fn latency_ms_average(&self) -> u64 {
+        self.latency_ms.checked_div(self.calls).unwrap_or(0)
+    }
+}
+
+/// A [`UsageCount`] as callers and receivers see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = UsageTotals)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageTotals {
+    calls: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+    cached_tokens: u64,
+    /// US dollars, exact.
+    #[schema(value_type = f64, minimum = 0)]
+    cost_usd: Number,
+    latency_ms_average: u64,
+    latency_ms_max: u64,
+}
+
+impl From<&UsageCount> for UsageTotals {
+    fn from(count: &UsageCount) -> Self {
+        Self {
+            calls: count.calls,
+            input_tokens: count.input_tokens,
+            output_tokens: count.output_tokens,
+            cached_tokens: count.cached_tokens,
+            cost_usd: count.cost_nano_usd.to_json_number(),
+            latency_ms_average: count.latency_ms_average(),
+            latency_ms_max: count.latency_ms_max,
+        }
+    }
+}
+
+/// Everything a run has used so far. `rev` is its optimistic lock; 0 when nothing was reported yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageLedger {
+    pub total: UsageCount,
+    pub by_node: BTreeMap<String, UsageCount>,
+    pub by_provider: BTreeMap<String, UsageCount>,
+    pub by_model: BTreeMap<String, UsageCount>,
+    pub rev: u64,
+}
+
+impl UsageLedger {
+    /// The ledger after these calls.
+    ///
+    /// # Errors
+    /// When they would name more models or providers than a run may use.
+    pub fn with(&self, reports: &[UsageReport]) -> Result<Self, &'static str> {
+        let mut next = self.clone();
+        next.rev += 1;
+        for report in reports {
+            next.total.add(report);
+            if let Some(node) = &report.node_id {
+                next.by_node.entry(node.to_string()).or_default().add(report);
+            }
+            next.by_provider.entry(report.provider.clone()).or_default().add(report);
+            next.by_model.entry(report.model.clone()).or_default().add(report);
+        }
+        if next.by_provider.len() > limits::USAGE_NAMES || next.by_model.len() > limits::USAGE_NAMES {
+            return Err("a run uses at most 100 models and 100 providers");
+        }
+        Ok(next)
+    }
+
+    /// Whether more was spent than `cap` allows. Exactly the cap is still within it.
+    pub fn exceeds(&self, cap: Option<MicroUsd>) -> bool {
+        cap.is_some_and(|cap| self.total.cost_nano_usd > NanoUsd::from(cap))
+    }
+}
+
+/// New calls of a run, to be written in one transaction or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageChange {
+    pub tenant_id: TenantId,
+    pub run_id: RunId,
+    /// Calls that were not reported before.
+    pub reports: Vec<UsageReport>,
+    /// After them; its `rev` is one higher.
+    pub ledger: UsageLedger,
+    /// What the total means for the run: a stop.
+    pub stop: Option<RunChange>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(id: &str, node: Option<&str>, model: &str, cost: u64, latency_ms: u64) -> UsageReport {
+        UsageReport {
+            call_id: id.to_owned(),
+            node_id: node.map(|node| node.parse().expect("a node")),
+            provider: "acme".to_owned(),
+            model: model.to_owned(),
+            input_tokens: 10,
+            output_tokens: 5,
+            cached_tokens: 1,
+            cost_nano_usd: NanoUsd(cost),
+            latency_ms,
+            reported_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn calls_are_summed_by_run_node_provider_and_model() {
+        let reports = [
+            call("1", Some("a"), "small", 100, 10),
+            call("2", Some("b"), "small", 200, 40),
+            call("3", None, "large", 5, 1),
+        ];
+        let ledger = UsageLedger::default().with(&reports).expect("few models");
+        assert_eq!((ledger.rev, ledger.total.calls, ledger.total.input_tokens), (1, 3, 30));
+        assert_eq!((ledger.total.cost_nano_usd, ledger.total.latency_ms_max), (NanoUsd(305), 40));
+        assert_eq!(ledger.total.latency_ms_average(), 17);
+        assert_eq!(ledger.by_node.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(ledger.by_model["small"].calls, 2);
+        assert_eq!(ledger.by_provider["acme"].calls, 3);
+    }
+
+    #[test]
+    fn only_what_is_above_the_cap_exceeds_it() {
+        let spent = |nano| UsageLedger::default().with(&[call("1", None, "m", nano, 0)]).expect("one model");
+        let cap = Some(MicroUsd(2));
+        assert!(!spent(2_000).exceeds(cap));
+        assert!(spent(2_001).exceeds(cap));
+        assert!(!spent(u64::MAX).exceeds(None));
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let many: Vec<_> = (0..101).map(|n| call(&n.to_string(), None, &format!("model-{n}"), 1, 1)).collect();
+        assert!(UsageLedger::default().with(&many).is_err());
+        assert!(UsageLedger::default().with(&many[..100]).is_ok());
+    }
+}

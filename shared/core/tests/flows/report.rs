@@ -1,0 +1,205 @@
+use crate::world::{World, command};
+use sluice_core::flow::control_run::pause_run;
+use sluice_core::flow::read_runs::{Given, list_inputs};
+use sluice_core::flow::report_run::{Report, Reported, comment_on, create_report_token, report_run};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::id::NodeId;
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::ports::{Clock, LoadRun, ReadRuns};
+use sluice_core::report::{NodeOutcome, Progress};
+use sluice_core::run::{Run, RunError};
+use sluice_core::step::{Step, StepStatus};
+use sluice_testkit::{block_on, fixture};
+
+const NODE: &str = "frequencies";
+
+impl World {
+    fn token(&self, run: &Run, node: Option<&str>) -> String {
+        let (node, now) = (node.map(node_id), self.clock.now());
+        let made = block_on(create_report_token(&self.store, &self.caller, run.run_id, node, 600, "s3cret", now));
+        made.expect("made").0.reveal().to_owned()
+    }
+
+    fn report(&self, token: &str, run: &Run, node: &str, report: Report) -> Answer<Reported> {
+        let (node, now) = (node_id(node), self.clock.now());
+        block_on(report_run(&self.store, &self.engine, token, run.run_id, &node, report, now))
+    }
+
+    /// A run whose node waits for somebody outside.
+    fn waiting(&self, id: u128) -> Run {
+        let run = self.running(id);
+        let now = self.clock.now();
+        self.store.update_run(&run.tenant_id, run.run_id, |run| {
+            let mut after = run.after(RunEvent::InputAwaited, now)?;
+            after.waiting_nodes.insert(NODE.to_owned());
+            Some(after)
+        });
+        self.store.begin_wait(&run.tenant_id, run.run_id, &node_id(NODE), "a-task-token");
+        self.engine.wait_for(&run.execution_arn(), "a-task-token");
+        self.step(&run, NODE, StepStatus::Waiting);
+        self.run(run.run_id)
+    }
+
+    fn step(&self, run: &Run, node: &str, status: StepStatus) {
+        let now = self.clock.now();
+        let step = Step {
+            run_id: run.run_id,
+            node_id: node_id(node),
+            node_type: "processor".to_owned(),
+            stage: 0,
+            status,
+            attempt: 1,
+            started_at: Some(now),
+            ended_at: (status == StepStatus::Succeeded).then_some(now),
+            result: None,
+            result_bytes: None,
+            error: None,
+            progress: None,
+        };
+        self.store.seed_step(&run.tenant_id, step);
+    }
+}
+
+fn node_id(text: &str) -> NodeId {
+    text.parse().expect("a node")
+}
+
+fn success(value: &str) -> Report {
+    Report { outcome: Some(NodeOutcome::Result(value.to_owned())), ..Report::default() }
+}
+
+#[test]
+fn a_worker_reports_success_with_its_token() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let token = world.token(&run, None);
+    let reported = world.report(&token, &run, NODE, success(r#"{"n":1.10}"#)).expect("taken");
+    assert_eq!(reported.run.status, RunStatus::Running);
+    assert_eq!(world.engine.take_answer("a-task-token").as_deref(), Some(r#"{"n":1.10}"#));
+    let again = world.report(&token, &run, NODE, success("2"));
+    assert!(matches!(again, Err(Refusal::Conflict { code: "not_waiting", .. })), "{again:?}");
+}
+
+#[test]
+fn a_worker_reports_failure() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let token = world.token(&run, Some(NODE));
+    let failure = NodeOutcome::Failure(RunError { code: "Gpu.Lost".to_owned(), message: "gone".to_owned() });
+    world.report(&token, &run, NODE, Report { outcome: Some(failure), ..Report::default() }).expect("taken");
+    assert_eq!(world.engine.take_answer("a-task-token").as_deref(), Some("Gpu.Lost"));
+}
+
+#[test]
+fn a_worker_cannot_speak_for_the_engine() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let token = world.token(&run, None);
+    for code in ["States.Timeout", "DynamoDb.ConditionalCheckFailedException", "Sluice.StepClosed", "", "a\nb"] {
+        let failure = NodeOutcome::Failure(RunError { code: code.to_owned(), message: String::new() });
+        let refused = world.report(&token, &run, NODE, Report { outcome: Some(failure), ..Report::default() });
+        let Err(Refusal::Invalid(invalid)) = refused else { panic!("{code}: {refused:?}") };
+        assert_eq!(invalid.violations[0].pointer, "/error/code", "{code}");
+    }
+}
+
+#[test]
+fn progress_shows_on_the_step_and_only_while_it_is_under_way() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let token = world.token(&run, None);
+    let progress = Progress { percent: Some(40), message: Some("half".to_owned()), at: world.clock.now() };
+    let report = Report { progress: Some(progress.clone()), ..Report::default() };
+    world.report(&token, &run, NODE, report.clone()).expect("taken");
+    let step = block_on(world.store.load_step(&run.tenant_id, run.run_id, &node_id(NODE))).expect("reads");
+    assert_eq!(step.expect("a step").progress, Some(progress));
+    let not_begun = world.report(&token, &run, "store", report);
+    assert!(matches!(not_begun, Err(Refusal::Conflict { code: "not_waiting", .. })), "{not_begun:?}");
+}
+
+#[test]
+fn a_token_opens_its_own_run_until_it_expires_and_nothing_else() {
+    let world = World::new();
+    let (run, other) = (world.waiting(1), world.waiting(2));
+    let token = world.token(&run, Some(NODE));
+    let is_invalid = |answer: Answer<Reported>| matches!(answer, Err(Refusal::InvalidReportToken));
+    assert!(is_invalid(world.report(&token, &other, NODE, success("1"))), "another run");
+    assert!(is_invalid(world.report(&format!("{token}x"), &run, NODE, success("1"))), "another secret");
+    assert!(is_invalid(world.report("nonsense", &run, NODE, success("1"))));
+    let yours = token.replacen("srt.61636d65", "srt.6f74686572", 1);
+    assert!(is_invalid(world.report(&yours, &run, NODE, success("1"))), "another tenant");
+    assert!(matches!(world.report(&token, &run, "store", success("1")), Err(Refusal::Invalid(_))), "another node");
+    world.clock.advance(600);
+    assert!(is_invalid(world.report(&token, &run, NODE, success("1"))), "expired");
+}
+
+#[test]
+fn a_token_does_not_outlive_its_run() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let token = world.token(&run, None);
+    world.end(&run, EngineEnd::Failed, None).expect("settled");
+    let late = world.report(&token, &run, NODE, success("1"));
+    assert!(matches!(late, Err(Refusal::Conflict { code: "run_ended", .. })), "{late:?}");
+    let now = world.clock.now();
+    let made = block_on(create_report_token(&world.store, &world.caller, run.run_id, None, 600, "s", now));
+    assert!(matches!(made, Err(Refusal::Conflict { code: "run_ended", .. })));
+}
+
+#[test]
+fn a_run_keeps_the_sequence_of_its_inputs_and_what_each_led_to() {
+    let world = World::new();
+    world.clock.advance(1);
+    let run = world.waiting(1);
+    world.step(&run, "text", StepStatus::Succeeded);
+    world.clock.advance(10);
+    let token = world.token(&run, None);
+    world.report(&token, &run, NODE, success(r#"{"ok":true}"#)).expect("taken");
+    world.clock.advance(5);
+    world.step(&run, "readability", StepStatus::Succeeded);
+    let segments = block_on(list_inputs(&world.store, &world.caller, run.run_id, world.clock.now())).expect("lists");
+    let produced: Vec<Vec<&str>> =
+        segments.iter().map(|segment| segment.produced.iter().map(|step| step.node_id.as_str()).collect()).collect();
+    assert_eq!(produced, [vec!["text"], vec!["readability"]]);
+    assert_eq!(segments[0].given, Given::Start(None));
+    assert_eq!(segments[1].given, Given::Answer(node_id(NODE), NodeOutcome::Result(r#"{"ok":true}"#.to_owned())));
+    assert!(segments[1].by.starts_with("report-token:"));
+}
+
+#[test]
+fn paused_time_is_left_out_of_the_duration_where_the_definition_says_so() {
+    let world = World::new();
+    let limited = sluice_core::flow::create_run::Command { max_run_duration_seconds: Some(100), ..command() };
+    for (id, exclude_paused_time) in [(1, false), (2, true)] {
+        let run = world.create(limited.clone(), id).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        world.store.update_run(&run.tenant_id, run.run_id, |run| Some(Run { exclude_paused_time, ..run.clone() }));
+        block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("accepted");
+        let now = world.clock.now();
+        world.store.update_run(&run.tenant_id, run.run_id, |run| run.after(RunEvent::PauseTaken, now));
+        assert_eq!(world.run(run.run_id).deadline().is_none(), exclude_paused_time, "no deadline while paused");
+        world.clock.advance(500);
+        let now = world.clock.now();
+        world.store.update_run(&run.tenant_id, run.run_id, |run| run.after(RunEvent::Resumed, now));
+        let resumed = world.run(run.run_id);
+        assert_eq!((resumed.paused_ms, resumed.paused_at), (500_000, None));
+        assert_eq!(resumed.deadline().is_some_and(|deadline| deadline <= now), !exclude_paused_time);
+    }
+}
+
+#[test]
+fn a_run_can_be_commented_on_open_or_ended() {
+    let world = World::new();
+    let run = world.running(1);
+    let comment = |id: &str, text: &str| {
+        let now = world.clock.now();
+        block_on(comment_on(&world.store, &world.caller, run.run_id, id.to_owned(), text.to_owned(), now))
+    };
+    comment("1", "looks odd").expect("added");
+    world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+    comment("2", "was fine").expect("added");
+    assert!(matches!(comment("3", "  "), Err(Refusal::Invalid(_))));
+    let listed = block_on(world.store.list_comments(&run.tenant_id, run.run_id, 10, None)).expect("lists");
+    assert_eq!(listed.items.iter().map(|one| one.text.as_str()).collect::<Vec<_>>(), ["looks odd", "was fine"]);
+    assert!(block_on(world.store.load_run(&fixture::tenant("other"), run.run_id)).expect("reads").is_none());
+}

@@ -1,0 +1,125 @@
+use crate::world::{World, command, with_callback};
+use sluice_core::budget::{MicroUsd, NanoUsd};
+use sluice_core::flow::record_usage::{UsageRecorded, report_usage};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
+use sluice_core::ports::Clock;
+use sluice_core::run::{EndDetails, Run};
+use sluice_core::usage::UsageReport;
+use sluice_testkit::block_on;
+use sluice_testkit::fault::Fault;
+
+impl World {
+    fn use_up(&self, run: &Run, reports: Vec<UsageReport>) -> Answer<UsageRecorded> {
+        block_on(report_usage(&self.store, &self.engine, &self.caller, run.run_id, reports, self.clock.now()))
+    }
+
+    fn capped(&self, budget: &str) -> Run {
+        let command = sluice_core::flow::create_run::Command {
+            execution_budget_usd: Some(budget.to_owned()),
+            ..with_callback(command())
+        };
+        let run = self.create(command, 1).expect("accepted").run;
+        assert!(self.engine.claim(&self.store, &run.execution_arn(), self.clock.now()));
+        self.run(run.run_id)
+    }
+}
+
+fn call(id: &str, cost_nano: u64) -> UsageReport {
+    UsageReport {
+        call_id: id.to_owned(),
+        node_id: Some("frequencies".parse().expect("a node")),
+        provider: "acme".to_owned(),
+        model: "small".to_owned(),
+        input_tokens: 100,
+        output_tokens: 10,
+        cached_tokens: 0,
+        cost_nano_usd: NanoUsd(cost_nano),
+        latency_ms: 20,
+        reported_at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+#[test]
+fn a_call_counts_once_however_often_it_is_reported() {
+    let world = World::new();
+    let run = world.running(1);
+    let first = world.use_up(&run, vec![call("a", 5), call("b", 7), call("a", 500)]).expect("recorded");
+    assert_eq!((first.recorded, first.repeated, first.ledger.total.cost_nano_usd), (2, 1, NanoUsd(12)));
+    let second = world.use_up(&run, vec![call("b", 7), call("c", 1)]).expect("recorded");
+    assert_eq!((second.recorded, second.repeated, second.ledger.total.calls), (1, 1, 3));
+}
+
+#[test]
+fn a_report_whose_answer_was_lost_can_be_repeated() {
+    let world = World::new();
+    let run = world.running(1);
+    let lost = Fault::After(sluice_core::ports::StoreErrorClass::Unavailable);
+    world.store.faults.once("record the usage", lost);
+    assert!(matches!(world.use_up(&run, vec![call("a", 5)]), Err(Refusal::Store(_))));
+    let again = world.use_up(&run, vec![call("a", 5)]).expect("recorded");
+    assert_eq!((again.recorded, again.repeated, again.ledger.total.calls), (0, 1, 1));
+}
+
+#[test]
+fn exactly_the_cap_is_within_it_and_anything_above_ends_the_run() {
+    let world = World::new();
+    let run = world.capped("0.00001");
+    let within = world.use_up(&run, vec![call("a", 10_000)]).expect("recorded");
+    assert_eq!(within.run.status, RunStatus::Running);
+    let above = world.use_up(&run, vec![call("b", 1)]).expect("recorded");
+    assert_eq!((above.run.status, above.run.stop_intent), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
+    assert_eq!(world.engine.stops(), [run.execution_arn()]);
+    world.settle(&run, EngineEnd::Aborted, &EndDetails::default()).expect("settled");
+    let ended = world.run(run.run_id);
+    assert_eq!((ended.status, ended.termination_reason), (RunStatus::Failed, Some(TerminationReason::BudgetExceeded)));
+    let body = &world.store.deliveries()[0].0.body;
+    assert!(body.contains(r#""usage":{"calls":2,"inputTokens":200,"outputTokens":20"#), "{body}");
+    assert!(body.contains(r#""costUsd":0.000010001"#), "{body}");
+}
+
+#[test]
+fn the_lower_of_the_two_caps_holds() {
+    let world = World::new();
+    let run = world.capped("100"); // the compute node's ceiling is 50
+    assert_eq!(run.spending_cap(), Some(MicroUsd::from_usd(50)));
+    world.use_up(&run, vec![call("a", 50_000_000_001)]).expect("recorded");
+    assert_eq!(world.run(run.run_id).status, RunStatus::Canceling);
+}
+
+#[test]
+fn a_stop_that_was_not_heard_is_asked_for_again() {
+    let world = World::new();
+    let run = world.capped("0.00001");
+    let lost = Fault::Before(sluice_core::ports::StoreErrorClass::Unavailable);
+    world.engine.faults.once("stop the execution", lost);
+    world.use_up(&run, vec![call("a", 20_000)]).expect("recorded");
+    assert!(world.engine.stops().is_empty());
+    world.use_up(&run, vec![call("a", 20_000)]).expect("repeated");
+    assert_eq!(world.engine.stops().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_place() {
+    let world = World::new();
+    let run = world.running(1);
+    let nobody = UsageReport { node_id: Some("nobody".parse().expect("a node")), ..call("b", 1) };
+    let nameless = UsageReport { model: String::new(), ..call("", 1) };
+    let Err(Refusal::Invalid(invalid)) = world.use_up(&run, vec![call("a", 1), nobody, nameless]) else {
+        panic!("refused");
+    };
+    let places: Vec<&str> = invalid.violations.iter().map(|violation| violation.pointer.as_str()).collect();
+    assert_eq!(places, ["/usage/2/callId", "/usage/2/model", "/usage/1/nodeId"]);
+    assert!(matches!(world.use_up(&run, vec![]), Err(Refusal::Invalid(_))));
+    let pending = world.pending(2);
+    assert!(matches!(world.use_up(&pending, vec![call("a", 1)]), Err(Refusal::Conflict { code: "wrong_status", .. })));
+}
+
+#[test]
+fn what_is_reported_after_the_end_counts_and_changes_nothing_else() {
+    let world = World::new();
+    let run = world.capped("0.00001");
+    world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+    let late = world.use_up(&run, vec![call("late", 99_999)]).expect("recorded");
+    assert_eq!((late.recorded, late.run.status), (1, RunStatus::Succeeded));
+}

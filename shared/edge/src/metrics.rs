@@ -1,0 +1,389 @@
+//! Metrics: lines in CloudWatch's embedded metric format on standard output, beside the log. No call is made: CloudWatch
+//! Logs makes metrics of them. Lambda passes lines that are JSON on as they are, also with the log format JSON.
+//! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//!
+//! **Invariants:** the value of a dimension is a word of this code (`&'static str`), never an id or anything a caller
+//! wrote; an id is at most a plain property of the line. [`ALL`] is every metric there is: alarms, the dashboard and the
+//! README name only these.
+//!
+//! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the README's list.
+
+use crate::problem::Problem;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::flow::create_run::Accepted;
+use sluice_core::flow::dispatch_runs::Dispatched;
+use sluice_core::flow::reconcile_runs::Report;
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::run::Run;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::OnceLock;
+
+pub const NAMESPACE: &str = "Sluice";
+/// The stack's name: what tells two deployments in one account apart.
+pub const DEPLOYMENT: &str = "Deployment";
+/// The function, such as `create-run`.
+pub const FUNCTION: &str = "Function";
+
+/// As CloudWatch spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unit {
+    Count,
+    Milliseconds,
+}
+
+impl Unit {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Count => "Count",
+            Self::Milliseconds => "Milliseconds",
+        }
+    }
+}
+
+/// One metric. It is there by deployment, by deployment and function, and by deployment and each dimension in `by`.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Metric {
+    pub name: &'static str,
+    pub unit: Unit,
+    pub by: &'static [&'static str],
+}
+
+impl Metric {
+    /// The dimensions it is reported with.
+    pub fn dimension_sets(&self) -> Vec<Vec<&'static str>> {
+        let mut sets = vec![vec![DEPLOYMENT], vec![DEPLOYMENT, FUNCTION]];
+        sets.extend(self.by.iter().map(|dimension| vec![DEPLOYMENT, *dimension]));
+        sets
+    }
+}
+
+/// Writes the table once, as constants and as [`ALL`].
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $id:ident = $name:literal $unit:ident by [$($dimension:literal),*];)+) => {
+        $($(#[$doc])* pub static $id: Metric = Metric { name: $name, unit: Unit::$unit, by: &[$($dimension),*] };)+
+        /// Every metric.
+        pub static ALL: &[&Metric] = &[$(&$id),+];
+    };
+}
+
+metrics! {
+    /// Runs recorded for the first time.
+    RUNS_ACCEPTED = "RunsAccepted" Count by [];
+    /// Requests that were answered with the first run of their idempotency key.
+    RUNS_REPLAYED = "RunsReplayed" Count by [];
+    /// Requests for a run that were refused. `Reason` is the problem's code.
+    RUNS_REFUSED = "RunsRefused" Count by ["Reason"];
+    /// Executions started. `Source` is `request`, `event` (of a queued run that was given a slot) or `reconciler`.
+    RUNS_STARTED = "RunsStarted" Count by ["Source"];
+    /// Runs recorded whose start was left to the reconciler.
+    STARTS_DELAYED = "StartsDelayed" Count by [];
+    /// Runs that ended. `Source` is who found out: `event`, `reconciler` or `request`.
+    RUNS_SETTLED = "RunsSettled" Count by ["Source", "Status"];
+    /// Times the engine was to stop an execution.
+    STOPS_ASKED = "StopsAsked" Count by [];
+    /// Times something was sent. `Channel` is `webhook` or `event-bus`.
+    DELIVERY_ATTEMPTS = "DeliveryAttempts" Count by ["Channel"];
+    DELIVERIES_DELIVERED = "DeliveriesDelivered" Count by ["Channel"];
+    /// Deliveries given up. `Reason` is `gone` (the receiver wants no more) or `attempts_exhausted`.
+    DELIVERIES_DEAD_LETTERED = "DeliveriesDeadLettered" Count by ["Channel", "Reason"];
+    /// From the run's end to the answer 2xx; not of what was sent again on request.
+    DELIVERY_LAG = "DeliveryLag" Milliseconds by ["Channel"];
+    /// Events that nothing can be made of.
+    POISON_EVENTS = "PoisonEvents" Count by [];
+    /// Events that failed, to be retried by Lambda.
+    EVENTS_FAILED = "EventsFailed" Count by [];
+    /// Executions that ended again, otherwise than their run: somebody redrove them.
+    REDRIVEN_EXECUTIONS = "RedrivenExecutions" Count by [];
+    /// Runs the sweep found open.
+    OPEN_RUNS = "OpenRuns" Count by [];
+    /// Of these, runs that wait for a slot.
+    QUEUED_RUNS = "QueuedRuns" Count by [];
+    /// Runs whose resume or answer the sweep gave to the runner again.
+    HANDED_OVER = "HandedOver" Count by [];
+    /// Parts of the sweep that failed.
+    SWEEP_FAULTS = "SweepFaults" Count by [];
+    /// Sweeps that came to the end of their time or of their describes.
+    SWEEP_CUT_SHORT = "SweepCutShort" Count by [];
+    PANICS = "Panics" Count by [];
+}
+
+/// One line: what happened at once, and by which dimensions.
+#[derive(Debug, Default)]
+pub struct Line {
+    points: Vec<(&'static Metric, u64)>,
+    dimensions: Vec<(&'static str, &'static str)>,
+    properties: Vec<(&'static str, String)>,
+}
+
+impl Line {
+    #[must_use]
+    pub fn with(mut self, metric: &'static Metric, value: u64) -> Self {
+        self.points.push((metric, value));
+        self
+    }
+
+    #[must_use]
+    pub fn by(mut self, dimension: &'static str, value: &'static str) -> Self {
+        self.dimensions.push((dimension, value));
+        self
+    }
+
+    /// For looking it up in the log.
+    #[must_use]
+    pub fn about(mut self, tenant: &TenantId, run_id: RunId) -> Self {
+        self.properties.push(("tenant.id", tenant.to_string()));
+        self.properties.push(("run.id", run_id.to_string()));
+        self
+    }
+
+    /// The line as CloudWatch reads it. Pure.
+    pub fn to_json(&self, deployment: &str, function: &str, now: Timestamp) -> Value {
+        let mut root = Map::new();
+        for (name, value) in &self.properties {
+            root.insert((*name).to_owned(), value.as_str().into());
+        }
+        root.insert(DEPLOYMENT.to_owned(), deployment.into());
+        root.insert(FUNCTION.to_owned(), function.into());
+        for (name, value) in &self.dimensions {
+            root.insert((*name).to_owned(), (*value).into());
+        }
+        let mut directives: BTreeMap<Vec<Vec<&str>>, Vec<Value>> = BTreeMap::new();
+        for (metric, value) in &self.points {
+            root.insert(metric.name.to_owned(), (*value).into());
+            // What the line does not say, the metric cannot be told apart by.
+            let sets =
+                metric.dimension_sets().into_iter().filter(|set| set.iter().all(|name| root.contains_key(*name)));
+            let definition = json!({"Name": metric.name, "Unit": metric.unit.as_str()});
+            directives.entry(sets.collect()).or_default().push(definition);
+        }
+        let directives: Vec<Value> = directives
+            .into_iter()
+            .map(|(sets, metrics)| json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics}))
+            .collect();
+        root.insert("_aws".to_owned(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives}));
+        Value::Object(root)
+    }
+
+    /// Writes the line where [`init`] has said; nowhere before that.
+    pub fn write(self) {
+        if let Some(Emitter { deployment, function, now, write }) = EMITTER.get() {
+            write(&self.to_json(deployment, function, now()).to_string());
+        }
+    }
+}
+
+/// Who writes, and where to.
+#[derive(Clone, Debug)]
+pub struct Emitter {
+    pub deployment: String,
+    pub function: &'static str,
+    pub now: fn() -> Timestamp,
+    /// Takes one line, without its end.
+    pub write: fn(&str),
+}
+
+static EMITTER: OnceLock<Emitter> = OnceLock::new();
+
+/// Sets the process up for metrics. The first call counts.
+pub fn init(emitter: Emitter) {
+    // A second call would be a test's, in the same process, with the same words.
+    let _first = EMITTER.set(emitter);
+}
+
+impl Emitter {
+    /// Standard output. `lambda_name` is the function's whole name: `<stack>-<function>`.
+    pub(crate) fn to_stdout(function: &'static str, lambda_name: &str) -> Self {
+        let stack = lambda_name.strip_suffix(function).and_then(|stack| stack.strip_suffix('-'));
+        let deployment = stack.filter(|stack| !stack.is_empty()).unwrap_or(lambda_name);
+        let deployment = if deployment.is_empty() { "local" } else { deployment };
+        Self { deployment: deployment.to_owned(), function, now, write: write_line }
+    }
+
+    /// A test's, which keeps the lines itself.
+    pub fn for_test(write: fn(&str)) -> Self {
+        Self { deployment: "test".to_owned(), function: "under-test", now: || Timestamp::UNIX_EPOCH, write }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "when a line is written, as in the log: nothing is decided by it")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// In one piece, so that no line of the log comes between.
+fn write_line(line: &str) {
+    // Without an output there is nobody to tell of it.
+    let _unseen = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// One of something, with nothing else to say.
+pub fn count(metric: &'static Metric) {
+    Line::default().with(metric, 1).write();
+}
+
+/// What became of a request for a run.
+pub fn run_accepted(accepted: &Accepted) {
+    let Accepted { run, replayed, start_delayed, ended } = accepted;
+    let line = Line::default().about(&run.tenant_id, run.run_id).by("Source", "request");
+    let line = match (replayed, start_delayed, ended) {
+        (true, _, _) => line.with(&RUNS_REPLAYED, 1),
+        // It is started when a slot is free.
+        (false, _, None) if run.status == RunStatus::Queued => line.with(&RUNS_ACCEPTED, 1),
+        (false, true, _) => line.with(&RUNS_ACCEPTED, 1).with(&STARTS_DELAYED, 1),
+        (false, false, None) => line.with(&RUNS_ACCEPTED, 1).with(&RUNS_STARTED, 1),
+        (false, false, Some(status)) => {
+            line.with(&RUNS_ACCEPTED, 1).with(&RUNS_SETTLED, 1).by("Status", status.as_str())
+        }
+    };
+    line.write();
+}
+
+pub fn run_refused(problem: &Problem) {
+    Line::default().with(&RUNS_REFUSED, 1).by("Reason", problem.kind.code).write();
+}
+
+/// Queued runs that were given a slot.
+pub fn dispatched(source: &'static str, dispatched: &Dispatched) {
+    if dispatched.started == 0 {
+        return;
+    }
+    let started = dispatched.started.saturating_sub(dispatched.start_delayed);
+    let line = Line::default().by("Source", source).with(&RUNS_STARTED, started.into());
+    line.with(&STARTS_DELAYED, dispatched.start_delayed.into()).write();
+}
+
+/// A run that has just ended.
+pub fn run_settled(source: &'static str, run: &Run) {
+    let line = Line::default().about(&run.tenant_id, run.run_id);
+    line.with(&RUNS_SETTLED, 1).by("Source", source).by("Status", run.status.as_str()).write();
+}
+
+/// A delivery after its attempts.
+pub fn delivery_attempted(after: &Delivery, attempts: &[Attempt]) {
+    let line = Line::default().about(&after.tenant_id, after.run_id).by("Channel", after.channel.as_str());
+    let line = line.with(&DELIVERY_ATTEMPTS, attempts.len() as u64);
+    let line = match after.status {
+        DeliveryStatus::Scheduled | DeliveryStatus::InFlight => line,
+        DeliveryStatus::Delivered => {
+            let line = line.with(&DELIVERIES_DELIVERED, 1);
+            match lag_ms(after) {
+                Some(lag_ms) => line.with(&DELIVERY_LAG, lag_ms),
+                None => line,
+            }
+        }
+        DeliveryStatus::DeadLettered => {
+            let is_gone = after.dead_letter_reason.as_deref() == Some("gone");
+            line.with(&DELIVERIES_DEAD_LETTERED, 1).by("Reason", if is_gone { "gone" } else { "attempts_exhausted" })
+        }
+    };
+    line.write();
+}
+
+/// From the run's end, as the body tells it, to the end of the delivery: a lost event is time lost as well.
+fn lag_ms(delivery: &Delivery) -> Option<u64> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Body {
+        completed_at: Option<Timestamp>,
+    }
+    if delivery.attempts != delivery.round_attempts {
+        return None; // sent again on request
+    }
+    let body: Option<Body> = serde_json::from_str(&delivery.body).ok();
+    let since = body.and_then(|body| body.completed_at).unwrap_or(delivery.created_at);
+    u64::try_from(delivery.ended_at?.duration_since(since).as_millis()).ok()
+}
+
+/// What one sweep did. Zeros are written too: a sweep without faults is what ends an alarm.
+pub fn swept(report: &Report) {
+    let counted = Line::default()
+        .by("Source", "reconciler")
+        .with(&OPEN_RUNS, report.open.into())
+        .with(&QUEUED_RUNS, report.queued.into())
+        .with(&RUNS_STARTED, u64::from(report.started) + u64::from(report.dispatched))
+        .with(&STOPS_ASKED, u64::from(report.stops_asked) + u64::from(report.timed_out))
+        .with(&HANDED_OVER, report.handed_over.into())
+        .with(&SWEEP_FAULTS, report.faults.len() as u64)
+        .with(&SWEEP_CUT_SHORT, report.cut_short.into());
+    counted.write();
+    for status in RunStatus::ALL {
+        let ended = report.ended.iter().filter(|ended| **ended == status).count() as u64;
+        if ended > 0 {
+            let line = Line::default().by("Source", "reconciler").by("Status", status.as_str());
+            line.with(&RUNS_SETTLED, ended).write();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_testkit::metrics::{check, points};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_metric_has_one_name_and_few_dimensions() {
+        let names: BTreeSet<&str> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        for metric in ALL {
+            assert!(metric.name.chars().all(char::is_alphanumeric), "{}", metric.name);
+            for dimension in metric.by {
+                assert!(["Source", "Status", "Reason", "Channel"].contains(dimension), "{}: {dimension}", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_is_what_cloudwatch_reads() {
+        let line = Line::default()
+            .about(&sluice_testkit::fixture::tenant("dev"), sluice_testkit::fixture::run_id(7))
+            .with(&RUNS_ACCEPTED, 1)
+            .with(&RUNS_STARTED, 1)
+            .with(&STARTS_DELAYED, 0)
+            .by("Source", "request");
+        let line = line.to_json("sluice", "create-run", Timestamp::UNIX_EPOCH);
+        check(&line);
+        assert_eq!(
+            line,
+            json!({
+                "_aws": {"Timestamp": 0, "CloudWatchMetrics": [
+                    {"Namespace": "Sluice", "Dimensions": [["Deployment"], ["Deployment", "Function"]],
+                     "Metrics": [{"Name": "RunsAccepted", "Unit": "Count"}, {"Name": "StartsDelayed", "Unit": "Count"}]},
+                    {"Namespace": "Sluice", "Dimensions": [["Deployment"], ["Deployment", "Function"], ["Deployment", "Source"]],
+                     "Metrics": [{"Name": "RunsStarted", "Unit": "Count"}]},
+                ]},
+                "Deployment": "sluice", "Function": "create-run", "Source": "request",
+                "tenant.id": "dev", "run.id": "00000000-0000-0000-0000-000000000007",
+                "RunsAccepted": 1, "RunsStarted": 1, "StartsDelayed": 0,
+            })
+        );
+    }
+
+    #[test]
+    fn every_metric_can_be_written_with_and_without_its_dimensions() {
+        for metric in ALL {
+            let bare = Line::default().with(metric, 3).to_json("sluice", "f", Timestamp::UNIX_EPOCH);
+            check(&bare);
+            assert_eq!(points(&bare), [format!("{} 3", metric.name)]);
+            let full = metric.by.iter().fold(Line::default().with(metric, 3), |line, name| line.by(name, "word"));
+            let full = full.to_json("sluice", "f", Timestamp::UNIX_EPOCH);
+            check(&full);
+            let sets = full["_aws"]["CloudWatchMetrics"][0]["Dimensions"].as_array().map_or(0, Vec::len);
+            assert_eq!(sets, 2 + metric.by.len(), "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn the_deployment_is_what_stands_before_the_function() {
+        for (lambda_name, deployment) in
+            [("sluice-create-run", "sluice"), ("a-b-create-run", "a-b"), ("create-run", "create-run"), ("", "local")]
+        {
+            assert_eq!(Emitter::to_stdout("create-run", lambda_name).deployment, deployment, "{lambda_name}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Things to store.
+
+use crate::fixture::{self, RUNNER_ARN, definition_id};
+use jiff::Timestamp;
+use sluice_core::callback::{Channel, Delivery, DeliveryStatus};
+use sluice_core::concurrency::{Admission, Limit};
+use sluice_core::definition::{Definition, Version};
+use sluice_core::id::{DefinitionId, RunId, TenantId};
+use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::ports::NewRun;
+use sluice_core::run::Run;
+use sluice_core::snapshot::Snapshot;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+pub fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+pub fn noon() -> Timestamp {
+    at("2026-11-22T12:00:00.123Z")
+}
+
+/// Spread over the shards as random ids are.
+pub fn run_id(number: u32) -> RunId {
+    RunId(Uuid::from_u128(0x0190_163d_8694_439b_aea5_0000_0000_0000 + u128::from(number)))
+}
+
+pub fn mine() -> TenantId {
+    fixture::tenant("mine")
+}
+
+pub fn yours() -> TenantId {
+    fixture::tenant("yours")
+}
+
+/// A pending run of `tenant` with as little as possible.
+pub fn run(tenant: &TenantId, number: u32, created_at: Timestamp) -> Run {
+    run_of(tenant, number, definition_id(7), created_at)
+}
+
+pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, created_at: Timestamp) -> Run {
+    Run {
+        tenant_id: tenant.clone(),
+        run_id: run_id(number),
+        name: format!("run-{number}"),
+        status: RunStatus::Pending,
+        termination_reason: None,
+        stop_intent: None,
+        error: None,
+        definition_id,
+        definition_name: "text-report".parse().expect("a name"),
+        definition_owner: None,
+        version: 1,
+        instance_id: sluice_core::id::InstanceId(Uuid::from_u128(9)),
+        compute_node: "default".parse().expect("a key"),
+        state_machine_arn: RUNNER_ARN.to_owned(),
+        execution_budget_micro_usd: None,
+        compute_node_budget_micro_usd: None,
+        max_run_duration_seconds: None,
+        exclude_paused_time: false,
+        labels: BTreeMap::new(),
+        created_by: "mine/someone".to_owned(),
+        created_at,
+        updated_at: created_at,
+        dispatched_at: None,
+        started_at: None,
+        completed_at: None,
+        stage_index: None,
+        pause_requested_at: None,
+        pauses: 0,
+        paused_at: None,
+        paused_ms: 0,
+        pause_token: None,
+        waiting_nodes: BTreeSet::new(),
+        answered_nodes: BTreeSet::new(),
+        replay_of: None,
+        replay_depth: 0,
+        evaluation_of: None,
+        slots: BTreeSet::new(),
+        queued_in: None,
+        retention: None,
+        retention_due_at: None,
+        deliveries: 0,
+        has_callback: false,
+        snapshot_hash: format!("hash-{number}"),
+        rev: 1,
+    }
+}
+
+/// A smallest snapshot of a run.
+pub fn snapshot(run: &Run) -> Snapshot {
+    Snapshot {
+        run_id: run.run_id,
+        tenant_id: run.tenant_id.clone(),
+        created_by: run.created_by.clone(),
+        created_at: run.created_at,
+        workflow_definition_id: run.definition_id,
+        workflow_definition_name: run.definition_name.clone(),
+        workflow_definition_owner: None,
+        workflow_version: run.version,
+        workflow_instance_id: run.instance_id,
+        compute_node_id: run.compute_node.clone(),
+        state_machine_arn: run.state_machine_arn.clone(),
+        execution_budget_micro_usd: None,
+        compute_node_budget_micro_usd: None,
+        max_run_duration_seconds: None,
+        exclude_paused_time: false,
+        retention: None,
+        nodes: Vec::new(),
+        edges: Vec::new(),
+        stages: Vec::new(),
+        leaves: Vec::new(),
+        input: serde_json::from_str(r#"{"b": 1.10, "a": 12345678901234567890123}"#).expect("JSON"),
+        layers: Vec::new(),
+        callback: None,
+    }
+}
+
+pub fn claim(key: &str, payload: &str) -> IdempotencyClaim {
+    IdempotencyClaim {
+        operation: Operation::Create,
+        key: key.parse().expect("a key"),
+        payload_hash: payload.to_owned(),
+    }
+}
+
+pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Timestamp>) -> NewRun {
+    let (snapshot_text, _) = snapshot(run).to_text().expect("JSON");
+    let idempotency = claim.map(|claim| {
+        let record = IdempotencyRecord { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at };
+        (claim, record)
+    });
+    NewRun {
+        run: run.clone(),
+        snapshot_text,
+        request_text: r#"{"input":{"n": 1.10}}"#.to_owned(),
+        admission: Admission::Slots(Vec::new()),
+        idempotency,
+    }
+}
+
+pub fn delivery(run: &Run, number: u32, due_at: Timestamp) -> Delivery {
+    Delivery {
+        tenant_id: run.tenant_id.clone(),
+        run_id: run.run_id,
+        number,
+        channel: Channel::Webhook { url: fixture::CALLBACK_URL.to_owned() },
+        status: DeliveryStatus::Scheduled,
+        attempts: 0,
+        round_attempts: 0,
+        next_attempt_at: Some(due_at),
+        created_at: due_at,
+        ended_at: None,
+        dead_letter_reason: None,
+        rev: 1,
+        body: format!(r#"{{"runId":"{}","n":1.10}}"#, run.run_id),
+    }
+}
+
+pub fn definition(tenant: &TenantId, number: u128, name: &str) -> Definition {
+    Definition {
+        tenant: tenant.clone(),
+        id: definition_id(number),
+        name: name.parse().expect("a name"),
+        display_name: None,
+        description: None,
+        active_version: None,
+        latest_version: 0,
+        deprecated_versions: BTreeSet::new(),
+        concurrency: None,
+        retention: None,
+        max_run_duration_seconds: None,
+        exclude_paused_time: false,
+        discoverable: false,
+        tags: BTreeSet::new(),
+        created_at: noon(),
+        updated_at: noon(),
+        rev: 1,
+    }
+}
+
+pub fn version(definition: &Definition, number: u32) -> Version {
+    Version {
+        definition_id: definition.id,
+        number,
+        document: fixture::document(),
+        created_at: noon(),
+        created_by: "mine/someone".to_owned(),
+    }
+}
+
+/// A new run that takes a slot of each of these limits.
+pub fn slot_run(run: Run, limits: &[Limit]) -> NewRun {
+    let run = Run { slots: limits.iter().map(|limit| limit.scope).collect(), ..run };
+    NewRun { admission: Admission::Slots(limits.to_vec()), ..new_run(&run, None, None) }
+}
+
+/// A new run that waits for this limit.
+pub fn queued(run: Run, limit: Limit) -> NewRun {
+    let run = Run { status: RunStatus::Queued, queued_in: Some(limit.scope), ..run };
+    NewRun { admission: Admission::Queue(limit), ..new_run(&run, None, None) }
+}

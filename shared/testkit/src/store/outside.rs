@@ -1,0 +1,176 @@
+//! What comes from outside, queues, and what goes: reports, usage, places in a queue, purges.
+
+use super::*;
+
+impl RecordReports for MemoryStore {
+    async fn record_progress(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        progress: &Progress,
+    ) -> StoreResult<bool> {
+        self.act("record the progress", |tables| {
+            let step = tables.steps.get_mut(&(tenant.clone(), run_id, node_id.clone()));
+            match step.filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting)) {
+                Some(step) => {
+                    step.progress = Some(progress.clone());
+                    tables.writes += 1;
+                    Ok(true)
+                }
+                None => Ok(false),
+            }
+        })
+        .await
+    }
+
+    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<()> {
+        self.act("save the report token", |tables| {
+            tables.writes += 1;
+            tables.tokens.insert(((tenant.clone(), run_id), token.hash.clone()), token.clone());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn load_report_token(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        hash: &str,
+    ) -> StoreResult<Option<ReportToken>> {
+        self.act("load the report token", |tables| {
+            Ok(tables.tokens.get(&((tenant.clone(), run_id), hash.to_owned())).cloned())
+        })
+        .await
+    }
+
+    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<()> {
+        self.act("add the comment", |tables| {
+            tables.writes += 1;
+            tables.comments.entry((tenant.clone(), run_id)).or_default().insert(comment.id.clone(), comment.clone());
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl RecordUsage for MemoryStore {
+    async fn known_calls(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        call_ids: &[String],
+    ) -> StoreResult<BTreeSet<String>> {
+        self.act("look up the calls", |tables| {
+            let Some(known) = tables.usage.get(&(tenant.clone(), run_id)) else { return Ok(BTreeSet::new()) };
+            if self.laxity == Some(Laxity::UsageNotIdempotent) {
+                return Ok(BTreeSet::new());
+            }
+            Ok(call_ids.iter().filter(|id| known.contains_key(*id)).cloned().collect())
+        })
+        .await
+    }
+
+    async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
+        self.act("record the usage", |tables| {
+            let key = (change.tenant_id.clone(), change.run_id);
+            if tables.runs.get(&key).is_none_or(|run| run.retention_due_at == Some(Run::LET_GO)) {
+                return Ok(false);
+            }
+            let rev = tables.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
+            let known = tables.usage.entry(key.clone()).or_default();
+            let is_lax = self.laxity == Some(Laxity::UsageNotIdempotent);
+            if rev + 1 != change.ledger.rev
+                || (!is_lax && change.reports.iter().any(|report| known.contains_key(&report.call_id)))
+            {
+                return Ok(false);
+            }
+            if let Some(stop) = &change.stop
+                && tables.change(stop, self.laxity) != Changed::Done
+            {
+                return Ok(false);
+            }
+            tables.writes += 1;
+            let known = tables.usage.entry(key.clone()).or_default();
+            known.extend(change.reports.iter().map(|report| (report.call_id.clone(), report.clone())));
+            tables.ledgers.insert(key, change.ledger.clone());
+            Ok(true)
+        })
+        .await
+    }
+}
+
+impl ReadQueue for MemoryStore {
+    async fn queued_runs(&self, queue: &QueueRef, limit: u32) -> StoreResult<Vec<RunId>> {
+        // As the open index: a fault of this name lets it lag.
+        let lags = self.faults.next("keep the queue index up to date").is_some();
+        self.act("list queued runs", |tables| {
+            let runs = if lags { &tables.indexed } else { &tables.runs };
+            Ok(waiting(runs, queue).into_iter().take(limit as usize).map(|(_, run_id)| run_id).collect())
+        })
+        .await
+    }
+
+    async fn queue_position(&self, run: &Run) -> StoreResult<Option<u32>> {
+        self.act("find the place in the queue", |tables| {
+            let Some(scope) = run.queued_in else { return Ok(None) };
+            let place = waiting(&tables.runs, &QueueRef::of(run, scope))
+                .into_iter()
+                .position(|(_, run_id)| run_id == run.run_id);
+            Ok(place.map(|place| place as u32 + 1))
+        })
+        .await
+    }
+}
+
+impl PurgeRuns for MemoryStore {
+    async fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<bool> {
+        self.act("look for open deliveries", |tables| {
+            let mut of_run = tables
+                .deliveries
+                .values()
+                .filter(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id);
+            Ok(of_run.any(|delivery| !delivery.status.has_ended()))
+        })
+        .await
+    }
+
+    async fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<()> {
+        let key = (tenant.clone(), run_id);
+        // Two effects, as there are many in the table: whoever dies in between leaves the head.
+        let children = key.clone();
+        self.act("purge the run's items", |tables| {
+            tables.writes += 1;
+            let is_of_run = |owner: &TenantId, run: RunId| *owner == children.0 && run == children.1;
+            tables.snapshots.remove(&children);
+            tables.requests.remove(&children);
+            tables.outputs.remove(&children);
+            tables.ledgers.remove(&children);
+            tables.usage.remove(&children);
+            tables.inputs.remove(&children);
+            tables.comments.remove(&children);
+            tables.tokens.retain(|((owner, run), _), _| !is_of_run(owner, *run));
+            tables.steps.retain(|(owner, run, _), _| !is_of_run(owner, *run));
+            tables.waiting.retain(|(owner, run, _), _| !is_of_run(owner, *run));
+            tables.deliveries.retain(|delivery, _| !is_of_run(&delivery.tenant_id, delivery.run_id));
+            tables.attempts.retain(|delivery, _| !is_of_run(&delivery.tenant_id, delivery.run_id));
+            Ok(())
+        })
+        .await?;
+        self.act("purge the run's head", |tables| {
+            tables.writes += 1;
+            tables.runs.remove(&key);
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Who waits in a queue, the longest waiting first.
+fn waiting(runs: &BTreeMap<RunKey, Run>, queue: &QueueRef) -> Vec<(Timestamp, RunId)> {
+    let waits = |run: &&Run| run.queued_in.is_some_and(|scope| QueueRef::of(run, scope) == *queue);
+    let mut waiting: Vec<_> = runs.values().filter(waits).map(|run| (run.created_at, run.run_id)).collect();
+    waiting.sort_unstable();
+    waiting
+}

@@ -1,0 +1,115 @@
+//! What is read of runs.
+
+use super::*;
+
+impl ReadRuns for MemoryStore {
+    async fn list_runs(
+        &self,
+        tenant: &TenantId,
+        filter: &RunFilter,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<Run>> {
+        self.act("list runs", |tables| {
+            let mut runs: Vec<Run> = tables
+                .runs
+                .values()
+                .filter(|run| run.tenant_id == *tenant)
+                .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status))
+                .filter(|run| filter.instance_id.is_none_or(|id| run.instance_id == id))
+                .filter(|run| filter.created_by.as_ref().is_none_or(|by| run.created_by == *by))
+                .filter(|run| filter.replay_of.is_none_or(|of| run.replay_of == Some(of)))
+                .filter(|run| filter.evaluation_of.is_none_or(|of| run.evaluation_of == Some(of)))
+                .filter(|run| filter.label.as_ref().is_none_or(|(name, value)| run.labels.get(name) == Some(value)))
+                .filter(|run| filter.definition_id.is_none_or(|id| run.definition_id == id))
+                .filter(|run| filter.created_from.is_none_or(|from| run.created_at >= from))
+                .filter(|run| filter.created_before.is_none_or(|before| run.created_at < before))
+                .cloned()
+                .collect();
+            runs.sort_by_key(|run| (run.created_at, run.run_id));
+            if !filter.ascending {
+                runs.reverse();
+            }
+            page((tenant, filter), runs, limit, cursor)
+        })
+        .await
+    }
+
+    async fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<Step>> {
+        self.act("list steps", |tables| {
+            let steps = tables.steps.iter().filter(|((owner, run, _), _)| owner == tenant && *run == run_id);
+            Ok(steps.map(|(_, step)| Step { result: None, ..step.clone() }).collect())
+        })
+        .await
+    }
+
+    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
+        self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
+            .await
+    }
+
+    async fn list_links(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<RunLinks> {
+        self.act("list links", |tables| {
+            let linked = |is_linked: fn(&Run) -> Option<RunId>| {
+                let mine = tables.runs.values().filter(|run| run.tenant_id == *tenant);
+                mine.filter(|run| is_linked(run) == Some(run_id)).map(|run| run.run_id).take(100).collect()
+            };
+            Ok(RunLinks { replays: linked(|run| run.replay_of), evaluations: linked(|run| run.evaluation_of) })
+        })
+        .await
+    }
+
+    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(NodeId, NodeAnswer)>> {
+        self.act("list inputs", |tables| Ok(tables.inputs.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()))
+            .await
+    }
+
+    async fn list_usage(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<UsageReport>> {
+        self.act("list usage", |tables| {
+            let calls = tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values);
+            page(("usage", tenant, run_id), calls.cloned().collect(), limit, cursor)
+        })
+        .await
+    }
+
+    async fn list_comments(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<Comment>> {
+        self.act("list comments", |tables| {
+            let comments = tables.comments.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values);
+            page(("comments", tenant, run_id), comments.cloned().collect(), limit, cursor)
+        })
+        .await
+    }
+
+    async fn load_request(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
+        self.act("load the request", |tables| Ok(tables.requests.get(&(tenant.clone(), run_id)).cloned())).await
+    }
+
+    async fn load_output(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<String>> {
+        self.act("load the output", |tables| Ok(tables.outputs.get(&(tenant.clone(), run_id)).cloned())).await
+    }
+
+    async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
+        self.act("list deliveries", |tables| {
+            let of_run = tables.deliveries.iter().filter(|(key, _)| key.tenant_id == *tenant && key.run_id == run_id);
+            Ok(of_run
+                .map(|(key, delivery)| {
+                    let shown = Delivery { body: String::new(), ..delivery.clone() };
+                    (shown, tables.attempts.get(key).cloned().unwrap_or_default())
+                })
+                .collect())
+        })
+        .await
+    }
+}

@@ -1,0 +1,49 @@
+//! What the reconciler looks for.
+
+use super::*;
+
+impl Sweep for MemoryStore {
+    async fn open_runs(&self, shard: u8, _cursor: Option<&str>) -> StoreResult<Page<Run>> {
+        // A fault of this name does not fail the read: it lets the index lag behind the table.
+        let lags = self.faults.next("keep the open index up to date").is_some();
+        self.act("list open runs", |tables| {
+            if !lags && tables.indexed_at != tables.writes {
+                tables.indexed = tables.runs.clone();
+                tables.indexed_at = tables.writes;
+            }
+            let open = tables.indexed.values().filter(|run| !run.status.is_terminal() && shard_of(run.run_id) == shard);
+            let mut open: Vec<Run> = open.cloned().collect();
+            open.sort_by_key(|run| (run.created_at, run.run_id));
+            Ok(Page { items: open, next: None })
+        })
+        .await
+    }
+
+    async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {
+        self.act("list due deliveries", |tables| {
+            let mut due: Vec<&Delivery> = tables
+                .deliveries
+                .values()
+                .filter(|delivery| delivery.is_due(now) && shard_of(delivery.run_id) == shard)
+                .collect();
+            due.sort_by_key(|delivery| delivery.next_attempt_at);
+            let due = due.into_iter().map(|delivery| DueDelivery {
+                delivery: reference(delivery),
+                destination: delivery.channel.destination(),
+            });
+            page(("due", shard), due.collect(), DUE_PAGE, cursor)
+        })
+        .await
+    }
+
+    async fn expired_runs(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+        self.act("list expired runs", |tables| {
+            let expired = tables.runs.values().filter(|run| run.status.is_terminal() && !run.is_visible(now));
+            let mut expired: Vec<&Run> = expired.filter(|run| shard_of(run.run_id) == shard).collect();
+            expired.sort_by_key(|run| run.retention_due_at);
+            let named = |run: &Run| RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+            Ok(expired.into_iter().take(limit as usize).map(named).collect())
+        })
+        .await
+    }
+}

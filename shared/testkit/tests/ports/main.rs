@@ -1,0 +1,4 @@
+//! The ports in memory, held to the rules that the adapters are held to.
+
+mod engine;
+mod store;

@@ -1,0 +1,138 @@
+//! What `run-callback` does with a signal.
+
+use super::*;
+use sluice_core::callback::{Attempt, Delivery};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{
+    CatalogItem, CatalogKey, ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult,
+};
+use sluice_core::run::RunChange;
+
+impl World {
+    pub(super) fn callback(&mut self, signal: Signal) {
+        let clock = self.instance_clock();
+        let (store, engine, receiver, mutation) =
+            (self.store.clone(), self.engine.clone(), self.receiver.clone(), self.play.mutation);
+        if let Signal::Ended { run_id, .. } = &signal
+            && self.ledger.is_gone(*run_id, self.clock.true_time())
+        {
+            self.dice.count(F::EventAfterPurge);
+        }
+        let kind = if matches!(signal, Signal::Freed(_)) { TaskKind::Dispatch } else { TaskKind::Callback };
+        self.spawn(kind, None, format!("callback {signal:?}"), async move {
+            match handle(&store, &engine, &receiver, &clock, mutation, &signal).await {
+                true => Told::Nothing,
+                false => Told::Failed(signal),
+            }
+        });
+    }
+}
+
+/// `false`: it failed, and Lambda may invoke it again.
+pub(super) async fn handle(
+    store: &MemoryStore,
+    engine: &MemoryEngine,
+    receiver: &SimReceiver,
+    clock: &SimClock,
+    mutation: Option<Mutation>,
+    signal: &Signal,
+) -> bool {
+    let (owed, freed) = match signal {
+        Signal::Due(due) => (vec![due.clone()], Vec::new()),
+        Signal::Freed(queue) => (Vec::new(), vec![queue.clone()]),
+        Signal::Ended { arn, tenant, run_id, end, details } => {
+            let mut run = match store.load_run(tenant, *run_id).await {
+                Ok(Some(run)) if run.execution_arn() == *arn => run,
+                Ok(_) => return true,
+                Err(_) => return false,
+            };
+            let mut details = details.clone();
+            if details.output.is_none() && *end == EngineEnd::Succeeded {
+                match engine.describe_execution(arn).await {
+                    Ok(ExecutionState::Ended(_, described)) => details = described,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+            if mutation == Some(Mutation::EventNotIdempotent) {
+                run.status = RunStatus::Running;
+            }
+            match settle(store, run, RunEvent::EngineEnded(*end), &details, clock.now()).await {
+                Ok(Some(settlement)) => (settlement.owed, settlement.freed),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    };
+    for queue in freed {
+        match mutation {
+            Some(Mutation::DispatchWithoutLeaving | Mutation::NewestDispatchedFirst) => {
+                careless_dispatch(store, &queue, mutation, clock.now()).await;
+            }
+            // What fails is left to the sweep, which looks at every queue.
+            _ => drop(dispatch_runs(store, engine, &queue, clock.now()).await),
+        }
+    }
+    let mut all_went_well = true;
+    for delivery in owed {
+        let sent = if mutation == Some(Mutation::ListNotAsked) {
+            deliver(&Unlisted(store.clone()), engine, receiver, clock, &delivery).await
+        } else {
+            deliver(store, engine, receiver, clock, &delivery).await
+        };
+        all_went_well &= sent.is_ok();
+    }
+    all_went_well
+}
+
+/// Dispatches a queue as a hurried change might: the newest first, or without taking the run out of its queue.
+async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Option<Mutation>, now: Timestamp) {
+    let Ok(mut waiting) = store.queued_runs(queue, 25).await else { return };
+    waiting.reverse();
+    for run_id in waiting {
+        let Ok(Some(run)) = store.load_run(&queue.tenant_id, run_id).await else { return };
+        let Some(mut after) = run.after(RunEvent::Dispatched, now) else { return };
+        let definition = store.definition(&run.tenant_id, run.definition_id);
+        let settings = store.tenant_settings(&run.tenant_id);
+        let limits = limits_of(
+            definition.and_then(|definition| definition.concurrency),
+            settings.and_then(|settings| settings.concurrency),
+        );
+        after.slots = limits.iter().map(|limit| limit.scope).collect();
+        if mutation == Some(Mutation::DispatchWithoutLeaving) {
+            after.queued_in = run.queued_in;
+        }
+        let mut change = RunChange::new(&run, after);
+        change.slots.taken = limits;
+        if !matches!(store.change_run(&change).await, Ok(Changed::Done)) {
+            return;
+        }
+    }
+}
+
+/// A table in which no tenant has a list of destinations.
+struct Unlisted(MemoryStore);
+
+impl ReadCatalog for Unlisted {
+    async fn catalog(&self, tenant: &TenantId, _keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
+        Ok(vec![Some(CatalogItem::Tenant(TenantSettings::open(tenant.clone())))])
+    }
+}
+
+impl Deliveries for Unlisted {
+    async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
+        self.0.load_delivery(delivery).await
+    }
+
+    async fn change_delivery(&self, next: &Delivery, attempt: Option<&Attempt>) -> StoreResult<bool> {
+        self.0.change_delivery(next, attempt).await
+    }
+
+    async fn record_late_attempt(&self, delivery: &DeliveryRef, attempt: &Attempt) -> StoreResult<()> {
+        self.0.record_late_attempt(delivery, attempt).await
+    }
+
+    async fn dead_deliveries(&self, tenant: &TenantId, since: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
+        self.0.dead_deliveries(tenant, since, limit).await
+    }
+}
