@@ -27,6 +27,7 @@ mod refusals;
 mod reports;
 mod retention;
 mod sample;
+mod secrets;
 mod snapshots;
 mod sweep_of_isolation;
 mod usage;

@@ -1,8 +1,9 @@
 //! Versions of a definition: which one a run gets, which one no longer, and the draft of the next.
 
 use serde_json::{Value, json};
+use sluice_local::Answer;
 
-use crate::world::{Journey, asking, body, errors, eventually, list, refused, run_path, text};
+use crate::world::{Journey, asking, body, errors, eventually, list, refused, refused_soon, run_path, text};
 
 /// A version whose one node gives back its parameter `text`.
 fn saying(text: &str) -> Value {
@@ -26,7 +27,7 @@ fn with_version(definition: &str, version: &Value) -> Value {
 }
 
 /// A run of a definition in this version, by its creation or by its invocation.
-fn ask(journey: &Journey, definition: &str, version: &Value, by_invocation: bool) -> sluice_local::Answer {
+fn ask(journey: &Journey, definition: &str, version: &Value, by_invocation: bool) -> Answer {
     match by_invocation {
         true => journey.post(&format!("/v1/workflow-definitions/{definition}/invoke"), json!({"version": version})),
         false => journey.post("/v1/workflow-runs", with_version(definition, version)),
@@ -60,30 +61,26 @@ fn a_deprecated_version_makes_no_new_runs_until_it_is_activated_again() {
 
     // Whoever knew the definition before may take it for five seconds more.
     let by_instance = json!({"workflowInstanceId": under_way["workflowInstanceId"]});
-    eventually("the deprecation to be known", || (ask(&acme, "asking", &json!(1), false).status != 201).then_some(()));
-    eventually("the deprecation to be known", || (ask(&acme, "asking", &json!(1), true).status != 202).then_some(()));
-    for (answer, pointer) in [
-        (ask(&acme, "asking", &json!(1), false), "/workflowInstanceConfiguration/version"),
-        (ask(&acme, "asking", &json!("active"), false), "/workflowInstanceConfiguration/version"),
-        (acme.post("/v1/workflow-runs", &by_instance), "/workflowInstanceId"),
-        (ask(&acme, "asking", &json!(1), true), "/version"),
-        (acme.post("/v1/workflow-definitions/asking/invoke", ""), "/version"),
-    ] {
+    let asks: [(&dyn Fn() -> Answer, &str); 5] = [
+        (&|| ask(&acme, "asking", &json!(1), false), "/workflowInstanceConfiguration/version"),
+        (&|| ask(&acme, "asking", &json!("active"), false), "/workflowInstanceConfiguration/version"),
+        (&|| acme.post("/v1/workflow-runs", &by_instance), "/workflowInstanceId"),
+        (&|| ask(&acme, "asking", &json!(1), true), "/version"),
+        (&|| acme.post("/v1/workflow-definitions/asking/invoke", ""), "/version"),
+    ];
+    for (ask, pointer) in asks {
+        let answer = refused_soon(ask);
         assert_eq!(errors(&answer, 400), [format!("{pointer} version_deprecated")]);
-        assert!(
-            text(&answer.json()["errors"][0]["detail"])
-                .contains("version 1 of workflow definition asking is deprecated")
-        );
+        let detail = text(&answer.json()["errors"][0]["detail"]);
+        assert!(detail.contains("version 1 of workflow definition asking is deprecated"), "{detail}");
     }
     assert_eq!(ask(&acme, "asking", &json!(2), false).status, 201);
     // What it made goes on, and is repeated from its snapshot; but not by its version.
     acme.answered(&run_id);
     let replay = text(&acme.tell(&run_id, "replay", json!({"fromNodeId": "work"}), 201)["id"]);
     assert_eq!(acme.ended(&replay)["status"], "SUCCEEDED");
-    let by_version = eventually("the deprecation to be known", || {
-        let answer = acme.post(&format!("{}/replay", run_path(&run_id)), json!({"version": 1}));
-        (answer.status != 201).then_some(answer)
-    });
+    let replay = || acme.post(&format!("{}/replay", run_path(&run_id)), json!({"version": 1}));
+    let by_version = refused_soon(replay);
     assert_eq!(errors(&by_version, 400), ["/version version_deprecated"]);
 
     let activated = acme.post(&format!("{path}/activate"), "");

@@ -456,6 +456,11 @@ pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option
     poll(what, patience, POLL, || Ok(ask())).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The answer once every function's process knows what was changed: each remembers for up to five seconds what it knew.
+pub fn refused_soon(ask: impl Fn() -> Answer) -> Answer {
+    eventually("what was changed to be known", || Some(ask()).filter(|answer| answer.status >= 400))
+}
+
 /// A version with one node that has its value at once: the quickest run there is.
 pub fn instant() -> Value {
     json!({"nodes": [{"id": "value", "type": "data-source"}]})

@@ -185,6 +185,9 @@ where
         let (node_id, report) = report_run::report(request, now)?;
         let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now).await?;
         request.about_tenant(&reported.run.tenant_id);
+        if let Some(recorded) = &reported.usage {
+            metrics::usage_recorded(recorded);
+        }
         Ok(Response::json(202, &ReportedView::new(&node_id, &reported)))
     }
 
@@ -192,6 +195,7 @@ where
         let now = self.clock.now();
         let reports = usage::reported(request, now)?;
         let recorded = report_usage(&self.store, &self.engine, caller, run_id, reports, now).await?;
+        metrics::usage_recorded(&recorded);
         Ok(Response::json(200, &UsageRecordedView::from(&recorded)))
     }
 

@@ -78,6 +78,7 @@ fn log(report: &Report) {
         sweep.described = report.described,
         sweep.announced = report.announced,
         sweep.queued = report.queued,
+        sweep.slots_held = report.slots_held,
         sweep.dispatched = report.dispatched,
         sweep.purged = report.purged,
         sweep.cut_short = report.cut_short,

@@ -165,6 +165,7 @@ where
             let some = some.to_vec();
             match report_result_usage(&self.store, &self.engine, &tenant_id, run_id, some, now).await {
                 Ok(Some(recorded)) => {
+                    metrics::usage_recorded(&recorded);
                     counts.recorded += recorded.recorded;
                     counts.repeated += recorded.repeated;
                 }

@@ -16,6 +16,7 @@ use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::Dispatched;
 use sluice_core::flow::reconcile_runs::Report;
+use sluice_core::flow::record_usage::UsageRecorded;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::run::Run;
@@ -103,6 +104,14 @@ metrics! {
     OPEN_RUNS = "OpenRuns" Count by [];
     /// Of these, runs that wait for a slot.
     QUEUED_RUNS = "QueuedRuns" Count by [];
+    /// Concurrency slots that open runs hold.
+    SLOTS_HELD = "SlotsHeld" Count by [];
+    /// Expired runs whose items the sweep deleted.
+    RUNS_PURGED = "RunsPurged" Count by [];
+    /// LLM calls that were reported for the first time.
+    CALLS_RECORDED = "CallsRecorded" Count by [];
+    /// Runs stopped because they had spent more than they may.
+    BUDGET_STOPS = "BudgetStops" Count by [];
     /// Runs whose resume or answer the sweep gave to the runner again.
     HANDED_OVER = "HandedOver" Count by [];
     /// Parts of the sweep that failed.
@@ -299,12 +308,23 @@ fn lag_ms(delivery: &Delivery) -> Option<u64> {
     u64::try_from(delivery.ended_at?.duration_since(since).as_millis()).ok()
 }
 
+/// LLM calls were reported.
+pub fn usage_recorded(recorded: &UsageRecorded) {
+    Line::default()
+        .with(&CALLS_RECORDED, recorded.recorded.into())
+        .with(&BUDGET_STOPS, recorded.stopped.into())
+        .about(&recorded.run.tenant_id, recorded.run.run_id)
+        .write();
+}
+
 /// What one sweep did. Zeros are written too: a sweep without faults is what ends an alarm.
 pub fn swept(report: &Report) {
     let counted = Line::default()
         .by("Source", "reconciler")
         .with(&OPEN_RUNS, report.open.into())
         .with(&QUEUED_RUNS, report.queued.into())
+        .with(&SLOTS_HELD, report.slots_held.into())
+        .with(&RUNS_PURGED, report.purged.into())
         .with(&RUNS_STARTED, u64::from(report.started) + u64::from(report.dispatched))
         .with(&STOPS_ASKED, u64::from(report.stops_asked) + u64::from(report.timed_out))
         .with(&HANDED_OVER, report.handed_over.into())

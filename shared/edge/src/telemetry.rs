@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Diagnostic};
 use sluice_core::id::{RunId, TenantId};
 use std::error::Error;
+use std::io::{self, Write, stdout};
 use std::time::Duration;
 use tracing::Span;
 use tracing_subscriber::EnvFilter;
@@ -32,6 +33,7 @@ pub fn init(function: &'static str) {
         .with_current_span(true)
         .with_span_list(false)
         .with_env_filter(filter)
+        .with_writer(|| OneLine(stdout()))
         .init();
     std::panic::set_hook(Box::new(|panic| {
         metrics::count(&metrics::PANICS);
@@ -92,4 +94,43 @@ pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timesta
     let end = end.and_then(|millis| Timestamp::from_millisecond(millis).ok());
     let reserve = SignedDuration::try_from(reserve).unwrap_or_default();
     end.map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
+}
+
+/// Where log lines go. What JSON lets stand and some readers of logs take for the end of a line is escaped, so that no
+/// text of a caller's, such as a path, begins a line of its own.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let mut text = String::from_utf8_lossy(lines);
+        for (end, escaped) in [('\u{85}', r"\u0085"), ('\u{2028}', r"\u2028"), ('\u{2029}', r"\u2029")] {
+            if text.contains(end) {
+                text = text.replace(end, escaped).into();
+            }
+        }
+        self.0.write_all(text.as_bytes())?;
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_log_line_says_ends_it() {
+        let said = "a\u{85}b\u{2028}c\u{2029}d \u{2027}é";
+        let mut written = Vec::new();
+        let line = format!("{}\n", serde_json::json!({"http.path": said}));
+        OneLine(&mut written).write_all(line.as_bytes()).expect("written");
+        let written = String::from_utf8(written).expect("text");
+        let ends = ['\n', '\u{85}', '\u{2028}', '\u{2029}'];
+        assert_eq!(written.trim_end_matches('\n').find(ends), None, "{written}");
+        let read: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+        assert_eq!(read["http.path"], said, "it says what it said");
+    }
 }

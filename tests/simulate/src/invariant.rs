@@ -16,6 +16,9 @@ mod queue;
 mod retention;
 mod usage;
 
+/// What was in force, from when on.
+type History<T> = Vec<(Timestamp, T)>;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -59,7 +62,7 @@ pub struct Ledger {
     queues: queue::Queues,
     owed: retention::Owed,
     usage: BTreeMap<RunId, usage::Used>,
-    destinations: BTreeMap<TenantId, Vec<(Timestamp, Option<Vec<String>>)>>,
+    destinations: BTreeMap<TenantId, History<Option<Vec<String>>>>,
 }
 
 /// The answers to the node of a run that waits once.

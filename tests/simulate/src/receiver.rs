@@ -65,35 +65,25 @@ impl SimReceiver {
             self.dice.count(if delivery.round_attempts == LAST_ATTEMPT { F::Exhausted } else { F::ReceiverError });
             return Some((rejected(500, None), false));
         }
-        if self.dice.inject(F::ReceiverError, 7) {
-            return Some((rejected(500 + self.dice.pick(4) as u16, None), false));
+        if !self.dice.roll(2) && !self.dice.roll(2) {
+            return None;
         }
-        if self.dice.inject(F::ReceiverHangs, 7) {
-            return Some((unreachable("timeout"), true));
-        }
-        if self.dice.inject(F::ReceiverResets, 7) {
-            return Some((unreachable("reset"), true));
-        }
-        if self.dice.inject(F::ReceiverRetryAfter, 7) {
-            let status = if self.dice.pick(2) == 0 { 429 } else { 503 };
-            return Some((rejected(status, Some(u64::from(self.dice.pick(10_000)))), false));
-        }
-        if self.dice.inject(F::ReceiverForbids, 7) {
-            return Some((rejected(403, None), false));
-        }
-        if self.dice.inject(F::CredentialsExpired, 7) {
-            return Some((unreachable("credentials"), false));
-        }
-        if self.dice.inject(F::ReceiverRedirects, 7) {
-            return Some((rejected(302, None), false));
-        }
-        if self.dice.inject(F::ReceiverVanished, 7) {
-            return Some((unreachable("dns"), false));
-        }
-        if self.dice.inject(F::ReceiverGone, 7) {
-            return Some((AttemptOutcome::Gone, false));
-        }
-        None
+        let (kind, outcome, did_the_work) = match self.dice.pick(9) {
+            0 => (F::ReceiverError, rejected(500 + self.dice.pick(4) as u16, None), false),
+            1 => (F::ReceiverHangs, unreachable("timeout"), true),
+            2 => (F::ReceiverResets, unreachable("reset"), true),
+            3 => {
+                let status = if self.dice.pick(2) == 0 { 429 } else { 503 };
+                (F::ReceiverRetryAfter, rejected(status, Some(u64::from(self.dice.pick(10_000)))), false)
+            }
+            4 => (F::ReceiverForbids, rejected(403, None), false),
+            5 => (F::CredentialsExpired, unreachable("credentials"), false),
+            6 => (F::ReceiverRedirects, rejected(302, None), false),
+            7 => (F::ReceiverVanished, unreachable("dns"), false),
+            _ => (F::ReceiverGone, AttemptOutcome::Gone, false),
+        };
+        self.dice.count(kind);
+        Some((outcome, did_the_work))
     }
 }
 

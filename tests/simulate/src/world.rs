@@ -88,7 +88,7 @@ enum Told {
         tenant: TenantId,
         run_id: RunId,
         was_gone: bool,
-        answer: Answer<Canceled>,
+        answer: Box<Answer<Canceled>>,
     },
     Controlled {
         run_id: RunId,
@@ -295,8 +295,8 @@ impl World {
             61..=62 => self.retain(),
             63 => self.change_limits(),
             64 => self.look(),
-            65 if !self.ledger.has_half_purged() => self.retain(),
-            65..=66 => self.kill(),
+            65 | 67..=68 if !self.ledger.has_half_purged() => self.retain(),
+            65..=68 => self.kill(),
             _ => self.poll()?,
         }
         Ok(())

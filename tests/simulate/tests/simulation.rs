@@ -1,10 +1,10 @@
-//! The service survives thousands of bad days, and the simulation would notice if it did not.
+//! The service survives a thousand bad days, and the simulation would notice if it did not.
 
 use simulate::{FaultKind, Mutation, Play, shorten, simulate};
 use std::collections::BTreeMap;
 use std::thread;
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 /// Within how many seeds a planted bug has to be found.
 const SEEDS_PER_BUG: u64 = 300;
 
@@ -18,7 +18,7 @@ fn explain(play: &Play) -> String {
 }
 
 #[test]
-fn every_invariant_holds_through_thousands_of_bad_days() {
+fn every_invariant_holds_through_a_thousand_bad_days() {
     let workers: Vec<_> = (0..2)
         .map(|worker| {
             thread::spawn(move || {
@@ -66,7 +66,8 @@ fn every_planted_bug_is_found() {
 #[test]
 fn a_play_is_the_same_every_time() {
     for seed in 0..20 {
-        let (first, second) = (simulate(&Play::new(seed)), simulate(&Play::new(seed)));
+        let play = Play { keeps_log: true, ..Play::new(seed) };
+        let (first, second) = (simulate(&play), simulate(&play));
         assert_eq!((first.log, first.injected), (second.log, second.injected));
     }
 }

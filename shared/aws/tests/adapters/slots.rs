@@ -3,12 +3,10 @@
 use crate::support::relay::Trouble;
 use crate::support::sample::{mine, new_run, noon, run};
 use crate::support::table::Table;
-use sluice_aws::dynamo::item::{self, n};
-use sluice_aws::dynamo::keys;
+use sluice_aws::dynamo::item;
 use sluice_core::concurrency::{Admission, SlotChange, SlotScope};
 use sluice_core::lifecycle::RunEvent;
-use sluice_core::limits;
-use sluice_core::ports::{Changed, LoadRun, ReadQueue, RecordRun, Recorded};
+use sluice_core::ports::{Changed, ReadQueue, RecordRun, Recorded};
 use sluice_core::run::RunChange;
 use sluice_testkit::contract::store::Ground;
 use sluice_testkit::contract::store::slots::{

@@ -64,6 +64,8 @@ pub struct Report {
     pub handed_over: u32,
     pub described: u32,
     pub announced: u32,
+    /// Concurrency slots that open runs hold.
+    pub slots_held: u32,
     /// Runs that wait for a slot.
     pub queued: u32,
     /// Runs that were given one.
@@ -234,6 +236,7 @@ where
                 };
                 for run in page.items {
                     self.report.open += 1;
+                    self.report.slots_held += run.slots.len() as u32;
                     if let Some(run) = self.visit(run).await {
                         executing.entry(run.state_machine_arn.clone()).or_default().push(run);
                     }

@@ -23,6 +23,8 @@ pub struct UsageRecorded {
     pub recorded: u32,
     /// Calls that had been reported before: they count as they did then.
     pub repeated: u32,
+    /// Whether these calls took the total above what the run may spend, so that it is stopped.
+    pub stopped: bool,
 }
 
 /// Records the calls that a caller reports.
@@ -83,11 +85,12 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
         let fresh: Vec<UsageReport> =
             reports.iter().filter(|report| !known.contains(&report.call_id)).cloned().collect();
         let recorded = fresh.len() as u32;
-        let counted = move |ledger, run| UsageRecorded { run, ledger, recorded, repeated: given as u32 - recorded };
+        let repeated = given as u32 - recorded;
+        let counted = move |ledger, run, stopped| UsageRecorded { run, ledger, recorded, repeated, stopped };
         if fresh.is_empty() {
             // The stop that an earlier report asked for may not have been heard.
             stop_if_asked(engine, &run).await;
-            return Ok(counted(ledger, run));
+            return Ok(counted(ledger, run, false));
         }
         let too_many = |message| Refusal::Invalid(Invalid::one("/usage", "too_many", message));
         let next = ledger.with(&fresh).map_err(too_many)?;
@@ -96,9 +99,10 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
         let stop = stopped.map(|after| RunChange::new(&run, after));
         let change = UsageChange { tenant_id: tenant.clone(), run_id, reports: fresh, ledger: next, stop };
         if store.record_usage(&change).await.map_err(Refusal::Store)? {
+            let stopped = change.stop.is_some();
             let run = change.stop.map_or(run, |stop| stop.run);
             stop_if_asked(engine, &run).await;
-            return Ok(counted(change.ledger, run));
+            return Ok(counted(change.ledger, run, stopped));
         }
         let current = store.load_run(&tenant, run_id).await.map_err(Refusal::Store)?;
         run = current.filter(|run| run.is_visible(now)).ok_or_else(|| unknown(run_id))?;

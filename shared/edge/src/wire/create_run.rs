@@ -57,7 +57,6 @@ pub struct CreateRunBody {
     #[schema(value_type = Value, required = false)]
     completion_callback_context: Option<Box<RawValue>>,
     /// How long the run is kept once it has ended. Absent: as its definition says, or its tenant.
-    #[schema(nullable = false)]
     retention: Option<Retention>,
     /// The run that this one evaluates.
     #[schema(value_type = Option<RunId>)]

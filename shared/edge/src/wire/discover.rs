@@ -31,7 +31,10 @@ pub fn query(request: &Request) -> Result<(DiscoverFilter, Paging), Invalid> {
     };
     let filter = DiscoverFilter {
         text: query.read("text", text(limits::DISPLAY_NAME_CHARS)),
-        tag: query.read("tag", text(limits::DEFINITION_TAGS.1)),
+        tag: query.read("tag", |tag| match tag.chars().any(char::is_control) {
+            true => Err("must have no control characters".to_owned()),
+            false => text(limits::DEFINITION_TAGS.1)(tag),
+        }),
     };
     let mut list = vec!["discoverable-definitions".to_owned()];
     list.extend(PARAMETERS[..2].iter().map(|name| query.text(name).unwrap_or_default().to_owned()));

@@ -53,7 +53,6 @@ pub struct InvokeDefinitionBody {
     #[schema(value_type = Value, required = false)]
     completion_callback_context: Option<Box<RawValue>>,
     /// How long the run is kept once it has ended. Absent: as its definition says, or its tenant.
-    #[schema(nullable = false)]
     retention: Option<Retention>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]

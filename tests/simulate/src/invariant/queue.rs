@@ -1,6 +1,6 @@
 //! Slots, queues and their order.
 
-use super::{Check, INVOCATION, Ledger, broken, in_force};
+use super::{Check, History, INVOCATION, Ledger, broken, in_force};
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef};
 use sluice_core::id::{RunId, TenantId};
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    limits: BTreeMap<QueueRef, Vec<(Timestamp, Option<Concurrency>)>>,
+    limits: BTreeMap<QueueRef, History<Option<Concurrency>>>,
     held: BTreeMap<QueueRef, i64>,
     /// Where a run waits, and since when.
     waits: BTreeMap<RunId, (QueueRef, Timestamp)>,

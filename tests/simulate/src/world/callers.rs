@@ -190,7 +190,7 @@ impl World {
                 } else {
                     cancel_run(&store, &engine, &caller, run_id, clock.now()).await
                 };
-                Told::Canceled { tenant: caller.tenant, run_id, was_gone, answer }
+                Told::Canceled { tenant: caller.tenant, run_id, was_gone, answer: Box::new(answer) }
             });
         }
     }
@@ -265,7 +265,7 @@ impl World {
         if let Ok(node) = "readability".parse() {
             command.processor_params.insert(node, BTreeMap::from([("formula".to_owned(), "flesch".into())]));
         }
-        if self.rng.u32(0..10) < 7 {
+        if self.rng.u32(0..10) < 9 {
             let context = self.dice.inject(F::HostileContext, 3).then(|| CONTEXTS[self.rng.usize(0..CONTEXTS.len())]);
             if let Some(context) = context {
                 self.ledger.contexts.insert(run_id, context.to_owned());

@@ -1,5 +1,6 @@
 //! The engine at work: claims, waits, ends, and the events that tell of them or do not.
 
+use super::callback::handle;
 use super::*;
 use sluice_core::operator::execution_arn;
 use sluice_core::step::{Step, StepStatus};
@@ -329,8 +330,13 @@ impl World {
                 {
                     let was_there = self.ledger.is_gone(run_id, self.clock.true_time());
                     self.dice.count(if was_there { F::EventAfterPurge } else { F::EventBeforeRecord });
+                    // At once: later it would be a lie about an execution of ours.
                     let (end, details) = (EngineEnd::Aborted, EndDetails::default());
-                    self.signals.push((self.clock.true_time(), Signal::Ended { arn, tenant, run_id, end, details }));
+                    let signal = Signal::Ended { arn, tenant, run_id, end, details };
+                    let clock = self.instance_clock();
+                    let (store, engine) = (&self.store, &self.engine);
+                    let handled = handle(store, engine, &self.receiver, &clock, self.play.mutation, &signal);
+                    let _nothing_to_do = sluice_testkit::block_on(handled);
                 }
             }
         }

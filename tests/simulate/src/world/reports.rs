@@ -204,7 +204,8 @@ impl World {
         });
         let percent = Some(self.rng.u8(0..=100));
         let progress = self.rng.bool().then(|| Progress { percent, message: None, at: self.clock.true_time() });
-        let usage: Vec<UsageReport> = (0..self.rng.u32(0..2)).map(|_| self.call(100)).collect();
+        let about = |call: UsageReport| UsageReport { node_id: call.node_id.map(|_| node.clone()), ..call };
+        let usage: Vec<UsageReport> = (0..self.rng.u32(0..2)).map(|_| about(self.call(100))).collect();
         if is_own {
             if let Some(value) = &value {
                 self.ledger.try_answer(run_id, value);

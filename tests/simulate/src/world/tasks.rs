@@ -8,17 +8,40 @@ impl World {
             return;
         }
         // Those whose death leaves the most behind are picked out more often than they come up.
-        let is_purging = self.ledger.has_half_purged();
-        let halfway: Vec<usize> = (0..self.tasks.len())
-            .filter(|&index| match (&self.tasks[index].kind, &self.tasks[index].about) {
-                (TaskKind::Create, Some((tenant, run_id))) => self.store.run(tenant, *run_id).is_some(),
-                (TaskKind::Sweep | TaskKind::Retention, _) => is_purging,
-                _ => false,
-            })
-            .collect();
+        let halfway: Vec<usize> = (0..self.tasks.len()).filter(|&index| self.is_halfway(&self.tasks[index])).collect();
         let chosen = if self.rng.bool() { self.one_of(&halfway) } else { None };
         let index = chosen.unwrap_or_else(|| self.rng.usize(0..self.tasks.len()));
         self.kill_task(index);
+    }
+
+    /// Whether a fault strikes an invocation where it leaves something behind.
+    fn dies_halfway(&self, index: usize) -> bool {
+        let task = &self.tasks[index];
+        let is_recorded = |(tenant, run_id): &(TenantId, RunId)| self.store.run(tenant, *run_id).is_some();
+        match task.kind {
+            TaskKind::Create if self.is_halfway(task) => self.dice.roll(4),
+            TaskKind::Create => task.about.as_ref().is_some_and(is_recorded) && self.dice.roll(8),
+            TaskKind::Dispatch => self.dice.roll(4),
+            TaskKind::Sweep | TaskKind::Retention => self.is_halfway(task) && self.dice.roll(2),
+            TaskKind::Cancel
+            | TaskKind::Control
+            | TaskKind::Callback
+            | TaskKind::Usage
+            | TaskKind::Report
+            | TaskKind::Other => false,
+        }
+    }
+
+    /// Whether the death of an invocation leaves something that others have to carry on.
+    fn is_halfway(&self, task: &Task) -> bool {
+        match (task.kind, &task.about) {
+            (TaskKind::Create, Some((tenant, run_id))) => {
+                let run = self.store.run(tenant, *run_id);
+                run.is_some_and(|run| self.engine.execution(&run.execution_arn()).is_some())
+            }
+            (TaskKind::Sweep | TaskKind::Retention, _) => self.ledger.has_half_purged(),
+            _ => false,
+        }
     }
 
     /// Time has passed: invocations that took too long are over.
@@ -72,8 +95,16 @@ impl World {
         let turns = if self.rng.u32(0..4) == 0 { 80 } else { self.rng.u32(1..8) };
         for _ in 0..turns {
             if self.poll_task(index)? {
-                break;
+                return Ok(());
             }
+            if self.tasks[index].kind == TaskKind::Create && self.dies_halfway(index) {
+                self.kill_task(index);
+                return Ok(());
+            }
+        }
+        self.check_now()?;
+        if self.tasks[index].kind != TaskKind::Create && self.dies_halfway(index) {
+            self.kill_task(index);
         }
         Ok(())
     }
@@ -93,7 +124,7 @@ impl World {
         match told {
             Told::Created(created) => self.hear_created(what, *created)?,
             Told::Canceled { tenant, run_id, was_gone, answer } => {
-                self.hear_cancel(what, &tenant, run_id, was_gone, answer)?
+                self.hear_cancel(what, &tenant, run_id, was_gone, *answer)?
             }
             Told::Controlled { run_id, was_gone, gave, answer } => {
                 let outcome = match &answer {
@@ -186,7 +217,12 @@ impl World {
                     Refusal::Invalid(_) => is_replay || self.ledger.could_be_refused(now, &tenant),
                     // A replay of a run that is open, unknown or too deep.
                     Refusal::Conflict { .. } | Refusal::NotFound { .. } => is_replay,
-                    _ => false,
+                    Refusal::OperatorOnly(_)
+                    | Refusal::KeyReused { .. }
+                    | Refusal::RunExpired { .. }
+                    | Refusal::QueueFull
+                    | Refusal::InvalidReportToken
+                    | Refusal::Store(_) => false,
                 };
                 if let Refusal::Invalid(_) = &refusal {
                     self.dice.count(F::ForeignDestination);
