@@ -105,6 +105,10 @@ where
         let mut invalid = Invalid::default();
         let parsed = serde_json::from_str(value).unwrap_or_default();
         template::check_schema(schema, &parsed, at, &mut invalid);
+        // What a private node takes is its owner's affair: who runs the definition is told no more than that this is not it.
+        if !invalid.violations.is_empty() && node.private && run.definition_owner.is_some() {
+            invalid = Invalid::one(at, "schema_violation", "is not what the node takes");
+        }
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
     let answer = NodeAnswer { outcome, by: caller.principal.0.clone(), at: now };

@@ -2,6 +2,7 @@ use crate::world::{World, command};
 use serde_json::json;
 use sluice_core::caller::Caller;
 use sluice_core::definition::{VersionDocument, VersionRule};
+use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::manage_definitions::{
     DefinitionChange, DiscoverFilter, add_version, change_definition, deprecate_version, discover_definitions,
@@ -10,7 +11,7 @@ use sluice_core::flow::manage_definitions::{
 use sluice_core::flow::replay_run;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
-use sluice_core::lifecycle::EngineEnd;
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::{Clock, LoadRun};
 use sluice_core::snapshot::NodeRun;
 use sluice_testkit::{block_on, fixture};
@@ -134,6 +135,30 @@ fn what_the_owner_marked_private_is_hidden_from_who_runs_it() {
     let own = world.create(command(), 2).expect("accepted").run;
     let snapshot = block_on(world.store.load_snapshot(&own.tenant_id, own.run_id)).expect("reads").expect("a snapshot");
     assert_ne!(snapshot.as_seen_by_runner().nodes[1].run, NodeRun::Hidden);
+}
+
+#[test]
+fn the_schema_of_a_private_node_is_not_told_to_who_runs_it() {
+    let world = World::new();
+    let node = |private: bool| json!({"nodes": [{"id": "ask", "type": "external", "schema": {"enum": ["innermost"]}, "private": private}]});
+    for (index, private) in [(0, true), (1, false)] {
+        world.add(serde_json::from_value(node(private)).expect("a document"), true);
+        world.share(true);
+        let other = fixture::caller("other");
+        let plain = Command { processor_params: Default::default(), ..command() };
+        let run = world.create_as(&other, plain, 1 + index).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        world.store.update_run(&other.tenant, run.run_id, |run| {
+            let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
+            after.waiting_nodes.insert("ask".to_owned());
+            Some(after)
+        });
+        let (ask, now) = ("ask".parse().expect("a node"), world.clock.now());
+        let wrong = r#""wrong""#.to_owned();
+        let refused = block_on(answer_node(&world.store, &world.engine, &other, run.run_id, &ask, wrong, now));
+        let Err(Refusal::Invalid(invalid)) = refused else { panic!("{refused:?}") };
+        assert_eq!(invalid.violations[0].message.contains("innermost"), !private, "{invalid}");
+    }
 }
 
 #[test]

@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const CALLERS: u32 = 64;
 const PROCESSES: usize = 8;
-/// What a created run writes: head, snapshot, idempotency record.
-const ITEMS_OF_A_RUN: i32 = 3;
+/// What a created run writes: head, snapshot, request, idempotency record.
+const ITEMS_OF_A_RUN: i32 = 4;
 
 async fn seeded() -> Arena {
     let arena = Arena::new(PROCESSES).await;

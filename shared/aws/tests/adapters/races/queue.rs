@@ -37,10 +37,10 @@ async fn waiting(table: &Table, kind: &str, round: u32, slots: u32, waiting: u32
     let concurrency = Some(limit(slots).concurrency);
     let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant.clone()) };
     table.store.save_tenant(&settings).await.expect("saved");
-    let before: Vec<Run> = (0..slots).map(|number| run(&tenant, 10 * round + number, noon())).collect();
-    for run in &before {
-        let recorded = table.store.record_run(&slot_run(run.clone(), &[limit(slots)])).await.expect("recorded");
-        assert_eq!(recorded, Recorded::Created);
+    let holding = |number| slot_run(run(&tenant, 10 * round + number, noon()), &[limit(slots)]);
+    let before: Vec<_> = (0..slots).map(holding).collect();
+    for new in &before {
+        assert_eq!(table.store.record_run(new).await.expect("recorded"), Recorded::Created);
     }
     let mut runs = Vec::new();
     for number in 0..waiting {
@@ -49,9 +49,9 @@ async fn waiting(table: &Table, kind: &str, round: u32, slots: u32, waiting: u32
         assert_eq!(table.store.record_run(&new).await.expect("recorded"), Recorded::Created);
         runs.push(new.run);
     }
-    for run in before {
+    for new in before {
         let canceled = RunEvent::StopAsked(StopIntent::CanceledByCaller);
-        let settled = settle(&table.store, run, canceled, &EndDetails::default(), later()).await.expect("settles");
+        let settled = settle(&table.store, new.run, canceled, &EndDetails::default(), later()).await.expect("settles");
         assert!(settled.is_some_and(|settled| settled.after.slots.is_empty()));
     }
     (QueueRef { tenant_id: tenant, definition_id: None }, runs)
