@@ -17,8 +17,8 @@ const SETTINGS: &str = "tests/journeys/fuzzed_api.toml";
 /// Parts of the API that are asked side by side, by what their paths match. Not in threads of one schemathesis: its
 /// generator does not always survive them.
 const PARTS: [(&str, &str); 4] = [
-    ("definitions", "^/v1/workflow-definitions"),
-    ("all-runs", "^/v1/workflow-runs$"),
+    ("definitions", "^/v1/workflow-definitions(?!.*/invoke$)"),
+    ("new-runs", "^/v1/workflow-runs$|/invoke$"),
     ("one-run", "^/v1/workflow-runs/"),
     ("others", "^/v1/(?!workflow-(definitions|runs))"),
 ];

@@ -2,7 +2,9 @@
 
 use crate::caller::Caller;
 use crate::definition::VersionRule;
-use crate::flow::create_run::{self, Accepted, Draft, Policy, Source, check_name, record_and_start, resolve_and_draft};
+use crate::flow::create_run::{
+    self, Accepted, Draft, Policy, Source, check_name, find_discoverable, record_and_start, resolve_and_draft,
+};
 use crate::flow::dispatch_runs::current_limits;
 use crate::flow::{Answer, Refusal, ended_only, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
@@ -114,7 +116,7 @@ where
     Ok((new_instance, draft))
 }
 
-/// The frozen snapshot again, under today's limits.
+/// The frozen snapshot again, under today's limits. What another tenant has shared may be repeated as long as it shares it.
 async fn same_again<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
@@ -124,6 +126,10 @@ async fn same_again<S: ReadCatalog>(
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<Draft> {
+    if old.definition_owner.is_some() && find_discoverable(store, &caller.tenant, old.definition_id).await?.is_none() {
+        let message = "the definition of this run is no longer shared with other tenants";
+        return Err(Refusal::Invalid(Invalid::one("", "not_available", message)));
+    }
     let created_by = caller.principal.0.clone();
     Ok(Draft {
         limits: current_limits(store, old).await.map_err(Refusal::Store)?,

@@ -9,10 +9,12 @@ use sluice_core::flow::manage_definitions::{
     get_discoverable_version, save_draft,
 };
 use sluice_core::flow::replay_run;
+use sluice_core::flow::settle_run::settle;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::{Clock, LoadRun};
+use sluice_core::run::EndDetails;
 use sluice_core::snapshot::NodeRun;
 use sluice_testkit::{block_on, fixture};
 
@@ -135,6 +137,27 @@ fn what_the_owner_marked_private_is_hidden_from_who_runs_it() {
     let own = world.create(command(), 2).expect("accepted").run;
     let snapshot = block_on(world.store.load_snapshot(&own.tenant_id, own.run_id)).expect("reads").expect("a snapshot");
     assert_ne!(snapshot.as_seen_by_runner().nodes[1].run, NodeRun::Hidden);
+}
+
+#[test]
+fn what_is_no_longer_shared_is_not_repeated() {
+    let world = World::new();
+    world.share(true);
+    let other = fixture::caller("other");
+    let run = world.create_as(&other, command(), 1).expect("accepted").run;
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    let run = block_on(world.store.load_run(&other.tenant, run.run_id)).expect("reads").expect("a run");
+    let (end, details) = (RunEvent::EngineEnded(EngineEnd::Failed), EndDetails::default());
+    let settled = block_on(settle(&world.store, run.clone(), end, &details, world.clock.now()));
+    assert!(settled.expect("settles").is_some());
+    let replay = |id| {
+        let (policy, run_id, now) = (fixture::policy(), fixture::run_id(id), world.clock.now());
+        let (store, engine, again) = (&world.store, &world.engine, replay_run::Command::default());
+        block_on(replay_run::replay_run(store, engine, &policy, &other, run.run_id, again, run_id, now))
+    };
+    replay(2).expect("it is shared");
+    world.share(false);
+    assert_eq!(refusal(replay(3)).1, "not_available");
 }
 
 #[test]

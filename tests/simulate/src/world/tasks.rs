@@ -224,7 +224,7 @@ impl World {
                     | Refusal::InvalidReportToken
                     | Refusal::Store(_) => false,
                 };
-                if let Refusal::Invalid(_) = &refusal {
+                if matches!(refusal, Refusal::Invalid(_)) && !is_replay {
                     self.dice.count(F::ForeignDestination);
                 }
                 if is_just { Ok(()) } else { broken("I8", format!("a good request was refused: {refusal}")) }
