@@ -219,16 +219,11 @@ pub async fn activate_version<S: ManageDefinitions>(
     number: u32,
     now: Timestamp,
 ) -> Answer<Definition> {
-    change(store, caller, definition, now, |definition| {
-        if number == 0 || number > definition.latest_version {
-            return Err(Refusal::NotFound { what: "version", id: number.to_string() });
-        }
+    mark_version(store, caller, definition, number, now, |definition| {
         definition.active_version = Some(number);
         definition.deprecated_versions.remove(&number);
-        Ok(None)
     })
     .await
-    .map(|(definition, _)| definition)
 }
 
 /// Lets a version make no new runs. Those that it made go on.
@@ -242,11 +237,26 @@ pub async fn deprecate_version<S: ManageDefinitions>(
     number: u32,
     now: Timestamp,
 ) -> Answer<Definition> {
+    mark_version(store, caller, definition, number, now, |definition| {
+        definition.deprecated_versions.insert(number);
+    })
+    .await
+}
+
+/// Changes what a definition says of one of its versions.
+async fn mark_version<S: ManageDefinitions>(
+    store: &S,
+    caller: &Caller,
+    definition: &DefinitionRef,
+    number: u32,
+    now: Timestamp,
+    mark: impl Fn(&mut Definition) + Send + Sync,
+) -> Answer<Definition> {
     change(store, caller, definition, now, |definition| {
         if number == 0 || number > definition.latest_version {
             return Err(Refusal::NotFound { what: "version", id: number.to_string() });
         }
-        definition.deprecated_versions.insert(number);
+        mark(definition);
         Ok(None)
     })
     .await

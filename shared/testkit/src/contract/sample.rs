@@ -160,25 +160,7 @@ pub fn delivery(run: &Run, number: u32, due_at: Timestamp) -> Delivery {
 }
 
 pub fn definition(tenant: &TenantId, number: u128, name: &str) -> Definition {
-    Definition {
-        tenant: tenant.clone(),
-        id: definition_id(number),
-        name: name.parse().expect("a name"),
-        display_name: None,
-        description: None,
-        active_version: None,
-        latest_version: 0,
-        deprecated_versions: BTreeSet::new(),
-        concurrency: None,
-        retention: None,
-        max_run_duration_seconds: None,
-        exclude_paused_time: false,
-        discoverable: false,
-        tags: BTreeSet::new(),
-        created_at: noon(),
-        updated_at: noon(),
-        rev: 1,
-    }
+    Definition::new(tenant.clone(), definition_id(number), name.parse().expect("a name"), noon())
 }
 
 pub fn version(definition: &Definition, number: u32) -> Version {
