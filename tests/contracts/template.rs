@@ -611,7 +611,7 @@ fn every_function_has_exactly_its_rights() {
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     control-run
-    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem on Table.Arn
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:ConditionCheckItem on Table.Arn
     Indexes: dynamodb:Query on ${Table.Arn}/index/due
     StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
     Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*

@@ -6,7 +6,8 @@ use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
 };
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use std::collections::HashMap;
@@ -67,6 +68,8 @@ enum What {
         expression: &'static str,
     },
     Delete(Key),
+    /// Changes nothing; only its condition counts.
+    Check(Key),
 }
 
 impl Write {
@@ -93,6 +96,11 @@ impl Write {
     /// Deletes the item, if there is one.
     pub fn delete(key: Key) -> Self {
         Self::new(What::Delete(key))
+    }
+
+    /// Lets the others be written only if the condition that follows holds for this item.
+    pub fn check(key: Key) -> Self {
+        Self::new(What::Check(key))
     }
 
     pub fn only_if(self, condition: &'static str) -> Self {
@@ -136,6 +144,16 @@ impl Write {
             What::Delete(key) => {
                 let delete = Delete::builder().table_name(table).set_key(Some(key.into_item()));
                 return Ok(TransactWriteItem::builder().delete(delete.build()?).build());
+            }
+            What::Check(key) => {
+                let check = ConditionCheck::builder()
+                    .table_name(table)
+                    .set_key(Some(key.into_item()))
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
+                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
+                    .return_values_on_condition_check_failure(old);
+                return Ok(TransactWriteItem::builder().condition_check(check.build()?).build());
             }
             What::Apply { key, expression } => (key, expression.to_owned(), HashMap::new(), Item::new()),
         };

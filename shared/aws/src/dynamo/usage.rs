@@ -3,11 +3,15 @@
 use super::change::ChangeWrites;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use item::{Key, n};
+use item::{Key, n, s};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::run::Run;
+use sluice_core::time::rfc3339_millis;
 use sluice_core::usage::UsageChange;
 use std::collections::BTreeSet;
+
+const IS_KEPT: &str = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";
 
 impl RecordUsage for Store {
     async fn known_calls(
@@ -35,6 +39,11 @@ impl RecordUsage for Store {
             expected => Write::put(ledger).only_if("rev = :expected").with(":expected", n(expected)),
         };
         let mut writes = vec![ledger];
+        if stop.is_none() {
+            // A run that is being deleted gets nothing new: nobody would find it to delete it. A stop looks at the head anyway.
+            let head = Write::check(keys::run_head(tenant_id, *run_id)).only_if(IS_KEPT);
+            writes.push(head.with(":let_go", s(rfc3339_millis(Run::LET_GO))));
+        }
         for report in reports {
             writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, report).map_err(unwritable)?));
         }

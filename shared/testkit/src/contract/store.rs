@@ -84,6 +84,7 @@ macro_rules! store_rules {
             a_run_that_used_nothing_has_an_empty_ledger,
             usage_is_recorded_with_its_ledger,
             usage_on_an_old_ledger_writes_nothing,
+            usage_of_a_run_that_is_gone_or_going_writes_nothing,
             a_call_that_was_reported_before_writes_nothing,
             a_stop_is_recorded_with_the_usage_that_asked_for_it,
             usage_with_a_stop_of_an_older_run_writes_nothing,

@@ -7,7 +7,7 @@ use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
-use sluice_core::ports::Page;
+use sluice_core::ports::{Changed, Page};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::{Run, RunChange};
 use sluice_core::usage::{UsageChange, UsageLedger, UsageReport};
@@ -155,6 +155,19 @@ pub async fn usage_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     }
     assert_eq!(ledger(&store, &run).await, first.ledger);
     assert!(known(&store, &run, &["2"]).await.is_empty());
+}
+
+pub async fn usage_of_a_run_that_is_gone_or_going_writes_nothing(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let going = Run { retention_due_at: Some(Run::LET_GO), rev: run.rev + 1, ..run.clone() };
+    assert_eq!(store.change_run(&RunChange::new(&run, going.clone())).await.expect("changed"), Changed::Done);
+    let nobody = Run { run_id: sample::run_id(99), ..run };
+    for run in [going, nobody] {
+        assert!(!store.record_usage(&usage(&run, &UsageLedger::default(), &[call("1", 1)])).await.expect("an answer"));
+        assert_eq!(ledger(&store, &run).await, UsageLedger::default());
+        assert!(known(&store, &run, &["1"]).await.is_empty());
+    }
 }
 
 pub async fn a_call_that_was_reported_before_writes_nothing(ground: &impl Ground) {
