@@ -268,8 +268,10 @@ impl Log {
         let mut lines = Vec::new();
         let mut function = "";
         for line in log.split('\n') {
-            // Each event begins with its function's name: a line without one is the rest of the event before.
-            let named = line.split_once("  ").filter(|(name, _)| name.starts_with("sluice-"));
+            // Each event begins with its function's name: a line without one is the rest of the event before. Other
+            // journeys' receivers log beside the functions of the template.
+            let is_function = |name: &str| name.starts_with("sluice-") || name.starts_with("receiver-");
+            let named = line.split_once("  ").filter(|(name, _)| is_function(name));
             let said = named.map_or(line, |(_, said)| said);
             function = named.map_or(function, |(name, _)| name);
             if names.contains(&function) && !said.is_empty() {
