@@ -2,7 +2,7 @@
 
 use crate::App;
 use sluice_core::caller::Caller;
-use sluice_core::flow::manage_definitions as flow;
+use sluice_core::flow::manage_operator as flow;
 use sluice_core::id::InvalidId;
 use sluice_core::invalid::Invalid;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};

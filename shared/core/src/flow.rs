@@ -6,6 +6,7 @@ pub mod create_run;
 pub mod deliver;
 pub mod dispatch_runs;
 pub mod manage_definitions;
+pub mod manage_operator;
 pub mod read_runs;
 pub mod reconcile_runs;
 pub mod record_usage;
@@ -16,9 +17,9 @@ pub mod settle_run;
 
 use crate::caller::Caller;
 use crate::concurrency::SlotScope;
-use crate::id::RunId;
+use crate::id::{RunId, TenantId};
 use crate::invalid::Invalid;
-use crate::ports::{ChangeRun, Changed, LoadRun, StoreError, StoreErrorClass};
+use crate::ports::{CatalogItem, CatalogKey, ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
 use crate::run::{Run, RunChange};
 use jiff::Timestamp;
 
@@ -68,6 +69,15 @@ pub(crate) const TRIES: u32 = 8;
 pub async fn find_run<S: LoadRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
     let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     run.filter(|run| run.is_visible(now)).ok_or_else(|| unknown(run_id))
+}
+
+/// One thing of the catalog.
+pub(crate) async fn find_item<S: ReadCatalog>(
+    store: &S,
+    tenant: &TenantId,
+    key: CatalogKey,
+) -> Answer<Option<CatalogItem>> {
+    Ok(store.catalog(tenant, &[key]).await.map_err(Refusal::Store)?.pop().flatten())
 }
 
 /// Makes a change that `decide` makes of the run as it is, or none.

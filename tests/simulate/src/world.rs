@@ -16,7 +16,8 @@ use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redelive
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::dispatch_runs::dispatch_runs;
-use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition, save_tenant};
+use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition};
+use sluice_core::flow::manage_operator::save_tenant;
 use sluice_core::flow::reconcile_runs::{Bounds, reconcile_runs};
 use sluice_core::flow::replay_run;
 use sluice_core::flow::settle_run::settle;

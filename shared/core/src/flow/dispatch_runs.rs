@@ -6,7 +6,7 @@
 use crate::concurrency::{Limit, QueueRef, limits_of};
 use crate::flow::TRIES;
 use crate::flow::create_run::{Start, start, start_input};
-use crate::id::{RunId, TenantId};
+use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{
     AnnounceDue, CatalogItem, CatalogKey, ChangeRun, Changed, ReadCatalog, ReadQueue, RecordRun, StartExecution,
@@ -108,16 +108,23 @@ where
 
 /// The limits as they are now: those of the time of the request may have been changed since.
 pub(super) async fn current_limits<S: ReadCatalog>(store: &S, run: &Run) -> StoreResult<Vec<Limit>> {
-    let owner: &TenantId = run.definition_owner.as_ref().unwrap_or(&run.tenant_id);
-    let definition = store.catalog(owner, &[CatalogKey::Definition(run.definition_id)]).await?.pop().flatten();
-    let definition = match definition {
-        Some(CatalogItem::Definition(definition)) => definition.concurrency,
-        _ => None,
+    let tenant = &run.tenant_id;
+    let found = match &run.definition_owner {
+        None => store.catalog(tenant, &[CatalogKey::Definition(run.definition_id), CatalogKey::Tenant]).await?,
+        Some(owner) => {
+            let mut found = store.catalog(owner, &[CatalogKey::Definition(run.definition_id)]).await?;
+            found.extend(store.catalog(tenant, &[CatalogKey::Tenant]).await?);
+            found
+        }
     };
-    let tenant = match store.catalog(&run.tenant_id, &[CatalogKey::Tenant]).await?.pop().flatten() {
-        Some(CatalogItem::Tenant(settings)) => settings.concurrency,
-        _ => None,
-    };
+    let (mut definition, mut tenant) = (None, None);
+    for item in found.into_iter().flatten() {
+        if let CatalogItem::Definition(found) = item {
+            definition = found.concurrency;
+        } else if let CatalogItem::Tenant(settings) = item {
+            tenant = settings.concurrency;
+        }
+    }
     Ok(limits_of(definition, tenant))
 }
 

@@ -1,21 +1,17 @@
-//! Manage definitions, versions and instances; and, for the operator, processors, compute nodes and tenants.
+//! Manage definitions, versions and instances.
 
-use crate::callback::Destinations;
 use crate::caller::Caller;
 use crate::concurrency::Concurrency;
 use crate::definition::{Definition, Version, VersionDocument, VersionRule};
 use crate::flow::create_run::{check_duration, find_discoverable};
-use crate::flow::{Answer, Refusal};
-use crate::id::{
-    ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, InstanceId, LayerName, ProcessorKey, TenantId,
-};
+use crate::flow::{Answer, Refusal, find_item};
+use crate::id::{DefinitionId, DefinitionName, DefinitionRef, InstanceId};
 use crate::instance::{Instance, InstanceContent};
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, is_state_machine_arn};
 use crate::ports::{
-    CatalogItem, CatalogKey, DefinitionSaved, ManageDefinitions, ManageOperator, Page, ReadCatalog, SaveInstance,
-    StoreError, StoreErrorClass,
+    CatalogItem, CatalogKey, DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError,
+    StoreErrorClass,
 };
 use crate::retention::Retention;
 use jiff::Timestamp;
@@ -118,8 +114,7 @@ pub async fn find_definition<S: ManageDefinitions>(
     let id = match definition {
         DefinitionRef::Id(id) => *id,
         DefinitionRef::Name(name) => {
-            let keys = [CatalogKey::DefinitionName(name.clone())];
-            match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+            match find_item(store, &caller.tenant, CatalogKey::DefinitionName(name.clone())).await? {
                 Some(CatalogItem::DefinitionName(id)) => id,
                 _ => return Err(not_found()),
             }
@@ -297,8 +292,7 @@ pub async fn get_draft<S: ManageDefinitions>(
     definition: &DefinitionRef,
 ) -> Answer<(Definition, Version)> {
     let definition = find_definition(store, caller, definition).await?;
-    let keys = [CatalogKey::Draft(definition.id)];
-    match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+    match find_item(store, &caller.tenant, CatalogKey::Draft(definition.id)).await? {
         Some(CatalogItem::Version(draft)) => Ok((definition, draft)),
         _ => Err(Refusal::NotFound { what: "draft of workflow definition", id: definition.id.to_string() }),
     }
@@ -378,8 +372,13 @@ pub async fn get_discoverable_version<S: ReadCatalog>(
         VersionRule::Draft => None,
     };
     let not_found = || Refusal::NotFound { what: "version", id: rule.to_string() };
-    let keys = [CatalogKey::Version(id, number.filter(|number| *number > 0).ok_or_else(not_found)?)];
-    match store.catalog(&definition.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+    match find_item(
+        store,
+        &definition.tenant,
+        CatalogKey::Version(id, number.filter(|number| *number > 0).ok_or_else(not_found)?),
+    )
+    .await?
+    {
         Some(CatalogItem::Version(mut version)) => {
             version.document = version.document.shown_to_others();
             Ok((definition, version))
@@ -399,8 +398,7 @@ pub async fn get_version<S: ManageDefinitions>(
     number: u32,
 ) -> Answer<Version> {
     let definition = find_definition(store, caller, definition).await?;
-    let keys = [CatalogKey::Version(definition.id, number)];
-    match store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
+    match find_item(store, &caller.tenant, CatalogKey::Version(definition.id, number)).await? {
         Some(CatalogItem::Version(version)) => Ok(version),
         _ => Err(Refusal::NotFound { what: "version", id: number.to_string() }),
     }
@@ -467,207 +465,8 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
 /// # Errors
 /// `NotFound`.
 pub async fn get_instance<S: ManageDefinitions>(store: &S, caller: &Caller, id: InstanceId) -> Answer<Instance> {
-    match store.catalog(&caller.tenant, &[CatalogKey::Instance(id)]).await.map_err(Refusal::Store)?.pop().flatten() {
+    match find_item(store, &caller.tenant, CatalogKey::Instance(id)).await? {
         Some(CatalogItem::Instance(instance)) => Ok(instance),
         _ => Err(Refusal::NotFound { what: "workflow instance", id: id.to_string() }),
-    }
-}
-
-/// Refuses everyone but the operator. The flows below check it themselves; a handler asks first, so that others learn
-/// nothing from how a body is judged.
-///
-/// # Errors
-/// `OperatorOnly`.
-pub fn operator_only(caller: &Caller, what: &'static str) -> Answer<()> {
-    if caller.is_operator { Ok(()) } else { Err(Refusal::OperatorOnly(what)) }
-}
-
-/// Declares a processor, or declares it anew.
-///
-/// # Errors
-/// `OperatorOnly`, `Invalid`.
-pub async fn save_processor<S: ManageOperator>(store: &S, caller: &Caller, processor: Processor) -> Answer<Processor> {
-    operator_only(caller, "declare processors")?;
-    let mut invalid = Invalid::default();
-    processor.target.check(&mut invalid);
-    check_tenants(&processor.tenants.0, &mut invalid);
-    invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_processor(&processor).await.map_err(Refusal::Store)?;
-    Ok(processor)
-}
-
-/// Declares a compute node, or declares it anew.
-///
-/// # Errors
-/// `OperatorOnly`, `Invalid`.
-pub async fn save_compute_node<S: ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    node: ComputeNode,
-) -> Answer<ComputeNode> {
-    operator_only(caller, "declare compute nodes")?;
-    let mut invalid = Invalid::default();
-    if !is_state_machine_arn(&node.state_machine_arn) {
-        let message = "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
-        invalid.add("/stateMachineArn", "invalid_arn", message);
-    }
-    check_tenants(&node.tenants.0, &mut invalid);
-    invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_compute_node(&node).await.map_err(Refusal::Store)?;
-    Ok(node)
-}
-
-/// Sets the status of one layer of a compute node.
-///
-/// # Errors
-/// `OperatorOnly`, `NotFound`.
-pub async fn save_layer<S: ManageDefinitions + ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    key: &ComputeNodeKey,
-    layer: LayerName,
-    status: LayerStatus,
-    now: Timestamp,
-) -> Answer<ComputeNode> {
-    let mut node = get_compute_node(store, caller, key).await?;
-    node.layers.insert(layer, status);
-    node.updated_at = now;
-    save_compute_node(store, caller, node).await
-}
-
-/// One processor, to the operator.
-///
-/// # Errors
-/// `OperatorOnly`, `NotFound`.
-pub async fn get_processor<S: ManageDefinitions>(store: &S, caller: &Caller, key: &ProcessorKey) -> Answer<Processor> {
-    operator_only(caller, "read processors")?;
-    match store
-        .catalog(&caller.tenant, &[CatalogKey::Processor(key.clone())])
-        .await
-        .map_err(Refusal::Store)?
-        .pop()
-        .flatten()
-    {
-        Some(CatalogItem::Processor(processor)) => Ok(processor),
-        _ => Err(Refusal::NotFound { what: "processor", id: key.to_string() }),
-    }
-}
-
-/// One compute node, to the operator.
-///
-/// # Errors
-/// `OperatorOnly`, `NotFound`.
-pub async fn get_compute_node<S: ManageDefinitions>(
-    store: &S,
-    caller: &Caller,
-    key: &ComputeNodeKey,
-) -> Answer<ComputeNode> {
-    operator_only(caller, "read compute nodes")?;
-    match store
-        .catalog(&caller.tenant, &[CatalogKey::ComputeNode(key.clone())])
-        .await
-        .map_err(Refusal::Store)?
-        .pop()
-        .flatten()
-    {
-        Some(CatalogItem::ComputeNode(node)) => Ok(node),
-        _ => Err(Refusal::NotFound { what: "compute node", id: key.to_string() }),
-    }
-}
-
-/// Says what a tenant may do.
-///
-/// # Errors
-/// `OperatorOnly`, `Invalid`.
-pub async fn save_tenant<S: ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    destinations: &Destinations,
-    settings: TenantSettings,
-) -> Answer<TenantSettings> {
-    operator_only(caller, "set what tenants may do")?;
-    let mut invalid = Invalid::default();
-    if let Some(concurrency) = settings.concurrency {
-        concurrency.check("/concurrency", &mut invalid);
-    }
-    if let Some(retention) = settings.retention {
-        retention.check("/retention", &mut invalid);
-    }
-    let listed = settings.destinations.as_deref().unwrap_or_default();
-    if listed.len() > limits::DESTINATIONS {
-        invalid.add("/destinations", "too_many", format!("must be at most {} origins", limits::DESTINATIONS));
-    }
-    for (index, origin) in listed.iter().enumerate() {
-        let at = format!("/destinations/{index}");
-        match destinations.admit(origin) {
-            Ok(destination) if destination.url.origin().ascii_serialization() == *origin => {}
-            Ok(_) => invalid.add(at, "invalid", "must be an origin: https://<url-id>.lambda-url.<region>.on.aws"),
-            Err(message) => invalid.add(at, "callback_url_not_allowed", message),
-        }
-    }
-    invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_tenant(&settings).await.map_err(Refusal::Store)?;
-    Ok(settings)
-}
-
-/// What a tenant may do, to the operator. A tenant that nothing was said of may do everything.
-///
-/// # Errors
-/// `OperatorOnly`.
-pub async fn get_tenant<S: ReadCatalog>(store: &S, caller: &Caller, tenant: &TenantId) -> Answer<TenantSettings> {
-    operator_only(caller, "read what tenants may do")?;
-    match store.catalog(tenant, &[CatalogKey::Tenant]).await.map_err(Refusal::Store)?.pop().flatten() {
-        Some(CatalogItem::Tenant(settings)) => Ok(settings),
-        _ => Ok(TenantSettings::open(tenant.clone())),
-    }
-}
-
-/// Tenants that something was said of, to the operator.
-///
-/// # Errors
-/// `OperatorOnly`.
-pub async fn list_tenants<S: ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    limit: u32,
-    cursor: Option<&str>,
-) -> Answer<Page<TenantSettings>> {
-    operator_only(caller, "read what tenants may do")?;
-    store.list_tenants(limit, cursor).await.map_err(Refusal::Store)
-}
-
-/// Processors, to the operator.
-///
-/// # Errors
-/// `OperatorOnly`.
-pub async fn list_processors<S: ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    limit: u32,
-    cursor: Option<&str>,
-) -> Answer<Page<Processor>> {
-    operator_only(caller, "read processors")?;
-    store.list_processors(limit, cursor).await.map_err(Refusal::Store)
-}
-
-/// Compute nodes, to the operator.
-///
-/// # Errors
-/// `OperatorOnly`.
-pub async fn list_compute_nodes<S: ManageOperator>(
-    store: &S,
-    caller: &Caller,
-    limit: u32,
-    cursor: Option<&str>,
-) -> Answer<Page<ComputeNode>> {
-    operator_only(caller, "read compute nodes")?;
-    store.list_compute_nodes(limit, cursor).await.map_err(Refusal::Store)
-}
-
-fn check_tenants(tenants: &[String], invalid: &mut Invalid) {
-    for (index, tenant) in tenants.iter().enumerate() {
-        if tenant != "*" && tenant.parse::<crate::id::TenantId>().is_err() {
-            invalid.add(format!("/tenants/{index}"), "invalid", "must be a tenant's id, or \"*\" for all");
-        }
     }
 }

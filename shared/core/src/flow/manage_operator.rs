@@ -1,0 +1,198 @@
+//! Manage what is the operator's: processors, compute nodes and their layers, and what each tenant may do.
+
+use crate::callback::Destinations;
+use crate::caller::Caller;
+use crate::flow::{Answer, Refusal, find_item};
+use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
+use crate::invalid::Invalid;
+use crate::limits;
+use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, is_state_machine_arn};
+use crate::ports::{CatalogItem, CatalogKey, ManageDefinitions, ManageOperator, Page, ReadCatalog};
+use jiff::Timestamp;
+
+/// Refuses everyone but the operator. The flows below check it themselves; a handler asks first, so that others learn
+/// nothing from how a body is judged.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub fn operator_only(caller: &Caller, what: &'static str) -> Answer<()> {
+    if caller.is_operator { Ok(()) } else { Err(Refusal::OperatorOnly(what)) }
+}
+
+/// Declares a processor, or declares it anew.
+///
+/// # Errors
+/// `OperatorOnly`, `Invalid`.
+pub async fn save_processor<S: ManageOperator>(store: &S, caller: &Caller, processor: Processor) -> Answer<Processor> {
+    operator_only(caller, "declare processors")?;
+    let mut invalid = Invalid::default();
+    processor.target.check(&mut invalid);
+    check_tenants(&processor.tenants.0, &mut invalid);
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    store.save_processor(&processor).await.map_err(Refusal::Store)?;
+    Ok(processor)
+}
+
+/// Declares a compute node, or declares it anew.
+///
+/// # Errors
+/// `OperatorOnly`, `Invalid`.
+pub async fn save_compute_node<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    node: ComputeNode,
+) -> Answer<ComputeNode> {
+    operator_only(caller, "declare compute nodes")?;
+    let mut invalid = Invalid::default();
+    if !is_state_machine_arn(&node.state_machine_arn) {
+        let message = "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
+        invalid.add("/stateMachineArn", "invalid_arn", message);
+    }
+    check_tenants(&node.tenants.0, &mut invalid);
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    store.save_compute_node(&node).await.map_err(Refusal::Store)?;
+    Ok(node)
+}
+
+/// Sets the status of one layer of a compute node.
+///
+/// # Errors
+/// `OperatorOnly`, `NotFound`.
+pub async fn save_layer<S: ManageDefinitions + ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    key: &ComputeNodeKey,
+    layer: LayerName,
+    status: LayerStatus,
+    now: Timestamp,
+) -> Answer<ComputeNode> {
+    let mut node = get_compute_node(store, caller, key).await?;
+    node.layers.insert(layer, status);
+    node.updated_at = now;
+    save_compute_node(store, caller, node).await
+}
+
+/// One processor, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`, `NotFound`.
+pub async fn get_processor<S: ManageDefinitions>(store: &S, caller: &Caller, key: &ProcessorKey) -> Answer<Processor> {
+    operator_only(caller, "read processors")?;
+    match find_item(store, &caller.tenant, CatalogKey::Processor(key.clone())).await? {
+        Some(CatalogItem::Processor(processor)) => Ok(processor),
+        _ => Err(Refusal::NotFound { what: "processor", id: key.to_string() }),
+    }
+}
+
+/// One compute node, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`, `NotFound`.
+pub async fn get_compute_node<S: ManageDefinitions>(
+    store: &S,
+    caller: &Caller,
+    key: &ComputeNodeKey,
+) -> Answer<ComputeNode> {
+    operator_only(caller, "read compute nodes")?;
+    match find_item(store, &caller.tenant, CatalogKey::ComputeNode(key.clone())).await? {
+        Some(CatalogItem::ComputeNode(node)) => Ok(node),
+        _ => Err(Refusal::NotFound { what: "compute node", id: key.to_string() }),
+    }
+}
+
+/// Says what a tenant may do.
+///
+/// # Errors
+/// `OperatorOnly`, `Invalid`.
+pub async fn save_tenant<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    destinations: &Destinations,
+    settings: TenantSettings,
+) -> Answer<TenantSettings> {
+    operator_only(caller, "set what tenants may do")?;
+    let mut invalid = Invalid::default();
+    if let Some(concurrency) = settings.concurrency {
+        concurrency.check("/concurrency", &mut invalid);
+    }
+    if let Some(retention) = settings.retention {
+        retention.check("/retention", &mut invalid);
+    }
+    let listed = settings.destinations.as_deref().unwrap_or_default();
+    if listed.len() > limits::DESTINATIONS {
+        invalid.add("/destinations", "too_many", format!("must be at most {} origins", limits::DESTINATIONS));
+    }
+    for (index, origin) in listed.iter().enumerate() {
+        let at = format!("/destinations/{index}");
+        match destinations.admit(origin) {
+            Ok(destination) if destination.url.origin().ascii_serialization() == *origin => {}
+            Ok(_) => invalid.add(at, "invalid", "must be an origin: https://<url-id>.lambda-url.<region>.on.aws"),
+            Err(message) => invalid.add(at, "callback_url_not_allowed", message),
+        }
+    }
+    invalid.into_result().map_err(Refusal::Invalid)?;
+    store.save_tenant(&settings).await.map_err(Refusal::Store)?;
+    Ok(settings)
+}
+
+/// What a tenant may do, to the operator. A tenant that nothing was said of may do everything.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn get_tenant<S: ReadCatalog>(store: &S, caller: &Caller, tenant: &TenantId) -> Answer<TenantSettings> {
+    operator_only(caller, "read what tenants may do")?;
+    match find_item(store, tenant, CatalogKey::Tenant).await? {
+        Some(CatalogItem::Tenant(settings)) => Ok(settings),
+        _ => Ok(TenantSettings::open(tenant.clone())),
+    }
+}
+
+/// Tenants that something was said of, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn list_tenants<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Answer<Page<TenantSettings>> {
+    operator_only(caller, "read what tenants may do")?;
+    store.list_tenants(limit, cursor).await.map_err(Refusal::Store)
+}
+
+/// Processors, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn list_processors<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Answer<Page<Processor>> {
+    operator_only(caller, "read processors")?;
+    store.list_processors(limit, cursor).await.map_err(Refusal::Store)
+}
+
+/// Compute nodes, to the operator.
+///
+/// # Errors
+/// `OperatorOnly`.
+pub async fn list_compute_nodes<S: ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    limit: u32,
+    cursor: Option<&str>,
+) -> Answer<Page<ComputeNode>> {
+    operator_only(caller, "read compute nodes")?;
+    store.list_compute_nodes(limit, cursor).await.map_err(Refusal::Store)
+}
+
+fn check_tenants(tenants: &[String], invalid: &mut Invalid) {
+    for (index, tenant) in tenants.iter().enumerate() {
+        if tenant != "*" && tenant.parse::<crate::id::TenantId>().is_err() {
+            invalid.add(format!("/tenants/{index}"), "invalid", "must be a tenant's id, or \"*\" for all");
+        }
+    }
+}
