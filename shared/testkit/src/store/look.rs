@@ -1,0 +1,129 @@
+//! What tests look at and put in, past the ports.
+
+use super::*;
+
+impl MemoryStore {
+    /// How many writes had an effect: what must not grow when a request is refused.
+    pub fn writes(&self) -> u64 {
+        lock(&self.tables).writes
+    }
+
+    pub fn runs(&self) -> Vec<Run> {
+        lock(&self.tables).runs.values().cloned().collect()
+    }
+
+    /// Looks at every run without copying it. `look` must not come back to this store.
+    pub fn each_run(&self, look: impl FnMut(&Run)) {
+        lock(&self.tables).runs.values().for_each(look);
+    }
+
+    /// [`Self::each_run`] for deliveries.
+    pub fn each_delivery(&self, look: impl FnMut(&Delivery)) {
+        lock(&self.tables).deliveries.values().for_each(look);
+    }
+
+    /// A definition as it is stored.
+    pub fn definition(&self, tenant: &TenantId, id: DefinitionId) -> Option<Definition> {
+        lock(&self.tables).definitions.get(&(tenant.clone(), id)).cloned()
+    }
+
+    /// The settings of a tenant, if it has any of its own.
+    pub fn tenant_settings(&self, tenant: &TenantId) -> Option<TenantSettings> {
+        lock(&self.tables).tenants.get(tenant).cloned()
+    }
+
+    pub fn run(&self, tenant: &TenantId, run_id: RunId) -> Option<Run> {
+        lock(&self.tables).runs.get(&(tenant.clone(), run_id)).cloned()
+    }
+
+    pub fn deliveries(&self) -> Vec<(Delivery, Vec<Attempt>)> {
+        let tables = lock(&self.tables);
+        let attempts = |key: &DeliveryRef| tables.attempts.get(key).cloned().unwrap_or_default();
+        tables.deliveries.iter().map(|(key, delivery)| (delivery.clone(), attempts(key))).collect()
+    }
+
+    /// What a limit counts.
+    pub fn counter(&self, queue: &QueueRef) -> Counter {
+        lock(&self.tables).counters.get(queue).copied().unwrap_or_default()
+    }
+
+    /// Sets what a limit counts.
+    pub fn seed_counter(&self, queue: &QueueRef, counter: Counter) {
+        lock(&self.tables).counters.insert(queue.clone(), counter);
+    }
+
+    /// Every limit that counts anything.
+    pub fn counters(&self) -> BTreeMap<QueueRef, Counter> {
+        lock(&self.tables).counters.clone()
+    }
+
+    pub fn ledger(&self, tenant: &TenantId, run_id: RunId) -> UsageLedger {
+        lock(&self.tables).ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()
+    }
+
+    /// The calls that were counted for a run.
+    pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<UsageReport> {
+        let tables = lock(&self.tables);
+        tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// Whether anything at all is kept of a run.
+    pub fn knows(&self, tenant: &TenantId, run_id: RunId) -> bool {
+        let tables = lock(&self.tables);
+        let key = (tenant.clone(), run_id);
+        tables.runs.contains_key(&key)
+            || tables.snapshots.contains_key(&key)
+            || tables.requests.contains_key(&key)
+            || tables.outputs.contains_key(&key)
+            || tables.ledgers.contains_key(&key)
+            || tables.steps.keys().any(|(owner, run, _)| owner == tenant && *run == run_id)
+            || tables.deliveries.keys().any(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id)
+    }
+
+    /// Puts a run in as it is, for tests that start in the middle of its life.
+    pub fn seed_run(&self, run: Run, snapshot_text: Option<String>) {
+        let mut tables = lock(&self.tables);
+        let key = (run.tenant_id.clone(), run.run_id);
+        if let Some(text) = snapshot_text {
+            tables.snapshots.insert(key.clone(), text);
+        }
+        tables.writes += 1;
+        tables.runs.insert(key, run);
+    }
+
+    pub fn seed_output(&self, tenant: &TenantId, run_id: RunId, output: &str) {
+        lock(&self.tables).outputs.insert((tenant.clone(), run_id), output.to_owned());
+    }
+
+    pub fn seed_step(&self, tenant: &TenantId, step: Step) {
+        lock(&self.tables).steps.insert((tenant.clone(), step.run_id, step.node_id.clone()), step);
+    }
+
+    /// The runner's write when an external node begins to wait with a task token.
+    pub fn begin_wait(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId, token: &str) {
+        lock(&self.tables).waiting.insert((tenant.clone(), run_id, node_id.clone()), (token.to_owned(), None));
+    }
+
+    /// The runner's write when that node's wait is over.
+    pub fn end_wait(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) {
+        lock(&self.tables).waiting.remove(&(tenant.clone(), run_id, node_id.clone()));
+    }
+
+    pub fn seed_delivery(&self, delivery: Delivery, attempts: Vec<Attempt>) {
+        let mut tables = lock(&self.tables);
+        tables.attempts.insert(reference(&delivery), attempts);
+        tables.deliveries.insert(reference(&delivery), delivery);
+    }
+
+    /// The runner's conditional write on a head. Returns whether `change` allowed it.
+    pub fn update_run(&self, tenant: &TenantId, run_id: RunId, change: impl FnOnce(&Run) -> Option<Run>) -> bool {
+        let mut tables = lock(&self.tables);
+        let Some(run) = tables.runs.get_mut(&(tenant.clone(), run_id)) else {
+            return false;
+        };
+        let Some(next) = change(run) else { return false };
+        *run = next;
+        tables.writes += 1;
+        true
+    }
+}

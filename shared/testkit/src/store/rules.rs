@@ -1,0 +1,89 @@
+//! The rules of the table: when a run gets in, moves or changes, and what moves with it.
+
+use super::*;
+
+impl Tables {
+    pub(super) fn counter(&mut self, run: &Run, scope: SlotScope) -> &mut Counter {
+        self.counters.entry(QueueRef::of(run, scope)).or_default()
+    }
+
+    /// The limits of a change that have no free slot.
+    pub(super) fn full(&mut self, run: &Run, slots: &SlotChange) -> Vec<SlotScope> {
+        let most = |most: u32| i64::from(most);
+        let limits = slots.taken.iter();
+        let full =
+            limits.filter(|limit| self.counter(run, limit.scope).held >= most(limit.concurrency.max_concurrent_runs));
+        full.map(|limit| limit.scope).collect()
+    }
+
+    pub(super) fn move_slots(&mut self, run: &Run, slots: &SlotChange, laxity: Option<Laxity>) {
+        for limit in &slots.taken {
+            self.counter(run, limit.scope).held += 1;
+        }
+        if laxity != Some(Laxity::SlotsKept) {
+            for scope in &slots.freed {
+                self.counter(run, *scope).held -= 1;
+            }
+        }
+        if let Some(scope) = slots.joined {
+            self.counter(run, scope).queued += 1;
+        }
+        if let Some(scope) = slots.left {
+            self.counter(run, scope).queued -= 1;
+        }
+    }
+
+    /// What keeps a run from its way in.
+    pub(super) fn refuses(&mut self, run: &Run, admission: &Admission) -> Option<Recorded> {
+        match admission {
+            Admission::Slots(limits) => {
+                let full = limits.iter().filter(|limit| {
+                    let counter = *self.counter(run, limit.scope);
+                    counter.held >= i64::from(limit.concurrency.max_concurrent_runs) || counter.queued > 0
+                });
+                let full: Vec<SlotScope> = full.map(|limit| limit.scope).collect();
+                (!full.is_empty()).then_some(Recorded::Full(full))
+            }
+            Admission::Queue(limit) => {
+                let counter = *self.counter(run, limit.scope);
+                if counter.queued >= i64::from(limits::QUEUED_RUNS) {
+                    Some(Recorded::QueueFull)
+                } else if counter.held < i64::from(limit.concurrency.max_concurrent_runs) && counter.queued <= 0 {
+                    Some(Recorded::NotFull)
+                } else {
+                    None
+                }
+            }
+        }
+    }
+
+    /// Writes the change of a head, if the run is as it is expected to be and its limits allow it.
+    pub(super) fn change(&mut self, change: &RunChange, laxity: Option<Laxity>) -> Changed {
+        let key = (change.run.tenant_id.clone(), change.run.run_id);
+        match self.runs.get(&key) {
+            Some(current) if current.rev == change.expected_rev => {}
+            Some(_) if laxity == Some(Laxity::ChangeUnconditional) => {}
+            current => return Changed::Stale(current.cloned().map(Box::new)),
+        }
+        if laxity != Some(Laxity::SlotsUnconditional) {
+            let full = self.full(&change.run, &change.slots);
+            if !full.is_empty() {
+                return Changed::Full(full);
+            }
+        }
+        self.move_slots(&change.run, &change.slots, laxity);
+        if laxity == Some(Laxity::SlotFreedTwice) {
+            let again = SlotChange { freed: change.slots.freed.clone(), ..SlotChange::default() };
+            self.move_slots(&change.run, &again, laxity);
+        }
+        self.writes += 1;
+        self.runs.insert(key.clone(), change.run.clone());
+        if let Some(output) = &change.output {
+            self.outputs.insert(key, output.clone());
+        }
+        for delivery in change.deliveries.iter().filter(|_| laxity != Some(Laxity::OwedApart)) {
+            self.deliveries.insert(reference(delivery), delivery.clone());
+        }
+        Changed::Done
+    }
+}

@@ -1,0 +1,147 @@
+//! Runs are recorded, loaded, changed and answered.
+
+use super::*;
+
+impl RecordRun for MemoryStore {
+    async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
+        self.act("record the run", |tables| {
+            let run = &new.run;
+            let place = (run.tenant_id.clone(), run.run_id);
+            if tables.runs.contains_key(&place) {
+                return Ok(Recorded::Created);
+            }
+            if let Some((claim, _)) = &new.idempotency {
+                let key = (run.tenant_id.clone(), claim.operation, claim.key.to_string());
+                let is_free = |first: &IdempotencyRecord| match self.laxity {
+                    Some(Laxity::KeyUnconditional) => true,
+                    Some(Laxity::KeyFreedAtEnd) => {
+                        let place = (run.tenant_id.clone(), first.run.run_id);
+                        tables.runs.get(&place).is_none_or(|run| run.status.is_terminal())
+                    }
+                    Some(_) | None => first.has_expired(run.created_at),
+                };
+                match tables.idempotency.get(&key) {
+                    Some(first) if first.run.run_id == run.run_id => return Ok(Recorded::Created),
+                    Some(first) if !is_free(first) => {
+                        let mut first = first.clone();
+                        if self.laxity == Some(Laxity::PayloadNotCompared) {
+                            first.payload_hash.clone_from(&claim.payload_hash);
+                        }
+                        return Ok(Recorded::KeyTaken(Box::new(first)));
+                    }
+                    Some(_) | None => {}
+                }
+            }
+            if let Some(refused) = tables.refuses(run, &new.admission) {
+                return Ok(refused);
+            }
+            if let Some((claim, record)) = &new.idempotency {
+                let key = (run.tenant_id.clone(), claim.operation, claim.key.to_string());
+                tables.idempotency.insert(key, record.clone());
+            }
+            let slots = match &new.admission {
+                Admission::Slots(limits) => SlotChange { taken: limits.clone(), ..SlotChange::default() },
+                Admission::Queue(limit) => SlotChange { joined: Some(limit.scope), ..SlotChange::default() },
+            };
+            tables.move_slots(run, &slots, self.laxity);
+            tables.writes += 1;
+            tables.snapshots.insert(place.clone(), new.snapshot_text.clone());
+            tables.requests.insert(place.clone(), new.request_text.clone());
+            tables.runs.insert(place, run.clone());
+            Ok(Recorded::Created)
+        })
+        .await
+    }
+
+    async fn first_with_key(
+        &self,
+        tenant: &TenantId,
+        claim: &IdempotencyClaim,
+        now: Timestamp,
+    ) -> StoreResult<Option<IdempotencyRecord>> {
+        self.act("look up the idempotency key", |tables| {
+            let key = (tenant.clone(), claim.operation, claim.key.to_string());
+            Ok(tables.idempotency.get(&key).filter(|first| !first.has_expired(now)).cloned())
+        })
+        .await
+    }
+
+    fn record_keys(&self, tenant: &TenantId, run_id: RunId) -> RecordKeys {
+        let status_keys =
+            ["RUNNING", "PAUSED", "WAITING_FOR_INPUT"].map(|status| (status, format!("{tenant} {status}")));
+        RecordKeys { pk: format!("{tenant} {run_id}"), status_keys: BTreeMap::from(status_keys) }
+    }
+}
+
+impl LoadRun for MemoryStore {
+    async fn load_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Run>> {
+        self.act("load the run", |tables| {
+            if self.laxity == Some(Laxity::TenantNotChecked) {
+                return Ok(tables.runs.values().find(|run| run.run_id == run_id).cloned());
+            }
+            Ok(tables.runs.get(&(tenant.clone(), run_id)).cloned())
+        })
+        .await
+    }
+
+    async fn load_snapshot(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Snapshot>> {
+        self.act("load the snapshot", |tables| {
+            let Some(text) = tables.snapshots.get(&(tenant.clone(), run_id)) else {
+                return Ok(None);
+            };
+            let corrupt = |error| StoreError::new("load the snapshot", StoreErrorClass::Corrupt, error);
+            serde_json::from_str(text).map(Some).map_err(corrupt)
+        })
+        .await
+    }
+
+    async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
+        self.act("load the usage", |tables| {
+            Ok(tables.ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl ChangeRun for MemoryStore {
+    async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {
+        self.act("change the run", |tables| Ok(tables.change(change, self.laxity))).await
+    }
+}
+
+impl AnswerNode for MemoryStore {
+    async fn answer_node(
+        &self,
+        change: &RunChange,
+        node_id: &NodeId,
+        answer: &NodeAnswer,
+    ) -> StoreResult<Option<Changed>> {
+        self.act("answer the node", |tables| {
+            let key = (change.run.tenant_id.clone(), change.run.run_id);
+            match tables.runs.get(&key) {
+                Some(current) if current.rev == change.expected_rev => {}
+                current => return Ok(Some(Changed::Stale(current.cloned().map(Box::new)))),
+            }
+            let Some((_, empty @ None)) = tables.waiting.get_mut(&(key.0.clone(), key.1, node_id.clone())) else {
+                return Ok(None);
+            };
+            *empty = Some(answer.clone());
+            tables.inputs.entry(key).or_default().push((node_id.clone(), answer.clone()));
+            Ok(Some(tables.change(change, self.laxity)))
+        })
+        .await
+    }
+
+    async fn load_answer(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+    ) -> StoreResult<Option<(String, NodeOutcome)>> {
+        self.act("load the answer", |tables| {
+            let waiting = tables.waiting.get(&(tenant.clone(), run_id, node_id.clone()));
+            Ok(waiting.and_then(|(token, answer)| Some((token.clone(), answer.as_ref()?.outcome.clone()))))
+        })
+        .await
+    }
+}

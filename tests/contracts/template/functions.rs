@@ -1,0 +1,124 @@
+//! The functions and the runner: how they are deployed, what they are told, what they log.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::{Value, json};
+use sluice_tests::{file, text};
+
+use super::{DOCUMENT, TEMPLATE, arn, functions, logical, of_type, reference, resource, short};
+
+#[test]
+fn every_function_of_the_project_is_deployed_under_its_own_name() {
+    let folders = fs::read_dir(file("functions")).expect("functions/");
+    let folders: BTreeSet<String> = folders
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(folders, functions().map(str::to_owned).collect());
+    let deployed: BTreeSet<&str> = of_type("AWS::Serverless::Function").map(|(id, _)| id).collect();
+    let named: BTreeSet<String> = functions().map(|function| logical(function) + "Function").collect();
+    assert_eq!(deployed, named.iter().map(String::as_str).collect());
+    for function in functions() {
+        let properties = resource(&(logical(function) + "Function"));
+        assert_eq!(properties["FunctionName"], json!({"Fn::Sub": format!("${{AWS::StackName}}-{function}")}));
+        assert_eq!(properties["CodeUri"], format!("../target/lambda/{function}/"));
+        assert_eq!(properties["Role"], arn(&(logical(function) + "Role")), "a role of its own");
+        // Everything that functions share stands in one place.
+        for shared in ["Runtime", "Handler", "Architectures", "Tracing", "Environment", "Layers", "Events", "Policies"]
+        {
+            assert!(properties.get(shared).is_none(), "{function} has {shared} of its own");
+        }
+    }
+    let globals = &DOCUMENT["Globals"]["Function"];
+    assert_eq!(
+        (&globals["Runtime"], &globals["Handler"], &globals["Architectures"], &globals["Tracing"]),
+        (&json!("provided.al2023"), &json!("bootstrap"), &json!([{"Ref": "Architecture"}]), &json!("Active"))
+    );
+    assert_eq!(DOCUMENT["Parameters"]["Architecture"]["Default"], "arm64");
+}
+
+#[test]
+fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
+    let variables = DOCUMENT["Globals"]["Function"]["Environment"]["Variables"].as_object().expect("variables");
+    let names: BTreeSet<&str> = variables.keys().map(String::as_str).collect();
+    let expected = [
+        "SLUICE_CALLBACK_REGIONS",
+        "SLUICE_EVENT_BUS",
+        "SLUICE_LOG",
+        "SLUICE_MAX_BUDGET_USD",
+        "SLUICE_OPERATOR_PRINCIPALS",
+        "SLUICE_OPERATOR_SCOPE",
+        "SLUICE_PRINCIPAL_TENANTS",
+        "SLUICE_RUNNER_ARN",
+        "SLUICE_TABLE",
+        "SLUICE_TENANT_CLAIM",
+    ];
+    assert_eq!(names, expected.into());
+    for development in ["SLUICE_LOCAL_TENANT", "SLUICE_EXTRA_CALLBACK_ORIGINS", "AWS_ENDPOINT_URL"] {
+        assert!(!text(TEMPLATE).contains(development), "{development}");
+    }
+}
+
+#[test]
+fn every_log_is_kept_for_a_set_time_and_never_has_data() {
+    let retention = reference("LogRetentionDays");
+    let logs: BTreeSet<&str> = of_type("AWS::Logs::LogGroup")
+        .map(|(id, group)| {
+            assert_eq!(group["RetentionInDays"], retention, "{id}");
+            id
+        })
+        .collect();
+    for function in functions() {
+        let group = logical(function) + "Logs";
+        let logging = &resource(&(logical(function) + "Function"))["LoggingConfig"];
+        assert_eq!(*logging, json!({"LogFormat": "JSON", "LogGroup": reference(&group)}));
+        assert!(logs.contains(group.as_str()), "{group}");
+        assert_eq!(
+            resource(&group)["LogGroupName"],
+            json!({"Fn::Sub": format!("/aws/lambda/${{AWS::StackName}}-{function}")})
+        );
+    }
+    let runner = resource("Runner");
+    assert_eq!(runner["Logging"]["IncludeExecutionData"], false);
+    assert_eq!(
+        runner["Logging"]["Destinations"],
+        json!([{"CloudWatchLogsLogGroup": {"LogGroupArn": arn("RunnerLogs")}}])
+    );
+    // A name that Step Functions may always write to: it does not lengthen the account's one log policy.
+    assert!(short(&resource("RunnerLogs")["LogGroupName"]).starts_with("/aws/vendedlogs/"));
+    let (_, stage) = of_type("AWS::ApiGatewayV2::Stage").next().expect("a stage");
+    let format: Value = serde_json::from_str(stage["AccessLogSettings"]["Format"].as_str().expect("a format"))
+        .expect("an access log of JSON lines");
+    let logged: BTreeSet<&str> =
+        format.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()).collect();
+    // No path, query, header, body or identity of the caller.
+    let allowed = [
+        "$context.authorizer.error",
+        "$context.identity.sourceIp",
+        "$context.integrationErrorMessage",
+        "$context.integrationStatus",
+        "$context.requestId",
+        "$context.requestTime",
+        "$context.responseLatency",
+        "$context.routeKey",
+        "$context.status",
+    ];
+    assert_eq!(logged, allowed.into());
+}
+
+#[test]
+fn the_runner_is_a_traced_standard_machine_made_from_its_file() {
+    let runner = resource("Runner");
+    assert_eq!(runner["Type"], "STANDARD");
+    assert_eq!(runner["Tracing"]["Enabled"], true);
+    assert_eq!(runner["DefinitionUri"], "state-machines/runner.asl.json");
+    let substitutions = runner["DefinitionSubstitutions"].as_object().expect("substitutions");
+    let names: BTreeSet<&str> = substitutions.keys().map(String::as_str).collect();
+    assert_eq!(names, BTreeSet::from(["Partition", "RunCallbackArn", "TableName"]));
+    // By its name, which is the function's: a reference would be a circle, since every function is told the runner's ARN.
+    let name = resource("RunCallbackFunction")["FunctionName"]["Fn::Sub"].as_str().expect("a name");
+    assert_eq!(short(&substitutions["RunCallbackArn"]), format!("arn:lambda::function:{name}"));
+    assert_eq!(runner["Role"], arn("RunnerRole"));
+}
