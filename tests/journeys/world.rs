@@ -1,98 +1,25 @@
 //! The stacks, and one journey's view of one of them.
+//!
+//! [`Journey`] asks, each of its own tenant; [`eventually`] waits; [`bodies`] has what is asked for.
+
+mod bodies;
+mod silence;
+mod stacks;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::Command;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_local::receiver::Received;
-use sluice_local::{Answer, Error, Options, Stack, poll, program};
+use sluice_local::{Answer, Stack, poll};
 
-/// The stack that nobody breaks.
-pub static STACK: LazyLock<Stack> = LazyLock::new(|| {
-    let stack = start("journeys");
-    deploy_function(&stack, "echo").expect("the processor echo");
-    deploy_function(&stack, "spend").expect("the processor spend");
-    deploy_nested(&stack).expect("the processor nested");
-    stack
-});
-
-/// The stack for the journeys that break something.
-static FAULTS: LazyLock<Stack> = LazyLock::new(|| start("faults"));
-static TURN: Mutex<()> = Mutex::new(());
-
-/// Within this time everything that is under way has happened, on a slow machine too.
-pub const PATIENCE: Duration = Duration::from_secs(90);
-const POLL: Duration = Duration::from_millis(200);
-
-fn start(name: &str) -> Stack {
-    Stack::start(&Options::test(name), &mut |_| {}).unwrap_or_else(|error| panic!("the stack {name}: {error}"))
-}
-
-/// A processor of the journeys' own: a function, in the folder of its key.
-fn deploy_function(stack: &Stack, key: &str) -> Result<(), Error> {
-    let name = format!("sluice-processor-{key}");
-    let package = stack.folder.join(format!("{key}.zip"));
-    let bootstrap = sluice_tests::file(format!("tests/journeys/{key}/bootstrap"));
-    let zipped = Command::new(program("python")?).args(["-m", "zipfile", "-c"]).arg(&package).arg(bootstrap).status();
-    assert!(zipped.is_ok_and(|status| status.success()), "the package of {name}");
-    let of_the_sample =
-        stack.aws("lambda", "get_function_configuration", json!({"FunctionName": "sluice-processor-hold"}))?;
-    stack.aws(
-        "lambda",
-        "create_function",
-        json!({
-            "FunctionName": name,
-            "Runtime": "provided.al2023",
-            "Handler": "bootstrap",
-            "Architectures": of_the_sample["Architectures"],
-            "Role": of_the_sample["Role"],
-            "Timeout": 30,
-            "Code": {"ZipFile": {"$file": package}},
-        }),
-    )?;
-    let arn = format!("arn:aws:lambda:{}:{}:function:{name}", stack.region, stack.account);
-    declare(stack, key, &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]}));
-    Ok(())
-}
-
-/// The processor echo as a state machine.
-fn deploy_nested(stack: &Stack) -> Result<(), Error> {
-    let echo = json!({
-        "QueryLanguage": "JSONata",
-        "StartAt": "Fail?",
-        "States": {
-            "Fail?": {
-                "Type": "Choice",
-                "Choices": [{"Condition": "{% $states.input.params.fail = true %}", "Next": "Fail"}],
-                "Default": "Echo",
-            },
-            "Fail": {"Type": "Fail", "Error": "Nested.Told", "Cause": "it was told to"},
-            "Echo": {"Type": "Pass", "Output": "{% $states.input %}", "End": true},
-        },
-    });
-    let runner = stack.aws("stepfunctions", "describe_state_machine", json!({"stateMachineArn": stack.runner_arn}))?;
-    let made = stack.aws(
-        "stepfunctions",
-        "create_state_machine",
-        json!({"name": "sluice-processor-nested", "definition": echo.to_string(), "roleArn": runner["roleArn"]}),
-    )?;
-    let body = json!({"kind": "stateMachine", "stateMachineArn": made["stateMachineArn"], "tenants": ["*"]});
-    declare(stack, "nested", &body);
-    Ok(())
-}
-
-fn declare(stack: &Stack, key: &str, body: &Value) {
-    let path = format!("/v1/processors/{key}");
-    let answer = stack.request("PUT", &path, &JSON, body.to_string()).expect("an answer");
-    assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
-}
-
-pub const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+pub use bodies::{asking, body, hold, hold_node, holding, instant};
+pub use silence::Silence;
+pub use stacks::STACK;
+use stacks::{FAULTS, TURN};
 
 /// A caller of one stack, as a tenant that nobody else is.
 ///
@@ -404,12 +331,11 @@ impl Drop for Journey {
     }
 }
 
-/// The body of a request for a run of a definition.
-pub fn body(definition: &str, fields: Value) -> Value {
-    let mut body = fields;
-    body["workflowInstanceConfiguration"] = json!({"workflowDefinitionId": definition});
-    body
-}
+/// Within this time everything that is under way has happened, on a slow machine too.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const POLL: Duration = Duration::from_millis(200);
+
+pub const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
 pub fn run_path(run_id: &str) -> String {
     format!("/v1/workflow-runs/{run_id}")
@@ -459,60 +385,4 @@ pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option
 /// The answer once every function's process knows what was changed: each remembers for up to five seconds what it knew.
 pub fn refused_soon(ask: impl Fn() -> Answer) -> Answer {
     eventually("what was changed to be known", || Some(ask()).filter(|answer| answer.status >= 400))
-}
-
-/// A version with one node that has its value at once: the quickest run there is.
-pub fn instant() -> Value {
-    json!({"nodes": [{"id": "value", "type": "data-source"}]})
-}
-
-/// A version that waits for the answer of its node `ask`, which its node `work` gives back.
-pub fn asking() -> Value {
-    json!({
-        "nodes": [
-            {"id": "ask", "type": "external", "schema": {"type": "object", "required": ["approved"]}},
-            {"id": "work", "type": "processor", "processor": "echo"}
-        ],
-        "edges": [{"from": "ask", "to": "work"}]
-    })
-}
-
-/// A version with one node that takes its time; parameters `seconds`, `failWith`, `succeedOnAttempt`.
-pub fn hold(retry: Value) -> Value {
-    json!({"nodes": [hold_node("hold", retry)]})
-}
-
-pub fn hold_node(id: &str, retry: Value) -> Value {
-    json!({
-        "id": id, "type": "processor", "processor": "hold", "retry": retry,
-        "parameters": {
-            "seconds": {"type": "integer", "default": 0},
-            "failWith": {"type": "string", "default": ""},
-            "succeedOnAttempt": {"type": "integer", "default": 0},
-        },
-    })
-}
-
-/// Parameters of the node `hold`.
-pub fn holding(params: Value) -> Value {
-    json!({"processorParams": {"hold": params}})
-}
-
-/// A place on this machine that takes connections and never says a word.
-pub struct Silence {
-    pub address: SocketAddr,
-}
-
-impl Silence {
-    pub fn listen() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        // Kept open for as long as the journeys last.
-        thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-        Self { address }
-    }
-
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
 }
