@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use sluice_core::callback::AttemptOutcome;
+use sluice_core::delivery::AttemptOutcome;
 use sluice_core::flow::deliver::deliver;
 use sluice_core::ports::{AnswerNode, DeliveryRef, LoadRun, StoreErrorClass};
 use sluice_edge::http::Response;

@@ -8,7 +8,7 @@ mod discover;
 mod operator;
 
 use lambda_runtime::LambdaEvent;
-use sluice_core::callback::Destinations;
+use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_edge::http::{Event, Request, Response};

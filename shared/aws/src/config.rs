@@ -2,7 +2,7 @@
 
 use aws_credential_types::Credentials;
 use sluice_core::budget::MicroUsd;
-use sluice_core::callback::Destinations;
+use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::Policy;
 use sluice_core::limits;
 use url::Url;

@@ -4,8 +4,8 @@ use crate::Engine;
 use crate::fault::Fault;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use serde::Serialize;
-use sluice_core::callback::AttemptOutcome;
 use sluice_core::concurrency::QueueRef;
+use sluice_core::delivery::AttemptOutcome;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{AnnounceDue, DeliveryRef, EngineError, EngineResult, PublishStatus};
 

@@ -6,11 +6,13 @@
 //! Start with [`lifecycle::step`], the state machine of a run; then one flow under [`flow`].
 
 pub mod budget;
-pub mod callback;
 pub mod caller;
 pub mod canonical;
 pub mod concurrency;
 pub mod definition;
+pub mod delivery;
+pub mod destination;
+pub mod envelope;
 pub mod flow;
 pub mod id;
 pub mod idempotency;

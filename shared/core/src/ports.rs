@@ -1,9 +1,9 @@
 //! The outside world, one narrow trait per verb. Each trait's documentation is its contract: the memory ports of the
 //! testkit and the adapters of `sluice-aws` are held to the same words by the same tests.
 
-use crate::callback::{Attempt, AttemptOutcome, Delivery};
 use crate::concurrency::{Admission, QueueRef, SlotScope};
 use crate::definition::{Definition, Version};
+use crate::delivery::{Attempt, AttemptOutcome, Delivery};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::Instance;
@@ -393,7 +393,7 @@ pub trait Deliveries: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDelivery {
     pub delivery: DeliveryRef,
-    /// [`Channel::destination`](crate::callback::Channel::destination).
+    /// [`Channel::destination`](crate::delivery::Channel::destination).
     pub destination: String,
 }
 

@@ -1,8 +1,8 @@
 //! The run: its head, what lists show, and the one way to change it.
 
 use crate::budget::MicroUsd;
-use crate::callback::Delivery;
 use crate::concurrency::{SlotChange, SlotScope};
+use crate::delivery::Delivery;
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, StopIntent, TerminationReason, step};
 use crate::retention::Retention;

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::Dispatched;
 use sluice_core::flow::reconcile_runs::Report;

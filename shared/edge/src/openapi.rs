@@ -7,7 +7,8 @@ use crate::problem::{self, Kind, Problem, ProblemBody};
 use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 pub use routes::ROUTES;
 use serde_json::{Map, Value, json};
-use sluice_core::callback::{Envelope, RETRY_SCHEDULE_SECONDS};
+use sluice_core::delivery::RETRY_SCHEDULE_SECONDS;
+use sluice_core::envelope::Envelope;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
 };

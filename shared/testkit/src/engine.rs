@@ -4,8 +4,8 @@
 use crate::fault::{Fault, Faults, lock};
 use crate::store::MemoryStore;
 use jiff::Timestamp;
-use sluice_core::callback::AttemptOutcome;
 use sluice_core::concurrency::QueueRef;
+use sluice_core::delivery::AttemptOutcome;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::operator::execution_arn;

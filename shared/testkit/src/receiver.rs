@@ -2,7 +2,7 @@
 
 use crate::fault::lock;
 use jiff::Timestamp;
-use sluice_core::callback::{AttemptOutcome, Delivery};
+use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::ports::SendWebhook;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -12,9 +12,9 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
-use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::concurrency::{Admission, QueueRef, SlotChange, SlotScope};
 use sluice_core::definition::{Definition, Version};
+use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
 };

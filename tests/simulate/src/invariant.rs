@@ -3,8 +3,8 @@
 
 use crate::receiver::Received;
 use jiff::{SignedDuration, Timestamp};
-use sluice_core::callback::{AttemptOutcome, DeliveryStatus};
 use sluice_core::concurrency::QueueRef;
+use sluice_core::delivery::{AttemptOutcome, DeliveryStatus};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::run::Run;

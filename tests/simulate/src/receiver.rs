@@ -4,7 +4,7 @@ use crate::clock::SimClock;
 use crate::fault::{Dice, FaultKind};
 use crate::mutant::Mutation;
 use jiff::{SignedDuration, Timestamp};
-use sluice_core::callback::{AttemptOutcome, Delivery};
+use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::SendWebhook;
 use sluice_testkit::fault::lock;

@@ -6,7 +6,7 @@ use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::n;
 use jiff::Timestamp;
-use sluice_core::callback::{Attempt, Delivery};
+use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::id::TenantId;
 use sluice_core::ports::{Deliveries, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
 

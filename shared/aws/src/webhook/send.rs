@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use sluice_core::callback::{AttemptOutcome, Delivery, Destination, Destinations};
+use sluice_core::delivery::{AttemptOutcome, Delivery};
+use sluice_core::destination::{Destination, Destinations};
 use sluice_core::ports::SendWebhook;
 use std::error::Error;
 use std::net::SocketAddr;
@@ -324,8 +325,8 @@ mod tests {
             tenant_id: "mine".parse().expect("a tenant"),
             run_id: "0190163d-8694-439b-aea5-966c26f8ad91".parse().expect("a run id"),
             number: 1,
-            channel: sluice_core::callback::Channel::EventBus,
-            status: sluice_core::callback::DeliveryStatus::InFlight,
+            channel: sluice_core::delivery::Channel::EventBus,
+            status: sluice_core::delivery::DeliveryStatus::InFlight,
             attempts: 1,
             round_attempts: 1,
             next_attempt_at: None,

@@ -8,7 +8,7 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningError, SigningSettings};
 use aws_sigv4::sign::v4;
 use jiff::Timestamp;
-use sluice_core::callback::Delivery;
+use sluice_core::delivery::Delivery;
 use std::time::SystemTime;
 use url::{Position, Url};
 

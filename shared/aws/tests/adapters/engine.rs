@@ -5,8 +5,8 @@ use crate::support::sample::{mine, run_id};
 use serde_json::{Value, json};
 use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::{Aws, Engine};
-use sluice_core::callback::AttemptOutcome;
 use sluice_core::concurrency::QueueRef;
+use sluice_core::delivery::AttemptOutcome;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{
     AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, ExecutionState, ListExecutions, LoadRun, Page,

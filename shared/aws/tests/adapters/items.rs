@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use sluice_aws::dynamo::item::{self, Item, Link};
 use sluice_core::budget::{MicroUsd, NanoUsd};
-use sluice_core::callback::{Attempt, AttemptOutcome, Channel};
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
 use sluice_core::definition::{Definition, VersionRule};
+use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
 use sluice_core::idempotency::IdempotencyRecord;
 use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason};
@@ -257,7 +257,7 @@ fn a_deliverys_items() {
     golden!("delivery-body", item::from_delivery_body(&owed));
     let begun = owed.begin(noon()).expect("due");
     let ended =
-        sluice_core::callback::Delivery { channel: Channel::EventBus, ..begun.after(&AttemptOutcome::Gone, noon()) };
+        sluice_core::delivery::Delivery { channel: Channel::EventBus, ..begun.after(&AttemptOutcome::Gone, noon()) };
     let dead = item::from_delivery(&ended).expect("an item");
     golden!("delivery-dead-lettered-listed", dead);
     // Before dead deliveries were listed they had no place in an index. They are still read.
@@ -265,7 +265,7 @@ fn a_deliverys_items() {
     assert!(unlisted.remove("dueShard").is_some() && unlisted.remove("dueAt").is_some());
     golden!("delivery-dead-lettered", unlisted);
     let read = item::to_delivery(unlisted).expect("a delivery");
-    assert_eq!(read, sluice_core::callback::Delivery { body: String::new(), ..ended });
+    assert_eq!(read, sluice_core::delivery::Delivery { body: String::new(), ..ended });
     for (number, outcome) in [
         AttemptOutcome::Delivered { http_status: Some(204) },
         AttemptOutcome::Delivered { http_status: None },

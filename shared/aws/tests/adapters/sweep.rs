@@ -4,7 +4,7 @@ use crate::support::sample::{self, delivery, mine, noon, run};
 use crate::support::table::Table;
 use jiff::SignedDuration;
 use sluice_aws::dynamo::item::{from_delivery, from_run, s};
-use sluice_core::callback::{Channel, Delivery};
+use sluice_core::delivery::{Channel, Delivery};
 use sluice_core::ports::{DeliveryRef, DueDelivery, StoreErrorClass, Sweep};
 
 #[tokio::test]

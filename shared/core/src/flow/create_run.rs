@@ -12,10 +12,10 @@ pub use resolve::Resolved;
 pub(crate) use resolve::find_discoverable;
 
 use crate::budget::MicroUsd;
-use crate::callback::Destinations;
 use crate::caller::Caller;
 use crate::concurrency::{Admission, Limit, OnLimit};
 use crate::definition::VersionRule;
+use crate::destination::Destinations;
 use crate::flow::settle_run;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};

@@ -1,6 +1,6 @@
 //! Deliver what a run owes: one leased attempt, its record, and the first retry after two seconds.
 
-use crate::callback::{Attempt, AttemptOutcome, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
+use crate::delivery::{Attempt, AttemptOutcome, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
 use crate::ports::{
     CatalogItem, CatalogKey, Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult,
 };

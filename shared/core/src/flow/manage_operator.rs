@@ -1,7 +1,7 @@
 //! Manage what is the operator's: processors, compute nodes and their layers, and what each tenant may do.
 
-use crate::callback::Destinations;
 use crate::caller::Caller;
+use crate::destination::Destinations;
 use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
 use crate::invalid::Invalid;

@@ -1,7 +1,7 @@
 //! Settle a run: the one transition to a terminal status, with everything the end owes, in one transaction.
 
-use crate::callback;
 use crate::concurrency::QueueRef;
+use crate::envelope;
 use crate::flow::TRIES;
 use crate::lifecycle::{EngineEnd, RunEvent};
 use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
@@ -40,7 +40,7 @@ pub fn change(
         .as_ref()
         .filter(|_| after.status == crate::lifecycle::RunStatus::Failed)
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
-    let deliveries = callback::owed(&after, callback, end, usage, now);
+    let deliveries = envelope::owed(&after, callback, end, usage, now);
     after.deliveries = deliveries.len() as u32;
     Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) })
 }

@@ -1,6 +1,7 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
-use sluice_core::callback::{AttemptOutcome, Delivery, DeliveryStatus, Destinations, RETRY_SCHEDULE_SECONDS};
+use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, RETRY_SCHEDULE_SECONDS};
+use sluice_core::destination::Destinations;
 use sluice_core::flow::deliver::Delivered;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{Clock, DeliveryRef, StoreErrorClass};

@@ -1,7 +1,7 @@
 //! Where webhooks may go, by tables of URLs.
 
 use proptest::prelude::*;
-use sluice_core::callback::{Destinations, URL_BYTES};
+use sluice_core::destination::{Destinations, URL_BYTES};
 use std::collections::BTreeSet;
 
 const REGIONS: [&str; 3] = ["eu-west-1", "us-west-2", "us-gov-east-1"];

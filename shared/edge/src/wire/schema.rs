@@ -2,7 +2,7 @@
 //! types here have no values; wire types name them in `#[schema(value_type = …)]`.
 
 use sluice_core::id::{NodeId, Tag};
-use sluice_core::{callback, limits};
+use sluice_core::{destination, limits};
 use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Ref, Schema, SchemaType, Type};
 use utoipa::openapi::{RefOr, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
@@ -162,7 +162,7 @@ described!(
     /// A Lambda Function URL with `AWS_IAM`, in a region the deployment allows:
     /// `https://<url-id>.lambda-url.<region>.on.aws/…`, without port, user information and fragment.
     CallbackUrl,
-    pattern("^[!-~]+$").format(Some(SchemaFormat::Custom("uri".to_owned()))).max_length(Some(callback::URL_BYTES))
+    pattern("^[!-~]+$").format(Some(SchemaFormat::Custom("uri".to_owned()))).max_length(Some(destination::URL_BYTES))
 );
 described!(
     /// Opaque. Goes on after the page it came with, in the same list with the same filters.

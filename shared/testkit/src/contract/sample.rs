@@ -2,9 +2,9 @@
 
 use crate::fixture::{self, RUNNER_ARN, definition_id};
 use jiff::Timestamp;
-use sluice_core::callback::{Channel, Delivery, DeliveryStatus};
 use sluice_core::concurrency::{Admission, Limit};
 use sluice_core::definition::{Definition, Version};
+use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::lifecycle::RunStatus;

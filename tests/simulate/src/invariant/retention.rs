@@ -2,7 +2,7 @@
 
 use super::{Check, INVOCATION, Ledger, SKEW, broken};
 use jiff::Timestamp;
-use sluice_core::callback::DeliveryStatus;
+use sluice_core::delivery::DeliveryStatus;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::run::Run;
 use sluice_testkit::store::MemoryStore;

@@ -1,7 +1,7 @@
 //! What `run-callback` does with a signal.
 
 use super::*;
-use sluice_core::callback::{Attempt, Delivery};
+use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{
     CatalogItem, CatalogKey, ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult,

@@ -3,7 +3,7 @@
 use super::{Item, ItemError, ItemResult, check, n, read, set, stamped, write};
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
-use sluice_core::callback::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::ports::{DeliveryRef, DueDelivery};
 
 const DELIVERY: &str = "delivery";

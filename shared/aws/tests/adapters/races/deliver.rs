@@ -5,7 +5,7 @@ use crate::support::sample::{self, mine, noon};
 use crate::support::table::Table;
 use jiff::Timestamp;
 use sluice_aws::dynamo::item;
-use sluice_core::callback::{AttemptOutcome, Delivery, DeliveryStatus, LEASE_SECONDS};
+use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, LEASE_SECONDS};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::ports::{DeliveryRef, ReadRuns, SendWebhook};
 use sluice_testkit::clock::FixedClock;

@@ -4,7 +4,7 @@ use super::arena::{Arena, executing, found, play, put, put_with, rounds};
 use crate::runner::claim;
 use crate::support::sample::{self, mine, new_run, noon};
 use jiff::{SignedDuration, Timestamp};
-use sluice_core::callback::DeliveryStatus;
+use sluice_core::delivery::DeliveryStatus;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::flow::settle_run::settle;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};

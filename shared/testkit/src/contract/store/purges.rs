@@ -5,7 +5,7 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
-use sluice_core::callback::{AttemptOutcome, Delivery};
+use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Recorded, RunFilter, SHARDS};

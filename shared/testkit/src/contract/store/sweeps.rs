@@ -4,7 +4,7 @@ use super::*;
 use crate::contract::becomes;
 use crate::contract::sample::{self, delivery, mine, new_run, noon, run, yours};
 use jiff::{SignedDuration, Timestamp};
-use sluice_core::callback::{Attempt, AttemptOutcome};
+use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Page, SHARDS};

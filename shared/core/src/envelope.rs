@@ -1,0 +1,150 @@
+//! What receivers are told of the end of a run: the body of the webhook and of the event on the bus, and to whom they are
+//! owed. All pure.
+
+use crate::budget::MicroUsd;
+use crate::delivery::{Channel, Delivery, DeliveryStatus};
+use crate::id::{DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
+use crate::lifecycle::{RunStatus, TerminationReason};
+use crate::limits;
+use crate::run::{EndDetails, Run, RunError};
+use crate::snapshot::Callback;
+use crate::time::rfc3339_millis;
+use crate::usage::{UsageCount, UsageTotals};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+/// The deliveries that the end of a run owes: one on the event bus, and one webhook where the caller asked for it.
+pub fn owed(
+    run: &Run,
+    callback: Option<&Callback>,
+    end: &EndDetails,
+    usage: &UsageCount,
+    now: Timestamp,
+) -> Vec<Delivery> {
+    let delivery = |number: u32, channel: Channel, body: String| Delivery {
+        tenant_id: run.tenant_id.clone(),
+        run_id: run.run_id,
+        number,
+        channel,
+        status: DeliveryStatus::Scheduled,
+        attempts: 0,
+        round_attempts: 0,
+        next_attempt_at: Some(now),
+        created_at: now,
+        ended_at: None,
+        dead_letter_reason: None,
+        rev: 1,
+        body,
+    };
+    let mut deliveries = Vec::with_capacity(2);
+    if let Some(callback) = callback {
+        let url = callback.url.clone();
+        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, usage)));
+    }
+    let number = deliveries.len() as u32 + 1;
+    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, usage)));
+    deliveries
+}
+
+/// The webhook's body, at most [`limits::WEBHOOK_BODY_BYTES`] plus the caller's context.
+fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage: &UsageCount) -> String {
+    let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    let context = callback.and_then(|callback| callback.context.as_deref());
+    let body = envelope(run, end, output, false, usage, context);
+    if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
+        envelope(run, end, None, true, usage, context)
+    } else {
+        body
+    }
+}
+
+/// The event's detail: the envelope without output and without the caller's context.
+fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> String {
+    envelope(run, end, None, end.output.is_some(), usage, None)
+}
+
+/// What a webhook says once a run has ended. The event on the bus says the same, without output and context.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Envelope<'a> {
+    /// `1`
+    spec_version: &'static str,
+    /// `workflow.run.terminal`
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[schema(value_type = TenantId)]
+    tenant_id: &'a TenantId,
+    run_id: RunId,
+    #[schema(value_type = RunStatus)]
+    status: &'static str,
+    #[schema(value_type = Option<TerminationReason>, required)]
+    termination_reason: Option<&'static str>,
+    name: &'a str,
+    #[schema(value_type = DefinitionId)]
+    workflow_definition_id: String,
+    #[schema(value_type = DefinitionName)]
+    workflow_definition_name: &'a str,
+    /// 0 for the draft.
+    workflow_version: u32,
+    #[schema(value_type = InstanceId)]
+    workflow_instance_id: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime, required)]
+    started_at: Option<String>,
+    #[schema(format = DateTime, required)]
+    completed_at: Option<String>,
+    #[schema(value_type = Option<RunError>, required)]
+    error: Option<&'a RunError>,
+    /// What the run resulted in, as Step Functions has it.
+    #[schema(value_type = Value, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a RawValue>,
+    /// There is an output, and it is too large for a webhook.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    output_omitted: bool,
+    /// What the run had reported of its LLM calls by its end.
+    usage: UsageTotals,
+    /// The caller's cap in US dollars, exact; `null` for none.
+    #[schema(value_type = Option<f64>, minimum = 0, required)]
+    execution_budget_usd: Option<serde_json::Number>,
+    /// `completionCallbackContext` of the request, byte for byte.
+    #[schema(value_type = Value, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_callback_context: Option<&'a RawValue>,
+}
+
+fn envelope(
+    run: &Run,
+    end: &EndDetails,
+    output: Option<&RawValue>,
+    output_omitted: bool,
+    usage: &UsageCount,
+    context: Option<&RawValue>,
+) -> String {
+    let envelope = Envelope {
+        spec_version: "1",
+        kind: "workflow.run.terminal",
+        tenant_id: &run.tenant_id,
+        run_id: run.run_id,
+        status: run.status.as_str(),
+        termination_reason: run.termination_reason.map(TerminationReason::as_str),
+        name: &run.name,
+        workflow_definition_id: run.definition_id.to_string(),
+        workflow_definition_name: run.definition_name.as_str(),
+        workflow_version: run.version,
+        workflow_instance_id: run.instance_id.to_string(),
+        created_at: rfc3339_millis(run.created_at),
+        started_at: run.started_at.map(rfc3339_millis),
+        completed_at: run.completed_at.map(rfc3339_millis),
+        error: end.error.as_ref().or(run.error.as_ref()),
+        output,
+        output_omitted,
+        usage: UsageTotals::from(usage),
+        execution_budget_usd: run.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+        completion_callback_context: context,
+    };
+    serde_json::to_string(&envelope).unwrap_or_default()
+}
