@@ -115,27 +115,3 @@ pub enum Admission {
     /// It joins the queue before this limit, if the limit is reached or others wait already.
     Queue(Limit),
 }
-
-/// What a change of a run does to slots and queues, in the same transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SlotChange {
-    /// Slots to take, each only if one is free.
-    pub taken: Vec<Limit>,
-    pub freed: Vec<SlotScope>,
-    /// The queue that the run joins.
-    pub joined: Option<SlotScope>,
-    /// The queue that it leaves.
-    pub left: Option<SlotScope>,
-}
-
-impl SlotChange {
-    /// What follows from the two states of the run, but for the slots it takes: those need their limits.
-    pub fn between(before: &Run, after: &Run) -> Self {
-        let freed = before.slots.difference(&after.slots).copied().collect();
-        let (joined, left) = match (before.queued_in, after.queued_in) {
-            (before, after) if before == after => (None, None),
-            (before, after) => (after, before),
-        };
-        Self { taken: Vec::new(), freed, joined, left }
-    }
-}

@@ -16,11 +16,12 @@ pub mod retain_run;
 pub mod settle_run;
 
 use crate::caller::Caller;
+use crate::change::RunChange;
 use crate::concurrency::SlotScope;
 use crate::id::{RunId, TenantId};
 use crate::invalid::Invalid;
 use crate::ports::{CatalogItem, CatalogKey, ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
-use crate::run::{Run, RunChange};
+use crate::run::Run;
 use jiff::Timestamp;
 
 /// Why a request was refused, whichever flow refused it.

@@ -8,6 +8,7 @@
 pub mod budget;
 pub mod caller;
 pub mod canonical;
+pub mod change;
 pub mod concurrency;
 pub mod definition;
 pub mod delivery;

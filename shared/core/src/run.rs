@@ -1,8 +1,7 @@
 //! The run: its head, what lists show, and the one way to change it.
 
 use crate::budget::MicroUsd;
-use crate::concurrency::{SlotChange, SlotScope};
-use crate::delivery::Delivery;
+use crate::concurrency::SlotScope;
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, StopIntent, TerminationReason, step};
 use crate::retention::Retention;
@@ -175,33 +174,6 @@ pub struct EndDetails {
     /// The execution's output, JSON text as the engine gave it.
     pub output: Option<String>,
     pub error: Option<RunError>,
-}
-
-/// A change of a run, to be written in one transaction or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunChange {
-    /// The `rev` this change was decided on.
-    pub expected_rev: u64,
-    /// The run after the change; its `rev` is one higher.
-    pub run: Run,
-    /// Set at the end of a run that has output.
-    pub output: Option<String>,
-    /// What the end of the run owes. Empty for every other change.
-    pub deliveries: Vec<Delivery>,
-    pub slots: SlotChange,
-}
-
-impl RunChange {
-    /// The change from one state of a run to its next.
-    pub fn new(before: &Run, after: Run) -> Self {
-        Self {
-            expected_rev: before.rev,
-            slots: SlotChange::between(before, &after),
-            run: after,
-            output: None,
-            deliveries: Vec::new(),
-        }
-    }
 }
 
 impl Run {

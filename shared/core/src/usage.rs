@@ -3,10 +3,9 @@
 //! **Invariants:** a call counts once, whoever reports it how often; costs are whole nano-dollars, read exactly.
 
 use crate::budget::{MicroUsd, NanoUsd};
-use crate::id::{NodeId, RunId, TenantId};
+use crate::id::NodeId;
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::run::RunChange;
 use crate::time::millis;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -163,19 +162,6 @@ impl UsageLedger {
     pub fn exceeds(&self, cap: Option<MicroUsd>) -> bool {
         cap.is_some_and(|cap| self.total.cost_nano_usd > NanoUsd::from(cap))
     }
-}
-
-/// New calls of a run, to be written in one transaction or not at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageChange {
-    pub tenant_id: TenantId,
-    pub run_id: RunId,
-    /// Calls that were not reported before.
-    pub reports: Vec<UsageReport>,
-    /// After them; its `rev` is one higher.
-    pub ledger: UsageLedger,
-    /// What the total means for the run: a stop.
-    pub stop: Option<RunChange>,
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
-use sluice_core::concurrency::{Admission, QueueRef, SlotChange, SlotScope};
+use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
+use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::id::{
@@ -24,15 +25,15 @@ use sluice_core::limits;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery,
-    LoadRun, ManageDefinitions, ManageOperator, NewRun, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns,
-    RecordReports, RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError,
-    StoreErrorClass, StoreResult, Sweep,
+    LoadRun, ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports,
+    RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass,
+    StoreResult, Sweep,
 };
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
-use sluice_core::run::{Run, RunChange};
+use sluice_core::run::Run;
 use sluice_core::snapshot::{RecordKeys, Snapshot};
 use sluice_core::step::{Step, StepStatus};
-use sluice_core::usage::{UsageChange, UsageLedger, UsageReport};
+use sluice_core::usage::{UsageLedger, UsageReport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};

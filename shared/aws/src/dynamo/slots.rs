@@ -5,7 +5,8 @@
 use super::item::{Counter, Item, counted, n};
 use super::keys;
 use super::transact::{Refusals, Write};
-use sluice_core::concurrency::{Admission, Limit, QueueRef, SlotChange, SlotScope};
+use sluice_core::change::SlotChange;
+use sluice_core::concurrency::{Admission, Limit, QueueRef, SlotScope};
 use sluice_core::limits;
 use sluice_core::run::Run;
 use std::collections::BTreeMap;

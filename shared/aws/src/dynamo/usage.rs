@@ -4,11 +4,11 @@ use super::change::ChangeWrites;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::{Key, n, s};
+use sluice_core::change::UsageChange;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
 use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
-use sluice_core::usage::UsageChange;
 use std::collections::BTreeSet;
 
 const IS_KEPT: &str = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";

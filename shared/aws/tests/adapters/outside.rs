@@ -4,8 +4,9 @@ use crate::support::relay::Trouble;
 use crate::support::sample::{self, mine, yours};
 use crate::support::table::Table;
 use sluice_aws::dynamo::keys;
+use sluice_core::change::UsageChange;
 use sluice_core::ports::{ReadRuns, RecordReports, RecordUsage, StoreErrorClass};
-use sluice_core::usage::{UsageChange, UsageLedger};
+use sluice_core::usage::UsageLedger;
 use sluice_testkit::contract::store::reports::{call, comment, known, ledger, running, stopping, token, usage};
 
 #[tokio::test]

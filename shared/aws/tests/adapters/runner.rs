@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use sluice_aws::dynamo::item::{Key, n, s, text};
 use sluice_aws::dynamo::keys;
-use sluice_core::concurrency::SlotChange;
+use sluice_core::change::{RunChange, SlotChange};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{ChangeRun, Changed, LoadRun, ReadRuns, RecordRun, RunFilter};
-use sluice_core::run::{Run, RunChange, RunError};
+use sluice_core::run::{Run, RunError};
 use sluice_core::step::{Step, StepStatus};
 use std::collections::BTreeSet;
 

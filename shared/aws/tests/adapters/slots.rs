@@ -4,10 +4,10 @@ use crate::support::relay::Trouble;
 use crate::support::sample::{mine, new_run, noon, run};
 use crate::support::table::Table;
 use sluice_aws::dynamo::item;
-use sluice_core::concurrency::{Admission, SlotChange, SlotScope};
+use sluice_core::change::{RunChange, SlotChange};
+use sluice_core::concurrency::{Admission, SlotScope};
 use sluice_core::lifecycle::RunEvent;
 use sluice_core::ports::{Changed, ReadQueue, RecordRun, Recorded};
-use sluice_core::run::RunChange;
 use sluice_testkit::contract::store::Ground;
 use sluice_testkit::contract::store::slots::{
     admitted, canceled, change, dispatched, of_tenant, record, tenant_queue, waiting,

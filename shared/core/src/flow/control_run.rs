@@ -4,17 +4,17 @@
 //! recorded until the engine has taken it: a crash in between is mended by the reconciler.
 
 use crate::caller::Caller;
+use crate::change::RunChange;
 use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_run, keeps_changing};
 use crate::id::{NodeId, RunId};
 use crate::invalid::Invalid;
 use crate::lifecycle::{Decision, RunEvent};
-use crate::limits;
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, StoreError, TaskAnswer,
 };
 use crate::report::{NodeAnswer, NodeOutcome};
-use crate::run::{Run, RunChange};
-use crate::template;
+use crate::run::Run;
+use crate::{limits, template};
 use jiff::Timestamp;
 
 /// Asks for a pause. It takes effect at the next stage boundary; work in flight finishes. Asking again changes nothing.

@@ -13,19 +13,19 @@ pub(crate) use resolve::find_discoverable;
 
 use crate::budget::MicroUsd;
 use crate::caller::Caller;
+use crate::change::NewRun;
 use crate::concurrency::{Admission, Limit, OnLimit};
 use crate::definition::VersionRule;
 use crate::destination::Destinations;
-use crate::flow::settle_run;
-use crate::flow::{Answer, Refusal, TRIES, keeps_changing};
+use crate::flow::{Answer, Refusal, TRIES, keeps_changing, settle_run};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{Instance, ProcessorConfig};
 use crate::invalid::Invalid;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{
-    AnnounceDue, ChangeRun, LoadRun, NewRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution,
-    StartOutcome, StartRequest,
+    AnnounceDue, ChangeRun, LoadRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution, StartOutcome,
+    StartRequest,
 };
 use crate::retention::Retention;
 use crate::run::{EndDetails, Run, RunError};

@@ -3,6 +3,7 @@
 //! **Invariants:** a run leaves its queue, takes its slots and becomes `PENDING` in one transaction; it waits before the
 //! limit that holds it up, so a free slot of one limit is never kept by a run that another one holds up.
 
+use crate::change::RunChange;
 use crate::concurrency::{Limit, QueueRef, limits_of};
 use crate::flow::TRIES;
 use crate::flow::create_run::{Start, start, start_input};
@@ -12,7 +13,7 @@ use crate::ports::{
     AnnounceDue, CatalogItem, CatalogKey, ChangeRun, Changed, ReadCatalog, ReadQueue, RecordRun, StartExecution,
     StoreError, StoreErrorClass, StoreResult,
 };
-use crate::run::{Run, RunChange};
+use crate::run::Run;
 use jiff::Timestamp;
 
 /// Runs that one look at a queue moves on at most; the next look goes on.

@@ -3,6 +3,7 @@
 //! **Invariants:** a call counts once; the total, and the stop that follows from it, are one transaction.
 
 use crate::caller::Caller;
+use crate::change::{RunChange, UsageChange};
 use crate::flow::cancel_run::stop;
 use crate::flow::{Answer, Refusal, TRIES, find_run, keeps_changing, unknown};
 use crate::id::{RunId, TenantId};
@@ -10,8 +11,8 @@ use crate::invalid::Invalid;
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
 use crate::ports::{RecordUsage, StopExecution};
-use crate::run::{Run, RunChange};
-use crate::usage::{UsageChange, UsageLedger, UsageReport};
+use crate::run::Run;
+use crate::usage::{UsageLedger, UsageReport};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 

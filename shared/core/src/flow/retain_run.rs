@@ -4,12 +4,13 @@
 //! deleted then, the head last; nothing goes while somebody is still owed a delivery.
 
 use crate::caller::Caller;
+use crate::change::RunChange;
 use crate::flow::{Answer, Refusal, change_run, ended_only, find_run};
 use crate::id::RunId;
 use crate::invalid::Invalid;
 use crate::ports::{ChangeRun, Changed, PurgeRuns, RunRef, StoreResult};
 use crate::retention::Retention;
-use crate::run::{Run, RunChange};
+use crate::run::Run;
 use jiff::Timestamp;
 
 /// Puts a run, open or ended, under another rule. A rule that has run out already lets it go at once.

@@ -1,11 +1,12 @@
 //! Settle a run: the one transition to a terminal status, with everything the end owes, in one transaction.
 
+use crate::change::RunChange;
 use crate::concurrency::QueueRef;
 use crate::envelope;
 use crate::flow::TRIES;
 use crate::lifecycle::{EngineEnd, RunEvent};
 use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
-use crate::run::{EndDetails, Run, RunChange, RunError};
+use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Callback;
 use crate::usage::UsageCount;
 use jiff::Timestamp;

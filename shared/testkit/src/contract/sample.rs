@@ -2,13 +2,13 @@
 
 use crate::fixture::{self, RUNNER_ARN, definition_id};
 use jiff::Timestamp;
+use sluice_core::change::NewRun;
 use sluice_core::concurrency::{Admission, Limit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::ports::NewRun;
 use sluice_core::run::Run;
 use sluice_core::snapshot::Snapshot;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,12 +1,12 @@
 //! What `run-callback` does with a signal.
 
 use super::*;
+use sluice_core::change::RunChange;
 use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{
     CatalogItem, CatalogKey, ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult,
 };
-use sluice_core::run::RunChange;
 
 impl World {
     pub(super) fn callback(&mut self, signal: Signal) {

@@ -2,12 +2,13 @@
 
 use super::*;
 use sluice_core::budget::NanoUsd;
+use sluice_core::change::UsageChange;
 use sluice_core::flow::record_usage::{report_result_usage, report_usage};
 use sluice_core::flow::report_run::{Report, Reported, create_report_token, report_run};
 use sluice_core::ports::RecordUsage;
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::RunError;
-use sluice_core::usage::{UsageChange, UsageReport};
+use sluice_core::usage::UsageReport;
 
 /// Calls that are reported of one run.
 #[derive(Clone, Debug)]

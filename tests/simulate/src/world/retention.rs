@@ -1,11 +1,11 @@
 //! How long runs are kept, and what readers are shown.
 
 use super::*;
+use sluice_core::change::RunChange;
 use sluice_core::flow::read_runs::{get_run, list_runs};
 use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::flow::{find_run, read_runs};
 use sluice_core::ports::{ChangeRun, PurgeRuns, ReadRuns, RunFilter};
-use sluice_core::run::RunChange;
 
 impl World {
     pub(super) fn retain(&mut self) {

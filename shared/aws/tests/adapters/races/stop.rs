@@ -81,7 +81,7 @@ async fn running(arena: &Arena, round: u32) -> Run {
     };
     let callback = Some(Callback { url: CALLBACK_URL.to_owned(), context: None });
     let (snapshot_text, _) = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
-    put_with(arena.party(0), sluice_core::ports::NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
+    put_with(arena.party(0), sluice_core::change::NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
     run
 }
 

@@ -3,11 +3,12 @@
 use super::*;
 use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use crate::contract::{at_once, both};
+use sluice_core::change::RunChange;
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::Changed;
 use sluice_core::report::{NodeAnswer, NodeOutcome, Progress};
-use sluice_core::run::{Run, RunChange, RunError};
+use sluice_core::run::{Run, RunError};
 use std::collections::BTreeSet;
 
 /// When the runner writes what it writes here.

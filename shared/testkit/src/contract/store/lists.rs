@@ -5,13 +5,14 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, at, mine, new_run, noon, run_of, yours};
 use crate::fixture::{self, definition_id};
 use jiff::{SignedDuration, Timestamp};
+use sluice_core::change::RunChange;
 use sluice_core::definition::{Definition, VersionRule};
 use sluice_core::id::{InstanceId, TenantId};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::operator::Processor;
 use sluice_core::ports::{Page, RunFilter, StoreErrorClass};
-use sluice_core::run::{Run, RunChange};
+use sluice_core::run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 

@@ -5,13 +5,14 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
+use sluice_core::change::{RunChange, UsageChange};
 use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Recorded, RunFilter, SHARDS};
 use sluice_core::report::{Comment, ReportToken};
-use sluice_core::run::{Run, RunChange};
-use sluice_core::usage::{UsageChange, UsageLedger, UsageReport};
+use sluice_core::run::Run;
+use sluice_core::usage::{UsageLedger, UsageReport};
 
 /// An ended run with some of everything, which repeats run 98 and evaluates run 99.
 pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {

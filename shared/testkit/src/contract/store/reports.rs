@@ -6,11 +6,12 @@ use crate::contract::at_once;
 use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
+use sluice_core::change::{RunChange, UsageChange};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{Changed, Page};
 use sluice_core::report::{Comment, ReportToken};
-use sluice_core::run::{Run, RunChange};
-use sluice_core::usage::{UsageChange, UsageLedger, UsageReport};
+use sluice_core::run::Run;
+use sluice_core::usage::{UsageLedger, UsageReport};
 use std::collections::BTreeSet;
 
 pub fn token(hash: &str) -> ReportToken {

@@ -4,11 +4,12 @@ use super::*;
 use crate::contract::at_once;
 use crate::contract::sample::{self, at, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
+use sluice_core::change::RunChange;
 use sluice_core::definition::Definition;
 use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{CatalogItem, CatalogKey, Changed, DefinitionSaved, DeliveryRef, Recorded};
-use sluice_core::run::{Run, RunChange};
+use sluice_core::run::Run;
 use std::collections::BTreeSet;
 
 pub fn in_an_hour() -> jiff::Timestamp {

@@ -5,12 +5,13 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, claim, delivery, mine, new_run, noon, queued, run, run_of, slot_run, yours};
 use crate::fixture::definition_id;
 use jiff::{SignedDuration, Timestamp};
+use sluice_core::change::{NewRun, RunChange};
 use sluice_core::concurrency::{Concurrency, Limit, OnLimit, QueueRef, SlotScope};
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::limits;
-use sluice_core::ports::{Changed, NewRun, Recorded};
-use sluice_core::run::{Run, RunChange};
+use sluice_core::ports::{Changed, Recorded};
+use sluice_core::run::Run;
 use std::collections::BTreeMap;
 
 /// The index of queues may lag.

@@ -4,12 +4,13 @@ use super::*;
 use crate::contract::becomes;
 use crate::contract::sample::{self, delivery, mine, new_run, noon, run, yours};
 use jiff::{SignedDuration, Timestamp};
+use sluice_core::change::RunChange;
 use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Page, SHARDS};
 use sluice_core::retention::Retention;
-use sluice_core::run::{Run, RunChange};
+use sluice_core::run::Run;
 use std::collections::BTreeSet;
 
 async fn open_everywhere(store: &impl Ports) -> BTreeSet<(String, String)> {
