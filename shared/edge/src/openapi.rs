@@ -1,23 +1,24 @@
 //! The API's description, OpenAPI 3.1: made of the wire types, the problems and one table of routes, so that it says what
 //! the code does. `infra/openapi.json` is what [`document`] made; a test holds the two together.
 
+mod parts;
+mod refine;
 mod routes;
+mod webhook;
 
 use crate::problem::{self, Kind, Problem, ProblemBody};
-use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
+use parts::{gateway_message, headers, parameters};
+use refine::refine;
 pub use routes::ROUTES;
 use serde_json::{Map, Value, json};
-use sluice_core::delivery::RETRY_SCHEDULE_SECONDS;
 use sluice_core::envelope::Envelope;
-use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
-};
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::Schema;
+use webhook::webhook;
 
 /// One operation of the API.
 #[derive(Debug)]
@@ -431,208 +432,4 @@ fn example(kind: &Kind) -> Value {
         _ => Problem::new(kind, kind.title),
     };
     serde_json::from_str(problem.to_response("JKJaXmPLvHcESHA=").body()).unwrap_or_default()
-}
-
-fn parameters(schemas: &mut Schemas) -> Value {
-    let mut all = Map::new();
-    let mut add = |name: &str, spelled: &str, place: &str, schema: Value, meaning: &str| {
-        let parameter = json!({
-            "name": spelled, "in": place, "required": place == "path", "schema": schema, "description": meaning,
-        });
-        all.insert(name.to_owned(), parameter);
-    };
-    let number = |from: u32| json!({"type": "integer", "minimum": from});
-    let time = json!({"type": "string", "format": "date-time"});
-    for (name, schema, meaning) in [
-        ("runId", schemas.reference(described::<RunId>), "The run's id"),
-        ("nodeId", schemas.reference(described::<NodeId>), "The node's id in its version"),
-        ("definition", schemas.reference(described::<DefinitionReference>), "The definition's id or name"),
-        ("instanceId", schemas.reference(described::<InstanceId>), "The instance's id"),
-        ("definitionId", schemas.reference(described::<DefinitionId>), "The definition's id"),
-        ("tenant", schemas.reference(described::<TenantId>), "The tenant's id"),
-        ("version", number(1), "The version's number"),
-        ("number", number(1), "The delivery's number within its run"),
-    ] {
-        add(name, name, "path", schema, meaning);
-    }
-    let key = schemas.reference(described::<ProcessorKey>);
-    add("processorKey", "key", "path", key, "The operator's name for the processor");
-    let key = schemas.reference(described::<ComputeNodeKey>);
-    add("computeNodeKey", "key", "path", key, "The operator's name for the compute node");
-    let rule = json!({"type": "string", "pattern": "^(active|latest|[1-9][0-9]*)$"});
-    add("versionRule", "version", "path", rule, "The version's number, `active` or `latest`");
-    add("layerName", "name", "path", schemas.reference(described::<LayerName>), "The layer's name");
-    for (name, schema, meaning) in [
-        (
-            "status",
-            json!({
-                "type": "array", "items": schemas.reference(described::<RunStatus>),
-                "minItems": 1, "maxItems": limits::FILTER_STATUSES,
-            }),
-            "Only runs with one of these statuses",
-        ),
-        ("workflowDefinitionId", schemas.reference(described::<DefinitionId>), "Only runs of this definition"),
-        ("workflowInstanceId", schemas.reference(described::<InstanceId>), "Only runs of this instance"),
-        (
-            "label",
-            json!({"type": "string", "pattern": "^[^:]+:"}),
-            "Only runs with this label: its name and its value, with the first colon between them",
-        ),
-        ("createdBy", json!({"type": "string", "minLength": 1}), "Only runs that this principal made"),
-        ("replayOf", schemas.reference(described::<RunId>), "Only runs that repeat this one"),
-        ("evaluationOf", schemas.reference(described::<RunId>), "Only runs that evaluate this one"),
-        ("createdFrom", time.clone(), "Only runs created at this time or later"),
-        ("createdBefore", time, "Only runs created before this time"),
-        (
-            "text",
-            json!({"type": "string", "minLength": 1, "maxLength": limits::DISPLAY_NAME_CHARS}),
-            "Only what has this text in its name, display name, description or a tag, in any case",
-        ),
-        ("tag", schemas.reference(described::<DefinitionTag>), "Only what has this tag"),
-        ("order", json!({"enum": ["asc", "desc"], "default": "desc"}), "`asc` for the oldest first"),
-        (
-            "limit",
-            json!({"type": "integer", "minimum": 1, "maximum": limits::PAGE_ITEMS, "default": crate::wire::DEFAULT_LIMIT}),
-            "Items on a page at most",
-        ),
-        ("cursor", schemas.reference(described::<Cursor>), "The `nextCursor` of the page before"),
-        (
-            "waitSeconds",
-            json!({"type": "integer", "minimum": 0, "maximum": limits::WAIT_SECONDS, "default": 0}),
-            "How long to wait for the run to end before answering with what it is",
-        ),
-        ("include", json!({"const": "snapshot"}), "`snapshot` for what the run executes, as it was frozen"),
-    ] {
-        add(name, name, "query", schema, meaning);
-    }
-    let key = schemas.reference(described::<IdempotencyKey>);
-    let meaning = "Does the request at most once. The body has a field for it too; where both are given they are equal";
-    add("idempotencyKey", "Idempotency-Key", "header", key, meaning);
-    // Several statuses stand in one parameter, with commas between them.
-    (all["status"]["style"], all["status"]["explode"]) = (json!("form"), json!(false));
-    Value::Object(all)
-}
-
-fn headers() -> Value {
-    let text = json!({"type": "string"});
-    json!({
-        "Location": {"description": "The path of the thing", "required": true, "schema": {"type": "string", "pattern": "^/v1/"}},
-        "Idempotent-Replayed": {
-            "description": "This is the first answer to the idempotency key, given again",
-            "schema": {"type": "string", "const": "true"},
-        },
-        "Retry-After": {"description": "Seconds to wait", "schema": {"type": "string", "pattern": "^[0-9]+$"}},
-        "WWW-Authenticate": {"description": "How to say who you are", "schema": text},
-        "Allow": {"description": "The methods that the path takes", "schema": text},
-    })
-}
-
-fn gateway_message() -> Value {
-    json!({
-        "description": "What API Gateway (`message`) or a Function URL (`Message`) says when the request does not reach its \
-            function, or the function does not answer",
-        "type": "object",
-        "properties": {"message": {"type": ["string", "null"]}, "Message": {"type": ["string", "null"]}},
-        "anyOf": [{"required": ["message"]}, {"required": ["Message"]}],
-    })
-}
-
-fn webhook(envelope: Value) -> Value {
-    let waits: Vec<String> = RETRY_SCHEDULE_SECONDS.iter().map(ToString::to_string).collect();
-    let header = |name: &str, schema: Value, meaning: &str| json!({"name": name, "in": "header", "required": true, "schema": schema, "description": meaning});
-    let text = || json!({"type": "string"});
-    let whole = || json!({"type": "string", "pattern": "^[0-9]+$"});
-    json!({
-        "operationId": "receiveRunTerminal",
-        "summary": "A run has ended",
-        "description": format!(
-            "Sent to `completionCallbackUrl` once the terminal status is durable, at least once. The body is built once and is \
-             the same, byte for byte, on every attempt; its output is left out, and `outputOmitted` says so, above {} bytes. \
-             Every attempt is signed anew with AWS Signature Version 4 (service `lambda`, the region of the URL), the headers \
-             named here included. A receiver need not check the signature, its Function URL did: it checks \
-             `requestContext.authorizer.iam.userArn` and drops what has a `webhook-id` it has seen. What is not delivered is \
-             tried again after {} seconds, then dead-lettered.",
-            limits::WEBHOOK_BODY_BYTES,
-            waits.join(", "),
-        ),
-        "security": [{"iam": []}],
-        "parameters": [
-            header("webhook-id", text(), "The same on every attempt: drop repeats by it"),
-            header("webhook-timestamp", whole(), "When the attempt was made, in seconds since 1970"),
-            header("webhook-attempt", whole(), "The attempt's number, from 1"),
-            header("sluice-tenant-id", text(), "The run's tenant"),
-            header("sluice-run-id", to_schema("RunId"), "The run"),
-        ],
-        "requestBody": {"required": true, "content": {"application/json": {"schema": envelope}}},
-        "responses": {
-            "2XX": {"description": "Delivered"},
-            "410": {"description": "The receiver wants no more of it: it is dead-lettered at once"},
-            "429": {"description": "Not now. `Retry-After` is followed, within an hour", "headers": {"Retry-After": to_header("Retry-After")}},
-            "503": {"description": "Not now. `Retry-After` is followed, within an hour", "headers": {"Retry-After": to_header("Retry-After")}},
-            "default": {"description": "Tried again"},
-        },
-    })
-}
-
-/// What the types do not say.
-fn refine(schemas: &mut Map<String, Value>) {
-    let given = |field: &str| json!({"required": [field], "properties": {field: {"not": {"type": "null"}}}});
-    // Each kind of processor has fields of its own, and takes no other's.
-    let fields = [
-        ("lambda", "functionArn"),
-        ("stateMachine", "stateMachineArn"),
-        ("ecs", "clusterArn"),
-        ("ecs", "taskDefinitionArn"),
-        ("ecs", "containerName"),
-    ];
-    let optional = ["launchType", "subnets", "securityGroups", "assignPublicIp"].map(|field| ("ecs", field));
-    let of_kind = |kind: &str| {
-        let needed: Vec<&str> = fields.iter().filter(|(of, _)| *of == kind).map(|(_, field)| *field).collect();
-        let mut properties = json!({"kind": {"const": kind}});
-        for (_, field) in fields.iter().chain(&optional).filter(|(of, _)| *of != kind) {
-            properties[*field] = json!({"type": "null"});
-        }
-        for field in &needed {
-            properties[*field] = json!({"type": "string"});
-        }
-        json!({"required": needed, "properties": properties})
-    };
-    // A context needs somewhere to go.
-    let context =
-        json!([{"properties": {"completionCallbackContext": {"type": "null"}}}, given("completionCallbackUrl")]);
-    for (name, key, value) in [
-        ("CreateRun", "anyOf", context.clone()),
-        ("InvokeDefinition", "anyOf", context),
-        ("CreateRun", "oneOf", json!([given("workflowInstanceId"), given("workflowInstanceConfiguration")])),
-        ("DeclareProcessor", "oneOf", json!(["lambda", "stateMachine", "ecs"].map(of_kind))),
-    ] {
-        schemas[name][key] = value;
-    }
-    for (name, field, values) in [
-        ("Delivery", "channel", json!(["webhook", "event-bus"])),
-        ("Attempt", "outcome", json!(["delivered", "gone", "rejected", "unreachable"])),
-        ("SnapshotNodeRun", "kind", json!(["value", "lambda", "stateMachine", "ecs", "external", "hidden"])),
-        ("RunInput", "kind", json!(["start", "data", "failure"])),
-        ("Envelope", "specVersion", json!(["1"])),
-        ("Envelope", "type", json!(["workflow.run.terminal"])),
-        ("Envelope", "status", json!(["SUCCEEDED", "FAILED", "CANCELED"])),
-    ] {
-        let property = &mut schemas[name]["properties"][field];
-        let description = property["description"].take();
-        *property = json!({"type": "string", "enum": values});
-        if description.is_string() {
-            property["description"] = description;
-        }
-    }
-    schemas["Node"]["properties"]["schema"]["oneOf"] = json!([to_schema("JsonSchema"), {"type": "null"}]);
-    schemas["Node"]["properties"]["parameters"]["propertyNames"] =
-        json!({"type": "string", "minLength": 1, "maxLength": 128});
-    for (name, example) in examples() {
-        schemas[&name]["examples"] = json!([example]);
-    }
-}
-
-/// Examples of what the API answers, by the names of their schemas.
-fn examples() -> Map<String, Value> {
-    serde_json::from_str(include_str!("openapi/examples.json")).unwrap_or_default()
 }
