@@ -8,6 +8,7 @@ mod discover;
 mod operator;
 
 use lambda_runtime::LambdaEvent;
+use sluice_core::arn::StateMachineArn;
 use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
@@ -25,7 +26,7 @@ pub struct App<S, C> {
     pub identity: IdentityConfig,
     pub new_definition_id: fn() -> DefinitionId,
     /// The state machine of a compute node that names none.
-    pub runner_arn: Option<String>,
+    pub runner_arn: Option<StateMachineArn>,
     /// Where the deployment lets webhooks go: the origins of a tenant are among them.
     pub destinations: Destinations,
 }

@@ -82,7 +82,7 @@ where
     ) -> Result<Response, Problem> {
         flow::operator_only(caller, "declare compute nodes")?;
         let body: ComputeNodeBody = request.json()?;
-        let node = body.into_compute_node(keyed("key", key)?, self.runner_arn.as_deref(), self.clock.now())?;
+        let node = body.into_compute_node(keyed("key", key)?, self.runner_arn.as_ref(), self.clock.now())?;
         let node = flow::save_compute_node(&self.store, caller, node).await?;
         Ok(Response::json(200, &ComputeNodeView::from(&node)))
     }

@@ -124,14 +124,14 @@ where
         };
         let Some(tenant) = tenant else {
             metrics::count(&metrics::POISON_EVENTS);
-            tracing::error!(execution.arn = ended.execution_arn, "execution's input names no tenant: dropped");
+            tracing::error!(execution.arn = ended.execution_arn.as_str(), "execution's input names no tenant: dropped");
             return Ok(None);
         };
         telemetry::about_run(&Span::current(), &tenant, ended.run_id);
         let run = self.store.load_run(&tenant, ended.run_id).await?;
         let ours = run.filter(|run| run.execution_arn() == ended.execution_arn);
         if ours.is_none() {
-            tracing::warn!(execution.arn = ended.execution_arn, "execution belongs to no run: ignored");
+            tracing::warn!(execution.arn = ended.execution_arn.as_str(), "execution belongs to no run: ignored");
         }
         Ok(ours)
     }
@@ -220,7 +220,7 @@ fn note_late_end(run: &Run, ended: &ExecutionEnd) {
     if run.status.is_terminal() && run_succeeded != engine_succeeded {
         metrics::count(&metrics::REDRIVEN_EXECUTIONS);
         tracing::error!(
-            execution.arn = ended.execution_arn,
+            execution.arn = ended.execution_arn.as_str(),
             run.status = run.status.as_str(),
             "execution ended again, otherwise than its run: the run stays as it is"
         );

@@ -1,9 +1,11 @@
 //! What the environment says. The only place of this crate that reads it.
 
 use aws_credential_types::Credentials;
+use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::Policy;
+use sluice_core::id::InvalidId;
 use sluice_core::limits;
 use url::Url;
 
@@ -19,7 +21,7 @@ pub struct Settings {
     /// The bus for Sluice's own events.
     pub event_bus: String,
     /// The state machine that a compute node gets when its declaration names none.
-    pub runner_arn: Option<String>,
+    pub runner_arn: Option<StateMachineArn>,
     /// Regions whose Lambda Function URLs may be called back.
     pub callback_regions: Vec<String>,
     /// Origins that may be called back besides. On a laptop only.
@@ -93,7 +95,7 @@ impl Settings {
             },
             table: required(TABLE)?,
             event_bus: optional(EVENT_BUS).unwrap_or_else(|| "default".to_owned()),
-            runner_arn: optional(RUNNER_ARN),
+            runner_arn: optional(RUNNER_ARN).map(|text| state_machine(RUNNER_ARN, text)).transpose()?,
             callback_regions: optional(CALLBACK_REGIONS).map_or_else(|| vec![region.clone()], |text| list(&text)),
             extra_callback_origins: optional(EXTRA_CALLBACK_ORIGINS)
                 .map_or_else(|| Ok(Vec::new()), |text| origins(&text))?,
@@ -111,7 +113,7 @@ impl Settings {
             endpoints: Endpoints { dynamodb: endpoint.clone(), sfn: endpoint.clone(), events: endpoint },
             table: "sluice-test".to_owned(),
             event_bus: "default".to_owned(),
-            runner_arn: Some("arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".to_owned()),
+            runner_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".parse().ok(),
             callback_regions: vec!["eu-west-1".to_owned()],
             extra_callback_origins: Vec::new(),
             max_budget: LARGEST_BUDGET,
@@ -147,6 +149,10 @@ fn origins(text: &str) -> Result<Vec<String>, ConfigError> {
             }),
         })
         .collect()
+}
+
+fn state_machine(variable: &'static str, text: String) -> Result<StateMachineArn, ConfigError> {
+    text.try_into().map_err(|error: InvalidId| ConfigError { variable, fault: error.to_string() })
 }
 
 fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
@@ -213,6 +219,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (variable, value) in [
             ("SLUICE_MAX_BUDGET_USD", "-1"),
+            ("SLUICE_RUNNER_ARN", "sluice-runner"),
             ("SLUICE_MAX_BUDGET_USD", "100001"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "file:///etc/passwd"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "localhost"),

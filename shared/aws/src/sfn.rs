@@ -7,8 +7,8 @@ use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, Describ
 use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::types::ExecutionStatus;
 use jiff::{Timestamp, Unit};
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::lifecycle::EngineEnd;
-use sluice_core::operator::execution_arn;
 use sluice_core::ports::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, Page, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
@@ -34,7 +34,7 @@ impl StartExecution for Engine {
         let call = self
             .sfn
             .start_execution()
-            .state_machine_arn(request.state_machine_arn)
+            .state_machine_arn(request.state_machine_arn.as_str())
             .name(request.run_id.to_string())
             .input(request.input);
         let Err(error) = call.send().await else {
@@ -67,9 +67,8 @@ impl Engine {
     /// The name is taken: by an earlier start of the same run, unless the input says otherwise.
     async fn whose_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
         const OPERATION: &str = "compare an execution of that name";
-        let arn = execution_arn(request.state_machine_arn, request.run_id)
-            .ok_or_else(|| failed(OPERATION, format!("{} is no state machine", request.state_machine_arn)))?;
-        let found = self.sfn.describe_execution().execution_arn(&arn).send().await;
+        let arn = request.state_machine_arn.execution(request.run_id);
+        let found = self.sfn.describe_execution().execution_arn(arn.as_str()).send().await;
         let found = found.map_err(|error| failed(OPERATION, Fault::of(&error)))?;
         let input = found.input().ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
         Ok(if is_same_json(input, request.input) {
@@ -90,11 +89,11 @@ fn is_same_json(left: &str, right: &str) -> bool {
 }
 
 impl StopExecution for Engine {
-    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
+    async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
         let call = self
             .sfn
             .stop_execution()
-            .execution_arn(execution_arn)
+            .execution_arn(execution_arn.as_str())
             .error(cut(error, ERROR_CHARS))
             .cause(cut(cause, CAUSE_CHARS));
         let Err(error) = call.send().await else { return Ok(()) };
@@ -146,8 +145,8 @@ where
 }
 
 impl DescribeExecution for Engine {
-    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
-        match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
+    async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
+        match self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send().await {
             Ok(found) => state(&found),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -160,8 +159,8 @@ impl DescribeExecution for Engine {
 }
 
 impl ReadExecutionInput for Engine {
-    async fn execution_input(&self, execution_arn: &str) -> EngineResult<Option<String>> {
-        match self.sfn.describe_execution().execution_arn(execution_arn).send().await {
+    async fn execution_input(&self, execution_arn: &ExecutionArn) -> EngineResult<Option<String>> {
+        match self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send().await {
             Ok(found) => Ok(found.input().map(str::to_owned)),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -203,11 +202,15 @@ fn state(found: &DescribeExecutionOutput) -> EngineResult<ExecutionState> {
 }
 
 impl ListExecutions for Engine {
-    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
+    async fn running_executions(
+        &self,
+        state_machine_arn: &StateMachineArn,
+        cursor: Option<&str>,
+    ) -> EngineResult<Page<String>> {
         let call = self
             .sfn
             .list_executions()
-            .state_machine_arn(state_machine_arn)
+            .state_machine_arn(state_machine_arn.as_str())
             .status_filter(ExecutionStatus::Running)
             .max_results(LIST_PAGE)
             .set_next_token(cursor.map(str::to_owned));

@@ -1,6 +1,7 @@
 //! What the operator declares: processors and compute nodes under keys, and what each tenant may do. **Invariant:** tenants name keys, never ARNs,
 //! otherwise Sluice's own roles could be made to start or invoke other people's things.
 
+use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
 use crate::concurrency::Concurrency;
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
@@ -174,7 +175,7 @@ impl TenantSettings {
 pub struct ComputeNode {
     pub key: ComputeNodeKey,
     /// The runner.
-    pub state_machine_arn: String,
+    pub state_machine_arn: StateMachineArn,
     pub tenants: Tenants,
     /// Values that every data target gets and no caller overwrites, such as `uploadBucket`.
     pub registry: BTreeMap<String, Value>,
@@ -200,14 +201,6 @@ impl LayerStatus {
             Self::Failed => "FAILED",
         }
     }
-}
-
-/// The ARN of the execution that a state machine gives a run: computed, so that nothing has to be stored after the
-/// start. `None` when `state_machine_arn` is not one.
-pub fn execution_arn(state_machine_arn: &str, run_id: crate::id::RunId) -> Option<String> {
-    let name = state_machine_arn.split(':').nth(6)?;
-    let head = state_machine_arn.split(":stateMachine:").next()?;
-    is_state_machine_arn(state_machine_arn).then(|| format!("{head}:execution:{name}:{run_id}"))
 }
 
 /// Whether this is the ARN of a state machine, without a version or alias.
@@ -238,16 +231,6 @@ fn is_arn(text: &str, service: &str, resource: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_execution_is_named_after_its_run() {
-        let id = "0190163d-8694-739b-aea5-966c26f8ad91".parse().expect("an id");
-        assert_eq!(
-            execution_arn("arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner", id).as_deref(),
-            Some("arn:aws:states:eu-west-1:123456789012:execution:sluice-runner:0190163d-8694-739b-aea5-966c26f8ad91")
-        );
-        assert_eq!(execution_arn("arn:aws:lambda:eu-west-1:123456789012:function:x", id), None);
-    }
 
     #[test]
     fn only_plain_arns_of_the_right_service_are_taken() {

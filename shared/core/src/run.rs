@@ -1,5 +1,6 @@
 //! The run: its head, what lists show, and the one way to change it.
 
+use crate::arn::{ExecutionArn, StateMachineArn};
 use crate::budget::MicroUsd;
 use crate::concurrency::SlotScope;
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
@@ -39,7 +40,7 @@ pub struct Run {
     pub instance_id: InstanceId,
     pub compute_node: ComputeNodeKey,
     /// The runner that executes this run. With the run's id it makes the execution's ARN.
-    pub state_machine_arn: String,
+    pub state_machine_arn: StateMachineArn,
     /// The caller's cap; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_budget_micro_usd: Option<MicroUsd>,
@@ -180,11 +181,9 @@ impl Run {
     /// `retention_due_at` of a run whose items are being deleted: past by every clock.
     pub const LET_GO: Timestamp = Timestamp::UNIX_EPOCH;
 
-    /// The ARN of the run's execution, whether or not it has started. The state machine's ARN was checked when the
-    /// operator declared it, so there always is one.
-    pub fn execution_arn(&self) -> String {
-        crate::operator::execution_arn(&self.state_machine_arn, self.run_id)
-            .unwrap_or_else(|| format!("{}/{}", self.state_machine_arn, self.run_id))
+    /// The ARN of the run's execution, whether or not it has started.
+    pub fn execution_arn(&self) -> ExecutionArn {
+        self.state_machine_arn.execution(self.run_id)
     }
 
     /// When the run's time is up, once it runs. While it is paused it has no deadline if its definition leaves paused time

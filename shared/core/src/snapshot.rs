@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing that changes later (definition, instance, processor, compute node) shows through a snapshot.
 
+use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
@@ -35,7 +36,7 @@ pub struct Snapshot {
     pub workflow_version: u32,
     pub workflow_instance_id: InstanceId,
     pub compute_node_id: ComputeNodeKey,
-    pub state_machine_arn: String,
+    pub state_machine_arn: StateMachineArn,
     pub execution_budget_micro_usd: Option<MicroUsd>,
     pub compute_node_budget_micro_usd: Option<MicroUsd>,
     pub max_run_duration_seconds: Option<u64>,

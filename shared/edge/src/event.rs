@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use sluice_core::arn::ExecutionArn;
 use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::lifecycle::EngineEnd;
@@ -44,7 +45,7 @@ pub enum Happening {
 /// The end of an execution.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ExecutionEnd {
-    pub execution_arn: String,
+    pub execution_arn: ExecutionArn,
     /// Named by the execution itself.
     pub run_id: RunId,
     /// From the execution's input; `None` when the event left the input out.
@@ -107,9 +108,12 @@ fn status_change(detail: &Value) -> Happening {
     let Ok(run_id) = name.parse() else {
         return Happening::Poison(format!("the execution {name:?} is not named after a run"));
     };
+    let Ok(execution_arn) = execution_arn.parse() else {
+        return Happening::Poison(format!("{execution_arn:?} is not the ARN of an execution"));
+    };
     let is_left_out = |name: &str| detail[name]["included"] == Value::Bool(false);
     Happening::Ended(ExecutionEnd {
-        execution_arn: execution_arn.to_owned(),
+        execution_arn,
         run_id,
         tenant_id: json_text(&detail["input"]).and_then(|input| tenant_of(&input)),
         end,

@@ -4,11 +4,11 @@
 use crate::fault::{Fault, Faults, lock};
 use crate::store::MemoryStore;
 use jiff::Timestamp;
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::delivery::AttemptOutcome;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
-use sluice_core::operator::execution_arn;
 use sluice_core::ports::{
     AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions,
     Page, PublishStatus, ReadExecutionInput, StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer,
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 /// One execution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Execution {
-    pub state_machine_arn: String,
+    pub state_machine_arn: StateMachineArn,
     pub run_id: RunId,
     pub tenant: TenantId,
     pub input: String,
@@ -31,21 +31,21 @@ pub struct Execution {
 
 #[derive(Debug, Default)]
 struct State {
-    executions: BTreeMap<String, Execution>,
+    executions: BTreeMap<ExecutionArn, Execution>,
     /// Times a new execution came to be.
     starts: u32,
-    stops: Vec<String>,
+    stops: Vec<ExecutionArn>,
     announced: Vec<DeliveryRef>,
     freed: Vec<QueueRef>,
     published: Vec<String>,
     refusal: Option<(String, String)>,
     changes: u64,
     /// Task tokens that somebody waits for, by the execution that does.
-    tokens: BTreeMap<String, String>,
+    tokens: BTreeMap<String, ExecutionArn>,
     /// Answers taken, by token: an output, or an error.
     answers: BTreeMap<String, Result<String, RunError>>,
     /// State machines that are not there any more.
-    deleted: BTreeSet<String>,
+    deleted: BTreeSet<StateMachineArn>,
     /// Executions on a page of a list, where not as many as Step Functions gives.
     page: Option<usize>,
 }
@@ -62,16 +62,16 @@ pub struct MemoryEngine {
 
 impl MemoryEngine {
     /// Every execution by ARN.
-    pub fn executions(&self) -> BTreeMap<String, Execution> {
+    pub fn executions(&self) -> BTreeMap<ExecutionArn, Execution> {
         lock(&self.state).executions.clone()
     }
 
     /// Looks at every execution without copying it. `look` must not come back to this engine.
-    pub fn each_execution(&self, mut look: impl FnMut(&str, &Execution)) {
+    pub fn each_execution(&self, mut look: impl FnMut(&ExecutionArn, &Execution)) {
         lock(&self.state).executions.iter().for_each(|(arn, execution)| look(arn, execution));
     }
 
-    pub fn execution(&self, arn: &str) -> Option<Execution> {
+    pub fn execution(&self, arn: &ExecutionArn) -> Option<Execution> {
         lock(&self.state).executions.get(arn).cloned()
     }
 
@@ -86,7 +86,7 @@ impl MemoryEngine {
     }
 
     /// Execution ARNs whose stop was asked for, each time.
-    pub fn stops(&self) -> Vec<String> {
+    pub fn stops(&self) -> Vec<ExecutionArn> {
         lock(&self.state).stops.clone()
     }
 
@@ -111,8 +111,8 @@ impl MemoryEngine {
     }
 
     /// A state machine goes away: its executions run on, and new ones are refused.
-    pub fn delete_machine(&self, state_machine_arn: &str) {
-        lock(&self.state).deleted.insert(state_machine_arn.to_owned());
+    pub fn delete_machine(&self, state_machine_arn: &StateMachineArn) {
+        lock(&self.state).deleted.insert(state_machine_arn.clone());
     }
 
     /// Lists running executions in pages of so many.
@@ -122,7 +122,7 @@ impl MemoryEngine {
 
     /// The execution's first state: claims its run, or ends the execution without running a node. Returns whether the
     /// run was claimed.
-    pub fn claim(&self, store: &MemoryStore, arn: &str, now: Timestamp) -> bool {
+    pub fn claim(&self, store: &MemoryStore, arn: &ExecutionArn, now: Timestamp) -> bool {
         let mut state = lock(&self.state);
         let Some(execution) = state.executions.get_mut(arn).filter(|execution| execution.end.is_none()) else {
             return false;
@@ -152,7 +152,7 @@ impl MemoryEngine {
     /// Ends a running execution. Returns what its status event would say, or `None` when it had ended.
     pub fn end(
         &self,
-        arn: &str,
+        arn: &ExecutionArn,
         end: EngineEnd,
         output: Option<&str>,
         now: Timestamp,
@@ -165,7 +165,7 @@ impl MemoryEngine {
     }
 
     /// [`Self::end`], with all that there is to say of it.
-    pub fn end_with(&self, arn: &str, end: EngineEnd, details: EndDetails) -> Option<(EngineEnd, EndDetails)> {
+    pub fn end_with(&self, arn: &ExecutionArn, end: EngineEnd, details: EndDetails) -> Option<(EngineEnd, EndDetails)> {
         let mut state = lock(&self.state);
         let execution = state.executions.get_mut(arn).filter(|execution| execution.end.is_none())?;
         execution.end = Some((end, details));
@@ -173,10 +173,10 @@ impl MemoryEngine {
     }
 
     /// A running execution begins to wait for a task token.
-    pub fn wait_for(&self, arn: &str, token: &str) {
+    pub fn wait_for(&self, arn: &ExecutionArn, token: &str) {
         let mut state = lock(&self.state);
         state.changes += 1;
-        state.tokens.insert(token.to_owned(), arn.to_owned());
+        state.tokens.insert(token.to_owned(), arn.clone());
     }
 
     /// Whether an execution waits for this token.
@@ -197,23 +197,20 @@ impl MemoryEngine {
     }
 
     /// Puts an execution in that Sluice did not start.
-    pub fn start_foreign(&self, state_machine_arn: &str, run_id: RunId, tenant: &TenantId) {
-        let Some(arn) = execution_arn(state_machine_arn, run_id) else {
-            return;
-        };
+    pub fn start_foreign(&self, state_machine_arn: &StateMachineArn, run_id: RunId, tenant: &TenantId) {
         let foreign = Execution {
-            state_machine_arn: state_machine_arn.to_owned(),
+            state_machine_arn: state_machine_arn.clone(),
             run_id,
             tenant: tenant.clone(),
             input: "{}".to_owned(),
             started: false,
             end: None,
         };
-        lock(&self.state).executions.entry(arn).or_insert(foreign);
+        lock(&self.state).executions.entry(state_machine_arn.execution(run_id)).or_insert(foreign);
     }
 
     /// Runs a failed execution again under its old ARN, as a redrive in the engine does.
-    pub fn redrive(&self, arn: &str) -> bool {
+    pub fn redrive(&self, arn: &ExecutionArn) -> bool {
         match lock(&self.state).executions.get_mut(arn) {
             Some(execution) if matches!(execution.end, Some((EngineEnd::Failed, _))) && execution.started => {
                 execution.end = None;
@@ -224,7 +221,7 @@ impl MemoryEngine {
     }
 
     /// Forgets an execution, as Step Functions does 90 days after its end.
-    pub fn forget(&self, arn: &str) {
+    pub fn forget(&self, arn: &ExecutionArn) {
         lock(&self.state).executions.remove(arn);
     }
 
@@ -257,9 +254,7 @@ impl StartExecution for MemoryEngine {
             if let Some((code, message)) = &state.refusal {
                 return StartOutcome::Refused { code: code.clone(), message: message.clone() };
             }
-            let Some(arn) = execution_arn(request.state_machine_arn, request.run_id) else {
-                return StartOutcome::Refused { code: "InvalidArn".to_owned(), message: "not an ARN".to_owned() };
-            };
+            let arn = request.state_machine_arn.execution(request.run_id);
             if state.deleted.contains(request.state_machine_arn) {
                 let code = "StateMachineDoesNotExist".to_owned();
                 return StartOutcome::Refused { code, message: "it was deleted".to_owned() };
@@ -282,7 +277,7 @@ impl StartExecution for MemoryEngine {
             state.executions.insert(
                 arn,
                 Execution {
-                    state_machine_arn: request.state_machine_arn.to_owned(),
+                    state_machine_arn: request.state_machine_arn.clone(),
                     run_id: request.run_id,
                     tenant,
                     input: request.input.to_owned(),
@@ -316,9 +311,9 @@ impl AnswerTask for MemoryEngine {
 }
 
 impl StopExecution for MemoryEngine {
-    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
+    async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
         self.act("stop the execution", |state| {
-            state.stops.push(execution_arn.to_owned());
+            state.stops.push(execution_arn.clone());
             if let Some(execution) = state.executions.get_mut(execution_arn)
                 && execution.end.is_none()
             {
@@ -332,7 +327,7 @@ impl StopExecution for MemoryEngine {
 }
 
 impl DescribeExecution for MemoryEngine {
-    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
+    async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
         self.act("describe the execution", |state| match state.executions.get(execution_arn) {
             None => ExecutionState::Unknown,
             Some(Execution { end: None, .. }) => ExecutionState::Running,
@@ -343,7 +338,7 @@ impl DescribeExecution for MemoryEngine {
 }
 
 impl ReadExecutionInput for MemoryEngine {
-    async fn execution_input(&self, execution_arn: &str) -> EngineResult<Option<String>> {
+    async fn execution_input(&self, execution_arn: &ExecutionArn) -> EngineResult<Option<String>> {
         self.act("read the execution's input", |state| {
             state.executions.get(execution_arn).map(|execution| execution.input.clone())
         })
@@ -352,13 +347,17 @@ impl ReadExecutionInput for MemoryEngine {
 }
 
 impl ListExecutions for MemoryEngine {
-    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
+    async fn running_executions(
+        &self,
+        state_machine_arn: &StateMachineArn,
+        cursor: Option<&str>,
+    ) -> EngineResult<Page<String>> {
         self.act("list running executions", |state| {
             // The cursor is the last name of the page before, so that what ends meanwhile moves nobody.
             let mut running = state
                 .executions
                 .values()
-                .filter(|execution| execution.state_machine_arn == state_machine_arn && execution.end.is_none())
+                .filter(|execution| execution.state_machine_arn == *state_machine_arn && execution.end.is_none())
                 .map(|execution| execution.run_id.to_string())
                 .filter(|name| cursor.is_none_or(|last| name.as_str() > last));
             let items: Vec<String> = running.by_ref().take(state.page.unwrap_or(LIST_PAGE)).collect();

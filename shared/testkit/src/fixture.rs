@@ -3,6 +3,7 @@
 use crate::store::MemoryStore;
 use jiff::Timestamp;
 use serde_json::json;
+use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::definition::{Definition, Version, VersionDocument};
@@ -17,6 +18,14 @@ use uuid::Uuid;
 pub const RUNNER_ARN: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner";
 /// A destination that [`policy`] admits.
 pub const CALLBACK_URL: &str = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws/hook";
+
+/// [`RUNNER_ARN`].
+///
+/// # Panics
+/// Never: it is one.
+pub fn runner_arn() -> StateMachineArn {
+    RUNNER_ARN.parse().expect("an ARN")
+}
 
 /// # Panics
 /// When `text` is no tenant id.
@@ -102,7 +111,7 @@ pub fn compute_node(now: Timestamp) -> ComputeNode {
     };
     ComputeNode {
         key,
-        state_machine_arn: RUNNER_ARN.to_owned(),
+        state_machine_arn: runner_arn(),
         tenants: Tenants(vec!["*".to_owned()]),
         registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
         layers: BTreeMap::from([(models, LayerStatus::Ready), (corpora, LayerStatus::Creating)]),

@@ -153,7 +153,7 @@ impl World {
         }
         let node = ComputeNode {
             key: sure("default".parse()),
-            state_machine_arn: RUNNER_ARN.to_owned(),
+            state_machine_arn: RUNNER_ARN.parse().expect("an ARN"),
             tenants: Tenants(vec!["*".to_owned()]),
             registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
             layers: BTreeMap::from([

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sluice_aws::{Aws, Engine};
+use sluice_core::arn::StateMachineArn;
 use sluice_core::id::RunId;
 use sluice_testkit::contract::engine::{Bench, Difference, FAILURE, Machine};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ struct OnTheStack {
 /// Where executions of [`Machine::Asks`] put their tokens.
 static TOKENS: LazyLock<String> = LazyLock::new(|| table("tokens"));
 
-static MACHINES: LazyLock<BTreeMap<Machine, String>> = LazyLock::new(|| {
+static MACHINES: LazyLock<BTreeMap<Machine, StateMachineArn>> = LazyLock::new(|| {
     let runner = aws("stepfunctions", "describe_state_machine", json!({"stateMachineArn": STACK.runner_arn}));
     let make = |machine: Machine| {
         let definition = definition(machine).to_string();
@@ -29,7 +30,7 @@ static MACHINES: LazyLock<BTreeMap<Machine, String>> = LazyLock::new(|| {
         if machine == Machine::Gone {
             aws("stepfunctions", "delete_state_machine", json!({"stateMachineArn": made["stateMachineArn"]}));
         }
-        (machine, text(&made["stateMachineArn"]))
+        (machine, text(&made["stateMachineArn"]).parse().expect("an ARN"))
     };
     [
         Machine::Waits,
@@ -76,7 +77,7 @@ impl Bench for OnTheStack {
         &self.engine
     }
 
-    fn machine(&self, machine: Machine) -> String {
+    fn machine(&self, machine: Machine) -> StateMachineArn {
         MACHINES[&machine].clone()
     }
 

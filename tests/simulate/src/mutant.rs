@@ -1,5 +1,6 @@
 //! Planted bugs: what a hurried change might break. The simulation has to notice each of them.
 
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
     AnnounceDue, AnswerTask, DeliveryRef, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions,
@@ -163,7 +164,7 @@ impl StartExecution for SweepEngine {
 }
 
 impl StopExecution for SweepEngine {
-    async fn stop_execution(&self, execution_arn: &str, error: &str, cause: &str) -> EngineResult<()> {
+    async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
         if self.mutation == Some(Mutation::StopNotRepeated) {
             return Ok(());
         }
@@ -172,7 +173,7 @@ impl StopExecution for SweepEngine {
 }
 
 impl DescribeExecution for SweepEngine {
-    async fn describe_execution(&self, execution_arn: &str) -> EngineResult<ExecutionState> {
+    async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
         if self.mutation == Some(Mutation::DifferenceNotDescribed) {
             return Ok(ExecutionState::Running);
         }
@@ -181,7 +182,11 @@ impl DescribeExecution for SweepEngine {
 }
 
 impl ListExecutions for SweepEngine {
-    async fn running_executions(&self, state_machine_arn: &str, cursor: Option<&str>) -> EngineResult<Page<String>> {
+    async fn running_executions(
+        &self,
+        state_machine_arn: &StateMachineArn,
+        cursor: Option<&str>,
+    ) -> EngineResult<Page<String>> {
         self.engine.running_executions(state_machine_arn, cursor).await
     }
 }

@@ -8,6 +8,7 @@ use crate::receiver::{RECEIVERS, SimReceiver, origin};
 use crate::{Outcome, Play};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
+use sluice_core::arn::ExecutionArn;
 use sluice_core::caller::Caller;
 use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef, limits_of};
 use sluice_core::definition::VersionRule;
@@ -145,7 +146,7 @@ struct Gate {
 /// Something on its way to `run-callback`.
 #[derive(Clone, Debug)]
 enum Signal {
-    Ended { arn: String, tenant: TenantId, run_id: RunId, end: EngineEnd, details: EndDetails },
+    Ended { arn: ExecutionArn, tenant: TenantId, run_id: RunId, end: EngineEnd, details: EndDetails },
     Due(DeliveryRef),
     Freed(QueueRef),
 }
@@ -180,9 +181,9 @@ pub struct World {
     callers: Vec<Caller>,
     tasks: Vec<Task>,
     signals: Vec<(Timestamp, Signal)>,
-    told_ends: BTreeSet<String>,
+    told_ends: BTreeSet<ExecutionArn>,
     /// Executions that wait, by ARN.
-    gates: BTreeMap<String, Gate>,
+    gates: BTreeMap<ExecutionArn, Gate>,
     tokens: u32,
     report_tokens: Vec<HeldToken>,
     known: Vec<(TenantId, RunId)>,

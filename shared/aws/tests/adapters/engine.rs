@@ -5,6 +5,7 @@ use crate::support::sample::{mine, run_id};
 use serde_json::{Value, json};
 use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::{Aws, Engine};
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::delivery::AttemptOutcome;
 use sluice_core::lifecycle::EngineEnd;
@@ -14,10 +15,16 @@ use sluice_core::ports::{
     TaskAnswered,
 };
 use sluice_core::run::{EndDetails, RunError};
-use sluice_testkit::fixture::{RUNNER_ARN, definition_id};
+use sluice_testkit::fixture::{RUNNER_ARN, definition_id, runner_arn};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 const ARN: &str = "arn:aws:states:eu-west-1:123456789012:execution:sluice-runner:0190163d-8694-439b-aea5-000000000001";
+static RUNNER: LazyLock<StateMachineArn> = LazyLock::new(runner_arn);
+
+fn arn() -> ExecutionArn {
+    ARN.parse().expect("an ARN")
+}
 const INPUT: &str = r#"{"runId":"…","n":1.10}"#;
 
 fn ok(body: Value) -> (u16, String) {
@@ -38,7 +45,7 @@ fn body(asked: &Asked) -> Value {
 }
 
 fn request() -> StartRequest<'static> {
-    StartRequest { state_machine_arn: RUNNER_ARN, run_id: run_id(1), input: INPUT }
+    StartRequest { state_machine_arn: &RUNNER, run_id: run_id(1), input: INPUT }
 }
 
 #[tokio::test]
@@ -152,7 +159,7 @@ async fn stopping_says_why_and_stopping_what_has_ended_is_no_error() {
         error(400, "ValidationException", "Execution has already finished"),
     ] {
         let (engine, service) = engine(move |_| answer.clone()).await;
-        engine.stop_execution(ARN, "Sluice.canceled_by_caller", "canceled_by_caller").await.expect("stopped");
+        engine.stop_execution(&arn(), "Sluice.canceled_by_caller", "canceled_by_caller").await.expect("stopped");
         let asked = service.asked();
         assert_eq!(asked[0].target, "AWSStepFunctions.StopExecution");
         let expected =
@@ -163,14 +170,14 @@ async fn stopping_says_why_and_stopping_what_has_ended_is_no_error() {
         [error(400, "InvalidArn", "no"), error(400, "ValidationException", "no"), error(500, "InternalFailure", "no")]
     {
         let (engine, _) = engine(move |_| answer.clone()).await;
-        engine.stop_execution(ARN, "x", "y").await.expect_err("not stopped");
+        engine.stop_execution(&arn(), "x", "y").await.expect_err("not stopped");
     }
 }
 
 #[tokio::test]
 async fn texts_too_long_for_a_stop_are_cut() {
     let (engine, service) = engine(|_| ok(json!({"stopDate": 1.0}))).await;
-    engine.stop_execution(ARN, &"é".repeat(300), &"é".repeat(40_000)).await.expect("stopped");
+    engine.stop_execution(&arn(), &"é".repeat(300), &"é".repeat(40_000)).await.expect("stopped");
     let body = body(&service.asked()[0]);
     let chars = |name: &str| body[name].as_str().map(|text| text.chars().count());
     assert_eq!((chars("error"), chars("cause")), (Some(256), Some(32_768)));
@@ -242,19 +249,19 @@ async fn every_status_of_an_execution_has_its_meaning() {
         });
         answer.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
         let (engine, _) = engine(move |_| ok(answer.clone())).await;
-        assert_eq!(engine.describe_execution(ARN).await.expect("an answer"), expected, "{status}");
+        assert_eq!(engine.describe_execution(&arn()).await.expect("an answer"), expected, "{status}");
     }
 }
 
 #[tokio::test]
 async fn an_execution_that_the_engine_does_not_know_is_unknown_and_a_failing_engine_knows_nothing() {
     let (unknown, _) = engine(|_| error(400, "ExecutionDoesNotExist", "never was")).await;
-    assert_eq!(unknown.describe_execution(ARN).await.expect("an answer"), ExecutionState::Unknown);
+    assert_eq!(unknown.describe_execution(&arn()).await.expect("an answer"), ExecutionState::Unknown);
     let (failing, _) = engine(|_| error(500, "InternalFailure", "no")).await;
-    failing.describe_execution(ARN).await.expect_err("no answer");
+    failing.describe_execution(&arn()).await.expect_err("no answer");
     let strange = json!({"executionArn": ARN, "stateMachineArn": RUNNER_ARN, "status": "DREAMING", "startDate": 1.0});
     let (strange, _) = engine(move |_| ok(strange.clone())).await;
-    strange.describe_execution(ARN).await.expect_err("a status of the future is no end");
+    strange.describe_execution(&arn()).await.expect_err("a status of the future is no end");
 }
 
 #[tokio::test]
@@ -269,9 +276,9 @@ async fn running_executions_are_listed_by_name_page_by_page() {
         }
     })
     .await;
-    let first = engine.running_executions(RUNNER_ARN, None).await.expect("a page");
+    let first = engine.running_executions(&RUNNER, None).await.expect("a page");
     assert_eq!(first, Page { items: vec!["a".to_owned(), "b".to_owned()], next: Some("on".to_owned()) });
-    let second = engine.running_executions(RUNNER_ARN, first.next.as_deref()).await.expect("a page");
+    let second = engine.running_executions(&RUNNER, first.next.as_deref()).await.expect("a page");
     assert_eq!(second, Page { items: vec!["c".to_owned()], next: None });
     let asked = service.asked();
     assert_eq!(asked[0].target, "AWSStepFunctions.ListExecutions");

@@ -6,7 +6,7 @@ use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, is_state_machine_arn};
+use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings};
 use crate::ports::{CatalogItem, CatalogKey, ManageDefinitions, ManageOperator, Page, ReadCatalog};
 use jiff::Timestamp;
 
@@ -44,10 +44,6 @@ pub async fn save_compute_node<S: ManageOperator>(
 ) -> Answer<ComputeNode> {
     operator_only(caller, "declare compute nodes")?;
     let mut invalid = Invalid::default();
-    if !is_state_machine_arn(&node.state_machine_arn) {
-        let message = "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
-        invalid.add("/stateMachineArn", "invalid_arn", message);
-    }
     check_tenants(&node.tenants.0, &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     store.save_compute_node(&node).await.map_err(Refusal::Store)?;

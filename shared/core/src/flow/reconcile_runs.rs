@@ -5,6 +5,7 @@
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others.
 
+use crate::arn::StateMachineArn;
 use crate::concurrency::QueueRef;
 use crate::flow::cancel_run::stop;
 use crate::flow::control_run::hand_over;
@@ -219,8 +220,8 @@ where
 
     /// Acts on what an open run shows by itself, and returns the runs whose executions should be running, by their
     /// state machine.
-    async fn visit_open_runs(&mut self) -> BTreeMap<String, Vec<Run>> {
-        let mut executing: BTreeMap<String, Vec<Run>> = BTreeMap::new();
+    async fn visit_open_runs(&mut self) -> BTreeMap<StateMachineArn, Vec<Run>> {
+        let mut executing: BTreeMap<StateMachineArn, Vec<Run>> = BTreeMap::new();
         for shard in 0..SHARDS {
             let mut cursor = None;
             loop {
@@ -360,7 +361,7 @@ where
     }
 
     /// Open records were read first, so whatever the engine does not list as running now has ended since.
-    async fn settle_difference(&mut self, state_machine_arn: &str, runs: Vec<Run>) {
+    async fn settle_difference(&mut self, state_machine_arn: &StateMachineArn, runs: Vec<Run>) {
         let mut running = BTreeSet::new();
         let mut cursor = None;
         loop {

@@ -1,6 +1,7 @@
 //! Executions in the engine: started, stopped, answered, described.
 
 use super::store::Page;
+use crate::arn::{ExecutionArn, StateMachineArn};
 use crate::id::RunId;
 use crate::lifecycle::EngineEnd;
 use crate::run::EndDetails;
@@ -9,7 +10,7 @@ use std::future::Future;
 /// What a start needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest<'a> {
-    pub state_machine_arn: &'a str,
+    pub state_machine_arn: &'a StateMachineArn,
     /// The execution's name.
     pub run_id: RunId,
     pub input: &'a str,
@@ -44,7 +45,7 @@ pub trait StopExecution: Send + Sync {
     /// Asks the engine to abort. Stopping what has ended or never was is no error.
     fn stop_execution(
         &self,
-        execution_arn: &str,
+        execution_arn: &ExecutionArn,
         error: &str,
         cause: &str,
     ) -> impl Future<Output = EngineResult<()>> + Send;
@@ -88,20 +89,26 @@ pub trait AnswerTask: Send + Sync {
 
 pub trait DescribeExecution: Send + Sync {
     /// Eventually consistent, and scarce (about 15 a second): for differences, not for polling.
-    fn describe_execution(&self, execution_arn: &str) -> impl Future<Output = EngineResult<ExecutionState>> + Send;
+    fn describe_execution(
+        &self,
+        execution_arn: &ExecutionArn,
+    ) -> impl Future<Output = EngineResult<ExecutionState>> + Send;
 }
 
 pub trait ReadExecutionInput: Send + Sync {
     /// The input an execution was started with; `None` when there is no such execution. Scarce as
     /// [`DescribeExecution`]: only for a status event that left the input out.
-    fn execution_input(&self, execution_arn: &str) -> impl Future<Output = EngineResult<Option<String>>> + Send;
+    fn execution_input(
+        &self,
+        execution_arn: &ExecutionArn,
+    ) -> impl Future<Output = EngineResult<Option<String>>> + Send;
 }
 
 pub trait ListExecutions: Send + Sync {
     /// Names of the running executions of a state machine, and how to go on.
     fn running_executions(
         &self,
-        state_machine_arn: &str,
+        state_machine_arn: &StateMachineArn,
         cursor: Option<&str>,
     ) -> impl Future<Output = EngineResult<Page<String>>> + Send;
 }

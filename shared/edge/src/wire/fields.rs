@@ -93,6 +93,17 @@ pub fn id<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invali
     }
 }
 
+/// An ARN of the wanted kind.
+pub fn arn<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invalid: &mut Invalid) -> Option<T> {
+    match text.parse() {
+        Ok(arn) => Some(arn),
+        Err(InvalidId(message)) => {
+            invalid.add(at, "invalid_arn", message);
+            None
+        }
+    }
+}
+
 /// A map by node id.
 fn by_node<T>(at: &str, map: Option<BTreeMap<String, T>>, invalid: &mut Invalid) -> BTreeMap<NodeId, T> {
     map.unwrap_or_default()

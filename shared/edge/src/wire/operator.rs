@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
+use sluice_core::arn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
@@ -160,14 +161,19 @@ impl ComputeNodeBody {
     pub fn into_compute_node(
         self,
         key: ComputeNodeKey,
-        own_runner: Option<&str>,
+        own_runner: Option<&arn::StateMachineArn>,
         now: Timestamp,
     ) -> Result<ComputeNode, Invalid> {
         let mut invalid = Invalid::default();
-        let state_machine_arn = self.state_machine_arn.or_else(|| own_runner.map(str::to_owned));
-        if state_machine_arn.is_none() {
-            invalid.add("/stateMachineArn", "missing_field", "must be given: this deployment has no runner of its own");
-        }
+        let state_machine_arn = match (&self.state_machine_arn, own_runner) {
+            (Some(text), _) => fields::arn("/stateMachineArn", text, &mut invalid),
+            (None, Some(own_runner)) => Some(own_runner.clone()),
+            (None, None) => {
+                let message = "must be given: this deployment has no runner of its own";
+                invalid.add("/stateMachineArn", "missing_field", message);
+                None
+            }
+        };
         let layers = self
             .layers
             .unwrap_or_default()
@@ -178,10 +184,11 @@ impl ComputeNodeBody {
             })
             .collect();
         let max_budget = max_budget(self.max_budget_usd.as_deref(), &mut invalid);
+        let Some(state_machine_arn) = state_machine_arn else { return Err(invalid) };
         invalid.into_result()?;
         Ok(ComputeNode {
             key,
-            state_machine_arn: state_machine_arn.unwrap_or_default(),
+            state_machine_arn,
             tenants: Tenants(self.tenants.unwrap_or_else(|| vec!["*".to_owned()])),
             registry: self.registry.unwrap_or_default(),
             layers,
@@ -340,7 +347,7 @@ impl From<&ComputeNode> for ComputeNodeView {
     fn from(node: &ComputeNode) -> Self {
         Self {
             key: node.key.to_string(),
-            state_machine_arn: node.state_machine_arn.clone(),
+            state_machine_arn: node.state_machine_arn.to_string(),
             tenants: node.tenants.0.clone(),
             registry: node.registry.clone(),
             layers: node.layers.clone(),

@@ -182,7 +182,7 @@ impl From<&Run> for RunView {
             waiting_nodes: run.waiting_nodes.iter().cloned().collect(),
             pause_requested: run.pause_requested_at.is_some(),
             paused_ms: run.paused_ms,
-            execution_arn: run.execution_arn(),
+            execution_arn: run.execution_arn().into(),
             snapshot_hash: run.snapshot_hash.clone(),
             output: None,
             replays: None,

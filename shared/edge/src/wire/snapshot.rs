@@ -127,7 +127,7 @@ impl SnapshotView {
             workflow_version: snapshot.workflow_version,
             workflow_instance_id: snapshot.workflow_instance_id.to_string(),
             compute_node_id: snapshot.compute_node_id.to_string(),
-            state_machine_arn: snapshot.state_machine_arn,
+            state_machine_arn: snapshot.state_machine_arn.into(),
             limits: SnapshotLimits {
                 execution_budget_usd: snapshot.execution_budget_micro_usd.map(MicroUsd::to_json_number),
                 compute_node_budget_usd: snapshot.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),

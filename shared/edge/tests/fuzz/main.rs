@@ -394,7 +394,7 @@ proptest! {
             match read.read() {
                 Happening::Ended(end) => {
                     let arn = event["detail"]["executionArn"].as_str().expect("an ARN");
-                    prop_assert_eq!(arn, &end.execution_arn);
+                    prop_assert_eq!(arn, end.execution_arn.as_str());
                 }
                 Happening::Underway { .. } | Happening::DeliveryDue(_) | Happening::SlotFreed(_) => {}
                 Happening::Poison(reason) => prop_assert!(!reason.is_empty()),

@@ -1,6 +1,6 @@
 //! Things to store.
 
-use crate::fixture::{self, RUNNER_ARN, definition_id};
+use crate::fixture::{self, definition_id};
 use jiff::Timestamp;
 use sluice_core::change::NewRun;
 use sluice_core::concurrency::{Admission, Limit};
@@ -55,7 +55,7 @@ pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, creat
         version: 1,
         instance_id: sluice_core::id::InstanceId(Uuid::from_u128(9)),
         compute_node: "default".parse().expect("a key"),
-        state_machine_arn: RUNNER_ARN.to_owned(),
+        state_machine_arn: fixture::runner_arn(),
         execution_budget_micro_usd: None,
         compute_node_budget_micro_usd: None,
         max_run_duration_seconds: None,

@@ -1,6 +1,7 @@
 //! The engine in memory. It runs nothing by itself: this does what its state machines say, a step at every pause.
 
 use jiff::Timestamp;
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::run::{EndDetails, RunError};
@@ -15,8 +16,8 @@ struct InMemory {
     runs: AtomicU32,
 }
 
-fn arn(machine: Machine) -> String {
-    format!("arn:aws:states:eu-west-1:123456789012:stateMachine:{machine:?}")
+fn arn(machine: Machine) -> StateMachineArn {
+    format!("arn:aws:states:eu-west-1:123456789012:stateMachine:{machine:?}").parse().expect("an ARN")
 }
 
 fn noon() -> Timestamp {
@@ -28,7 +29,7 @@ fn token_of(run_id: RunId) -> String {
 }
 
 impl InMemory {
-    fn step(&self, arn_of_it: &str, execution: &Execution) {
+    fn step(&self, arn_of_it: &ExecutionArn, execution: &Execution) {
         let details = |output: Option<&str>, error: Option<RunError>| EndDetails {
             stopped_at: Some(noon()),
             output: output.map(str::to_owned),
@@ -67,7 +68,7 @@ impl Bench for InMemory {
         &self.engine
     }
 
-    fn machine(&self, machine: Machine) -> String {
+    fn machine(&self, machine: Machine) -> StateMachineArn {
         arn(machine)
     }
 

@@ -89,7 +89,8 @@ impl World {
             let policy = fixture::policy();
             if mutation == Some(Mutation::StartBeforeWrite) {
                 let input = serde_json::json!({"tenantId": caller.tenant}).to_string();
-                let request = StartRequest { state_machine_arn: fixture::RUNNER_ARN, run_id, input: &input };
+                let runner = fixture::runner_arn();
+                let request = StartRequest { state_machine_arn: &runner, run_id, input: &input };
                 let _started_too_early = engine.start_execution(&request).await;
             }
             let (at, claim) = (clock.now(), command.idempotency.clone());

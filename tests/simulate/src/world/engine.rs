@@ -2,17 +2,17 @@
 
 use super::callback::handle;
 use super::*;
-use sluice_core::operator::execution_arn;
+use sluice_core::arn::ExecutionArn;
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::engine::Execution;
 
 impl World {
     /// Executions that have claimed their run and neither wait nor have ended.
-    pub(super) fn working(&self) -> Vec<(String, TenantId, RunId)> {
+    pub(super) fn working(&self) -> Vec<(ExecutionArn, TenantId, RunId)> {
         let mut working = Vec::new();
         self.engine.each_execution(|arn, execution| {
             if execution.started && execution.end.is_none() && !self.gates.contains_key(arn) {
-                working.push((arn.to_owned(), execution.tenant.clone(), execution.run_id));
+                working.push((arn.clone(), execution.tenant.clone(), execution.run_id));
             }
         });
         working
@@ -58,7 +58,8 @@ impl World {
 
     /// A runner that has its answer goes on.
     pub(super) fn go_on(&mut self) {
-        let gates: Vec<(String, Gate)> = self.gates.iter().map(|(arn, gate)| (arn.clone(), gate.clone())).collect();
+        let gates: Vec<(ExecutionArn, Gate)> =
+            self.gates.iter().map(|(arn, gate)| (arn.clone(), gate.clone())).collect();
         for (arn, gate) in gates {
             let Some(execution) = self.engine.execution(&arn) else {
                 continue;
@@ -190,11 +191,11 @@ impl World {
     }
 
     /// Executions by what they are doing.
-    fn executions_that(&self, fits: impl Fn(&Execution) -> bool) -> Vec<String> {
+    fn executions_that(&self, fits: impl Fn(&Execution) -> bool) -> Vec<ExecutionArn> {
         let mut fitting = Vec::new();
         self.engine.each_execution(|arn, execution| {
             if fits(execution) {
-                fitting.push(arn.to_owned());
+                fitting.push(arn.clone());
             }
         });
         fitting
@@ -252,14 +253,14 @@ impl World {
                 {
                     self.dice.count(F::ForeignStart);
                     self.ledger.started_by_others.insert(run_id);
-                    self.engine.start_foreign(fixture::RUNNER_ARN, run_id, &tenant);
+                    self.engine.start_foreign(&fixture::runner_arn(), run_id, &tenant);
                     self.note(format_args!("foreign start {run_id}"));
                 }
             }
             5 => {
                 self.dice.count(F::ForeignEvent);
                 if let Some((tenant, run_id)) = self.some_run() {
-                    let arn = "arn:aws:states:eu-west-1:999999999999:execution:other:x".to_owned();
+                    let arn = "arn:aws:states:eu-west-1:999999999999:execution:other:x".parse().expect("an ARN");
                     let signal = Signal::Ended {
                         arn,
                         tenant,
@@ -271,7 +272,7 @@ impl World {
                 }
             }
             6..=8 => {
-                let forgettable: Vec<String> = ended
+                let forgettable: Vec<ExecutionArn> = ended
                     .into_iter()
                     .filter(|arn| {
                         let execution = self.engine.execution(arn);
@@ -325,9 +326,8 @@ impl World {
                 // An event of a run that is still being made, or was refused.
                 let unrecorded = self.known.iter().filter(|(tenant, id)| self.store.run(tenant, *id).is_none());
                 let unrecorded: Vec<_> = unrecorded.cloned().collect();
-                if let Some((tenant, run_id)) = self.one_of(&unrecorded)
-                    && let Some(arn) = execution_arn(fixture::RUNNER_ARN, run_id)
-                {
+                if let Some((tenant, run_id)) = self.one_of(&unrecorded) {
+                    let arn = fixture::runner_arn().execution(run_id);
                     let was_there = self.ledger.is_gone(run_id, self.clock.true_time());
                     self.dice.count(if was_there { F::EventAfterPurge } else { F::EventBeforeRecord });
                     // At once: later it would be a lie about an execution of ours.

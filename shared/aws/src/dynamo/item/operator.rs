@@ -4,6 +4,7 @@ use super::{Item, ItemError, ItemResult, read, set, write};
 use crate::dynamo::keys;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
@@ -56,7 +57,7 @@ pub fn to_processor(item: Item) -> ItemResult<Processor> {
 #[serde(rename_all = "camelCase")]
 struct StoredComputeNode {
     key: ComputeNodeKey,
-    state_machine_arn: String,
+    state_machine_arn: StateMachineArn,
     tenants: Tenants,
     registry: String,
     layers: BTreeMap<LayerName, LayerStatus>,
