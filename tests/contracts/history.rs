@@ -6,6 +6,7 @@
 //! attempt at a node is used up, and what can be written twice is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice_core::definition::VersionDocument;
@@ -177,7 +178,7 @@ fn document(nodes: Value, edges: &[(&str, &str)]) -> VersionDocument {
     serde_json::from_value(json!({"nodes": nodes, "edges": edges})).expect("a version document")
 }
 
-fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Processor> {
+fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Arc<Processor>> {
     let processor = Processor {
         key: "p".parse().expect("a key"),
         target: ProcessorTarget::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".to_owned() },
@@ -185,7 +186,7 @@ fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Processor> {
         description: None,
         updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
     };
-    BTreeMap::from([(processor.key.clone(), processor)])
+    BTreeMap::from([(processor.key.clone(), Arc::new(processor))])
 }
 
 #[test]

@@ -141,7 +141,7 @@ where
     ) -> Result<Response, Problem> {
         no_query(request)?;
         let (_, draft) = flow::get_draft(&self.store, caller, &named(definition)?).await?;
-        Ok(Response::json(200, &DraftView::from(&draft)))
+        Ok(Response::json(200, &DraftView::from(&*draft)))
     }
 
     pub(crate) async fn save_draft(
@@ -185,7 +185,7 @@ where
         // An instance never changes, so one that was made at another time was there before.
         let status = if instance.created_at == now { 201 } else { 200 };
         let location = format!("/v1/workflow-instances/{}", instance.id);
-        Ok(Response::json(status, &InstanceView::from(&instance)).located(&location))
+        Ok(Response::json(status, &InstanceView::from(&*instance)).located(&location))
     }
 
     pub(crate) async fn list_instances(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
@@ -200,7 +200,7 @@ where
         no_query(request)?;
         let not_found = |InvalidId(_)| Refusal::NotFound { what: "workflow instance", id: id.to_owned() };
         let instance = flow::get_instance(&self.store, caller, id.parse().map_err(not_found)?).await?;
-        Ok(Response::json(200, &InstanceView::from(&instance)))
+        Ok(Response::json(200, &InstanceView::from(&*instance)))
     }
 }
 

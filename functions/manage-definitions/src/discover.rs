@@ -1,7 +1,6 @@
 //! What other tenants let every tenant run: one function per route.
 
 use crate::App;
-use sluice_core::caller::Caller;
 use sluice_core::flow::{Refusal, manage_definitions as flow};
 use sluice_core::id::{DefinitionId, InvalidId};
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
@@ -23,28 +22,22 @@ where
         Ok(Response::json(200, &DiscoverableList { definitions, next_cursor: paging.next(&page) }))
     }
 
-    pub(crate) async fn get_discoverable(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        definition: &str,
-    ) -> Result<Response, Problem> {
+    pub(crate) async fn get_discoverable(&self, request: &Request, definition: &str) -> Result<Response, Problem> {
         no_query(request)?;
-        let definition = flow::get_discoverable(&self.store, caller, identified(definition)?).await?;
-        Ok(Response::json(200, &DiscoverableView::from(&definition)))
+        let definition = flow::get_discoverable(&self.store, identified(definition)?).await?;
+        Ok(Response::json(200, &DiscoverableView::from(&*definition)))
     }
 
     pub(crate) async fn get_discoverable_version(
         &self,
         request: &Request,
-        caller: &Caller,
         definition: &str,
         version: &str,
     ) -> Result<Response, Problem> {
         no_query(request)?;
         let id = identified(definition)?;
         let rule = version.parse().map_err(|_| Refusal::NotFound { what: "version", id: version.to_owned() })?;
-        let (definition, version) = flow::get_discoverable_version(&self.store, caller, id, rule).await?;
+        let (definition, version) = flow::get_discoverable_version(&self.store, id, rule).await?;
         Ok(Response::json(200, &DiscoverableVersionView::new(&definition, &version)))
     }
 }

@@ -102,11 +102,11 @@ where
             }
             ["discoverable-definitions", definition] => {
                 request.allow(&["GET"])?;
-                self.get_discoverable(request, caller, definition).await
+                self.get_discoverable(request, definition).await
             }
             ["discoverable-definitions", definition, "versions", version] => {
                 request.allow(&["GET"])?;
-                self.get_discoverable_version(request, caller, definition, version).await
+                self.get_discoverable_version(request, definition, version).await
             }
             ["workflow-instances"] => {
                 request.allow(&["GET", "POST"])?;

@@ -37,7 +37,7 @@ where
         flow::operator_only(caller, "read processors")?;
         no_query(request)?;
         let processor = flow::get_processor(&self.store, caller, &keyed("key", key)?).await?;
-        Ok(Response::json(200, &ProcessorView::from(&processor)))
+        Ok(Response::json(200, &ProcessorView::from(&*processor)))
     }
 
     pub(crate) async fn save_processor(
@@ -71,7 +71,7 @@ where
         flow::operator_only(caller, "read compute nodes")?;
         no_query(request)?;
         let node = flow::get_compute_node(&self.store, caller, &keyed("key", key)?).await?;
-        Ok(Response::json(200, &ComputeNodeView::from(&node)))
+        Ok(Response::json(200, &ComputeNodeView::from(&*node)))
     }
 
     pub(crate) async fn save_compute_node(
@@ -119,7 +119,7 @@ where
         flow::operator_only(caller, "read what tenants may do")?;
         no_query(request)?;
         let settings = flow::get_tenant(&self.store, caller, &keyed("tenant", tenant)?).await?;
-        Ok(Response::json(200, &TenantView::from(&settings)))
+        Ok(Response::json(200, &TenantView::from(&*settings)))
     }
 
     pub(crate) async fn save_tenant(

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A named workflow of one tenant. `rev` is its optimistic lock.
@@ -334,7 +335,11 @@ impl VersionDocument {
     ///
     /// # Errors
     /// Every violation found, by JSON pointer into the document.
-    pub fn check(&self, tenant: &TenantId, processors: &BTreeMap<ProcessorKey, Processor>) -> Result<Layout, Invalid> {
+    pub fn check(
+        &self,
+        tenant: &TenantId,
+        processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
+    ) -> Result<Layout, Invalid> {
         let mut invalid = Invalid::default();
         self.check_nodes(tenant, processors, &mut invalid);
         if let Some(schema) = &self.input_schema
@@ -361,7 +366,12 @@ impl VersionDocument {
         invalid.into_result().map(|()| layout)
     }
 
-    fn check_nodes(&self, tenant: &TenantId, processors: &BTreeMap<ProcessorKey, Processor>, invalid: &mut Invalid) {
+    fn check_nodes(
+        &self,
+        tenant: &TenantId,
+        processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
+        invalid: &mut Invalid,
+    ) {
         if self.nodes.is_empty() {
             invalid.add("/nodes", "no_nodes", "a version has at least one node");
         }
@@ -501,7 +511,7 @@ fn check_processor(
     node: &Node,
     at: &str,
     tenant: &TenantId,
-    processors: &BTreeMap<ProcessorKey, Processor>,
+    processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
     invalid: &mut Invalid,
 ) {
     match (&node.processor, node.node_type) {

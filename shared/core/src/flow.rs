@@ -16,13 +16,15 @@ pub mod retain_run;
 pub mod settle_run;
 
 use crate::caller::Caller;
+use crate::catalog::CatalogKey;
 use crate::change::RunChange;
 use crate::concurrency::SlotScope;
-use crate::id::{RunId, TenantId};
+use crate::id::RunId;
 use crate::invalid::Invalid;
-use crate::ports::{CatalogItem, CatalogKey, ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
+use crate::ports::{ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
 use crate::run::Run;
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// Why a request was refused, whichever flow refused it.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +75,8 @@ pub async fn find_run<S: LoadRun>(store: &S, caller: &Caller, run_id: RunId, now
 }
 
 /// One thing of the catalog.
-pub(crate) async fn find_item<S: ReadCatalog>(
-    store: &S,
-    tenant: &TenantId,
-    key: CatalogKey,
-) -> Answer<Option<CatalogItem>> {
-    Ok(store.catalog(tenant, &[key]).await.map_err(Refusal::Store)?.pop().flatten())
+pub(crate) async fn find_item<S: ReadCatalog, K: CatalogKey>(store: &S, key: &K) -> Answer<Option<Arc<K::Item>>> {
+    store.get(key).await.map_err(Refusal::Store)
 }
 
 /// Makes a change that `decide` makes of the run as it is, or none.

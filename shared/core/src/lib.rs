@@ -9,6 +9,7 @@ pub mod arn;
 pub mod budget;
 pub mod caller;
 pub mod canonical;
+pub mod catalog;
 pub mod change;
 pub mod concurrency;
 pub mod definition;

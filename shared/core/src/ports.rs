@@ -9,7 +9,7 @@ pub mod run;
 pub mod store;
 pub mod sweep;
 
-pub use catalog::{CatalogItem, CatalogKey, ReadCatalog, SaveInstance};
+pub use catalog::{ReadCatalog, SaveInstance};
 pub use definition::{DefinitionSaved, ManageDefinitions, ManageOperator};
 pub use delivery::{Deliveries, DeliveryRef, PublishStatus, SendWebhook};
 pub use engine::{

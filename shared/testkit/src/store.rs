@@ -12,6 +12,7 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
+use sluice_core::catalog::{Found, OwnerKey, SettingsKey, Wanted};
 use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
@@ -24,10 +25,9 @@ use sluice_core::instance::Instance;
 use sluice_core::limits;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
-    AnswerNode, CatalogItem, CatalogKey, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery,
-    LoadRun, ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports,
-    RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass,
-    StoreResult, Sweep,
+    AnswerNode, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun, ManageDefinitions,
+    ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage, Recorded,
+    RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult, Sweep,
 };
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::Run;

@@ -3,11 +3,16 @@
 use super::item::{self, Item, ItemError, Key};
 use super::{Store, corrupt, keys};
 use crate::clock::monotonic_now;
-use sluice_core::id::TenantId;
-use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{CatalogItem, CatalogKey, ReadCatalog, StoreResult};
+use sluice_core::catalog::{
+    DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey, Wanted,
+};
+use sluice_core::definition::{Definition, Version};
+use sluice_core::id::{DefinitionId, TenantId};
+use sluice_core::instance::Instance;
+use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
+use sluice_core::ports::{ReadCatalog, StoreResult};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,63 +28,128 @@ const MOST_VERSIONS: usize = 64;
 const BATCH: usize = 100;
 
 impl ReadCatalog for Store {
-    async fn catalog(&self, tenant: &TenantId, keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
-        let asked: Vec<Key> = keys.iter().map(|key| table_key(tenant, key)).collect();
+    async fn read_catalog(&self, wanted: &Wanted) -> StoreResult<Found> {
+        let asked = table_keys(wanted);
         let mut known = self.cache.find(&asked);
         let missing: BTreeSet<Key> = asked.iter().filter(|key| !known.contains_key(key)).cloned().collect();
         if !missing.is_empty() {
             // One call anyway, so it refreshes whatever else this tenant's requests have lately used: the requests
             // that follow in the same chain then find it.
-            let mut wanted = missing;
-            let beside = self.cache.worth_refreshing(tenant, BATCH.saturating_sub(wanted.len()));
-            wanted.extend(beside);
-            let mut found = self.read_catalog(wanted.iter().cloned().collect()).await?;
+            let mut keys = missing;
+            let beside = self.cache.worth_refreshing(wanted, BATCH.saturating_sub(keys.len()));
+            keys.extend(beside);
+            let mut found = self.read_things(keys.iter().cloned().collect()).await?;
             // A tenant without settings of its own has open ones. That is remembered as they are: every request asks.
-            let settings = keys::tenant(tenant);
-            if wanted.contains(&settings) && !found.contains_key(&settings) {
-                found.insert(settings, CatalogItem::Tenant(TenantSettings::open(tenant.clone())));
+            for tenant in wanted.tenants().filter(|tenant| keys.contains(&keys::tenant(tenant))) {
+                let settings = || Thing::Tenant(Arc::new(TenantSettings::open(tenant.clone())));
+                found.entry(keys::tenant(tenant)).or_insert_with(settings);
             }
             self.cache.keep(&found, &asked);
             known.extend(found);
         }
-        Ok(asked.iter().map(|key| known.get(key).cloned()).collect())
+        Ok(found(wanted, &known))
     }
 }
 
 impl Store {
-    async fn read_catalog(&self, keys: Vec<Key>) -> StoreResult<HashMap<Key, CatalogItem>> {
+    async fn read_things(&self, keys: Vec<Key>) -> StoreResult<HashMap<Key, Thing>> {
         let found = self.get_all(READ, &keys, &[]).await?;
         found.into_iter().map(read).collect::<Result<_, _>>().map_err(|error| corrupt(READ, error))
     }
 }
 
-fn table_key(tenant: &TenantId, key: &CatalogKey) -> Key {
-    match key {
-        CatalogKey::DefinitionName(name) => keys::definition_name(tenant, name),
-        CatalogKey::Definition(id) => keys::definition(tenant, *id),
-        CatalogKey::Version(id, number) => keys::version(tenant, *id, *number),
-        CatalogKey::Draft(id) => keys::draft(tenant, *id),
-        CatalogKey::Discoverable(id) => keys::discoverable(*id),
-        CatalogKey::Tenant => keys::tenant(tenant),
-        CatalogKey::Instance(id) => keys::instance(tenant, *id),
-        CatalogKey::ComputeNode(key) => keys::compute_node(key),
-        CatalogKey::Processor(key) => keys::processor(key),
-    }
+/// A thing of the catalog, of whichever kind.
+#[derive(Clone, Debug)]
+pub(super) enum Thing {
+    Name(Arc<DefinitionId>),
+    Definition(Arc<Definition>),
+    Version(Arc<Version>),
+    Draft(Arc<Version>),
+    Owner(Arc<TenantId>),
+    Tenant(Arc<TenantSettings>),
+    Instance(Arc<Instance>),
+    ComputeNode(Arc<ComputeNode>),
+    Processor(Arc<Processor>),
 }
 
-fn read(item: Item) -> Result<(Key, CatalogItem), ItemError> {
+fn name(key: &NameKey) -> Key {
+    keys::definition_name(&key.tenant, &key.name)
+}
+
+fn definition(key: &DefinitionKey) -> Key {
+    keys::definition(&key.tenant, key.id)
+}
+
+fn version(key: &VersionKey) -> Key {
+    keys::version(&key.tenant, key.definition_id, key.number)
+}
+
+fn draft(key: &DraftKey) -> Key {
+    keys::draft(&key.tenant, key.definition_id)
+}
+
+fn owner(key: &OwnerKey) -> Key {
+    keys::discoverable(key.0)
+}
+
+fn settings(key: &SettingsKey) -> Key {
+    keys::tenant(&key.0)
+}
+
+fn instance(key: &InstanceKey) -> Key {
+    keys::instance(&key.tenant, key.id)
+}
+
+fn table_keys(wanted: &Wanted) -> Vec<Key> {
+    let mut keys: Vec<Key> = wanted.names.iter().map(name).collect();
+    keys.extend(wanted.definitions.iter().map(definition));
+    keys.extend(wanted.versions.iter().map(version));
+    keys.extend(wanted.drafts.iter().map(draft));
+    keys.extend(wanted.owners.iter().map(owner));
+    keys.extend(wanted.tenants.iter().map(settings));
+    keys.extend(wanted.instances.iter().map(instance));
+    keys.extend(wanted.compute_nodes.iter().map(keys::compute_node));
+    keys.extend(wanted.processors.iter().map(keys::processor));
+    keys
+}
+
+/// The things that were wanted, under the keys that named them.
+fn found(wanted: &Wanted, known: &HashMap<Key, Thing>) -> Found {
+    let mut found = Found::default();
+    macro_rules! take {
+        ($plural:ident, $table_key:expr, $thing:path) => {
+            for key in &wanted.$plural {
+                if let Some($thing(item)) = known.get(&$table_key(key)) {
+                    found.put(key.clone(), Arc::clone(item));
+                }
+            }
+        };
+    }
+    take!(names, name, Thing::Name);
+    take!(definitions, definition, Thing::Definition);
+    take!(versions, version, Thing::Version);
+    take!(drafts, draft, Thing::Draft);
+    take!(owners, owner, Thing::Owner);
+    take!(tenants, settings, Thing::Tenant);
+    take!(instances, instance, Thing::Instance);
+    take!(compute_nodes, keys::compute_node, Thing::ComputeNode);
+    take!(processors, keys::processor, Thing::Processor);
+    found
+}
+
+fn read(item: Item) -> Result<(Key, Thing), ItemError> {
     let key = Key::of(&item).unwrap_or_else(|| Key::new("", ""));
     let kind = item::text(&item, "kind").unwrap_or_default().to_owned();
     let read = match kind.as_str() {
-        item::DEFINITION_NAME => CatalogItem::DefinitionName(item::to_definition_name(&item)?),
-        item::DEFINITION => CatalogItem::Definition(item::to_definition(item)?),
-        item::VERSION => CatalogItem::Version(item::to_version(item)?),
-        item::DRAFT => CatalogItem::Version(item::to_draft(item)?),
-        item::DISCOVERABLE => CatalogItem::Discoverable(item::to_discoverable(&item)?),
-        item::TENANT => CatalogItem::Tenant(item::to_tenant(item)?),
-        item::INSTANCE => CatalogItem::Instance(item::to_instance(item)?),
-        item::COMPUTE_NODE => CatalogItem::ComputeNode(item::to_compute_node(item)?),
-        item::PROCESSOR => CatalogItem::Processor(item::to_processor(item)?),
+        item::DEFINITION_NAME => Thing::Name(Arc::new(item::to_definition_name(&item)?)),
+        item::DEFINITION => Thing::Definition(Arc::new(item::to_definition(item)?)),
+        item::VERSION => Thing::Version(Arc::new(item::to_version(item)?)),
+        item::DRAFT => Thing::Draft(Arc::new(item::to_draft(item)?)),
+        item::DISCOVERABLE => Thing::Owner(Arc::new(item::to_discoverable(&item)?)),
+        item::TENANT => Thing::Tenant(Arc::new(item::to_tenant(item)?)),
+        item::INSTANCE => Thing::Instance(Arc::new(item::to_instance(item)?)),
+        item::COMPUTE_NODE => Thing::ComputeNode(Arc::new(item::to_compute_node(item)?)),
+        item::PROCESSOR => Thing::Processor(Arc::new(item::to_processor(item)?)),
         _ => {
             return Err(ItemError::Kind { expected: "catalog item", found: kind });
         }
@@ -94,7 +164,7 @@ pub(super) struct Cache(Mutex<HashMap<Key, Remembered>>);
 
 #[derive(Debug)]
 struct Remembered {
-    item: CatalogItem,
+    item: Thing,
     read_at: Instant,
     used_at: Instant,
     /// Whether it was asked for since it was read. What was not is let go.
@@ -107,7 +177,7 @@ impl Remembered {
     }
 
     fn is_version(&self) -> bool {
-        matches!(self.item, CatalogItem::Version(_))
+        matches!(self.item, Thing::Version(_))
     }
 }
 
@@ -118,7 +188,7 @@ impl Cache {
     }
 
     /// The fresh ones.
-    fn find(&self, keys: &[Key]) -> HashMap<Key, CatalogItem> {
+    fn find(&self, keys: &[Key]) -> HashMap<Key, Thing> {
         let now = monotonic_now();
         let mut remembered = self.lock();
         let mut found = HashMap::with_capacity(keys.len());
@@ -134,13 +204,16 @@ impl Cache {
         found
     }
 
-    /// Stale things of the tenant or the operator that were used while they were fresh.
-    fn worth_refreshing(&self, tenant: &TenantId, most: usize) -> Vec<Key> {
+    /// Stale things that were used while they were fresh: the operator's, and those of the tenants that are asked for.
+    fn worth_refreshing(&self, wanted: &Wanted, most: usize) -> Vec<Key> {
         let now = monotonic_now();
-        let (own, settings) = (format!("T#{tenant}#"), keys::tenant(tenant));
+        let tenants: BTreeSet<&TenantId> = wanted.tenants().collect();
+        let of_tenants: Vec<(String, Key)> =
+            tenants.into_iter().map(|tenant| (format!("T#{tenant}#"), keys::tenant(tenant))).collect();
         let concerns = |key: &Key| {
             let is_of_all = key.pk.starts_with(keys::OPERATOR) || key.pk.starts_with(keys::DISCOVERABLE);
-            *key == settings || key.pk.starts_with(&own) || (is_of_all && !key.pk.starts_with(keys::TENANT_SETTINGS))
+            of_tenants.iter().any(|(own, settings)| key == settings || key.pk.starts_with(own))
+                || (is_of_all && !key.pk.starts_with(keys::TENANT_SETTINGS))
         };
         let remembered = self.lock();
         let stale = remembered.iter().filter(|(key, entry)| entry.was_used && !entry.is_fresh(now) && concerns(key));
@@ -148,7 +221,7 @@ impl Cache {
     }
 
     /// Remembers what was read, because it was asked for or beside that.
-    fn keep(&self, found: &HashMap<Key, CatalogItem>, asked: &[Key]) {
+    fn keep(&self, found: &HashMap<Key, Thing>, asked: &[Key]) {
         let now = monotonic_now();
         let mut remembered = self.lock();
         for (key, item) in found.iter().filter(|(_, item)| !is_draft(item)) {
@@ -161,7 +234,7 @@ impl Cache {
     }
 
     /// Remembers what this process itself has made.
-    pub(super) fn remember(&self, key: Key, item: CatalogItem) {
+    pub(super) fn remember(&self, key: Key, item: Thing) {
         let asked = [key.clone()];
         self.keep(&HashMap::from([(key, item)]), &asked);
     }
@@ -173,8 +246,8 @@ impl Cache {
 }
 
 /// Drafts change without notice, and nobody wants to run the one before the last.
-fn is_draft(item: &CatalogItem) -> bool {
-    matches!(item, CatalogItem::Version(version) if version.number == 0)
+fn is_draft(item: &Thing) -> bool {
+    matches!(item, Thing::Draft(_))
 }
 
 fn drop_oldest(remembered: &mut HashMap<Key, Remembered>, most: usize, counts: impl Fn(&Remembered) -> bool) {

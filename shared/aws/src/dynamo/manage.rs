@@ -1,5 +1,6 @@
 //! Definitions, versions, drafts and instances; processors, compute nodes and tenants' settings.
 
+use super::catalog::Thing;
 use super::page::{Range, Walk};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
@@ -9,9 +10,10 @@ use sluice_core::id::{DefinitionId, TenantId};
 use sluice_core::instance::Instance;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
-    CatalogItem, DefinitionSaved, ManageDefinitions, ManageOperator, Page, SHARDS, SaveInstance, StoreError,
-    StoreErrorClass, StoreResult,
+    DefinitionSaved, ManageDefinitions, ManageOperator, Page, SHARDS, SaveInstance, StoreError, StoreErrorClass,
+    StoreResult,
 };
+use std::sync::Arc;
 
 impl ManageDefinitions for Store {
     async fn create_definition(&self, definition: &Definition) -> StoreResult<DefinitionSaved> {
@@ -181,7 +183,7 @@ impl SaveInstance for Store {
         // Its id comes from its content, so what is there already is the same.
         if self.put_new("save an instance", item::from_instance(instance)).await? {
             let key = keys::instance(&instance.tenant, instance.id);
-            self.cache.remember(key, CatalogItem::Instance(instance.clone()));
+            self.cache.remember(key, Thing::Instance(Arc::new(instance.clone())));
         }
         Ok(())
     }

@@ -3,9 +3,12 @@
 use crate::support::relay::Trouble;
 use crate::support::sample::{self, mine, noon, yours};
 use crate::support::table::Table;
+use sluice_core::catalog::{DefinitionKey, NameKey, Wanted};
 use sluice_core::definition::Definition;
+use sluice_core::id::{ComputeNodeKey, ProcessorKey, TenantId};
 use sluice_core::operator::Processor;
-use sluice_core::ports::{CatalogItem, CatalogKey, ManageDefinitions, ManageOperator, ReadCatalog, StoreErrorClass};
+use sluice_core::ports::{ManageDefinitions, ManageOperator, ReadCatalog, StoreErrorClass};
+use sluice_testkit::contract::store::definitions::{one, version_key};
 use sluice_testkit::fixture;
 use std::time::Duration;
 
@@ -24,21 +27,33 @@ async fn filled() -> (Table, Definition) {
     (table, definition)
 }
 
+fn name_key(tenant: &TenantId, definition: &Definition) -> NameKey {
+    NameKey { tenant: tenant.clone(), name: definition.name.clone() }
+}
+
+fn key_of(tenant: &TenantId, definition: &Definition) -> DefinitionKey {
+    DefinitionKey { tenant: tenant.clone(), id: definition.id }
+}
+
+fn node_key(key: &str) -> ComputeNodeKey {
+    key.parse().expect("a key")
+}
+
 /// The keys of a request for a run in the order in which its flow comes to know them.
-fn chain(definition: &Definition) -> [Vec<CatalogKey>; 4] {
-    let processors = fixture::processors(noon()).into_iter().map(|processor| CatalogKey::Processor(processor.key));
+fn chain(tenant: &TenantId, definition: &Definition) -> [Wanted; 4] {
+    let processors = fixture::processors(noon()).into_iter().map(|processor| processor.key);
     [
-        vec![CatalogKey::DefinitionName(definition.name.clone())],
-        vec![CatalogKey::Definition(definition.id), CatalogKey::ComputeNode("default".parse().expect("a key"))],
-        vec![CatalogKey::Version(definition.id, 1)],
-        processors.collect(),
+        Wanted::one(name_key(tenant, definition)),
+        Wanted::one(key_of(tenant, definition)).and(node_key("default")),
+        Wanted::one(version_key(tenant, definition.id, 1)),
+        Wanted::default().and_all(processors),
     ]
 }
 
 async fn walk(table: &Table, definition: &Definition) -> usize {
-    for keys in chain(definition) {
-        let found = table.store.catalog(&mine(), &keys).await.expect("an answer");
-        assert!(found.len() == keys.len() && found.iter().all(Option::is_some), "{keys:?}");
+    for wanted in chain(&mine(), definition) {
+        let found = table.store.read_catalog(&wanted).await.expect("an answer");
+        assert_eq!(found.len(), wanted.len(), "{wanted:?}");
     }
     let passed = table.relay.take_passed();
     assert!(passed.iter().all(|call| call == "BatchGetItem"), "{passed:?}");
@@ -53,16 +68,17 @@ async fn pass(time: Duration) {
 }
 
 #[tokio::test]
-async fn items_come_in_the_order_of_their_keys_and_a_repeated_key_is_asked_once() {
+async fn items_come_under_their_own_keys_and_a_repeated_key_is_asked_once() {
     let (table, definition) = filled().await;
-    let node = CatalogKey::ComputeNode("default".parse().expect("a key"));
-    let nothing = CatalogKey::ComputeNode("nothing".parse().expect("a key"));
-    let keys = [node.clone(), nothing, CatalogKey::Definition(definition.id), node];
-    let found = table.store.catalog(&mine(), &keys).await.expect("an answer");
-    let node = Some(CatalogItem::ComputeNode(fixture::compute_node(noon())));
-    assert_eq!(found, [node.clone(), None, Some(CatalogItem::Definition(definition)), node]);
+    let (node, nothing) = (node_key("default"), node_key("nothing"));
+    let key = key_of(&mine(), &definition);
+    let wanted = Wanted::one(node.clone()).and(nothing.clone()).and(key.clone()).and(node.clone());
+    let found = table.store.read_catalog(&wanted).await.expect("an answer");
+    assert_eq!(found.get(&node).as_deref(), Some(&fixture::compute_node(noon())));
+    assert_eq!(found.get(&nothing), None);
+    assert_eq!(found.get(&key).as_deref(), Some(&definition));
     assert_eq!(table.relay.take_passed(), ["BatchGetItem"]);
-    assert!(table.store.catalog(&mine(), &[]).await.expect("an answer").is_empty());
+    assert!(table.store.read_catalog(&Wanted::default()).await.expect("an answer").is_empty());
     assert!(table.relay.take_passed().is_empty());
 }
 
@@ -89,17 +105,17 @@ async fn after_five_seconds_one_round_trip_refreshes_the_whole_chain() {
 async fn what_is_no_longer_asked_for_is_not_refreshed_for_ever() {
     let (table, definition) = filled().await;
     walk(&table, &definition).await;
-    let [name, _, version, _] = chain(&definition);
+    let name = name_key(&mine(), &definition);
     for _ in 0..3 {
         pass(Duration::from_secs(6)).await;
-        table.store.catalog(&mine(), &name).await.expect("an answer");
+        table.store.get(&name).await.expect("an answer");
     }
     table.relay.take_passed();
     // The version is kept for good; of the others only what was asked for stays fresh.
-    table.store.catalog(&mine(), &[name, version].concat()).await.expect("an answer");
+    let wanted = Wanted::one(name).and(version_key(&mine(), definition.id, 1));
+    table.store.read_catalog(&wanted).await.expect("an answer");
     assert_eq!(table.relay.take_passed().len(), 0);
-    let node = [CatalogKey::ComputeNode("default".parse().expect("a key"))];
-    table.store.catalog(&mine(), &node).await.expect("an answer");
+    table.store.get(&node_key("default")).await.expect("an answer");
     assert_eq!(table.relay.take_passed().len(), 1);
 }
 
@@ -107,66 +123,64 @@ async fn what_is_no_longer_asked_for_is_not_refreshed_for_ever() {
 async fn a_change_by_another_process_shows_after_five_seconds_and_one_of_our_own_at_once() {
     let (table, definition) = filled().await;
     let first = fixture::processors(noon()).remove(0);
-    let key = [CatalogKey::Processor(first.key.clone())];
-    let read = || async { table.store.catalog(&mine(), &key).await.expect("an answer").remove(0) };
-    assert_eq!(read().await, Some(CatalogItem::Processor(first.clone())));
+    let read = || async { one(&table.store, first.key.clone()).await };
+    assert_eq!(read().await, Some(first.clone()));
 
     let theirs = Processor { description: Some("theirs".to_owned()), ..first.clone() };
     table.another_store().save_processor(&theirs).await.expect("saved");
-    assert_eq!(read().await, Some(CatalogItem::Processor(first.clone())));
+    assert_eq!(read().await, Some(first.clone()));
     pass(Duration::from_secs(5)).await;
-    assert_eq!(read().await, Some(CatalogItem::Processor(theirs)));
+    assert_eq!(read().await, Some(theirs));
 
-    let ours = Processor { description: Some("ours".to_owned()), ..first };
+    let ours = Processor { description: Some("ours".to_owned()), ..first.clone() };
     table.store.save_processor(&ours).await.expect("saved");
-    assert_eq!(read().await, Some(CatalogItem::Processor(ours)));
+    assert_eq!(read().await, Some(ours));
 
-    let key = [CatalogKey::Definition(definition.id)];
-    table.store.catalog(&mine(), &key).await.expect("an answer");
+    let key = key_of(&mine(), &definition);
+    table.store.get(&key).await.expect("an answer");
     let changed = Definition { rev: 3, description: Some("ours".to_owned()), ..definition };
     assert!(table.store.change_definition(&changed, None).await.expect("changed"));
-    assert_eq!(table.store.catalog(&mine(), &key).await.expect("an answer"), [Some(CatalogItem::Definition(changed))]);
+    assert_eq!(one(&table.store, key).await, Some(changed));
 }
 
 #[tokio::test]
 async fn what_does_not_exist_is_not_remembered() {
     let (table, _) = filled().await;
     let late = sample::definition(&mine(), 8, "late");
-    let keys = [CatalogKey::DefinitionName(late.name.clone()), CatalogKey::Definition(late.id)];
-    assert_eq!(table.store.catalog(&mine(), &keys).await.expect("an answer"), [None, None]);
+    let (name, key) = (name_key(&mine(), &late), key_of(&mine(), &late));
+    let wanted = Wanted::one(name.clone()).and(key.clone());
+    assert!(table.store.read_catalog(&wanted).await.expect("an answer").is_empty());
     table.another_store().create_definition(&late).await.expect("created");
-    let found = table.store.catalog(&mine(), &keys).await.expect("an answer");
-    assert_eq!(found, [Some(CatalogItem::DefinitionName(late.id)), Some(CatalogItem::Definition(late))]);
+    let found = table.store.read_catalog(&wanted).await.expect("an answer");
+    assert_eq!(found.get(&name).as_deref(), Some(&late.id));
+    assert_eq!(found.get(&key).as_deref(), Some(&late));
 }
 
 #[tokio::test]
 async fn what_is_remembered_for_one_tenant_is_not_shown_to_another() {
     let (table, definition) = filled().await;
     walk(&table, &definition).await;
-    let [name, ids, version, _] = chain(&definition);
-    let found = table.store.catalog(&yours(), &[name, version, ids].concat()).await.expect("an answer");
-    assert_eq!(
-        found.iter().map(Option::is_some).collect::<Vec<_>>(),
-        [false, false, false, true],
-        "only the compute node"
-    );
+    let [name, ids, version, _] = chain(&yours(), &definition);
+    for (wanted, expected) in [(name, 0), (version, 0), (ids, 1)] {
+        let found = table.store.read_catalog(&wanted).await.expect("an answer");
+        assert_eq!(found.len(), expected, "only the compute node");
+    }
 }
 
 #[tokio::test]
 async fn more_keys_than_one_call_takes_are_asked_in_batches() {
     let table = Table::new().await;
     let processor = fixture::processors(noon()).remove(0);
-    let mut keys = Vec::new();
+    let mut wanted = Wanted::default();
     for number in 0..230 {
-        let key = format!("processor-{number}").parse().expect("a key");
-        table.store.save_processor(&Processor { key, ..processor.clone() }).await.expect("saved");
-        keys.push(CatalogKey::Processor(format!("processor-{number}").parse().expect("a key")));
+        let key: ProcessorKey = format!("processor-{number}").parse().expect("a key");
+        table.store.save_processor(&Processor { key: key.clone(), ..processor.clone() }).await.expect("saved");
+        wanted = wanted.and(key);
     }
     table.relay.take_passed();
-    let found = table.store.catalog(&mine(), &keys).await.expect("an answer");
-    for (key, item) in keys.iter().zip(found) {
-        let Some(CatalogItem::Processor(found)) = item else { panic!("{key:?}") };
-        assert_eq!(CatalogKey::Processor(found.key), *key);
+    let found = table.store.read_catalog(&wanted).await.expect("an answer");
+    for key in &wanted.processors {
+        assert_eq!(found.get(key).expect("a processor").key, *key);
     }
     assert_eq!(table.relay.take_passed().len(), 3);
 }
@@ -178,15 +192,12 @@ async fn keys_left_unprocessed_are_asked_for_again_and_given_up_as_throttled() {
         r#"{{"Responses":{{}},"UnprocessedKeys":{{"{}":{{"ConsistentRead":true,"Keys":[{{"pk":{{"S":"T#mine#DEF#{}"}},"sk":{{"S":"HEAD"}}}}]}}}}}}"#,
         table.settings.table, definition.id
     );
-    let key = [CatalogKey::Definition(definition.id)];
+    let key = key_of(&mine(), &definition);
     table.relay.trouble("BatchGetItem", [Trouble::Answer(200, unprocessed.clone())]);
-    assert_eq!(
-        table.store.catalog(&mine(), &key).await.expect("an answer"),
-        [Some(CatalogItem::Definition(definition))]
-    );
+    assert_eq!(one(&table.store, key.clone()).await, Some(definition));
     assert_eq!(table.relay.take_passed().len(), 2);
 
     table.relay.trouble_for_ever("BatchGetItem", Trouble::Answer(200, unprocessed));
-    let error = table.another_store().catalog(&mine(), &key).await.expect_err("throttled");
+    let error = table.another_store().get(&key).await.expect_err("throttled");
     assert_eq!(error.class, StoreErrorClass::Throttled);
 }

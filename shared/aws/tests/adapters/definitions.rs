@@ -1,15 +1,22 @@
 //! Drafts, discoverable definitions and tenants' settings: what a process remembers, and whose cursors it takes.
 
-use crate::support::sample::{self, mine, yours};
+use crate::support::sample::{self, mine};
 use crate::support::table::Table;
+use sluice_core::catalog::{DefinitionKey, OwnerKey, SettingsKey, Wanted};
 use sluice_core::definition::Definition;
+use sluice_core::id::TenantId;
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{
-    CatalogItem, CatalogKey, ManageDefinitions, ManageOperator, Page, ReadCatalog, StoreErrorClass,
-};
-use sluice_testkit::contract::store::definitions::{draft, one, settings};
+use sluice_core::ports::{ManageDefinitions, ManageOperator, Page, ReadCatalog, StoreErrorClass};
+use sluice_testkit::contract::store::definitions::{draft, draft_key, one, settings};
 use sluice_testkit::fixture::definition_id;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What the operator said of a tenant, or open settings.
+async fn said_of(table: &Table, tenant: TenantId) -> TenantSettings {
+    let found = table.store.read_catalog(&Wanted::one(SettingsKey(tenant.clone()))).await.expect("an answer");
+    Arc::unwrap_or_clone(found.settings(&tenant))
+}
 
 /// Lets time pass for what is remembered, and for nothing else.
 async fn pass(time: Duration) {
@@ -25,18 +32,18 @@ async fn a_draft_is_never_remembered() {
     for by in ["first", "second"] {
         let draft = draft(&definition, by);
         table.another_store().save_draft(&mine(), &draft).await.expect("saved");
-        let found = one(&table.store, &mine(), CatalogKey::Draft(definition.id)).await;
-        assert_eq!(found, Some(CatalogItem::Version(draft)));
+        let found = one(&table.store, draft_key(&mine(), definition.id)).await;
+        assert_eq!(found, Some(draft));
     }
     table.another_store().delete_draft(&mine(), definition.id).await.expect("deleted");
-    assert_eq!(one(&table.store, &mine(), CatalogKey::Draft(definition.id)).await, None);
+    assert_eq!(one(&table.store, draft_key(&mine(), definition.id)).await, None);
 }
 
 #[tokio::test]
 async fn settings_are_remembered_for_five_seconds_and_so_is_that_there_are_none() {
     let table = Table::new().await;
-    let read = || async { one(&table.store, &mine(), CatalogKey::Tenant).await };
-    let open = Some(CatalogItem::Tenant(TenantSettings::open(mine())));
+    let read = || async { said_of(&table, mine()).await };
+    let open = TenantSettings::open(mine());
     table.relay.take_passed();
     for _ in 0..3 {
         assert_eq!(read().await, open);
@@ -45,9 +52,9 @@ async fn settings_are_remembered_for_five_seconds_and_so_is_that_there_are_none(
     table.another_store().save_tenant(&settings(&mine(), 5)).await.expect("saved");
     assert_eq!(read().await, open, "set by another process");
     pass(Duration::from_secs(5)).await;
-    assert_eq!(read().await, Some(CatalogItem::Tenant(settings(&mine(), 5))));
+    assert_eq!(read().await, settings(&mine(), 5));
     table.store.save_tenant(&settings(&mine(), 6)).await.expect("saved");
-    assert_eq!(read().await, Some(CatalogItem::Tenant(settings(&mine(), 6))), "set by this one");
+    assert_eq!(read().await, settings(&mine(), 6), "set by this one");
 }
 
 #[tokio::test]
@@ -55,11 +62,11 @@ async fn open_settings_are_refreshed_beside_what_is_asked_for() {
     let table = Table::new().await;
     let definition = sample::definition(&mine(), 7, "report");
     table.store.create_definition(&definition).await.expect("created");
-    let (head, tenant) = ([CatalogKey::Definition(definition.id)], [CatalogKey::Tenant]);
+    let head = DefinitionKey { tenant: mine(), id: definition.id };
     table.relay.take_passed();
     for round in 0..3 {
-        table.store.catalog(&mine(), &head).await.expect("an answer");
-        table.store.catalog(&mine(), &tenant).await.expect("an answer");
+        assert!(one(&table.store, head.clone()).await.is_some());
+        said_of(&table, mine()).await;
         let expected = if round == 0 { 2 } else { 1 };
         assert_eq!(table.relay.take_passed().len(), expected, "round {round}");
         pass(Duration::from_secs(6)).await;
@@ -71,8 +78,8 @@ async fn what_is_no_longer_discoverable_is_not_found_after_five_seconds() {
     let table = Table::new().await;
     let shown = Definition { discoverable: true, ..sample::definition(&mine(), 7, "shown") };
     table.store.create_definition(&shown).await.expect("created");
-    let read = || async { one(&table.store, &yours(), CatalogKey::Discoverable(definition_id(7))).await };
-    assert_eq!(read().await, Some(CatalogItem::Discoverable(mine())));
+    let read = || async { one(&table.store, OwnerKey(definition_id(7))).await };
+    assert_eq!(read().await, Some(mine()));
     let hidden = Definition { discoverable: false, rev: 2, ..shown.clone() };
     assert!(table.another_store().change_definition(&hidden, None).await.expect("changed"));
     assert!(read().await.is_some(), "remembered");

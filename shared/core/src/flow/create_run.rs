@@ -35,6 +35,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A request for a run, whichever way in it came.
 #[derive(Clone, Debug)]
@@ -155,7 +156,7 @@ pub(super) async fn resolve_and_draft<S>(
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Instance>, Draft)>
+) -> Answer<(Option<Arc<Instance>>, Draft)>
 where
     S: ReadCatalog + LoadRun,
 {
@@ -178,7 +179,7 @@ where
 pub(super) async fn record_and_start<S, E>(
     store: &S,
     engine: &E,
-    new_instance: Option<Instance>,
+    new_instance: Option<Arc<Instance>>,
     plan: Plan,
     claim: Option<IdempotencyClaim>,
     now: Timestamp,

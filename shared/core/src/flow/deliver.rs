@@ -1,9 +1,8 @@
 //! Deliver what a run owes: one leased attempt, its record, and the first retry after two seconds.
 
+use crate::catalog::SettingsKey;
 use crate::delivery::{Attempt, AttemptOutcome, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
-use crate::ports::{
-    CatalogItem, CatalogKey, Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult,
-};
+use crate::ports::{Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult};
 use std::time::Duration;
 
 /// What a call of [`deliver`] did.
@@ -77,10 +76,8 @@ where
 
 /// Whether the tenant's own list of destinations, as it is now, has this one.
 async fn is_listed<S: ReadCatalog>(store: &S, delivery: &Delivery, url: &str) -> StoreResult<bool> {
-    let settings = match store.catalog(&delivery.tenant_id, &[CatalogKey::Tenant]).await?.pop().flatten() {
-        Some(CatalogItem::Tenant(settings)) => settings,
-        _ => return Ok(true),
-    };
+    let settings = store.get(&SettingsKey(delivery.tenant_id.clone())).await?;
+    let Some(settings) = settings else { return Ok(true) };
     Ok(url::Url::parse(url).is_ok_and(|url| settings.admits_destination(&url)))
 }
 

@@ -3,6 +3,7 @@
 //! **Invariants:** a run leaves its queue, takes its slots and becomes `PENDING` in one transaction; it waits before the
 //! limit that holds it up, so a free slot of one limit is never kept by a run that another one holds up.
 
+use crate::catalog::{DefinitionKey, SettingsKey, Wanted};
 use crate::change::RunChange;
 use crate::concurrency::{Limit, QueueRef, limits_of};
 use crate::flow::TRIES;
@@ -10,8 +11,8 @@ use crate::flow::create_run::{Start, start, start_input};
 use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{
-    AnnounceDue, CatalogItem, CatalogKey, ChangeRun, Changed, ReadCatalog, ReadQueue, RecordRun, StartExecution,
-    StoreError, StoreErrorClass, StoreResult,
+    AnnounceDue, ChangeRun, Changed, ReadCatalog, ReadQueue, RecordRun, StartExecution, StoreError, StoreErrorClass,
+    StoreResult,
 };
 use crate::run::Run;
 use jiff::Timestamp;
@@ -109,24 +110,13 @@ where
 
 /// The limits as they are now: those of the time of the request may have been changed since.
 pub(super) async fn current_limits<S: ReadCatalog>(store: &S, run: &Run) -> StoreResult<Vec<Limit>> {
-    let tenant = &run.tenant_id;
-    let found = match &run.definition_owner {
-        None => store.catalog(tenant, &[CatalogKey::Definition(run.definition_id), CatalogKey::Tenant]).await?,
-        Some(owner) => {
-            let mut found = store.catalog(owner, &[CatalogKey::Definition(run.definition_id)]).await?;
-            found.extend(store.catalog(tenant, &[CatalogKey::Tenant]).await?);
-            found
-        }
+    let key = DefinitionKey {
+        tenant: run.definition_owner.as_ref().unwrap_or(&run.tenant_id).clone(),
+        id: run.definition_id,
     };
-    let (mut definition, mut tenant) = (None, None);
-    for item in found.into_iter().flatten() {
-        if let CatalogItem::Definition(found) = item {
-            definition = found.concurrency;
-        } else if let CatalogItem::Tenant(settings) = item {
-            tenant = settings.concurrency;
-        }
-    }
-    Ok(limits_of(definition, tenant))
+    let found = store.read_catalog(&Wanted::one(key.clone()).and(SettingsKey(run.tenant_id.clone()))).await?;
+    let definition = found.get(&key).and_then(|definition| definition.concurrency);
+    Ok(limits_of(definition, found.settings(&run.tenant_id).concurrency))
 }
 
 async fn start_dispatched<S, E>(store: &S, engine: &E, run: &Run, now: Timestamp) -> StoreResult<Start>

@@ -1,6 +1,7 @@
 //! Manage definitions, versions and instances.
 
 use crate::caller::Caller;
+use crate::catalog::{DefinitionKey, DraftKey, InstanceKey, NameKey, VersionKey, Wanted};
 use crate::concurrency::Concurrency;
 use crate::definition::{Definition, Version, VersionDocument, VersionRule};
 use crate::flow::create_run::{check_duration, find_discoverable};
@@ -9,13 +10,11 @@ use crate::id::{DefinitionId, DefinitionName, DefinitionRef, InstanceId};
 use crate::instance::{Instance, InstanceContent};
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::ports::{
-    CatalogItem, CatalogKey, DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError,
-    StoreErrorClass,
-};
+use crate::ports::{DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError, StoreErrorClass};
 use crate::retention::Retention;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Times a change is tried against others that change the same definition.
 const TRIES: u32 = 8;
@@ -114,10 +113,8 @@ pub async fn find_definition<S: ManageDefinitions>(
     let id = match definition {
         DefinitionRef::Id(id) => *id,
         DefinitionRef::Name(name) => {
-            match find_item(store, &caller.tenant, CatalogKey::DefinitionName(name.clone())).await? {
-                Some(CatalogItem::DefinitionName(id)) => id,
-                _ => return Err(not_found()),
-            }
+            let key = NameKey { tenant: caller.tenant.clone(), name: name.clone() };
+            *find_item(store, &key).await?.ok_or_else(not_found)?
         }
     };
     store.load_definition(&caller.tenant, id).await.map_err(Refusal::Store)?.ok_or_else(not_found)
@@ -191,15 +188,9 @@ async fn check_document<S: ReadCatalog>(store: &S, caller: &Caller, document: &V
         let message = format!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
         return Err(Refusal::Invalid(Invalid::one("", "too_large", message)));
     }
-    let keys: Vec<CatalogKey> = document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
-    let mut processors = BTreeMap::new();
-    for keys in keys.chunks(100) {
-        for item in store.catalog(&caller.tenant, keys).await.map_err(Refusal::Store)?.into_iter().flatten() {
-            if let CatalogItem::Processor(processor) = item {
-                processors.insert(processor.key.clone(), processor);
-            }
-        }
-    }
+    let keys = document.processor_keys();
+    let found = store.read_catalog(&Wanted::default().and_all(keys.iter().cloned())).await.map_err(Refusal::Store)?;
+    let processors = keys.into_iter().filter_map(|key| found.get(&key).map(|processor| (key, processor))).collect();
     document.check(&caller.tenant, &processors).map(|_layout| ()).map_err(Refusal::Invalid)
 }
 
@@ -290,11 +281,12 @@ pub async fn get_draft<S: ManageDefinitions>(
     store: &S,
     caller: &Caller,
     definition: &DefinitionRef,
-) -> Answer<(Definition, Version)> {
+) -> Answer<(Definition, Arc<Version>)> {
     let definition = find_definition(store, caller, definition).await?;
-    match find_item(store, &caller.tenant, CatalogKey::Draft(definition.id)).await? {
-        Some(CatalogItem::Version(draft)) => Ok((definition, draft)),
-        _ => Err(Refusal::NotFound { what: "draft of workflow definition", id: definition.id.to_string() }),
+    let key = DraftKey { tenant: caller.tenant.clone(), definition_id: definition.id };
+    match find_item(store, &key).await? {
+        Some(draft) => Ok((definition, draft)),
+        None => Err(Refusal::NotFound { what: "draft of workflow definition", id: definition.id.to_string() }),
     }
 }
 
@@ -349,8 +341,8 @@ pub async fn discover_definitions<S: ManageDefinitions>(
 ///
 /// # Errors
 /// `NotFound`.
-pub async fn get_discoverable<S: ReadCatalog>(store: &S, caller: &Caller, id: DefinitionId) -> Answer<Definition> {
-    let found = find_discoverable(store, &caller.tenant, id).await?;
+pub async fn get_discoverable<S: ReadCatalog>(store: &S, id: DefinitionId) -> Answer<Arc<Definition>> {
+    let found = find_discoverable(store, id).await?;
     found.ok_or_else(|| Refusal::NotFound { what: "discoverable workflow definition", id: id.to_string() })
 }
 
@@ -360,11 +352,10 @@ pub async fn get_discoverable<S: ReadCatalog>(store: &S, caller: &Caller, id: De
 /// `NotFound`.
 pub async fn get_discoverable_version<S: ReadCatalog>(
     store: &S,
-    caller: &Caller,
     id: DefinitionId,
     rule: VersionRule,
-) -> Answer<(Definition, Version)> {
-    let definition = get_discoverable(store, caller, id).await?;
+) -> Answer<(Arc<Definition>, Version)> {
+    let definition = get_discoverable(store, id).await?;
     let number = match rule {
         VersionRule::Active => definition.active_version,
         VersionRule::Latest => Some(definition.latest_version),
@@ -372,19 +363,11 @@ pub async fn get_discoverable_version<S: ReadCatalog>(
         VersionRule::Draft => None,
     };
     let not_found = || Refusal::NotFound { what: "version", id: rule.to_string() };
-    match find_item(
-        store,
-        &definition.tenant,
-        CatalogKey::Version(id, number.filter(|number| *number > 0).ok_or_else(not_found)?),
-    )
-    .await?
-    {
-        Some(CatalogItem::Version(mut version)) => {
-            version.document = version.document.shown_to_others();
-            Ok((definition, version))
-        }
-        _ => Err(not_found()),
-    }
+    let number = number.filter(|number| *number > 0).ok_or_else(not_found)?;
+    let key = VersionKey { tenant: definition.tenant.clone(), definition_id: id, number };
+    let mut version = Version::clone(&*find_item(store, &key).await?.ok_or_else(not_found)?);
+    version.document = version.document.shown_to_others();
+    Ok((definition, version))
 }
 
 /// One version with its document.
@@ -396,12 +379,11 @@ pub async fn get_version<S: ManageDefinitions>(
     caller: &Caller,
     definition: &DefinitionRef,
     number: u32,
-) -> Answer<Version> {
+) -> Answer<Arc<Version>> {
     let definition = find_definition(store, caller, definition).await?;
-    match find_item(store, &caller.tenant, CatalogKey::Version(definition.id, number)).await? {
-        Some(CatalogItem::Version(version)) => Ok(version),
-        _ => Err(Refusal::NotFound { what: "version", id: number.to_string() }),
-    }
+    let key = VersionKey { tenant: caller.tenant.clone(), definition_id: definition.id, number };
+    let found = find_item(store, &key).await?;
+    found.ok_or_else(|| Refusal::NotFound { what: "version", id: number.to_string() })
 }
 
 async fn change<S: ManageDefinitions>(
@@ -433,40 +415,35 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     caller: &Caller,
     content: InstanceContent,
     now: Timestamp,
-) -> Answer<Instance> {
-    let keys = [
-        CatalogKey::Definition(content.definition_id),
-        CatalogKey::ComputeNode(content.compute_node.clone()),
-        CatalogKey::Instance(content.id(&caller.tenant)),
-    ];
-    let mut found = store.catalog(&caller.tenant, &keys).await.map_err(Refusal::Store)?.into_iter();
+) -> Answer<Arc<Instance>> {
+    let definition = DefinitionKey { tenant: caller.tenant.clone(), id: content.definition_id };
+    let key = InstanceKey { tenant: caller.tenant.clone(), id: content.id(&caller.tenant) };
+    let wanted = Wanted::one(definition.clone()).and(content.compute_node.clone()).and(key.clone());
+    let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
     let mut invalid = Invalid::default();
-    let is_known = matches!(found.next(), Some(Some(CatalogItem::Definition(_))))
-        || find_discoverable(store, &caller.tenant, content.definition_id).await?.is_some();
+    let is_known = found.get(&definition).is_some() || find_discoverable(store, content.definition_id).await?.is_some();
     if !is_known {
         let message = format!("there is no workflow definition {}", content.definition_id);
         invalid.add("/workflowDefinitionId", "not_found", message);
     }
-    let node = found.next().flatten();
-    if !matches!(&node, Some(CatalogItem::ComputeNode(node)) if node.tenants.admits(&caller.tenant)) {
+    if !found.get(&content.compute_node).is_some_and(|node| node.tenants.admits(&caller.tenant)) {
         invalid.add("/computeNodeId", "not_found", format!("there is no compute node {}", content.compute_node));
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
-    if let Some(Some(CatalogItem::Instance(instance))) = found.next() {
+    if let Some(instance) = found.get(&key) {
         return Ok(instance);
     }
-    let instance = Instance { tenant: caller.tenant.clone(), id: content.id(&caller.tenant), content, created_at: now };
+    let instance = Instance { tenant: key.tenant, id: key.id, content, created_at: now };
     store.save_instance(&instance).await.map_err(Refusal::Store)?;
-    Ok(instance)
+    Ok(Arc::new(instance))
 }
 
 /// One instance.
 ///
 /// # Errors
 /// `NotFound`.
-pub async fn get_instance<S: ManageDefinitions>(store: &S, caller: &Caller, id: InstanceId) -> Answer<Instance> {
-    match find_item(store, &caller.tenant, CatalogKey::Instance(id)).await? {
-        Some(CatalogItem::Instance(instance)) => Ok(instance),
-        _ => Err(Refusal::NotFound { what: "workflow instance", id: id.to_string() }),
-    }
+pub async fn get_instance<S: ReadCatalog>(store: &S, caller: &Caller, id: InstanceId) -> Answer<Arc<Instance>> {
+    let key = InstanceKey { tenant: caller.tenant.clone(), id };
+    let found = find_item(store, &key).await?;
+    found.ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: id.to_string() })
 }

@@ -1,14 +1,16 @@
 //! Manage what is the operator's: processors, compute nodes and their layers, and what each tenant may do.
 
 use crate::caller::Caller;
+use crate::catalog::{SettingsKey, Wanted};
 use crate::destination::Destinations;
 use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
 use crate::invalid::Invalid;
 use crate::limits;
 use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings};
-use crate::ports::{CatalogItem, CatalogKey, ManageDefinitions, ManageOperator, Page, ReadCatalog};
+use crate::ports::{ManageOperator, Page, ReadCatalog};
 use jiff::Timestamp;
+use std::sync::Arc;
 
 /// Refuses everyone but the operator. The flows below check it themselves; a handler asks first, so that others learn
 /// nothing from how a body is judged.
@@ -54,7 +56,7 @@ pub async fn save_compute_node<S: ManageOperator>(
 ///
 /// # Errors
 /// `OperatorOnly`, `NotFound`.
-pub async fn save_layer<S: ManageDefinitions + ManageOperator>(
+pub async fn save_layer<S: ReadCatalog + ManageOperator>(
     store: &S,
     caller: &Caller,
     key: &ComputeNodeKey,
@@ -62,7 +64,7 @@ pub async fn save_layer<S: ManageDefinitions + ManageOperator>(
     status: LayerStatus,
     now: Timestamp,
 ) -> Answer<ComputeNode> {
-    let mut node = get_compute_node(store, caller, key).await?;
+    let mut node = ComputeNode::clone(&*get_compute_node(store, caller, key).await?);
     node.layers.insert(layer, status);
     node.updated_at = now;
     save_compute_node(store, caller, node).await
@@ -72,28 +74,24 @@ pub async fn save_layer<S: ManageDefinitions + ManageOperator>(
 ///
 /// # Errors
 /// `OperatorOnly`, `NotFound`.
-pub async fn get_processor<S: ManageDefinitions>(store: &S, caller: &Caller, key: &ProcessorKey) -> Answer<Processor> {
+pub async fn get_processor<S: ReadCatalog>(store: &S, caller: &Caller, key: &ProcessorKey) -> Answer<Arc<Processor>> {
     operator_only(caller, "read processors")?;
-    match find_item(store, &caller.tenant, CatalogKey::Processor(key.clone())).await? {
-        Some(CatalogItem::Processor(processor)) => Ok(processor),
-        _ => Err(Refusal::NotFound { what: "processor", id: key.to_string() }),
-    }
+    let found = find_item(store, key).await?;
+    found.ok_or_else(|| Refusal::NotFound { what: "processor", id: key.to_string() })
 }
 
 /// One compute node, to the operator.
 ///
 /// # Errors
 /// `OperatorOnly`, `NotFound`.
-pub async fn get_compute_node<S: ManageDefinitions>(
+pub async fn get_compute_node<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
     key: &ComputeNodeKey,
-) -> Answer<ComputeNode> {
+) -> Answer<Arc<ComputeNode>> {
     operator_only(caller, "read compute nodes")?;
-    match find_item(store, &caller.tenant, CatalogKey::ComputeNode(key.clone())).await? {
-        Some(CatalogItem::ComputeNode(node)) => Ok(node),
-        _ => Err(Refusal::NotFound { what: "compute node", id: key.to_string() }),
-    }
+    let found = find_item(store, key).await?;
+    found.ok_or_else(|| Refusal::NotFound { what: "compute node", id: key.to_string() })
 }
 
 /// Says what a tenant may do.
@@ -135,12 +133,11 @@ pub async fn save_tenant<S: ManageOperator>(
 ///
 /// # Errors
 /// `OperatorOnly`.
-pub async fn get_tenant<S: ReadCatalog>(store: &S, caller: &Caller, tenant: &TenantId) -> Answer<TenantSettings> {
+pub async fn get_tenant<S: ReadCatalog>(store: &S, caller: &Caller, tenant: &TenantId) -> Answer<Arc<TenantSettings>> {
     operator_only(caller, "read what tenants may do")?;
-    match find_item(store, tenant, CatalogKey::Tenant).await? {
-        Some(CatalogItem::Tenant(settings)) => Ok(settings),
-        _ => Ok(TenantSettings::open(tenant.clone())),
-    }
+    let key = SettingsKey(tenant.clone());
+    let found = store.read_catalog(&Wanted::one(key)).await.map_err(Refusal::Store)?;
+    Ok(found.settings(tenant))
 }
 
 /// Tenants that something was said of, to the operator.

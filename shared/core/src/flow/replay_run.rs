@@ -1,20 +1,20 @@
 //! Replay a run: a new run from the old one's frozen snapshot, whole or from a node.
 
 use crate::caller::Caller;
+use crate::catalog::InstanceKey;
 use crate::definition::VersionRule;
 use crate::flow::create_run::{
     self, Accepted, Draft, Policy, Source, check_name, find_discoverable, record_and_start, resolve_and_draft,
 };
 use crate::flow::dispatch_runs::current_limits;
-use crate::flow::{Answer, Refusal, ended_only, find_run, read_runs, unknown};
+use crate::flow::{Answer, Refusal, ended_only, find_item, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
 use crate::instance::Instance;
 use crate::invalid::Invalid;
 use crate::limits;
 use crate::ports::{
-    AnnounceDue, CatalogItem, CatalogKey, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution,
-    StoreError, StoreErrorClass,
+    AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution, StoreError, StoreErrorClass,
 };
 use crate::run::Run;
 use crate::snapshot::{NodeRun, RequestParts, Snapshot, inline_result_bytes};
@@ -22,6 +22,7 @@ use crate::step::{Step, StepStatus};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a caller asks for.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,7 @@ async fn draft<S>(
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Instance>, Draft)>
+) -> Answer<(Option<Arc<Instance>>, Draft)>
 where
     S: ReadCatalog + ReadRuns,
 {
@@ -126,7 +127,7 @@ async fn same_again<S: ReadCatalog>(
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<Draft> {
-    if old.definition_owner.is_some() && find_discoverable(store, &caller.tenant, old.definition_id).await?.is_none() {
+    if old.definition_owner.is_some() && find_discoverable(store, old.definition_id).await?.is_none() {
         let message = "the definition of this run is no longer shared with other tenants";
         return Err(Refusal::Invalid(Invalid::one("", "not_available", message)));
     }
@@ -147,16 +148,15 @@ async fn repeated_request<S: ReadCatalog>(
     request: RequestParts,
     version: VersionRule,
 ) -> Answer<create_run::Command> {
-    let keys = [CatalogKey::Instance(old.instance_id)];
-    let instance = match store.catalog(&old.tenant_id, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
-        Some(CatalogItem::Instance(instance)) => instance,
-        _ => return Err(Refusal::NotFound { what: "workflow instance", id: old.instance_id.to_string() }),
-    };
+    let key = InstanceKey { tenant: old.tenant_id.clone(), id: old.instance_id };
+    let instance = find_item(store, &key).await?;
+    let instance =
+        instance.ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: old.instance_id.to_string() })?;
     let source = Source::Configuration {
         definition: DefinitionRef::Id(old.definition_id),
         version,
         compute_node: Some(old.compute_node.clone()),
-        processor_configs: instance.content.processor_configs,
+        processor_configs: instance.content.processor_configs.clone(),
         named_at: "/version",
         version_at: "/version",
     };

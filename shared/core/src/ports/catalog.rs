@@ -1,52 +1,21 @@
 //! What a request needs before it can be planned, and the instance that it makes.
 
-use super::store::StoreResult;
-use crate::definition::{Definition, Version};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, ProcessorKey, TenantId};
+use crate::catalog::{CatalogKey, Found, Wanted};
 use crate::instance::Instance;
-use crate::operator::{ComputeNode, Processor, TenantSettings};
+use crate::ports::StoreResult;
 use std::future::Future;
-
-/// Names one thing that a request needs before it can be planned.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CatalogKey {
-    DefinitionName(DefinitionName),
-    Definition(DefinitionId),
-    Version(DefinitionId, u32),
-    /// The definition's draft: a version of number 0.
-    Draft(DefinitionId),
-    /// The owner of a discoverable definition.
-    Discoverable(DefinitionId),
-    Instance(InstanceId),
-    ComputeNode(ComputeNodeKey),
-    Processor(ProcessorKey),
-    /// The operator's settings of the tenant itself.
-    Tenant,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum CatalogItem {
-    DefinitionName(DefinitionId),
-    Definition(Definition),
-    Version(Version),
-    /// Who owns a definition that every tenant may run.
-    Discoverable(TenantId),
-    /// There always are settings: those of a tenant that has none of its own leave everything open.
-    Tenant(TenantSettings),
-    Instance(Instance),
-    ComputeNode(ComputeNode),
-    Processor(Processor),
-}
+use std::sync::Arc;
 
 /// Reads definitions, versions, instances, processors, compute nodes and tenants' settings.
 pub trait ReadCatalog: Send + Sync {
-    /// The items under `keys`, in their order, `None` where there is none. In one round trip, or none where all are
-    /// cached: versions for good, drafts never, everything else for five seconds.
-    fn catalog(
-        &self,
-        tenant: &TenantId,
-        keys: &[CatalogKey],
-    ) -> impl Future<Output = StoreResult<Vec<Option<CatalogItem>>>> + Send;
+    /// What exists of the things that are wanted, of any kinds. In one round trip, or none where all are cached: versions for
+    /// good, drafts never, everything else for five seconds.
+    fn read_catalog(&self, wanted: &Wanted) -> impl Future<Output = StoreResult<Found>> + Send;
+
+    /// The one thing under a key.
+    fn get<K: CatalogKey>(&self, key: &K) -> impl Future<Output = StoreResult<Option<Arc<K::Item>>>> + Send {
+        async move { Ok(self.read_catalog(&Wanted::one(key.clone())).await?.get(key)) }
+    }
 }
 
 pub trait SaveInstance: Send + Sync {

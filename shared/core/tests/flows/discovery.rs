@@ -130,7 +130,7 @@ fn what_the_owner_marked_private_is_hidden_from_who_runs_it() {
     assert_eq!((&seen.nodes[1].run, seen.nodes[1].params.len()), (&NodeRun::Hidden, 0));
     assert!(seen.nodes[2].params.is_empty() && seen.nodes[2].run != NodeRun::Hidden);
     let rule = VersionRule::Active;
-    let shown = block_on(get_discoverable_version(&world.store, &other, fixture::definition_id(7), rule));
+    let shown = block_on(get_discoverable_version(&world.store, fixture::definition_id(7), rule));
     let (_, version) = shown.expect("found");
     assert!(version.document.nodes[1].processor.is_none() && version.document.nodes[1].parameters.is_empty());
     // To its owner nothing is hidden.

@@ -20,6 +20,7 @@ use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Values that readers have stumbled over.
 fn odd() -> impl Strategy<Value = Value> {
@@ -146,9 +147,9 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) -> R
     Ok(())
 }
 
-fn processors() -> BTreeMap<ProcessorKey, Processor> {
+fn processors() -> BTreeMap<ProcessorKey, Arc<Processor>> {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    fixture::processors(now).into_iter().map(|processor| (processor.key.clone(), processor)).collect()
+    fixture::processors(now).into_iter().map(|processor| (processor.key.clone(), Arc::new(processor))).collect()
 }
 
 /// A layout has every node once, and every edge leads to a later stage.

@@ -3,35 +3,24 @@
 use super::*;
 
 impl ReadCatalog for MemoryStore {
-    async fn catalog(&self, tenant: &TenantId, keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
+    async fn read_catalog(&self, wanted: &Wanted) -> StoreResult<Found> {
         self.act("read the catalog", |tables| {
-            let find = |key: &CatalogKey| match key {
-                CatalogKey::DefinitionName(name) => {
-                    tables.names.get(&(tenant.clone(), name.clone())).copied().map(CatalogItem::DefinitionName)
-                }
-                CatalogKey::Definition(id) => {
-                    tables.definitions.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Definition)
-                }
-                CatalogKey::Version(id, number) => {
-                    tables.versions.get(&(tenant.clone(), *id, *number)).cloned().map(CatalogItem::Version)
-                }
-                CatalogKey::Instance(id) => {
-                    tables.instances.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Instance)
-                }
-                CatalogKey::Draft(id) => tables.drafts.get(&(tenant.clone(), *id)).cloned().map(CatalogItem::Version),
-                CatalogKey::Discoverable(id) => tables
-                    .definitions
-                    .values()
-                    .find(|definition| definition.id == *id && definition.discoverable)
-                    .map(|definition| CatalogItem::Discoverable(definition.tenant.clone())),
-                CatalogKey::Tenant => {
-                    let settings = tables.tenants.get(tenant).cloned();
-                    Some(CatalogItem::Tenant(settings.unwrap_or_else(|| TenantSettings::open(tenant.clone()))))
-                }
-                CatalogKey::ComputeNode(key) => tables.compute_nodes.get(key).cloned().map(CatalogItem::ComputeNode),
-                CatalogKey::Processor(key) => tables.processors.get(key).cloned().map(CatalogItem::Processor),
-            };
-            Ok(keys.iter().map(find).collect())
+            let mut found = Found::default();
+            found.put_all(&wanted.names, |key| tables.names.get(&(key.tenant.clone(), key.name.clone())).copied());
+            found.put_all(&wanted.definitions, |key| tables.definitions.get(&(key.tenant.clone(), key.id)).cloned());
+            found.put_all(&wanted.versions, |key| {
+                tables.versions.get(&(key.tenant.clone(), key.definition_id, key.number)).cloned()
+            });
+            found.put_all(&wanted.drafts, |key| tables.drafts.get(&(key.tenant.clone(), key.definition_id)).cloned());
+            found.put_all(&wanted.owners, |OwnerKey(id)| {
+                let mut shared = tables.definitions.values().filter(|definition| definition.discoverable);
+                shared.find(|definition| definition.id == *id).map(|definition| definition.tenant.clone())
+            });
+            found.put_all(&wanted.instances, |key| tables.instances.get(&(key.tenant.clone(), key.id)).cloned());
+            found.put_all(&wanted.compute_nodes, |key| tables.compute_nodes.get(key).cloned());
+            found.put_all(&wanted.processors, |key| tables.processors.get(key).cloned());
+            found.put_all(&wanted.tenants, |SettingsKey(tenant)| tables.tenants.get(tenant).cloned());
+            Ok(found)
         })
         .await
     }

@@ -1,12 +1,10 @@
 //! What `run-callback` does with a signal.
 
 use super::*;
+use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
 use sluice_core::delivery::{Attempt, Delivery};
-use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{
-    CatalogItem, CatalogKey, ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult,
-};
+use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult};
 
 impl World {
     pub(super) fn callback(&mut self, signal: Signal) {
@@ -114,8 +112,8 @@ async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Opti
 struct Unlisted(MemoryStore);
 
 impl ReadCatalog for Unlisted {
-    async fn catalog(&self, tenant: &TenantId, _keys: &[CatalogKey]) -> StoreResult<Vec<Option<CatalogItem>>> {
-        Ok(vec![Some(CatalogItem::Tenant(TenantSettings::open(tenant.clone())))])
+    async fn read_catalog(&self, _wanted: &Wanted) -> StoreResult<Found> {
+        Ok(Found::default())
     }
 }
 

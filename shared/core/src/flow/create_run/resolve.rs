@@ -2,26 +2,28 @@
 
 use super::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
+use crate::catalog::{DefinitionKey, DraftKey, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey, Wanted};
 use crate::definition::{Definition, Version, VersionRule};
-use crate::flow::{Answer, Refusal};
-use crate::id::{DefinitionId, DefinitionRef, TenantId};
+use crate::flow::{Answer, Refusal, find_item};
+use crate::id::{DefinitionId, DefinitionRef, ProcessorKey, TenantId};
 use crate::instance::{Instance, InstanceContent};
 use crate::invalid::Invalid;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
-use crate::ports::{CatalogItem, CatalogKey, ReadCatalog};
+use crate::ports::ReadCatalog;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a command's names stand for.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    pub definition: Definition,
-    pub version: Version,
-    pub instance: Instance,
+    pub definition: Arc<Definition>,
+    pub version: Arc<Version>,
+    pub instance: Arc<Instance>,
     pub instance_is_new: bool,
-    pub compute_node: ComputeNode,
-    pub processors: BTreeMap<crate::id::ProcessorKey, Processor>,
-    pub tenant: TenantSettings,
+    pub compute_node: Arc<ComputeNode>,
+    pub processors: BTreeMap<ProcessorKey, Arc<Processor>>,
+    pub tenant: Arc<TenantSettings>,
 }
 
 pub(in crate::flow) async fn resolve<S: ReadCatalog>(
@@ -31,21 +33,19 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     now: Timestamp,
 ) -> Answer<Resolved> {
     let tenant = &caller.tenant;
-    let get = |keys: Vec<CatalogKey>| async move { store.catalog(tenant, &keys).await.map_err(Refusal::Store) };
     let (content, known_instance, named_at, version_at) = match source {
-        Source::Instance(id) => match get(vec![CatalogKey::Instance(*id)]).await?.pop().flatten() {
-            Some(CatalogItem::Instance(instance)) => {
-                (instance.content.clone(), Some(instance), "/workflowInstanceId", "/workflowInstanceId")
-            }
-            _ => return Err(unknown("/workflowInstanceId", "workflow instance", &id.to_string())),
+        Source::Instance(id) => match find_item(store, &InstanceKey { tenant: tenant.clone(), id: *id }).await? {
+            Some(instance) => (instance.content.clone(), Some(instance), "/workflowInstanceId", "/workflowInstanceId"),
+            None => return Err(unknown("/workflowInstanceId", "workflow instance", &id.to_string())),
         },
         Source::Configuration { definition, version, compute_node, processor_configs, named_at, version_at } => {
             let definition_id = match definition {
                 DefinitionRef::Id(id) => *id,
                 DefinitionRef::Name(name) => {
-                    match get(vec![CatalogKey::DefinitionName(name.clone())]).await?.pop().flatten() {
-                        Some(CatalogItem::DefinitionName(id)) => id,
-                        _ => return Err(unknown(named_at, "workflow definition", name.as_str())),
+                    let key = NameKey { tenant: tenant.clone(), name: name.clone() };
+                    match find_item(store, &key).await? {
+                        Some(id) => *id,
+                        None => return Err(unknown(named_at, "workflow definition", name.as_str())),
                     }
                 }
             };
@@ -64,76 +64,43 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
             )
         }
     };
-    let instance_id = content.id(tenant);
-    let mut found = get(vec![
-        CatalogKey::Definition(content.definition_id),
-        CatalogKey::ComputeNode(content.compute_node.clone()),
-        CatalogKey::Instance(instance_id),
-        CatalogKey::Tenant,
-    ])
-    .await?
-    .into_iter();
-    let definition = match found.next() {
-        Some(Some(CatalogItem::Definition(definition))) => definition,
-        _ => match find_discoverable(store, tenant, content.definition_id).await? {
-            Some(definition) => definition,
-            None => return Err(unknown(named_at, "workflow definition", &content.definition_id.to_string())),
-        },
+    let instance_key = InstanceKey { tenant: tenant.clone(), id: content.id(tenant) };
+    let definition_key = DefinitionKey { tenant: tenant.clone(), id: content.definition_id };
+    let wanted = Wanted::one(definition_key.clone())
+        .and(content.compute_node.clone())
+        .and(instance_key.clone())
+        .and(SettingsKey(tenant.clone()));
+    let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
+    let definition = match found.get(&definition_key) {
+        Some(definition) => definition,
+        None => find_discoverable(store, content.definition_id)
+            .await?
+            .ok_or_else(|| unknown(named_at, "workflow definition", &content.definition_id.to_string()))?,
     };
-    let compute_node = match found.next() {
-        Some(Some(CatalogItem::ComputeNode(node))) if node.tenants.admits(tenant) => node,
-        _ => {
+    let compute_node =
+        found.get(&content.compute_node).filter(|node| node.tenants.admits(tenant)).ok_or_else(|| {
             let at = "/workflowInstanceConfiguration/computeNodeId";
-            return Err(unknown(at, "compute node", content.compute_node.as_str()));
-        }
-    };
-    let stored_instance = known_instance.or(match found.next() {
-        Some(Some(CatalogItem::Instance(instance))) => Some(instance),
-        _ => None,
-    });
-    let settings = match found.next() {
-        Some(Some(CatalogItem::Tenant(settings))) => settings,
-        _ => TenantSettings::open(tenant.clone()),
-    };
+            unknown(at, "compute node", content.compute_node.as_str())
+        })?;
+    let stored_instance = known_instance.or_else(|| found.get(&instance_key));
     let version = find_version(store, tenant, &definition, content.version, version_at).await?;
-    let keys: Vec<CatalogKey> = version.document.processor_keys().into_iter().map(CatalogKey::Processor).collect();
-    let processors = match keys.is_empty() {
-        true => Vec::new(),
-        false => get(keys).await?,
-    };
-    let processors = processors
-        .into_iter()
-        .filter_map(|item| match item {
-            Some(CatalogItem::Processor(processor)) => Some((processor.key.clone(), processor)),
-            _ => None,
-        })
-        .collect();
+    let keys = version.document.processor_keys();
+    let wanted = Wanted::default().and_all(keys.iter().cloned());
+    let processors = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
+    let processors = keys.into_iter().filter_map(|key| processors.get(&key).map(|found| (key, found))).collect();
     let instance_is_new = stored_instance.is_none();
-    let instance = stored_instance.unwrap_or_else(|| Instance {
-        tenant: tenant.clone(),
-        id: instance_id,
-        content,
-        created_at: now,
+    let instance = stored_instance.unwrap_or_else(|| {
+        Arc::new(Instance { tenant: tenant.clone(), id: instance_key.id, content, created_at: now })
     });
-    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant: settings })
+    let tenant = found.settings(tenant);
+    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant })
 }
 
-/// A definition of another tenant that every tenant may run.
-pub(crate) async fn find_discoverable<S: ReadCatalog>(
-    store: &S,
-    tenant: &TenantId,
-    id: DefinitionId,
-) -> Answer<Option<Definition>> {
-    let keys = [CatalogKey::Discoverable(id)];
-    let owner = match store.catalog(tenant, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
-        Some(CatalogItem::Discoverable(owner)) => owner,
-        _ => return Ok(None),
-    };
-    let keys = [CatalogKey::Definition(id)];
-    match store.catalog(&owner, &keys).await.map_err(Refusal::Store)?.pop().flatten() {
-        Some(CatalogItem::Definition(definition)) if definition.discoverable => Ok(Some(definition)),
-        _ => Ok(None),
-    }
+/// A definition that every tenant may run.
+pub(crate) async fn find_discoverable<S: ReadCatalog>(store: &S, id: DefinitionId) -> Answer<Option<Arc<Definition>>> {
+    let Some(owner) = find_item(store, &OwnerKey(id)).await? else { return Ok(None) };
+    let found = find_item(store, &DefinitionKey { tenant: TenantId::clone(&owner), id }).await?;
+    Ok(found.filter(|definition| definition.discoverable))
 }
 
 /// The version that `rule` means, if new runs may be made of it.
@@ -143,25 +110,24 @@ async fn find_version<S: ReadCatalog>(
     definition: &Definition,
     rule: VersionRule,
     at: &'static str,
-) -> Answer<Version> {
+) -> Answer<Arc<Version>> {
     let name = &definition.name;
     let refused = |code, message| Err(Refusal::Invalid(Invalid::one(at, code, message)));
-    let key = match rule {
+    let number = match rule {
         // The draft is its owner's; to anybody else there is none.
-        VersionRule::Draft if definition.tenant == *tenant => CatalogKey::Draft(definition.id),
-        VersionRule::Number(number) => CatalogKey::Version(definition.id, number),
-        VersionRule::Latest if definition.latest_version > 0 => {
-            CatalogKey::Version(definition.id, definition.latest_version)
-        }
-        VersionRule::Active if definition.active_version.is_some() => {
-            CatalogKey::Version(definition.id, definition.active_version.unwrap_or(0))
-        }
-        VersionRule::Draft | VersionRule::Latest | VersionRule::Active => {
-            return refused("no_such_version", format!("workflow definition {name} has no {rule} version"));
-        }
+        VersionRule::Draft if definition.tenant == *tenant => Some(0),
+        VersionRule::Draft => None,
+        VersionRule::Number(number) => Some(number),
+        VersionRule::Latest => Some(definition.latest_version).filter(|number| *number > 0),
+        VersionRule::Active => definition.active_version,
     };
-    let found = store.catalog(&definition.tenant, std::slice::from_ref(&key)).await.map_err(Refusal::Store)?.pop();
-    let Some(Some(CatalogItem::Version(version))) = found else {
+    let (tenant, definition_id) = (definition.tenant.clone(), definition.id);
+    let found = match number {
+        None => return refused("no_such_version", format!("workflow definition {name} has no {rule} version")),
+        Some(0) => find_item(store, &DraftKey { tenant, definition_id }).await?,
+        Some(number) => find_item(store, &VersionKey { tenant, definition_id, number }).await?,
+    };
+    let Some(version) = found else {
         return refused("no_such_version", format!("workflow definition {name} has no version {rule}"));
     };
     if definition.deprecated_versions.contains(&version.number) {

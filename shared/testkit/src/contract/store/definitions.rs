@@ -6,16 +6,27 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, mine, noon, yours};
 use crate::fixture::definition_id;
 use jiff::SignedDuration;
+use sluice_core::catalog::{CatalogKey, DefinitionKey, DraftKey, OwnerKey, SettingsKey, VersionKey, Wanted};
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::id::{DefinitionId, TenantId};
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{CatalogItem, CatalogKey, DefinitionSaved};
+use sluice_core::ports::DefinitionSaved;
 use sluice_core::retention::Retention;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-pub async fn one(store: &impl Ports, tenant: &TenantId, key: CatalogKey) -> Option<CatalogItem> {
-    store.catalog(tenant, &[key]).await.expect("an answer").remove(0)
+/// The thing under a key, if there is one.
+pub async fn one<K: CatalogKey>(store: &impl Ports, key: K) -> Option<K::Item> {
+    store.get(&key).await.expect("an answer").map(Arc::unwrap_or_clone)
+}
+
+pub fn draft_key(tenant: &TenantId, definition_id: DefinitionId) -> DraftKey {
+    DraftKey { tenant: tenant.clone(), definition_id }
+}
+
+pub fn version_key(tenant: &TenantId, definition_id: DefinitionId, number: u32) -> VersionKey {
+    VersionKey { tenant: tenant.clone(), definition_id, number }
 }
 
 pub fn draft(definition: &Definition, by: &str) -> Version {
@@ -26,16 +37,16 @@ pub async fn a_draft_is_read_as_version_zero_and_replaced_by_the_next(ground: &i
     let store = ground.ports();
     let definition = sample::definition(&mine(), 7, "report");
     store.create_definition(&definition).await.expect("created");
-    let key = || CatalogKey::Draft(definition.id);
-    assert_eq!(one(&store, &mine(), key()).await, None);
+    let key = || draft_key(&mine(), definition.id);
+    assert_eq!(one(&store, key()).await, None);
     for by in ["first", "second"] {
         let draft = draft(&definition, by);
         store.save_draft(&mine(), &draft).await.expect("saved");
-        assert_eq!(one(&store, &mine(), key()).await, Some(CatalogItem::Version(draft)));
+        assert_eq!(one(&store, key()).await, Some(draft));
     }
-    assert_eq!(one(&store, &yours(), key()).await, None);
-    assert_eq!(one(&store, &mine(), CatalogKey::Draft(definition_id(8))).await, None);
-    assert_eq!(one(&store, &mine(), CatalogKey::Version(definition.id, 1)).await, None, "a draft is no version");
+    assert_eq!(one(&store, draft_key(&yours(), definition.id)).await, None);
+    assert_eq!(one(&store, draft_key(&mine(), definition_id(8))).await, None);
+    assert_eq!(one(&store, version_key(&mine(), definition.id, 1)).await, None, "a draft is no version");
     let versions = store.list_versions(&mine(), definition.id, 10, None).await.expect("a page");
     assert!(versions.items.is_empty());
 }
@@ -45,10 +56,10 @@ pub async fn a_draft_that_is_not_there_can_be_deleted(ground: &impl Ground) {
     let definition = sample::definition(&mine(), 7, "report");
     store.save_draft(&mine(), &draft(&definition, "someone")).await.expect("saved");
     store.delete_draft(&yours(), definition.id).await.expect("deleted");
-    assert!(one(&store, &mine(), CatalogKey::Draft(definition.id)).await.is_some());
+    assert!(one(&store, draft_key(&mine(), definition.id)).await.is_some());
     for _ in 0..2 {
         store.delete_draft(&mine(), definition.id).await.expect("deleted");
-        assert_eq!(one(&store, &mine(), CatalogKey::Draft(definition.id)).await, None);
+        assert_eq!(one(&store, draft_key(&mine(), definition.id)).await, None);
     }
 }
 
@@ -76,28 +87,25 @@ pub async fn a_definition_keeps_everything_that_is_said_of_it(ground: &impl Grou
 
 pub async fn a_discoverable_definition_is_found_by_its_id_until_it_is_not_discoverable(ground: &impl Ground) {
     let store = ground.ports();
-    let key = |id| CatalogKey::Discoverable(id);
     let hidden = sample::definition(&mine(), 7, "hidden");
     assert_eq!(store.create_definition(&hidden).await.expect("created"), DefinitionSaved::Done);
-    assert_eq!(one(&store, &yours(), key(hidden.id)).await, None);
+    assert_eq!(one(&store, OwnerKey(hidden.id)).await, None);
 
     let shown = Definition { discoverable: true, rev: 2, ..hidden.clone() };
     assert!(store.change_definition(&shown, None).await.expect("changed"));
-    for tenant in [mine(), yours()] {
-        assert_eq!(one(&store, &tenant, key(shown.id)).await, Some(CatalogItem::Discoverable(mine())));
-    }
+    assert_eq!(one(&store, OwnerKey(shown.id)).await, Some(mine()));
     let renamed = Definition { display_name: Some("Report".to_owned()), rev: 3, ..shown };
     let version = sample::version(&renamed, 1);
     assert!(store.change_definition(&renamed, Some(&version)).await.expect("changed"));
-    assert_eq!(one(&store, &yours(), key(renamed.id)).await, Some(CatalogItem::Discoverable(mine())));
+    assert_eq!(one(&store, OwnerKey(renamed.id)).await, Some(mine()));
 
     let hidden = Definition { discoverable: false, rev: 4, ..renamed };
     assert!(store.change_definition(&hidden, None).await.expect("changed"));
-    assert_eq!(one(&store, &yours(), key(hidden.id)).await, None);
+    assert_eq!(one(&store, OwnerKey(hidden.id)).await, None);
 
     let from_the_first = Definition { discoverable: true, ..sample::definition(&yours(), 8, "shown") };
     store.create_definition(&from_the_first).await.expect("created");
-    assert_eq!(one(&store, &mine(), key(from_the_first.id)).await, Some(CatalogItem::Discoverable(yours())));
+    assert_eq!(one(&store, OwnerKey(from_the_first.id)).await, Some(yours()));
 }
 
 pub async fn a_change_that_is_refused_leaves_a_definition_where_it_was(ground: &impl Ground) {
@@ -109,13 +117,13 @@ pub async fn a_change_that_is_refused_leaves_a_definition_where_it_was(ground: &
     for (definition, discoverable) in [(&shown, false), (&hidden, true)] {
         let late = Definition { discoverable, rev: 9, ..definition.clone() };
         assert!(!store.change_definition(&late, None).await.expect("an answer"));
-        let found = one(&store, &yours(), CatalogKey::Discoverable(definition.id)).await;
+        let found = one(&store, OwnerKey(definition.id)).await;
         assert_eq!(found.is_some(), !discoverable);
     }
     // So does a name that is taken.
     let second = Definition { discoverable: true, ..sample::definition(&mine(), 9, "shown") };
     assert_eq!(store.create_definition(&second).await.expect("an answer"), DefinitionSaved::NameTaken(shown.id));
-    assert_eq!(one(&store, &yours(), CatalogKey::Discoverable(second.id)).await, None);
+    assert_eq!(one(&store, OwnerKey(second.id)).await, None);
     let listed = async || store.list_discoverable(10, None).await.expect("a page").items;
     becomes(vec![shown], || ground.pause(), listed).await;
 }
@@ -166,15 +174,21 @@ pub fn settings(tenant: &TenantId, most: u32) -> TenantSettings {
 
 pub async fn a_tenant_without_settings_has_open_ones(ground: &impl Ground) {
     let store = ground.ports();
-    let open = |tenant| Some(CatalogItem::Tenant(TenantSettings::open(tenant)));
-    assert_eq!(one(&store, &mine(), CatalogKey::Tenant).await, open(mine()));
+    let read = async |tenant: TenantId| {
+        let found = store.read_catalog(&Wanted::one(SettingsKey(tenant.clone()))).await.expect("an answer");
+        Arc::unwrap_or_clone(found.settings(&tenant))
+    };
+    assert_eq!(read(mine()).await, TenantSettings::open(mine()));
     store.save_tenant(&settings(&mine(), 5)).await.expect("saved");
-    assert_eq!(one(&store, &mine(), CatalogKey::Tenant).await, Some(CatalogItem::Tenant(settings(&mine(), 5))));
-    assert_eq!(one(&store, &yours(), CatalogKey::Tenant).await, open(yours()));
-    // Beside other things, in their order.
-    let nothing = CatalogKey::Definition(definition_id(7));
-    let found = store.catalog(&yours(), &[nothing.clone(), CatalogKey::Tenant, nothing]).await.expect("an answer");
-    assert_eq!(found, [None, open(yours()), None]);
+    assert_eq!(read(mine()).await, settings(&mine(), 5));
+    assert_eq!(read(yours()).await, TenantSettings::open(yours()));
+    // Beside other things.
+    let nothing = DefinitionKey { tenant: yours(), id: definition_id(7) };
+    let wanted = Wanted::one(nothing.clone()).and(SettingsKey(yours())).and(SettingsKey(mine()));
+    let found = store.read_catalog(&wanted).await.expect("an answer");
+    assert_eq!(found.get(&nothing), None);
+    assert_eq!(*found.settings(&yours()), TenantSettings::open(yours()));
+    assert_eq!(*found.settings(&mine()), settings(&mine(), 5));
 }
 
 pub async fn tenants_with_settings_are_listed_as_they_were_set_last(ground: &impl Ground) {

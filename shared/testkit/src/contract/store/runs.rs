@@ -1,14 +1,16 @@
 //! Runs, their idempotency keys, their ends, their deliveries; and definitions beside them.
 
+use super::definitions::{one, version_key};
 use super::*;
 use crate::contract::at_once;
 use crate::contract::sample::{self, at, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
+use sluice_core::catalog::NameKey;
 use sluice_core::change::RunChange;
 use sluice_core::definition::Definition;
 use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
-use sluice_core::ports::{CatalogItem, CatalogKey, Changed, DefinitionSaved, DeliveryRef, Recorded};
+use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Recorded};
 use sluice_core::run::Run;
 use std::collections::BTreeSet;
 
@@ -255,8 +257,8 @@ pub async fn a_name_belongs_to_one_definition_of_a_tenant(ground: &impl Ground) 
     assert_eq!(store.load_definition(&mine(), second.id).await.expect("an answer"), None);
     let theirs = sample::definition(&yours(), 3, "report");
     assert_eq!(store.create_definition(&theirs).await.expect("created"), DefinitionSaved::Done);
-    let found = store.catalog(&mine(), &[CatalogKey::DefinitionName(first.name.clone())]).await.expect("an answer");
-    assert_eq!(found, [Some(CatalogItem::DefinitionName(first.id))]);
+    let key = NameKey { tenant: mine(), name: first.name.clone() };
+    assert_eq!(one(&store, key).await, Some(first.id));
 }
 
 pub async fn of_two_changes_to_a_definition_one_wins(ground: &impl Ground) {
@@ -269,9 +271,8 @@ pub async fn of_two_changes_to_a_definition_one_wins(ground: &impl Ground) {
     let late = Definition { display_name: Some("late".to_owned()), ..next.clone() };
     assert!(!store.change_definition(&late, None).await.expect("an answer"));
     assert_eq!(store.load_definition(&mine(), first.id).await.expect("loaded"), Some(next));
-    let key = [CatalogKey::Version(first.id, 1)];
-    assert_eq!(store.catalog(&mine(), &key).await.expect("an answer"), [Some(CatalogItem::Version(version))]);
-    assert_eq!(store.catalog(&yours(), &key).await.expect("an answer"), [None]);
+    assert_eq!(one(&store, version_key(&mine(), first.id, 1)).await, Some(version));
+    assert_eq!(one(&store, version_key(&yours(), first.id, 1)).await, None);
 }
 
 pub async fn a_runs_replays_are_found_with_it(ground: &impl Ground) {
