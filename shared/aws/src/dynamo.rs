@@ -26,7 +26,8 @@ mod usage;
 
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use item::{Item, ItemResult, Key};
+use item::{Item, ItemResult};
+use keys::Key;
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use std::sync::Arc;
 

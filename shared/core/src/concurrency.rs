@@ -6,7 +6,6 @@
 use crate::id::{DefinitionId, TenantId};
 use crate::invalid::Invalid;
 use crate::limits;
-use crate::run::Run;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -88,17 +87,6 @@ pub struct QueueRef {
 }
 
 impl QueueRef {
-    /// That of `scope` for `run`.
-    pub fn of(run: &Run, scope: SlotScope) -> Self {
-        Self {
-            tenant_id: run.tenant_id.clone(),
-            definition_id: match scope {
-                SlotScope::Definition => Some(run.definition_id),
-                SlotScope::Tenant => None,
-            },
-        }
-    }
-
     pub const fn scope(&self) -> SlotScope {
         match self.definition_id {
             Some(_) => SlotScope::Definition,

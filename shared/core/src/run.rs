@@ -2,7 +2,7 @@
 
 use crate::arn::{ExecutionArn, StateMachineArn};
 use crate::budget::MicroUsd;
-use crate::concurrency::SlotScope;
+use crate::concurrency::{QueueRef, SlotScope};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, StopIntent, TerminationReason, step};
 use crate::retention::Retention;
@@ -198,6 +198,15 @@ impl Run {
                 Some(deadline + SignedDuration::from_millis(i64::try_from(self.paused_ms).unwrap_or(i64::MAX)))
             }
         }
+    }
+
+    /// The queue before the limit of `scope` that this run is held to.
+    pub fn queue(&self, scope: SlotScope) -> QueueRef {
+        let definition_id = match scope {
+            SlotScope::Definition => Some(self.definition_id),
+            SlotScope::Tenant => None,
+        };
+        QueueRef { tenant_id: self.tenant_id.clone(), definition_id }
     }
 
     /// From when the run should be starting: its creation, or the end of its wait in a queue.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sluice_aws::Aws;
-use sluice_aws::dynamo::item::Key;
+use sluice_aws::dynamo::keys::Key;
 use sluice_aws::dynamo::{Store, keys};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::id::NodeId;

@@ -1,6 +1,7 @@
 //! Many items at once, read or deleted by their keys.
 
-use super::item::{Item, Key};
+use super::item::Item;
+use super::keys::Key;
 use super::{Store, corrupt, failed};
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};

@@ -1,6 +1,7 @@
 //! Reading what a request needs before it can be planned, through a small cache in the process.
 
-use super::item::{self, Item, ItemError, Key};
+use super::item::{self, Item, ItemError};
+use super::keys::Key;
 use super::{Store, corrupt, keys};
 use crate::clock::monotonic_now;
 use sluice_core::catalog::{

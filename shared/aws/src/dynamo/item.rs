@@ -5,6 +5,7 @@
 
 mod definition;
 mod delivery;
+mod form;
 mod idempotency;
 mod operator;
 mod report;
@@ -14,129 +15,10 @@ mod usage;
 
 pub use definition::*;
 pub use delivery::*;
+pub use form::{Item, ItemError, ItemResult, n, s, text};
 pub use idempotency::*;
 pub use operator::*;
 pub use report::*;
 pub use run::*;
 pub use slots::*;
 pub use usage::*;
-
-use super::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
-use std::collections::HashMap;
-
-pub type Item = HashMap<String, AttributeValue>;
-
-/// The version of every stored shape.
-const V: &str = "1";
-
-/// The table key of an item.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key {
-    pub pk: String,
-    pub sk: String,
-}
-
-impl Key {
-    pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
-        Self { pk: pk.into(), sk: sk.into() }
-    }
-
-    pub fn into_item(self) -> Item {
-        Item::from([
-            (keys::PK.to_owned(), AttributeValue::S(self.pk)),
-            (keys::SK.to_owned(), AttributeValue::S(self.sk)),
-        ])
-    }
-
-    /// The key of an item that was read.
-    pub fn of(item: &Item) -> Option<Self> {
-        Some(Self::new(text(item, keys::PK)?, text(item, keys::SK)?))
-    }
-}
-
-/// An item that no released version wrote, or that cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum ItemError {
-    #[error("the item is no {expected} but {found}")]
-    Kind { expected: &'static str, found: String },
-    #[error("the item has shape {0:?}, which this version does not know")]
-    Shape(Option<String>),
-    #[error("the {kind} does not read or write as attributes: {source}")]
-    Attributes { kind: &'static str, source: serde_dynamo::Error },
-    #[error("the {kind} has no valid {attribute}")]
-    Attribute { kind: &'static str, attribute: &'static str },
-    #[error("the document of the {kind} does not read or write as JSON: {source}")]
-    Document { kind: &'static str, source: serde_json::Error },
-}
-
-pub type ItemResult<T> = Result<T, ItemError>;
-
-/// A text attribute.
-pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
-    match item.get(name) {
-        Some(AttributeValue::S(text)) => Some(text),
-        Some(_) | None => None,
-    }
-}
-
-pub fn s(text: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(text.into())
-}
-
-/// The parsed text attribute that an item of this kind must have.
-fn parsed<T: std::str::FromStr>(kind: &'static str, item: &Item, attribute: &'static str) -> ItemResult<T> {
-    let found = text(item, attribute).and_then(|text| text.parse().ok());
-    found.ok_or(ItemError::Attribute { kind, attribute })
-}
-
-/// The document of an item of this kind, JSON text.
-fn document<'a>(kind: &'static str, item: &'a Item) -> ItemResult<&'a str> {
-    check(kind, item)?;
-    text(item, DOCUMENT).ok_or(ItemError::Attribute { kind, attribute: DOCUMENT })
-}
-
-const DOCUMENT: &str = "document";
-const RUN_ID: &str = "runId";
-const TENANT_ID: &str = "tenantId";
-
-pub fn n(number: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(number.to_string())
-}
-
-/// Gives an item what every item has.
-fn stamped(mut item: Item, kind: &'static str, key: Key) -> Item {
-    item.extend(key.into_item());
-    item.insert("kind".to_owned(), s(kind));
-    item.insert("v".to_owned(), n(V));
-    item
-}
-
-fn write<T: Serialize>(kind: &'static str, stored: &T, key: Key) -> ItemResult<Item> {
-    let item: Item = to_item(stored).map_err(|source| ItemError::Attributes { kind, source })?;
-    Ok(stamped(item, kind, key))
-}
-
-fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
-    let found = text(item, "kind");
-    if found != Some(kind) {
-        return Err(ItemError::Kind { expected: kind, found: found.unwrap_or("of no kind").to_owned() });
-    }
-    match item.get("v") {
-        Some(AttributeValue::N(shape)) if shape == V => Ok(()),
-        Some(AttributeValue::N(shape)) => Err(ItemError::Shape(Some(shape.clone()))),
-        Some(_) | None => Err(ItemError::Shape(None)),
-    }
-}
-
-fn read<T: DeserializeOwned>(kind: &'static str, item: Item) -> ItemResult<T> {
-    check(kind, &item)?;
-    from_item(item).map_err(|source| ItemError::Attributes { kind, source })
-}
-
-fn set(item: &mut Item, attributes: impl IntoIterator<Item = (&'static str, String)>) {
-    item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), s(value))));
-}

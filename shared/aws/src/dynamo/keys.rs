@@ -1,7 +1,6 @@
 //! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id; an
 //! id never holds the separator `#`, so no key reaches into another's.
 
-use super::item::{Key, Link};
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::concurrency::QueueRef;
@@ -50,6 +49,28 @@ pub const INPUTS: &str = "INPUT#";
 pub const COMMENTS: &str = "COMMENT#";
 pub const USAGE_CALLS: &str = "USAGE#";
 pub const VERSIONS: &str = "VERSION#";
+
+/// The table key of an item.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub pk: String,
+    pub sk: String,
+}
+
+impl Key {
+    pub fn new(pk: impl Into<String>, sk: impl Into<String>) -> Self {
+        Self { pk: pk.into(), sk: sk.into() }
+    }
+}
+
+/// How a run came from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It repeats it.
+    Replay,
+    /// It evaluates it.
+    Evaluation,
+}
 
 pub fn run_pk(tenant: &TenantId, run_id: RunId) -> String {
     format!("T#{tenant}#RUN#{run_id}")

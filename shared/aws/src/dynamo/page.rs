@@ -3,7 +3,8 @@
 //! A cursor is the sort key of the last item looked at, preceded by a digest of the walk it belongs to. It carries no
 //! authority: the walk is rebuilt from the caller's own tenant and filter, and a cursor of another walk is refused.
 
-use super::item::{Item, Key, text};
+use super::item::{Item, text};
+use super::keys::Key;
 use super::{Store, corrupt, failed, keys};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};

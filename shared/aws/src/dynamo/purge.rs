@@ -5,7 +5,7 @@
 
 use super::page::{Range, Walk};
 use super::{Store, corrupt, item, keys};
-use item::Key;
+use keys::Key;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{PurgeRuns, StoreResult};
 

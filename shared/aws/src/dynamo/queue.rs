@@ -20,8 +20,7 @@ impl ReadQueue for Store {
             return Ok(None);
         };
         let own = keys::time_key(run.created_at, run.run_id);
-        let before =
-            Walk { range: Range::Below(own), ..walk("find a run's place in its queue", &QueueRef::of(run, scope)) };
+        let before = Walk { range: Range::Below(own), ..walk("find a run's place in its queue", &run.queue(scope)) };
         Ok(Some(self.count(&before).await? + 1))
     }
 }

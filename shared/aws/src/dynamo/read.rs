@@ -2,8 +2,8 @@
 
 use super::page::{Filter, Range, Walk};
 use super::{Store, corrupt, item, keys};
-use item::{Key, Link};
 use jiff::Timestamp;
+use keys::{Key, Link};
 use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{Page, ReadRuns, RunFilter, RunLinks, StoreResult};

@@ -6,7 +6,7 @@ use super::item::{Counter, Item, counted, n};
 use super::keys;
 use super::transact::{Refusals, Write};
 use sluice_core::change::SlotChange;
-use sluice_core::concurrency::{Admission, Limit, QueueRef, SlotScope};
+use sluice_core::concurrency::{Admission, Limit, SlotScope};
 use sluice_core::limits;
 use sluice_core::run::Run;
 use std::collections::BTreeMap;
@@ -89,7 +89,7 @@ impl CounterWrites {
 }
 
 fn count(run: &Run, scope: SlotScope, by: Counter) -> Write {
-    let queue = QueueRef::of(run, scope);
+    let queue = run.queue(scope);
     let (expression, values) = counted(&queue, by);
     Write::apply(keys::slots(&queue), expression).with_all(values)
 }

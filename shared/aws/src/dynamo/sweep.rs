@@ -1,6 +1,7 @@
 //! What the reconciler looks for: open runs, due deliveries and expired runs, by shard.
 
-use super::item::{Item, Key, text};
+use super::item::{Item, text};
+use super::keys::Key;
 use super::page::{Range, Walk};
 use super::{Store, corrupt, item, keys};
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 //! One transaction: all of its writes or none.
 
-use super::item::{Item, Key};
+use super::item::Item;
+use super::keys::Key;
 use super::{Store, class, corrupt, failed};
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;

@@ -3,7 +3,8 @@
 use super::change::ChangeWrites;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use item::{Key, n, s};
+use item::{n, s};
+use keys::Key;
 use sluice_core::change::UsageChange;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};

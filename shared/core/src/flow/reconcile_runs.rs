@@ -257,7 +257,7 @@ where
             RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => None,
             RunStatus::Queued => {
                 self.report.queued += 1;
-                self.queues.extend(run.queued_in.map(|scope| QueueRef::of(&run, scope)));
+                self.queues.extend(run.queued_in.map(|scope| run.queue(scope)));
                 None
             }
             RunStatus::Pending => {

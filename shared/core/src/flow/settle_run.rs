@@ -100,7 +100,7 @@ pub async fn settle<S: ChangeRun>(
                         number: delivery.number,
                     })
                     .collect();
-                let freed = change.slots.freed.iter().map(|scope| QueueRef::of(&run, *scope)).collect();
+                let freed = change.slots.freed.iter().map(|scope| run.queue(*scope)).collect();
                 return Ok(Some(Settlement { before: run, after: change.run, owed, freed }));
             }
             Changed::Stale(Some(current)) => run = *current,

@@ -115,9 +115,8 @@ impl ReadQueue for MemoryStore {
     async fn queue_position(&self, run: &Run) -> StoreResult<Option<u32>> {
         self.act("find the place in the queue", |tables| {
             let Some(scope) = run.queued_in else { return Ok(None) };
-            let place = waiting(&tables.runs, &QueueRef::of(run, scope))
-                .into_iter()
-                .position(|(_, run_id)| run_id == run.run_id);
+            let place =
+                waiting(&tables.runs, &run.queue(scope)).into_iter().position(|(_, run_id)| run_id == run.run_id);
             Ok(place.map(|place| place as u32 + 1))
         })
         .await
@@ -169,7 +168,7 @@ impl PurgeRuns for MemoryStore {
 
 /// Who waits in a queue, the longest waiting first.
 fn waiting(runs: &BTreeMap<RunKey, Run>, queue: &QueueRef) -> Vec<(Timestamp, RunId)> {
-    let waits = |run: &&Run| run.queued_in.is_some_and(|scope| QueueRef::of(run, scope) == *queue);
+    let waits = |run: &&Run| run.queued_in.is_some_and(|scope| run.queue(scope) == *queue);
     let mut waiting: Vec<_> = runs.values().filter(waits).map(|run| (run.created_at, run.run_id)).collect();
     waiting.sort_unstable();
     waiting

@@ -4,7 +4,7 @@ use super::*;
 
 impl Tables {
     pub(super) fn counter(&mut self, run: &Run, scope: SlotScope) -> &mut Counter {
-        self.counters.entry(QueueRef::of(run, scope)).or_default()
+        self.counters.entry(run.queue(scope)).or_default()
     }
 
     /// The limits of a change that have no free slot.

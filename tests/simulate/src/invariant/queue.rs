@@ -64,7 +64,7 @@ impl Ledger {
             let passed = match (&waited, run.status) {
                 // A new run looks at the queue in the transaction that records it; a dispatch at a list of before.
                 (None, RunStatus::Pending) if is_new => {
-                    let queues = run.slots.iter().map(|scope| QueueRef::of(run, *scope)).collect::<Vec<_>>();
+                    let queues = run.slots.iter().map(|scope| run.queue(*scope)).collect::<Vec<_>>();
                     self.waiting(|queue, _| queues.contains(queue), &has_changed)
                 }
                 (Some(left), RunStatus::Pending | RunStatus::Running) if !lags => {
@@ -79,7 +79,7 @@ impl Ledger {
             }
         }
         for run in changed {
-            let waits = run.queued_in.map(|scope| QueueRef::of(run, scope));
+            let waits = run.queued_in.map(|scope| run.queue(scope));
             match waits {
                 Some(queue) if self.queues.waits.get(&run.run_id).is_some_and(|(before, _)| *before == queue) => {}
                 Some(queue) => drop(self.queues.waits.insert(run.run_id, (queue, now))),
@@ -101,10 +101,10 @@ impl Ledger {
         let mut expected: BTreeMap<QueueRef, Counter> = BTreeMap::new();
         store.each_run(|run| {
             for scope in &run.slots {
-                expected.entry(QueueRef::of(run, *scope)).or_default().held += 1;
+                expected.entry(run.queue(*scope)).or_default().held += 1;
             }
             if let Some(scope) = run.queued_in {
-                expected.entry(QueueRef::of(run, scope)).or_default().queued += 1;
+                expected.entry(run.queue(scope)).or_default().queued += 1;
             }
         });
         for (queue, counter) in store.counters() {

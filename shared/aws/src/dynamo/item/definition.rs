@@ -1,6 +1,6 @@
 //! Definitions, their versions and drafts; instances.
 
-use super::{Item, ItemError, ItemResult, TENANT_ID, check, parsed, read, set, stamped, write};
+use super::form::{Item, ItemError, ItemResult, TENANT_ID, check, parsed, read, set, stamped, write};
 use crate::dynamo::keys;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! What runs owe to others, and every try at it.
 
-use super::{Item, ItemError, ItemResult, check, n, read, set, stamped, write};
+use super::form::{Item, ItemError, ItemResult, check, n, read, set, stamped, write};
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};

@@ -1,6 +1,6 @@
 //! What is kept of the first request with a key.
 
-use super::{Item, ItemResult, n, read, write};
+use super::form::{Item, ItemResult, n, read, write};
 use crate::dynamo::keys;
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord};
 

@@ -1,6 +1,6 @@
 //! What the operator declares: processors, compute nodes, tenants' settings.
 
-use super::{Item, ItemError, ItemResult, read, set, write};
+use super::form::{Item, ItemError, ItemResult, read, set, write};
 use crate::dynamo::keys;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

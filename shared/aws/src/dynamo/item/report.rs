@@ -1,6 +1,6 @@
 //! What comes from outside while a run is open: answers and inputs, progress, report tokens, comments.
 
-use super::{Item, ItemError, ItemResult, check, n, parsed, read, set, stamped, text, write};
+use super::form::{Item, ItemError, ItemResult, check, n, parsed, read, set, stamped, text, write};
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};

@@ -1,13 +1,12 @@
 //! A run's head, and the documents and steps that lie with it.
 
-use super::{
+use super::form::{
     DOCUMENT, Item, ItemError, ItemResult, RUN_ID, TENANT_ID, check, document, parsed, read, set, stamped, text, write,
 };
-use crate::dynamo::keys;
+use crate::dynamo::keys::{self, Link};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
-use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::RunRef;
@@ -90,7 +89,7 @@ pub fn from_run(run: &Run) -> ItemResult<Item> {
         return Ok(item);
     }
     if let Some(scope) = run.queued_in.filter(|_| run.status == RunStatus::Queued) {
-        let queue = keys::queue(&QueueRef::of(run, scope));
+        let queue = keys::queue(&run.queue(scope));
         set(&mut item, [(keys::QUEUE_KEY, queue), (keys::QUEUE_AT, time_key.clone())]);
     }
     set(&mut item, [(keys::OPEN_SHARD, keys::open_shard(keys::shard(run.run_id))), (keys::OPEN_AT, time_key)]);
@@ -145,15 +144,6 @@ pub fn from_output(run: &Run, output: &str) -> Item {
 
 pub fn to_output(item: &Item) -> ItemResult<String> {
     document(OUTPUT, item).map(str::to_owned)
-}
-
-/// How a run came from another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// It repeats it.
-    Replay,
-    /// It evaluates it.
-    Evaluation,
 }
 
 impl Link {

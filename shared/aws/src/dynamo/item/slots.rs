@@ -1,6 +1,6 @@
 //! Counters of concurrency slots: how many runs hold one, and how many wait for one.
 
-use super::{Item, ItemError, ItemResult, V, check, n, s};
+use super::form::{Item, ItemError, ItemResult, V, check, n, s};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sluice_core::concurrency::QueueRef;
 

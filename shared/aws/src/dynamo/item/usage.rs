@@ -1,6 +1,6 @@
 //! LLM calls of a run, and what they come to.
 
-use super::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, text, write};
+use super::form::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, text, write};
 use crate::dynamo::keys;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::usage::{UsageLedger, UsageReport};

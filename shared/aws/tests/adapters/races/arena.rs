@@ -7,7 +7,7 @@ use dynoxide::Database;
 use sluice_aws::clients::Clients;
 use sluice_aws::config::Settings;
 use sluice_aws::dynamo::Store;
-use sluice_aws::dynamo::item::Key;
+use sluice_aws::dynamo::keys::Key;
 use sluice_core::change::NewRun;
 use sluice_core::ports::{LoadRun, RecordRun, Recorded, StartExecution, StartOutcome, StartRequest};
 use sluice_core::run::Run;

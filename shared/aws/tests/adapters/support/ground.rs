@@ -2,7 +2,8 @@
 
 use super::table::Table;
 use crate::runner;
-use sluice_aws::dynamo::item::{Counter, Key, counted, n, s, to_counter};
+use sluice_aws::dynamo::item::{Counter, counted, n, s, to_counter};
+use sluice_aws::dynamo::keys::Key;
 use sluice_aws::dynamo::{Store, keys};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::run::Run;

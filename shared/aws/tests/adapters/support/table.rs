@@ -10,7 +10,8 @@ use dynoxide::Database;
 use sluice_aws::clients::Clients;
 use sluice_aws::config::Settings;
 use sluice_aws::dynamo::Store;
-use sluice_aws::dynamo::item::{Item, Key};
+use sluice_aws::dynamo::item::Item;
+use sluice_aws::dynamo::keys::Key;
 use tokio::net::TcpListener;
 
 /// A table of its own for one test.

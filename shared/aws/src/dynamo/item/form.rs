@@ -1,0 +1,110 @@
+//! What every item has: its key, its kind, the version of its shape. And how attributes are read and written.
+
+use crate::dynamo::keys::{self, Key};
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+use std::collections::HashMap;
+
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The version of every stored shape.
+pub(super) const V: &str = "1";
+
+impl Key {
+    pub fn into_item(self) -> Item {
+        Item::from([
+            (keys::PK.to_owned(), AttributeValue::S(self.pk)),
+            (keys::SK.to_owned(), AttributeValue::S(self.sk)),
+        ])
+    }
+
+    /// The key of an item that was read.
+    pub fn of(item: &Item) -> Option<Self> {
+        Some(Self::new(text(item, keys::PK)?, text(item, keys::SK)?))
+    }
+}
+
+/// An item that no released version wrote, or that cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ItemError {
+    #[error("the item is no {expected} but {found}")]
+    Kind { expected: &'static str, found: String },
+    #[error("the item has shape {0:?}, which this version does not know")]
+    Shape(Option<String>),
+    #[error("the {kind} does not read or write as attributes: {source}")]
+    Attributes { kind: &'static str, source: serde_dynamo::Error },
+    #[error("the {kind} has no valid {attribute}")]
+    Attribute { kind: &'static str, attribute: &'static str },
+    #[error("the document of the {kind} does not read or write as JSON: {source}")]
+    Document { kind: &'static str, source: serde_json::Error },
+}
+
+pub type ItemResult<T> = Result<T, ItemError>;
+
+/// A text attribute.
+pub fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    match item.get(name) {
+        Some(AttributeValue::S(text)) => Some(text),
+        Some(_) | None => None,
+    }
+}
+
+pub fn s(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+/// The parsed text attribute that an item of this kind must have.
+pub(super) fn parsed<T: std::str::FromStr>(kind: &'static str, item: &Item, attribute: &'static str) -> ItemResult<T> {
+    let found = text(item, attribute).and_then(|text| text.parse().ok());
+    found.ok_or(ItemError::Attribute { kind, attribute })
+}
+
+/// The document of an item of this kind, JSON text.
+pub(super) fn document<'a>(kind: &'static str, item: &'a Item) -> ItemResult<&'a str> {
+    check(kind, item)?;
+    text(item, DOCUMENT).ok_or(ItemError::Attribute { kind, attribute: DOCUMENT })
+}
+
+pub(super) const DOCUMENT: &str = "document";
+pub(super) const RUN_ID: &str = "runId";
+pub(super) const TENANT_ID: &str = "tenantId";
+
+pub fn n(number: impl std::fmt::Display) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+/// Gives an item what every item has.
+pub(super) fn stamped(mut item: Item, kind: &'static str, key: Key) -> Item {
+    item.extend(key.into_item());
+    item.insert("kind".to_owned(), s(kind));
+    item.insert("v".to_owned(), n(V));
+    item
+}
+
+pub(super) fn write<T: Serialize>(kind: &'static str, stored: &T, key: Key) -> ItemResult<Item> {
+    let item: Item = to_item(stored).map_err(|source| ItemError::Attributes { kind, source })?;
+    Ok(stamped(item, kind, key))
+}
+
+pub(super) fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
+    let found = text(item, "kind");
+    if found != Some(kind) {
+        return Err(ItemError::Kind { expected: kind, found: found.unwrap_or("of no kind").to_owned() });
+    }
+    match item.get("v") {
+        Some(AttributeValue::N(shape)) if shape == V => Ok(()),
+        Some(AttributeValue::N(shape)) => Err(ItemError::Shape(Some(shape.clone()))),
+        Some(_) | None => Err(ItemError::Shape(None)),
+    }
+}
+
+pub(super) fn read<T: DeserializeOwned>(kind: &'static str, item: Item) -> ItemResult<T> {
+    check(kind, &item)?;
+    from_item(item).map_err(|source| ItemError::Attributes { kind, source })
+}
+
+pub(super) fn set(item: &mut Item, attributes: impl IntoIterator<Item = (&'static str, String)>) {
+    item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), s(value))));
+}
