@@ -1,6 +1,8 @@
 //! The documents that no compiler holds together: the template, the state machine, the processor contract, the samples.
+//! And the law of the rooms, which no compiler keeps.
 
 mod history;
+mod modules;
 mod node;
 mod processor;
 mod runner;

@@ -1,8 +1,8 @@
 //! What a request needs before it can be planned, and the instance that it makes.
 
+use super::store::StoreResult;
 use crate::catalog::{CatalogKey, Found, Wanted};
 use crate::instance::Instance;
-use crate::ports::StoreResult;
 use std::future::Future;
 use std::sync::Arc;
 
