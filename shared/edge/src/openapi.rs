@@ -3,6 +3,7 @@
 
 mod parts;
 mod refine;
+#[path = "route/table.rs"]
 mod routes;
 mod webhook;
 
