@@ -29,7 +29,7 @@ pub const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
 /// Every route, as `POST /v1/workflow-runs`, and the function that answers it: the table that the API's description is
 /// made from.
 pub fn routes() -> BTreeMap<String, &'static str> {
-    let routes = sluice_edge::openapi::ROUTES.iter();
+    let routes = sluice_edge::route::ROUTES.iter();
     routes.map(|route| (format!("{} {}", route.method, route.path), route.function)).collect()
 }
 

@@ -9,7 +9,7 @@ mod things;
 mod tokens;
 
 use serde_json::json;
-use sluice_edge::openapi::ROUTES;
+use sluice_edge::route::ROUTES;
 
 use crate::world::{Journey, instant};
 use rows::{ROWS, Told};
@@ -17,7 +17,7 @@ use things::{anonymous, check, fillings, things_of};
 
 #[test]
 fn every_route_answers_a_stranger_as_if_there_were_nothing() {
-    let routed: Vec<&str> = ROUTES.iter().map(|route| route.id).collect();
+    let routed: Vec<&str> = ROUTES.iter().map(|route| route.name).collect();
     let swept: Vec<&str> = ROWS.iter().map(|(id, _)| *id).collect();
     assert_eq!(routed, swept, "a row for every route, in the order of the routes");
 
@@ -28,17 +28,17 @@ fn every_route_answers_a_stranger_as_if_there_were_nothing() {
     // The minute's sweep may come in between: it leaves alone what rests.
     owner.reconcile();
     for (route, (_, asks)) in ROUTES.iter().zip(ROWS) {
-        assert!(!asks.is_empty() || !route.path.contains('{'), "{} takes an id", route.id);
+        assert!(!asks.is_empty() || !route.path.contains('{'), "{} takes an id", route.name);
         for (query, body, told) in *asks {
             for filled in fillings(&things, [route.path, query, body]) {
                 let mut answers = filled.iter().map(|texts| {
                     let [path, query, body] = texts;
                     let answer = stranger.request(route.method, &format!("{path}{query}"), &[], body.as_str());
-                    check(route.id, *told, &answer);
+                    check(route.name, *told, &answer);
                     anonymous(&things, &answer)
                 });
                 let first = answers.next().expect("an answer");
-                assert!(answers.all(|answer| answer == first), "{}: {filled:?}: {first:?}", route.id);
+                assert!(answers.all(|answer| answer == first), "{}: {filled:?}: {first:?}", route.name);
             }
         }
     }
@@ -60,15 +60,15 @@ fn every_route_answers_a_stranger_as_if_there_were_nothing() {
                 // A cursor goes on with the list that it is of: one of one run's list opens no other run's.
                 let of_another_list = query.contains("cursor=") && answer.status == 400;
                 let told_well = is_theirs || of_another_list;
-                assert!(told_well, "{}: {path}{query} {body}: {} {}", route.id, answer.status, answer.text());
+                assert!(told_well, "{}: {path}{query} {body}: {} {}", route.name, answer.status, answer.text());
                 match told {
-                    Told::Nothing(list) => assert_ne!(answer.json()[list], json!([]), "{}: {query}", route.id),
-                    Told::NoneSent => assert_ne!(answer.json()["redelivered"], 0, "{}", route.id),
+                    Told::Nothing(list) => assert_ne!(answer.json()[list], json!([]), "{}: {query}", route.name),
+                    Told::NoneSent => assert_ne!(answer.json()["redelivered"], 0, "{}", route.name),
                     Told::Missing | Told::At(_) | Told::Unlisted | Told::NoToken | Told::Forbidden => {}
                 }
                 theirs.push(is_theirs);
             }
-            assert!(theirs.contains(&true), "{}: {query} {body}", route.id);
+            assert!(theirs.contains(&true), "{}: {query} {body}", route.name);
         }
     }
     stranger.define("secret-plan", &instant());

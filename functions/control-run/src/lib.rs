@@ -1,9 +1,7 @@
 //! What changes a run that is there: pause, resume, answer, replay, report, remark, keep, delete; and deliveries that are
 //! sent again.
 
-use lambda_runtime::LambdaEvent;
 use sluice_core::caller::Caller;
-use sluice_core::flow::Refusal;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
 use sluice_core::flow::create_run::Policy;
 use sluice_core::flow::record_usage::report_usage;
@@ -16,16 +14,15 @@ use sluice_core::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, PurgeRuns, ReadCatalog, ReadRuns, RecordReports, RecordRun,
     RecordUsage, SaveInstance, StartExecution, StopExecution,
 };
-use sluice_edge::http::{Event, Request, Response};
-use sluice_edge::identity::IdentityConfig;
+use sluice_edge::http::{Request, Response};
 use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
+use sluice_edge::route::{ControlRunOpenRoute as OpenRoute, ControlRunRoute as Route, DeliveryNumber};
+use sluice_edge::serve::{Asked, AskedOpenly, Handler};
 use sluice_edge::wire::control_run::{self, RedeliveriesView, RedeliveryView};
 use sluice_edge::wire::report_run::{self, CommentBody, CommentView, ReportTokenView, ReportedView, token_of};
-use sluice_edge::wire::runs::{RunView, run_id_in_path, run_path};
+use sluice_edge::wire::runs::{RunView, run_path};
 use sluice_edge::wire::usage::{self, UsageRecordedView};
-use std::convert::Infallible;
-use tracing::Instrument;
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -34,12 +31,51 @@ pub struct App<S, E, C> {
     pub engine: E,
     pub clock: C,
     pub policy: Policy,
-    pub identity: IdentityConfig,
     pub new_run_id: fn() -> RunId,
     /// A UUID of version 7.
     pub new_comment_id: fn() -> String,
     /// Random text that nobody guesses.
     pub new_secret: fn() -> String,
+}
+
+impl<S, E, C> Handler for App<S, E, C>
+where
+    S: AnswerNode
+        + ReadRuns
+        + ReadCatalog
+        + SaveInstance
+        + RecordRun
+        + RecordReports
+        + RecordUsage
+        + Deliveries
+        + PurgeRuns,
+    E: AnswerTask + StartExecution + StopExecution + AnnounceDue,
+    C: Clock,
+{
+    type Route = Route;
+
+    async fn answer(&self, asked: Asked<'_, Route>) -> Result<Response, Problem> {
+        let Asked { route, caller, request, .. } = asked;
+        let caller = &caller;
+        match route {
+            Route::PauseRun { run_id } => self.pause(caller, run_id).await,
+            Route::ResumeRun { run_id } => self.resume(caller, run_id).await,
+            Route::AnswerNode { run_id } => self.data(request, caller, run_id).await,
+            Route::ReplayRun { run_id } => self.replay(request, caller, run_id).await,
+            Route::RedeliverDelivery { run_id, number } => self.redeliver(caller, run_id, number).await,
+            Route::RedeliverFailed => self.redeliver_failed(request, caller).await,
+            Route::CreateReportToken { run_id } => self.create_report_token(request, caller, run_id).await,
+            Route::ReportUsage { run_id } => self.record_usage(request, caller, run_id).await,
+            Route::AddComment { run_id } => self.comment(request, caller, run_id).await,
+            Route::ChangeRetention { run_id } => self.retain(request, caller, run_id).await,
+            Route::DeleteRun { run_id } => self.delete(caller, run_id).await,
+        }
+    }
+
+    async fn answer_open(&self, asked: AskedOpenly<'_, OpenRoute>) -> Result<Response, Problem> {
+        let AskedOpenly { route: OpenRoute::ReportOnNode { run_id }, request, .. } = asked;
+        self.report(request, run_id).await
+    }
 }
 
 impl<S, E, C> App<S, E, C>
@@ -56,65 +92,6 @@ where
     E: AnswerTask + StartExecution + StopExecution + AnnounceDue,
     C: Clock,
 {
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: a fault would reach the caller as the gateway's bare 502.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
-        let request = Request::from(event);
-        let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer))
-    }
-
-    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let segments = request.segments();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        // The one path that asks no authorizer: the report token is all that counts.
-        if let ["v1", "workflow-runs", run_id, "report"] = segments[..] {
-            request.allow(&["POST"])?;
-            return self.report(request, run_id).await;
-        }
-        let caller = &self.identity.caller(request)?;
-        match segments[..] {
-            ["v1", "deliveries", "redeliver"] => {
-                request.allow(&["POST"])?;
-                self.redeliver_failed(request, caller).await
-            }
-            ["v1", "workflow-runs", run_id, ref verb @ ..] => self.control(request, caller, run_id, verb).await,
-            _ => Err(request.no_route()),
-        }
-    }
-
-    async fn control(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        run_id: &str,
-        verb: &[&str],
-    ) -> Result<Response, Problem> {
-        match verb {
-            [] => request.allow(&["DELETE"])?,
-            ["retention"] => request.allow(&["PATCH"])?,
-            ["pause" | "resume" | "data" | "replay" | "report-tokens" | "usage" | "comments"]
-            | ["deliveries", _, "redeliver"] => request.allow(&["POST"])?,
-            _ => return Err(request.no_route()),
-        }
-        let run_id = run_id_in_path(run_id)?;
-        request.about_run(run_id);
-        match verb {
-            [] => self.delete(caller, run_id).await,
-            ["retention"] => self.retain(request, caller, run_id).await,
-            ["pause"] => self.pause(caller, run_id).await,
-            ["resume"] => self.resume(caller, run_id).await,
-            ["data"] => self.data(request, caller, run_id).await,
-            ["report-tokens"] => self.create_report_token(request, caller, run_id).await,
-            ["usage"] => self.record_usage(request, caller, run_id).await,
-            ["comments"] => self.comment(request, caller, run_id).await,
-            ["deliveries", number, _] => self.redeliver(caller, run_id, number).await,
-            _ => self.replay(request, caller, run_id).await.inspect_err(metrics::run_refused),
-        }
-    }
-
     /// 202 until the runner has come to a stage boundary, 200 once the run is paused.
     async fn pause(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let run = pause_run(&self.store, caller, run_id, self.clock.now()).await?;
@@ -151,8 +128,12 @@ where
         Ok(response.replayed(accepted.replayed))
     }
 
-    async fn redeliver(&self, caller: &Caller, run_id: RunId, number: &str) -> Result<Response, Problem> {
-        let number = number.parse().map_err(|_| Refusal::NotFound { what: "delivery", id: number.to_owned() })?;
+    async fn redeliver(
+        &self,
+        caller: &Caller,
+        run_id: RunId,
+        DeliveryNumber(number): DeliveryNumber,
+    ) -> Result<Response, Problem> {
         let delivery = redeliver(&self.store, &self.engine, caller, run_id, number, self.clock.now()).await?;
         Ok(Response::json(202, &RedeliveryView::from(&delivery)))
     }
@@ -177,10 +158,8 @@ where
     }
 
     /// The token is looked at before anything else: who has none learns nothing, not even whether there is such a run.
-    async fn report(&self, request: &Request, run_id: &str) -> Result<Response, Problem> {
+    async fn report(&self, request: &Request, run_id: RunId) -> Result<Response, Problem> {
         let token = token_of(request)?;
-        let run_id = run_id_in_path(run_id).map_err(|_unknown| Refusal::InvalidReportToken)?;
-        request.about_run(run_id);
         let now = self.clock.now();
         let (node_id, report) = report_run::report(request, now)?;
         let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now).await?;

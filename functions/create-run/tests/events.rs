@@ -2,9 +2,10 @@
 
 mod support;
 
+use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
 use sluice_testkit::samples::{self, NEW_RUN, World};
-use support::{answer, app};
+use support::{answer, answer_as, app};
 
 /// Case, status, and what the body says.
 const EXPECTED: [(&str, u16, &[&str]); 24] = [
@@ -100,9 +101,9 @@ fn every_sample_is_answered_as_expected() {
 #[test]
 fn the_local_tenant_stands_in_for_a_missing_identity() {
     let world = block_on(World::new());
-    let mut app = app(&world);
-    app.identity.local_tenant = Some(sluice_testkit::fixture::tenant("dev"));
-    let response = answer(&app, &samples::cases("create-run")["function-url-local"]);
+    let local_tenant = Some(sluice_testkit::fixture::tenant("dev"));
+    let identity = IdentityConfig { local_tenant, ..IdentityConfig::for_test() };
+    let response = answer_as(identity, &app(&world), &samples::cases("create-run")["function-url-local"]);
     assert_eq!(response.status(), 201, "{}", response.body());
     assert!(response.body().contains(r#""createdBy":"local""#));
 }

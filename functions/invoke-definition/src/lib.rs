@@ -1,19 +1,15 @@
 //! `POST /v1/workflow-definitions/{definition}/invoke`: the shorthand for callers that know a workflow by its name.
 
-use lambda_runtime::LambdaEvent;
-use sluice_core::caller::Caller;
-use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Policy, create_run};
-use sluice_core::id::{InvalidId, RunId};
+use sluice_core::id::RunId;
 use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, RecordRun, SaveInstance, StartExecution};
-use sluice_edge::http::{Event, Request, Response};
-use sluice_edge::identity::IdentityConfig;
+use sluice_edge::http::Response;
 use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
+use sluice_edge::route::InvokeDefinitionRoute;
+use sluice_edge::serve::{Asked, Handler};
 use sluice_edge::wire::invoke_definition;
 use sluice_edge::wire::runs::{RunView, run_path};
-use std::convert::Infallible;
-use tracing::Instrument;
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -22,45 +18,22 @@ pub struct App<S, E, C> {
     pub engine: E,
     pub clock: C,
     pub policy: Policy,
-    pub identity: IdentityConfig,
     pub new_run_id: fn() -> RunId,
 }
 
-impl<S, E, C> App<S, E, C>
+impl<S, E, C> Handler for App<S, E, C>
 where
     S: ReadCatalog + SaveInstance + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
     C: Clock,
 {
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: a fault would reach the caller as the gateway's bare 502.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
-        let request = Request::from(event);
-        let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer.inspect_err(metrics::run_refused)))
-    }
+    type Route = InvokeDefinitionRoute;
 
-    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let caller = self.identity.caller(request)?;
-        let segments = request.segments();
-        match segments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["v1", "workflow-definitions", definition, "invoke"] => {
-                request.allow(&["POST"])?;
-                self.invoke(request, &caller, definition).await
-            }
-            _ => Err(request.no_route()),
-        }
-    }
-
-    async fn invoke(&self, request: &Request, caller: &Caller, definition: &str) -> Result<Response, Problem> {
-        let definition = definition
-            .parse()
-            .map_err(|InvalidId(_)| Refusal::NotFound { what: "workflow definition", id: definition.to_owned() })?;
+    async fn answer(&self, asked: Asked<'_, InvokeDefinitionRoute>) -> Result<Response, Problem> {
+        let Asked { route: InvokeDefinitionRoute::InvokeDefinition { definition }, caller, request, .. } = asked;
         let command = invoke_definition::command(request, definition)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        let accepted = create_run(&self.store, &self.engine, &self.policy, caller, command, run_id, now).await?;
+        let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now).await?;
         request.about_run(accepted.run.run_id);
         metrics::run_accepted(&accepted);
         if accepted.start_delayed {

@@ -1,9 +1,9 @@
 use invoke_definition::App;
-use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::Error;
 use sluice_aws::Aws;
 use sluice_aws::config::Settings;
-use sluice_edge::http::Event;
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::serve::HttpFunction;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -13,13 +13,12 @@ async fn main() -> Result<(), Error> {
     sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
     let settings = Settings::from_env()?;
     let aws = Aws::connect(&settings).await;
-    let app = App {
+    let handler = App {
         store: aws.store,
         engine: aws.engine,
         clock: aws.clock,
         policy: settings.policy(),
-        identity: IdentityConfig::from_env()?,
         new_run_id: sluice_aws::ids::new_run_id,
     };
-    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
+    HttpFunction { handler, clock: aws.clock, identity: IdentityConfig::from_env()? }.run().await
 }

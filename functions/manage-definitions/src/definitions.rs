@@ -3,18 +3,19 @@
 use crate::App;
 use sluice_core::caller::Caller;
 use sluice_core::flow::{Refusal, manage_definitions as flow};
-use sluice_core::id::{DefinitionRef, InvalidId};
+use sluice_core::id::{DefinitionRef, InstanceId};
 use sluice_core::instance::InstanceContent;
 use sluice_core::invalid::Invalid;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
+use sluice_edge::route::VersionNumber;
 use sluice_edge::wire::definitions::{
     AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DefinitionView, DraftBody, DraftView,
     VersionSummaryView, VersionView, definition_path,
 };
 use sluice_edge::wire::instances::{InstanceConfigurationBody, InstanceView};
-use sluice_edge::wire::{DefinitionList, InstanceList, Paging, VersionList, fields, no_query};
+use sluice_edge::wire::{DefinitionList, InstanceList, Paging, VersionList, fields};
 
 impl<S, C> App<S, C>
 where
@@ -45,12 +46,10 @@ where
 
     pub(crate) async fn get_definition(
         &self,
-        request: &Request,
         caller: &Caller,
-        definition: &str,
+        definition: &DefinitionRef,
     ) -> Result<Response, Problem> {
-        no_query(request)?;
-        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
+        let definition = flow::find_definition(&self.store, caller, definition).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
     }
 
@@ -58,11 +57,11 @@ where
         &self,
         request: &Request,
         caller: &Caller,
-        definition: &str,
+        definition: &DefinitionRef,
     ) -> Result<Response, Problem> {
         let body: ChangeDefinitionBody = request.json()?;
-        let (definition, now) = (named(definition)?, self.clock.now());
-        let definition = flow::change_definition(&self.store, caller, &definition, body.into_change()?, now).await?;
+        let now = self.clock.now();
+        let definition = flow::change_definition(&self.store, caller, definition, body.into_change()?, now).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
     }
 
@@ -70,13 +69,11 @@ where
         &self,
         request: &Request,
         caller: &Caller,
-        definition: &str,
+        definition: &DefinitionRef,
     ) -> Result<Response, Problem> {
-        let definition = named(definition)?;
         let (document, activate) = request.json::<AddVersionBody>()?.into_parts();
         let now = self.clock.now();
-        let (definition, version) =
-            flow::add_version(&self.store, caller, &definition, document, activate, now).await?;
+        let (definition, version) = flow::add_version(&self.store, caller, definition, document, activate, now).await?;
         let location = format!("{}/versions/{}", definition_path(definition.id), version.number);
         Ok(Response::json(201, &VersionView::new(&definition, &version)).located(&location))
     }
@@ -85,9 +82,9 @@ where
         &self,
         request: &Request,
         caller: &Caller,
-        definition: &str,
+        definition: &DefinitionRef,
     ) -> Result<Response, Problem> {
-        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
+        let definition = flow::find_definition(&self.store, caller, definition).await?;
         let list = vec!["versions".to_owned(), caller.tenant.to_string(), definition.id.to_string()];
         let paging = Paging::alone(request, list)?;
         let cursor = paging.cursor.as_deref();
@@ -99,14 +96,11 @@ where
 
     pub(crate) async fn get_version(
         &self,
-        request: &Request,
         caller: &Caller,
-        definition: &str,
-        version: &str,
+        definition: &DefinitionRef,
+        VersionNumber(number): VersionNumber,
     ) -> Result<Response, Problem> {
-        no_query(request)?;
-        let definition = flow::find_definition(&self.store, caller, &named(definition)?).await?;
-        let number = numbered(version)?;
+        let definition = flow::find_definition(&self.store, caller, definition).await?;
         let version = flow::get_version(&self.store, caller, &DefinitionRef::Id(definition.id), number).await?;
         Ok(Response::json(200, &VersionView::new(&definition, &version)))
     }
@@ -114,33 +108,27 @@ where
     pub(crate) async fn activate_version(
         &self,
         caller: &Caller,
-        definition: &str,
-        version: &str,
+        definition: &DefinitionRef,
+        VersionNumber(number): VersionNumber,
     ) -> Result<Response, Problem> {
-        let (definition, number, now) = (named(definition)?, numbered(version)?, self.clock.now());
-        let definition = flow::activate_version(&self.store, caller, &definition, number, now).await?;
+        let now = self.clock.now();
+        let definition = flow::activate_version(&self.store, caller, definition, number, now).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
     }
 
     pub(crate) async fn deprecate_version(
         &self,
         caller: &Caller,
-        definition: &str,
-        version: &str,
+        definition: &DefinitionRef,
+        VersionNumber(number): VersionNumber,
     ) -> Result<Response, Problem> {
-        let (definition, number, now) = (named(definition)?, numbered(version)?, self.clock.now());
-        let definition = flow::deprecate_version(&self.store, caller, &definition, number, now).await?;
+        let now = self.clock.now();
+        let definition = flow::deprecate_version(&self.store, caller, definition, number, now).await?;
         Ok(Response::json(200, &DefinitionView::from(&definition)))
     }
 
-    pub(crate) async fn get_draft(
-        &self,
-        request: &Request,
-        caller: &Caller,
-        definition: &str,
-    ) -> Result<Response, Problem> {
-        no_query(request)?;
-        let (_, draft) = flow::get_draft(&self.store, caller, &named(definition)?).await?;
+    pub(crate) async fn get_draft(&self, caller: &Caller, definition: &DefinitionRef) -> Result<Response, Problem> {
+        let (_, draft) = flow::get_draft(&self.store, caller, definition).await?;
         Ok(Response::json(200, &DraftView::from(&*draft)))
     }
 
@@ -148,17 +136,16 @@ where
         &self,
         request: &Request,
         caller: &Caller,
-        definition: &str,
+        definition: &DefinitionRef,
     ) -> Result<Response, Problem> {
-        let definition = named(definition)?;
         let document = request.json::<DraftBody>()?.into_document();
         let now = self.clock.now();
-        let (_, draft) = flow::save_draft(&self.store, caller, &definition, document, now).await?;
+        let (_, draft) = flow::save_draft(&self.store, caller, definition, document, now).await?;
         Ok(Response::json(200, &DraftView::from(&draft)))
     }
 
-    pub(crate) async fn delete_draft(&self, caller: &Caller, definition: &str) -> Result<Response, Problem> {
-        flow::delete_draft(&self.store, caller, &named(definition)?).await?;
+    pub(crate) async fn delete_draft(&self, caller: &Caller, definition: &DefinitionRef) -> Result<Response, Problem> {
+        flow::delete_draft(&self.store, caller, definition).await?;
         Ok(Response::no_content())
     }
 
@@ -196,25 +183,8 @@ where
         Ok(Response::json(200, &InstanceList { instances, next_cursor: paging.next(&page) }))
     }
 
-    pub(crate) async fn get_instance(&self, request: &Request, caller: &Caller, id: &str) -> Result<Response, Problem> {
-        no_query(request)?;
-        let not_found = |InvalidId(_)| Refusal::NotFound { what: "workflow instance", id: id.to_owned() };
-        let instance = flow::get_instance(&self.store, caller, id.parse().map_err(not_found)?).await?;
+    pub(crate) async fn get_instance(&self, caller: &Caller, id: InstanceId) -> Result<Response, Problem> {
+        let instance = flow::get_instance(&self.store, caller, id).await?;
         Ok(Response::json(200, &InstanceView::from(&*instance)))
-    }
-}
-
-/// The definition a path names. What is neither id nor name is not found.
-fn named(definition: &str) -> Result<DefinitionRef, Refusal> {
-    definition
-        .parse()
-        .map_err(|InvalidId(_)| Refusal::NotFound { what: "workflow definition", id: definition.to_owned() })
-}
-
-/// The version a path names.
-fn numbered(version: &str) -> Result<u32, Refusal> {
-    match version.parse::<u32>() {
-        Ok(number) if number > 0 && number.to_string() == version => Ok(number),
-        Ok(_) | Err(_) => Err(Refusal::NotFound { what: "version", id: version.to_owned() }),
     }
 }

@@ -1,13 +1,14 @@
 //! What other tenants let every tenant run: one function per route.
 
 use crate::App;
-use sluice_core::flow::{Refusal, manage_definitions as flow};
-use sluice_core::id::{DefinitionId, InvalidId};
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::manage_definitions as flow;
+use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
+use sluice_edge::wire::DiscoverableList;
 use sluice_edge::wire::discover::{DiscoverableVersionView, DiscoverableView, query};
-use sluice_edge::wire::{DiscoverableList, no_query};
 
 impl<S, C> App<S, C>
 where
@@ -22,30 +23,17 @@ where
         Ok(Response::json(200, &DiscoverableList { definitions, next_cursor: paging.next(&page) }))
     }
 
-    pub(crate) async fn get_discoverable(&self, request: &Request, definition: &str) -> Result<Response, Problem> {
-        no_query(request)?;
-        let definition = flow::get_discoverable(&self.store, identified(definition)?).await?;
+    pub(crate) async fn get_discoverable(&self, id: DefinitionId) -> Result<Response, Problem> {
+        let definition = flow::get_discoverable(&self.store, id).await?;
         Ok(Response::json(200, &DiscoverableView::from(&*definition)))
     }
 
     pub(crate) async fn get_discoverable_version(
         &self,
-        request: &Request,
-        definition: &str,
-        version: &str,
+        id: DefinitionId,
+        rule: VersionRule,
     ) -> Result<Response, Problem> {
-        no_query(request)?;
-        let id = identified(definition)?;
-        let rule = version.parse().map_err(|_| Refusal::NotFound { what: "version", id: version.to_owned() })?;
         let (definition, version) = flow::get_discoverable_version(&self.store, id, rule).await?;
         Ok(Response::json(200, &DiscoverableVersionView::new(&definition, &version)))
     }
-}
-
-/// The definition a path names: a name is unique in its tenant only, so there it is an id.
-fn identified(definition: &str) -> Result<DefinitionId, Refusal> {
-    definition.parse().map_err(|InvalidId(_)| Refusal::NotFound {
-        what: "discoverable workflow definition",
-        id: definition.to_owned(),
-    })
 }

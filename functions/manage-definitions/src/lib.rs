@@ -7,23 +7,20 @@ mod definitions;
 mod discover;
 mod operator;
 
-use lambda_runtime::LambdaEvent;
 use sluice_core::arn::StateMachineArn;
 use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
-use sluice_edge::http::{Event, Request, Response};
-use sluice_edge::identity::IdentityConfig;
+use sluice_edge::http::Response;
 use sluice_edge::problem::Problem;
-use std::convert::Infallible;
-use tracing::Instrument;
+use sluice_edge::route::ManageDefinitionsRoute as Route;
+use sluice_edge::serve::{Asked, Handler};
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
 pub struct App<S, C> {
     pub store: S,
     pub clock: C,
-    pub identity: IdentityConfig,
     pub new_definition_id: fn() -> DefinitionId,
     /// The state machine of a compute node that names none.
     pub runner_arn: Option<StateMachineArn>,
@@ -31,132 +28,49 @@ pub struct App<S, C> {
     pub destinations: Destinations,
 }
 
-impl<S, C> App<S, C>
+impl<S, C> Handler for App<S, C>
 where
     S: ManageDefinitions + ManageOperator + SaveInstance,
     C: Clock,
 {
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: a fault would reach the caller as the gateway's bare 502.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
-        let request = Request::from(event);
-        let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer))
-    }
+    type Route = Route;
 
-    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let caller = &self.identity.caller(request)?;
-        let segments = request.segments();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ["v1", path @ ..] = &segments[..] else {
-            return Err(request.no_route());
-        };
-        let method = request.method.as_str();
-        match *path {
-            ["workflow-definitions"] => {
-                request.allow(&["GET", "POST"])?;
-                match method {
-                    "GET" => self.list_definitions(request, caller).await,
-                    _ => self.create_definition(request, caller).await,
-                }
+    async fn answer(&self, asked: Asked<'_, Route>) -> Result<Response, Problem> {
+        let Asked { route, caller, request, .. } = asked;
+        let caller = &caller;
+        match route {
+            Route::CreateDefinition => self.create_definition(request, caller).await,
+            Route::ListDefinitions => self.list_definitions(request, caller).await,
+            Route::GetDefinition { definition } => self.get_definition(caller, &definition).await,
+            Route::ChangeDefinition { definition } => self.change_definition(request, caller, &definition).await,
+            Route::AddVersion { definition } => self.add_version(request, caller, &definition).await,
+            Route::ListVersions { definition } => self.list_versions(request, caller, &definition).await,
+            Route::GetVersion { definition, version } => self.get_version(caller, &definition, version).await,
+            Route::ActivateVersion { definition, version } => self.activate_version(caller, &definition, version).await,
+            Route::DeprecateVersion { definition, version } => {
+                self.deprecate_version(caller, &definition, version).await
             }
-            ["workflow-definitions", definition] => {
-                request.allow(&["GET", "PATCH"])?;
-                match method {
-                    "GET" => self.get_definition(request, caller, definition).await,
-                    _ => self.change_definition(request, caller, definition).await,
-                }
+            Route::GetDraft { definition } => self.get_draft(caller, &definition).await,
+            Route::SaveDraft { definition } => self.save_draft(request, caller, &definition).await,
+            Route::DeleteDraft { definition } => self.delete_draft(caller, &definition).await,
+            Route::ListDiscoverableDefinitions => self.discover(request).await,
+            Route::GetDiscoverableDefinition { definition_id } => self.get_discoverable(definition_id).await,
+            Route::GetDiscoverableVersion { definition_id, version } => {
+                self.get_discoverable_version(definition_id, version).await
             }
-            ["workflow-definitions", definition, "versions"] => {
-                request.allow(&["GET", "POST"])?;
-                match method {
-                    "GET" => self.list_versions(request, caller, definition).await,
-                    _ => self.add_version(request, caller, definition).await,
-                }
-            }
-            ["workflow-definitions", definition, "versions", version] => {
-                request.allow(&["GET"])?;
-                self.get_version(request, caller, definition, version).await
-            }
-            ["workflow-definitions", definition, "versions", version, "activate"] => {
-                request.allow(&["POST"])?;
-                self.activate_version(caller, definition, version).await
-            }
-            ["workflow-definitions", definition, "versions", version, "deprecate"] => {
-                request.allow(&["POST"])?;
-                self.deprecate_version(caller, definition, version).await
-            }
-            ["workflow-definitions", definition, "draft"] => {
-                request.allow(&["GET", "PUT", "DELETE"])?;
-                match method {
-                    "GET" => self.get_draft(request, caller, definition).await,
-                    "PUT" => self.save_draft(request, caller, definition).await,
-                    _ => self.delete_draft(caller, definition).await,
-                }
-            }
-            ["discoverable-definitions"] => {
-                request.allow(&["GET"])?;
-                self.discover(request).await
-            }
-            ["discoverable-definitions", definition] => {
-                request.allow(&["GET"])?;
-                self.get_discoverable(request, definition).await
-            }
-            ["discoverable-definitions", definition, "versions", version] => {
-                request.allow(&["GET"])?;
-                self.get_discoverable_version(request, definition, version).await
-            }
-            ["workflow-instances"] => {
-                request.allow(&["GET", "POST"])?;
-                match method {
-                    "GET" => self.list_instances(request, caller).await,
-                    _ => self.save_instance(request, caller).await,
-                }
-            }
-            ["workflow-instances", instance_id] => {
-                request.allow(&["GET"])?;
-                self.get_instance(request, caller, instance_id).await
-            }
-            ["processors"] => {
-                request.allow(&["GET"])?;
-                self.list_processors(request, caller).await
-            }
-            ["processors", key] => {
-                request.allow(&["GET", "PUT"])?;
-                match method {
-                    "GET" => self.get_processor(request, caller, key).await,
-                    _ => self.save_processor(request, caller, key).await,
-                }
-            }
-            ["compute-nodes"] => {
-                request.allow(&["GET"])?;
-                self.list_compute_nodes(request, caller).await
-            }
-            ["compute-nodes", key] => {
-                request.allow(&["GET", "PUT"])?;
-                match method {
-                    "GET" => self.get_compute_node(request, caller, key).await,
-                    _ => self.save_compute_node(request, caller, key).await,
-                }
-            }
-            ["compute-nodes", key, "layers", name] => {
-                request.allow(&["PUT"])?;
-                self.save_layer(request, caller, key, name).await
-            }
-            ["tenants"] => {
-                request.allow(&["GET"])?;
-                self.list_tenants(request, caller).await
-            }
-            ["tenants", tenant] => {
-                request.allow(&["GET", "PUT"])?;
-                match method {
-                    "GET" => self.get_tenant(request, caller, tenant).await,
-                    _ => self.save_tenant(request, caller, tenant).await,
-                }
-            }
-            _ => Err(request.no_route()),
+            Route::SaveInstance => self.save_instance(request, caller).await,
+            Route::ListInstances => self.list_instances(request, caller).await,
+            Route::GetInstance { instance_id } => self.get_instance(caller, instance_id).await,
+            Route::ListProcessors => self.list_processors(request, caller).await,
+            Route::GetProcessor { key } => self.get_processor(caller, &key).await,
+            Route::DeclareProcessor { key } => self.save_processor(request, caller, key).await,
+            Route::ListComputeNodes => self.list_compute_nodes(request, caller).await,
+            Route::GetComputeNode { key } => self.get_compute_node(caller, &key).await,
+            Route::DeclareComputeNode { key } => self.save_compute_node(request, caller, key).await,
+            Route::DeclareLayer { key, name } => self.save_layer(request, caller, &key, name).await,
+            Route::ListTenants => self.list_tenants(request, caller).await,
+            Route::GetTenant { tenant } => self.get_tenant(caller, &tenant).await,
+            Route::SetTenant { tenant } => self.save_tenant(request, caller, tenant).await,
         }
     }
 }

@@ -1,70 +1,47 @@
 //! `GET /v1/workflow-runs` and everything below one run.
 
-use lambda_runtime::LambdaEvent;
 use sluice_core::caller::Caller;
-use sluice_core::flow::{Refusal, find_run, read_runs};
-use sluice_core::id::{InvalidId, RunId};
+use sluice_core::flow::{find_run, read_runs};
+use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{Clock, ReadQueue, ReadRuns};
-use sluice_edge::http::{Event, Request, Response};
-use sluice_edge::identity::IdentityConfig;
+use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
+use sluice_edge::route::ReadRunsRoute as Route;
+use sluice_edge::serve::{Asked, Deadline, Handler};
 use sluice_edge::wire::inputs::InputList;
 use sluice_edge::wire::report_run::CommentView;
-use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepList, StepView, run_id_in_path};
+use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepList, StepView};
 use sluice_edge::wire::usage::UsageView;
-use sluice_edge::wire::{CommentList, Paging, RunList, no_query};
-use std::convert::Infallible;
-use tracing::Instrument;
+use sluice_edge::wire::{CommentList, Paging, RunList};
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
 pub struct App<S, C> {
     pub store: S,
     pub clock: C,
-    pub identity: IdentityConfig,
+}
+
+impl<S: ReadRuns + ReadQueue, C: Clock> Handler for App<S, C> {
+    type Route = Route;
+
+    async fn answer(&self, asked: Asked<'_, Route>) -> Result<Response, Problem> {
+        let Asked { route, caller, request, deadline } = asked;
+        let caller = &caller;
+        match route {
+            Route::ListRuns => self.list(request, caller).await,
+            Route::GetRun { run_id } => self.get(request, caller, run_id, deadline).await,
+            Route::ListSteps { run_id } => self.steps(caller, run_id).await,
+            Route::GetStep { run_id, node_id } => self.step(caller, run_id, &node_id).await,
+            Route::ListDeliveries { run_id } => self.deliveries(caller, run_id).await,
+            Route::ListInputs { run_id } => self.inputs(caller, run_id).await,
+            Route::GetUsage { run_id } => self.usage(request, caller, run_id).await,
+            Route::ListComments { run_id } => self.comments(request, caller, run_id).await,
+        }
+    }
 }
 
 impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: a fault would reach the caller as the gateway's bare 502.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
-        let request = Request::from(event);
-        let answer = self.answer(&request).instrument(request.span.clone()).await;
-        Ok(request.conclude(answer))
-    }
-
-    async fn answer(&self, request: &Request) -> Result<Response, Problem> {
-        let caller = &self.identity.caller(request)?;
-        let segments = request.segments();
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let ["v1", "workflow-runs", below @ ..] = &segments[..] else {
-            return Err(request.no_route());
-        };
-        match *below {
-            [] | [_] | [_, "steps" | "deliveries" | "inputs" | "usage" | "comments"] | [_, "steps", _] => {
-                request.allow(&["GET"])?;
-            }
-            _ => return Err(request.no_route()),
-        }
-        let [run_id, below @ ..] = below else {
-            return self.list(request, caller).await;
-        };
-        let run_id = run_id_in_path(run_id)?;
-        request.about_run(run_id);
-        match *below {
-            [] => self.get(request, caller, run_id).await,
-            ["steps"] => self.steps(request, caller, run_id).await,
-            ["steps", node_id] => self.step(request, caller, run_id, node_id).await,
-            ["inputs"] => self.inputs(request, caller, run_id).await,
-            ["usage"] => self.usage(request, caller, run_id).await,
-            ["comments"] => self.comments(request, caller, run_id).await,
-            _ => self.deliveries(request, caller, run_id).await,
-        }
-    }
-
     async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let (filter, paging) = runs::list_query(request, &caller.tenant)?;
         let (cursor, now) = (paging.cursor.as_deref(), self.clock.now());
@@ -74,8 +51,15 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         Ok(Response::json(200, &RunList { runs: page.items.iter().map(RunView::from).collect(), next_cursor }))
     }
 
-    async fn get(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+    async fn get(
+        &self,
+        request: &Request,
+        caller: &Caller,
+        run_id: RunId,
+        deadline: Deadline,
+    ) -> Result<Response, Problem> {
         let GetRun { wait_seconds, with_snapshot } = GetRun::read(request)?;
+        let wait_seconds = deadline.seconds_to_wait(wait_seconds, self.clock.now());
         let (run, output) = read_runs::get_run(&self.store, &self.clock, caller, run_id, wait_seconds).await?;
         let links = self.store.list_links(&caller.tenant, run_id).await?;
         let mut view = RunView::from(&run).with_output(output).with_links(&links);
@@ -88,29 +72,24 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         Ok(Response::json(200, &view))
     }
 
-    async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        no_query(request)?;
+    async fn steps(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let steps = read_runs::list_steps(&self.store, caller, run_id, self.clock.now()).await?;
         Ok(Response::json(200, &StepList { steps: steps.iter().map(StepView::from).collect() }))
     }
 
-    async fn step(&self, request: &Request, caller: &Caller, run_id: RunId, node: &str) -> Result<Response, Problem> {
-        no_query(request)?;
-        let node_id = node.parse().map_err(|InvalidId(_)| Refusal::NotFound { what: "step", id: node.to_owned() })?;
-        let step = read_runs::get_step(&self.store, caller, run_id, &node_id, self.clock.now()).await?;
+    async fn step(&self, caller: &Caller, run_id: RunId, node_id: &NodeId) -> Result<Response, Problem> {
+        let step = read_runs::get_step(&self.store, caller, run_id, node_id, self.clock.now()).await?;
         Ok(Response::json(200, &StepView::with_result(&step)))
     }
 
-    async fn deliveries(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        no_query(request)?;
+    async fn deliveries(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let run = find_run(&self.store, caller, run_id, self.clock.now()).await?;
         let deliveries = self.store.list_deliveries(&run.tenant_id, run_id).await?;
         let deliveries = deliveries.iter().map(|(delivery, attempts)| DeliveryView::new(delivery, attempts)).collect();
         Ok(Response::json(200, &DeliveryList { deliveries }))
     }
 
-    async fn inputs(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        no_query(request)?;
+    async fn inputs(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let segments = read_runs::list_inputs(&self.store, caller, run_id, self.clock.now()).await?;
         Ok(Response::json(200, &InputList::from(&segments[..])))
     }

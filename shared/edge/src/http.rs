@@ -13,10 +13,9 @@ use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayRequestAuthorizer, ApiGatewayV2httpRequest, ApiGatewayV2httpResponse,
 };
-use lambda_http::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::http::{HeaderMap, HeaderValue, Method};
 use lambda_runtime::LambdaEvent;
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -105,36 +104,9 @@ fn without_stage<'a>(path: &'a str, stage: &str) -> &'a str {
 }
 
 impl Request {
-    /// The path's segments, percent-decoded. A segment that is no UTF-8 matches no route.
-    pub fn segments(&self) -> Vec<String> {
-        self.path
-            .trim_start_matches('/')
-            .split('/')
-            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
-            .collect()
-    }
-
     pub fn header(&self, name: &str) -> Option<&str> {
         // `HeaderValue::to_str` knows no UTF-8.
         std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
-    }
-
-    /// Refuses every method but these.
-    ///
-    /// # Errors
-    /// 405 with `Allow`.
-    pub fn allow(&self, methods: &[&str]) -> Result<(), Problem> {
-        if methods.contains(&self.method.as_str()) {
-            return Ok(());
-        }
-        let allowed = methods.join(", ");
-        let detail = format!("{} takes {allowed}", self.path);
-        Err(Problem::new(&problem::METHOD_NOT_ALLOWED, detail).with_header(ALLOW, allowed))
-    }
-
-    /// What is said of a path that is none of the function's.
-    pub fn no_route(&self) -> Problem {
-        Problem::new(&problem::NO_ROUTE, "the path is none of this API")
     }
 
     /// The query's parameters, of which only these are known.
@@ -218,33 +190,6 @@ impl Request {
     pub fn about_run(&self, run_id: RunId) {
         self.span.record("run.id", tracing::field::display(run_id));
     }
-
-    /// The answer to give, logged once.
-    pub fn conclude(&self, answer: Result<Response, Problem>) -> Response {
-        let _entered = self.span.enter();
-        match answer {
-            Ok(response) => {
-                tracing::info!(http.status = response.status(), "request answered");
-                response
-            }
-            Err(problem) => {
-                let (status, code) = (problem.kind.status, problem.kind.code);
-                // Pointers and codes only: a message may repeat what the caller sent.
-                let errors: Vec<String> = problem
-                    .errors
-                    .iter()
-                    .map(|violation| format!("{} {}", violation.pointer, violation.code))
-                    .collect();
-                if status >= 500 {
-                    let cause = problem.cause.as_deref().unwrap_or_default();
-                    tracing::error!(http.status = status, problem.code = code, error.cause = cause, "request failed");
-                } else {
-                    tracing::info!(http.status = status, problem.code = code, problem.errors = ?errors, "request refused");
-                }
-                problem.to_response(&self.id)
-            }
-        }
-    }
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -307,6 +252,16 @@ impl Response {
             .with(CONTENT_TYPE, "application/json")
             .with(CACHE_CONTROL, "no-store")
             .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
+    }
+
+    /// A refusal as RFC 9457 has it. `request_id` names the occurrence.
+    pub fn problem(problem: &Problem, request_id: &str) -> Self {
+        let response = Self::json(problem.kind.status, &problem.body(request_id));
+        let response = response.with(CONTENT_TYPE, "application/problem+json");
+        match problem.header.as_deref() {
+            Some((name, value)) => response.with(name.clone(), value),
+            None => response,
+        }
     }
 
     /// 204: it is done, and there is nothing to say of it.
@@ -388,7 +343,7 @@ mod tests {
             json!({"rawPath": "/v1/x", "headers": {"a b": "c"}, "requestContext": {"http": {"method": "GET"}}}),
         ] {
             let request = read(event);
-            assert_eq!(request.segments(), [""]);
+            assert!(["", "/v1/x"].contains(&request.path.as_str()));
             assert!(request.authorizer.is_none());
             assert!(request.text().expect("no body").is_none());
         }
@@ -423,12 +378,6 @@ mod tests {
             let request = request(json!({"rawPath": path, "requestContext": {"stage": stage}}));
             assert_eq!(request.path, found);
         }
-    }
-
-    #[test]
-    fn segments_are_decoded_after_they_are_split() {
-        let request = request(json!({"rawPath": "/v1/a%2Fb/%C3%A9+/%FF"}));
-        assert_eq!(request.segments(), ["v1", "a/b", "é+", "\u{FFFD}"]);
     }
 
     #[test]

@@ -8,5 +8,7 @@ pub mod json;
 pub mod metrics;
 pub mod openapi;
 pub mod problem;
+pub mod route;
+pub mod serve;
 pub mod telemetry;
 pub mod wire;

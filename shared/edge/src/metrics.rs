@@ -8,7 +8,6 @@
 //!
 //! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the README's list.
 
-use crate::problem::Problem;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -252,8 +251,9 @@ pub fn run_accepted(accepted: &Accepted) {
     line.write();
 }
 
-pub fn run_refused(problem: &Problem) {
-    Line::default().with(&RUNS_REFUSED, 1).by("Reason", problem.kind.code).write();
+/// A request for a run was refused. `code` is the problem's.
+pub fn run_refused(code: &'static str) {
+    Line::default().with(&RUNS_REFUSED, 1).by("Reason", code).write();
 }
 
 /// Queued runs that were given a slot.

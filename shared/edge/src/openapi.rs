@@ -3,85 +3,27 @@
 
 mod parts;
 mod refine;
-#[path = "route/table.rs"]
-mod routes;
 mod webhook;
 
+use crate::http::Response;
 use crate::problem::{self, Kind, Problem, ProblemBody};
+use crate::route::operation::{Described, Operation, described};
+use crate::route::{Access, OPERATIONS, ROUTES, Route};
 use parts::{gateway_message, headers, parameters};
 use refine::refine;
-pub use routes::ROUTES;
 use serde_json::{Map, Value, json};
 use sluice_core::envelope::Envelope;
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
-use utoipa::ToSchema;
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
 use webhook::webhook;
-
-/// One operation of the API.
-#[derive(Debug)]
-pub struct Route {
-    /// The function that answers it.
-    pub function: &'static str,
-    pub method: &'static str,
-    pub path: &'static str,
-    /// What generated clients call it.
-    pub id: &'static str,
-    pub summary: &'static str,
-    pub description: &'static str,
-    /// The parameters of its query.
-    pub query: &'static [&'static str],
-    /// Whether it takes an idempotency key; then it makes a run.
-    pub takes_key: bool,
-    /// Whether it is open to the network: a report token says all that is to be known of its caller.
-    pub takes_token: bool,
-    pub body: Option<Body>,
-    pub answers: &'static [Answer],
-    /// What a 409 may say.
-    pub conflicts: &'static [&'static Kind],
-    /// What a 403 may say, beside that the caller has no tenant.
-    pub forbidden: &'static [&'static Kind],
-}
-
-/// A type's schema, and those it is made of.
-type Described = fn() -> Vec<(String, RefOr<Schema>)>;
-
-#[derive(Debug)]
-pub struct Body {
-    schema: Described,
-    /// Names and sample events.
-    samples: &'static [(&'static str, &'static str)],
-    may_be_missing: bool,
-}
-
-/// A success.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    meaning: &'static str,
-    /// `None` for an answer without a body.
-    schema: Option<Described>,
-    /// Says where the thing is found.
-    is_located: bool,
-    /// May be the first answer to an idempotency key again.
-    is_replayable: bool,
-}
-
-fn described<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
-    let mut all = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut all);
-    all
-}
 
 /// The whole description.
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
     let mut paths = Map::new();
-    for route in ROUTES {
-        let operation = operation(route, &mut schemas);
+    for (route, operation) in ROUTES.iter().zip(OPERATIONS) {
+        let operation = described_operation(route, operation, &mut schemas);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = operation;
     }
@@ -211,7 +153,7 @@ fn to_header(name: &str) -> Value {
     json!({"$ref": format!("#/components/headers/{name}")})
 }
 
-fn operation(route: &Route, schemas: &mut Schemas) -> Value {
+fn described_operation(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = in_path.map(|name| to_parameter(in_path_of(route, name))).collect();
     parameters.extend(route.query.iter().map(|name| to_parameter(name)));
@@ -219,19 +161,19 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         parameters.push(to_parameter("idempotencyKey"));
     }
     let mut operation = json!({
-        "operationId": route.id,
+        "operationId": route.name,
         "tags": [route.function],
-        "summary": route.summary,
+        "summary": said.summary,
         "parameters": parameters,
-        "responses": responses(route, schemas),
+        "responses": responses(route, said, schemas),
     });
-    if !route.description.is_empty() {
-        operation["description"] = json!(route.description);
+    if !said.description.is_empty() {
+        operation["description"] = json!(said.description);
     }
-    if route.takes_token {
+    if route.access == Access::ReportToken {
         operation["security"] = json!([{"reportToken": []}, {"iam": [], "reportTokenHeader": []}]);
     }
-    if let Some(body) = &route.body {
+    if let Some(body) = &said.body {
         let examples: Map<String, Value> =
             body.samples.iter().map(|(name, event)| ((*name).to_owned(), json!({"value": body_of(event)}))).collect();
         let mut content = json!({"schema": schemas.reference(body.schema)});
@@ -260,9 +202,9 @@ fn in_path_of(route: &Route, name: &'static str) -> &'static str {
     }
 }
 
-fn responses(route: &Route, schemas: &mut Schemas) -> Value {
+fn responses(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {
     let mut responses = Map::new();
-    for answer in route.answers {
+    for answer in said.answers {
         let mut headers = Map::new();
         if answer.is_located {
             headers.insert("Location".to_owned(), to_header("Location"));
@@ -286,8 +228,8 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
     for (status, name) in REFUSALS {
         // Only what is read can be wrong: a query, a key, a body.
         let applies = match status {
-            400 => route.method == "GET" || route.body.is_some(),
-            413 | 415 => route.body.is_some(),
+            400 => route.method == "GET" || route.takes_body,
+            413 | 415 => route.takes_body,
             _ => true,
         };
         if applies {
@@ -295,8 +237,8 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
             responses.insert(status.to_string(), reference);
         }
     }
-    if !route.conflicts.is_empty() {
-        responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, route.conflicts, None));
+    if !said.conflicts.is_empty() {
+        responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, said.conflicts, None));
     }
     if route.takes_key {
         let at_limit =
@@ -308,7 +250,7 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
         let gone = refusal("The idempotency key's run is gone", &problem, &[&problem::RUN_EXPIRED], None);
         responses.insert("410".to_owned(), gone);
     }
-    if route.takes_token {
+    if route.access == Access::ReportToken {
         let meaning = "The token is missing, or not valid for this run: all the same to who asks";
         let mut unknown = refusal(meaning, &problem, &[&problem::INVALID_REPORT_TOKEN], None);
         unknown["headers"] = json!({"WWW-Authenticate": to_header("WWW-Authenticate")});
@@ -316,8 +258,8 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
         let unsigned = "On the function's own URL: the request is not signed by somebody who may call it";
         responses.insert("403".to_owned(), refusal(unsigned, &problem, &[], Some("Forbidden")));
     }
-    if !route.forbidden.is_empty() {
-        let kinds: Vec<&Kind> = route.forbidden.iter().copied().chain([&problem::NO_TENANT]).collect();
+    if let Access::Operator(_) = route.access {
+        let kinds = [&problem::OPERATOR_ONLY, &problem::NO_TENANT];
         let response = refusal("The caller may not do this", &problem, &kinds, Some("Forbidden"));
         responses.insert("403".to_owned(), response);
     }
@@ -432,5 +374,5 @@ fn example(kind: &Kind) -> Value {
         "not_found" => Problem::new(kind, format!("there is no workflow run {RUN}")),
         _ => Problem::new(kind, kind.title),
     };
-    serde_json::from_str(problem.to_response("JKJaXmPLvHcESHA=").body()).unwrap_or_default()
+    serde_json::from_str(Response::problem(&problem, "JKJaXmPLvHcESHA=").body()).unwrap_or_default()
 }

@@ -1,9 +1,8 @@
 //! Refusals as RFC 9457 problems. **Invariants:** every code is in [`KINDS`] or [`VIOLATIONS`] and never changes its
 //! meaning; nothing internal (a source, an operation, a key) reaches a body.
 
-use crate::http::Response;
 use crate::telemetry::causes;
-use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use lambda_http::http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use sluice_core::flow::Refusal;
 use sluice_core::id::RunId;
@@ -147,7 +146,7 @@ pub const VIOLATIONS: &[(&str, &str)] = &[
 /// How a caller may say who it is.
 pub(crate) const CHALLENGE: &str = "Bearer realm=\"sluice\"";
 /// Seconds a caller is asked to wait after a 503.
-const RETRY_AFTER_SECONDS: &str = "1";
+pub(crate) const RETRY_AFTER_SECONDS: &str = "1";
 /// Seconds a caller is asked to wait for a run to end, so that there may be room for one more.
 const ROOM_AFTER_SECONDS: &str = "10";
 
@@ -246,9 +245,9 @@ impl Problem {
         self
     }
 
-    /// The answer that says so. `request_id` names the occurrence.
-    pub fn to_response(&self, request_id: &str) -> Response {
-        let body = ProblemBody {
+    /// What its caller is told. `request_id` names the occurrence.
+    pub fn body(&self, request_id: &str) -> ProblemBody<'_> {
+        ProblemBody {
             r#type: format!("urn:sluice:problem:{}", self.kind.code),
             title: self.kind.title,
             status: self.kind.status,
@@ -266,11 +265,6 @@ impl Problem {
                     detail: &violation.message,
                 })
                 .collect(),
-        };
-        let response = Response::json(self.kind.status, &body).with(CONTENT_TYPE, "application/problem+json");
-        match self.header.as_deref() {
-            Some((name, value)) => response.with(name.clone(), value),
-            None => response,
         }
     }
 }
@@ -331,6 +325,7 @@ impl From<StoreError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Response;
     use sluice_core::concurrency::SlotScope;
     use std::collections::BTreeSet;
 
@@ -403,7 +398,7 @@ mod tests {
     fn nothing_internal_reaches_the_caller() {
         let source = StoreError::new("record the run", StoreErrorClass::Unavailable, "secret-host:443 refused");
         let problem = Problem::from(Refusal::Store(source));
-        let response = problem.to_response("r-1");
+        let response = Response::problem(&problem, "r-1");
         assert_eq!(response.status(), 503);
         assert_eq!(response.header("retry-after"), Some("1"));
         assert!(!response.body().contains("secret-host"), "{}", response.body());
@@ -418,7 +413,7 @@ mod tests {
         ] {
             let problem = Problem::from(refusal);
             assert_eq!(problem.kind.code, code);
-            let response = problem.to_response("r-1");
+            let response = Response::problem(&problem, "r-1");
             assert_eq!((response.status(), response.header("retry-after")), (429, Some("10")));
         }
     }
@@ -426,7 +421,7 @@ mod tests {
     #[test]
     fn a_problem_is_rfc_9457() {
         let invalid = Invalid::one("/name", "out_of_range", "must be 1 to 255 characters");
-        let response = Problem::from(Refusal::Invalid(invalid)).to_response("r-1");
+        let response = Response::problem(&Problem::from(Refusal::Invalid(invalid)), "r-1");
         assert_eq!(response.header("content-type"), Some("application/problem+json"));
         assert_eq!(
             response.body(),

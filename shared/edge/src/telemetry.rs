@@ -87,13 +87,17 @@ pub fn causes(error: &dyn Error) -> String {
     line
 }
 
-/// When to stop beginning new work: `reserve` before Lambda ends the invocation. An invocation without a deadline, as
-/// some emulators make it, gets half a minute.
-pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timestamp {
+/// When Lambda ends the invocation; `None` without a deadline, as some emulators make it.
+pub fn end(context: &Context) -> Option<Timestamp> {
     let end = i64::try_from(context.deadline).ok().filter(|millis| *millis > 0);
-    let end = end.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    end.and_then(|millis| Timestamp::from_millisecond(millis).ok())
+}
+
+/// When to stop beginning new work: `reserve` before Lambda ends the invocation, or half a minute from now where it does
+/// not say when.
+pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timestamp {
     let reserve = SignedDuration::try_from(reserve).unwrap_or_default();
-    end.map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
+    end(context).map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
 }
 
 /// Where log lines go. What JSON lets stand and some readers of logs take for the end of a line is escaped, so that no

@@ -101,14 +101,6 @@ impl Paging {
     }
 }
 
-/// The query of a read that takes no parameters.
-///
-/// # Errors
-/// When there are some.
-pub fn no_query(request: &Request) -> Result<(), Invalid> {
-    request.query(&[]).finish()
-}
-
 fn borrowed(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
 }

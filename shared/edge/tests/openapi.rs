@@ -8,7 +8,8 @@ use sluice_core::id::{
     TenantId,
 };
 use sluice_edge::http::Request;
-use sluice_edge::openapi::{ROUTES, document};
+use sluice_edge::openapi::document;
+use sluice_edge::route::{OPERATIONS, ROUTES};
 use sluice_edge::wire::discover;
 use sluice_edge::wire::runs::{GetRun, list_query};
 use sluice_testkit::fixture::tenant;
@@ -115,9 +116,9 @@ fn every_schema_is_one_and_every_example_fits_its_own() {
 #[test]
 fn every_operation_has_a_name_of_its_own_and_a_parameter_for_each_place() {
     let mut ids = BTreeSet::new();
-    for route in ROUTES {
-        assert!(route.id.chars().all(|c| c.is_ascii_alphanumeric()) && route.id.starts_with(char::is_lowercase));
-        assert!(ids.insert(route.id), "{} stands twice", route.id);
+    for (route, said) in ROUTES.iter().zip(OPERATIONS) {
+        assert!(route.name.chars().all(|c| c.is_ascii_alphanumeric()) && route.name.starts_with(char::is_lowercase));
+        assert!(ids.insert(route.name), "{} stands twice", route.name);
         let operation = &DOCUMENT["paths"][route.path][route.method.to_lowercase()];
         let places: BTreeSet<&str> =
             route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
@@ -130,13 +131,13 @@ fn every_operation_has_a_name_of_its_own_and_a_parameter_for_each_place() {
             .filter(|parameter| parameter["in"] == "path")
             .filter_map(|parameter| parameter["name"].as_str())
             .collect();
-        assert_eq!(in_path, places, "{}", route.id);
-        assert!(!route.answers.is_empty() && !route.summary.is_empty(), "{}", route.id);
+        assert_eq!(in_path, places, "{}", route.name);
+        assert!(!said.answers.is_empty() && !said.summary.is_empty(), "{}", route.name);
     }
 }
 
 fn query_of(id: &str) -> Vec<&'static str> {
-    ROUTES.iter().find(|route| route.id == id).expect("a route").query.to_vec()
+    ROUTES.iter().find(|route| route.name == id).expect("a route").query.to_vec()
 }
 
 #[test]

@@ -8,7 +8,8 @@ use super::{HTTP_FUNCTIONS, arn, logical, of_type, reference, resource, short};
 
 #[test]
 fn every_route_is_spelled_out_and_leads_to_its_function() {
-    let open = sluice_edge::openapi::ROUTES.iter().filter(|route| route.takes_token);
+    let open =
+        sluice_edge::route::ROUTES.iter().filter(|route| route.access == sluice_edge::route::Access::ReportToken);
     let open: Vec<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
     assert_eq!(open.len(), 1, "one route is open to the network");
     let routes: BTreeMap<String, String> = of_type("AWS::ApiGatewayV2::Route")

@@ -85,8 +85,6 @@ pub const ROWS: &[(&str, &[Ask])] = &[
     ("redeliverDelivery", &[("", "", Told::Missing)]),
     ("redeliverFailed", &[("", r#"{"failedSince":"2020-01-01T00:00:00Z"}"#, Told::NoneSent)]),
     ("createReportToken", &[("", "", Told::Missing), ("", r#"{"nodeId":"{nodeId}"}"#, Told::Missing)]),
-    // With a token: see the journey of the tokens.
-    ("reportOnNode", &[("", r#"{"nodeId":"{nodeId}","status":"RUNNING"}"#, Told::NoToken)]),
     (
         "reportUsage",
         &[("", r#"{"usage":[{"callId":"1","nodeId":"{nodeId}","provider":"acme","model":"small"}]}"#, Told::Missing)],
@@ -94,6 +92,8 @@ pub const ROWS: &[(&str, &[Ask])] = &[
     ("addComment", &[("", r#"{"text":"mine"}"#, Told::Missing)]),
     ("changeRetention", &[("", r#"{"maxAgeSeconds":3600}"#, Told::Missing)]),
     ("deleteRun", &[("", "", Told::Missing)]),
+    // With a token: see the journey of the tokens.
+    ("reportOnNode", &[("", r#"{"nodeId":"{nodeId}","status":"RUNNING"}"#, Told::NoToken)]),
     (
         "listRuns",
         &[

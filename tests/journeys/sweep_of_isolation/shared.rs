@@ -1,7 +1,7 @@
 //! Shared definitions: what a stranger finds, runs and is told of one.
 
 use serde_json::{Value, json};
-use sluice_edge::openapi::ROUTES;
+use sluice_edge::route::ROUTES;
 use sluice_local::Answer;
 
 use super::cursors::unsealed;
@@ -65,7 +65,7 @@ fn what_is_shared_shows_no_private_part_and_gives_no_right() {
     ];
     let before = owner.items();
     for (route, (_, asks)) in ROUTES.iter().zip(ROWS) {
-        if !route.path.starts_with("/v1/workflow-definitions/{definition}") || route.id == "invokeDefinition" {
+        if !route.path.starts_with("/v1/workflow-definitions/{definition}") || route.name == "invokeDefinition" {
             continue;
         }
         for (query, body, told) in *asks {
@@ -74,11 +74,11 @@ fn what_is_shared_shows_no_private_part_and_gives_no_right() {
                     .iter()
                     .map(|[path, query, body]| {
                         let answer = stranger.request(route.method, &format!("{path}{query}"), &[], body.as_str());
-                        check(route.id, *told, &answer);
+                        check(route.name, *told, &answer);
                         anonymous(&things, &answer)
                     })
                     .collect();
-                assert!(answers.iter().all(|answer| *answer == answers[0]), "{}: {answers:?}", route.id);
+                assert!(answers.iter().all(|answer| *answer == answers[0]), "{}: {answers:?}", route.name);
             }
         }
     }

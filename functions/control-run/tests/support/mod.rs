@@ -20,6 +20,7 @@ use sluice_core::step::{Step, StepStatus};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::metrics::{self, Emitter};
+use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::{definition_id, tenant};
 use sluice_testkit::openapi;
@@ -46,19 +47,19 @@ pub fn answer(world: &World, event: &str) -> Response {
 /// With the id that a replay would get.
 pub fn answer_with(world: &World, event: &str, new_run_id: fn() -> RunId) -> Response {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
-    let app = App {
+    let handler = App {
         store: world.store.clone(),
         engine: world.engine.clone(),
         clock: world.clock.clone(),
         policy: policy(),
-        identity: IdentityConfig::for_test(),
         new_run_id,
         new_comment_id: || "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6072".to_owned(),
         new_secret: || SECRET.to_owned(),
     };
+    let function = HttpFunction { handler, clock: world.clock.clone(), identity: IdentityConfig::for_test() };
     let asked = serde_json::from_str(event).expect("an event");
     let response =
-        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+        block_on(function.serve(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
     openapi::check(event, &response);
     response
 }

@@ -5,6 +5,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::metrics::{self, Emitter};
+use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
@@ -20,16 +21,20 @@ pub fn app(world: &World) -> TestApp {
         engine: world.engine.clone(),
         clock: world.clock.clone(),
         policy: policy(),
-        identity: IdentityConfig::for_test(),
         new_run_id: || run_id(NEW_RUN),
     }
 }
 
 pub fn answer(app: &TestApp, event: &str) -> Response {
+    answer_as(IdentityConfig::for_test(), app, event)
+}
+
+pub fn answer_as(identity: IdentityConfig, app: &TestApp, event: &str) -> Response {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
+    let function = HttpFunction { handler: app.clone(), clock: app.clock.clone(), identity };
     let asked = serde_json::from_str(event).expect("an event");
     let response =
-        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+        block_on(function.serve(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
     openapi::check(event, &response);
     response
 }

@@ -11,6 +11,7 @@ use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
 use sluice_core::retention::Retention;
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
+use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::{definition_id, tenant};
 use sluice_testkit::openapi;
@@ -20,17 +21,17 @@ use sluice_testkit::samples::{self, RUNNER_ARN, World, policy};
 pub const DISCOVERABLE: &str = "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6099";
 
 pub fn answer(world: &World, event: &str) -> Response {
-    let app = App {
+    let handler = App {
         store: world.store.clone(),
         clock: world.clock.clone(),
-        identity: IdentityConfig::for_test(),
         new_definition_id: || definition_id(9),
         runner_arn: RUNNER_ARN.parse().ok(),
         destinations: policy().destinations,
     };
+    let function = HttpFunction { handler, clock: world.clock.clone(), identity: IdentityConfig::for_test() };
     let asked = serde_json::from_str(event).expect("an event");
     let response =
-        block_on(app.handle(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+        block_on(function.serve(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
     openapi::check(event, &response);
     response
 }

@@ -1,6 +1,7 @@
 //! What operations refer to: parameters, headers, and what the gateway says by itself.
 
-use super::{Schemas, described};
+use super::Schemas;
+use crate::route::operation::described;
 use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 use serde_json::{Map, Value, json};
 use sluice_core::id::{

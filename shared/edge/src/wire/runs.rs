@@ -11,8 +11,7 @@ use serde_json::value::RawValue;
 use sluice_core::budget::MicroUsd;
 use sluice_core::definition::NodeType;
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
-use sluice_core::flow::Refusal;
-use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, InvalidId, NodeId, RunId, TenantId};
+use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId};
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
@@ -29,14 +28,6 @@ use utoipa::ToSchema;
 /// Where a run is found.
 pub fn run_path(run_id: impl std::fmt::Display) -> String {
     format!("/v1/workflow-runs/{run_id}")
-}
-
-/// The run a path names.
-///
-/// # Errors
-/// `NotFound` for what is no run id: there is no such run.
-pub fn run_id_in_path(text: &str) -> Result<RunId, Refusal> {
-    text.parse().map_err(|InvalidId(_)| Refusal::NotFound { what: "workflow run", id: text.to_owned() })
 }
 
 /// A run.

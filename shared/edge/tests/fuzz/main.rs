@@ -8,7 +8,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
-use sluice_core::id::TenantId;
+use sluice_core::id::{RunId, TenantId};
 use sluice_core::limits;
 use sluice_core::retention::Retention;
 use sluice_edge::cursor;
@@ -17,13 +17,15 @@ use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::json;
 use sluice_edge::problem::Problem;
+use sluice_edge::route::{Found, PathParameter, ROUTES};
+use sluice_edge::serve::conclude;
 use sluice_edge::wire::create_run::CreateRun;
 use sluice_edge::wire::definitions::{AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody};
 use sluice_edge::wire::instances::InstanceConfigurationBody;
 use sluice_edge::wire::operator::{ComputeNodeBody, LayerBody, ProcessorBody};
 use sluice_edge::wire::report_run::{self, CommentBody};
-use sluice_edge::wire::runs::{GetRun, list_query, run_id_in_path};
-use sluice_edge::wire::{Paging, control_run, invoke_definition, no_query, usage};
+use sluice_edge::wire::runs::{GetRun, list_query};
+use sluice_edge::wire::{Paging, control_run, invoke_definition, usage};
 use sluice_testkit::samples;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -72,7 +74,7 @@ fn request_with(body: &str) -> Request {
 /// A refusal is one of the caller's, and small.
 fn is_refusal(request: &Request, problem: Problem) -> Result<(), TestCaseError> {
     prop_assert!((400..500).contains(&problem.kind.status), "{:?}", problem);
-    let response: Response = request.conclude(Err(problem));
+    let response: Response = conclude(request, Err(problem));
     prop_assert!(response.body().len() <= RESPONSE_BYTES, "{} bytes", response.body().len());
     prop_assert!(serde_json::from_str::<Value>(response.body()).is_ok());
     Ok(())
@@ -88,16 +90,18 @@ fn settle<T, E: Into<Problem>>(request: &Request, answer: Result<T, E>) -> Resul
 /// Every reader of a request, each on the same request.
 fn read_everything(request: &Request) -> Result<(), TestCaseError> {
     let now = Timestamp::UNIX_EPOCH;
-    let segments = request.segments();
-    prop_assert!(!segments.is_empty());
-    for segment in &segments {
-        if let Ok(run_id) = run_id_in_path(segment) {
+    for segment in request.path.split('/') {
+        if let Ok(run_id) = RunId::read("runId", segment) {
             prop_assert_eq!(&run_id.to_string(), segment);
         }
     }
+    for route in ROUTES {
+        if let Some((found, _)) = settle(request, Found::of(route.function, request).route(request))? {
+            prop_assert_eq!((found.function, found.method), (route.function, request.method.as_str()));
+        }
+    }
     settle(request, IdentityConfig::for_test().caller(request))?;
-    settle(request, request.allow(&["GET"]))?;
-    settle(request, no_query(request))?;
+    settle(request, request.query(&[]).finish())?;
     settle(request, list_query(request, &tenant()))?;
     settle(request, GetRun::read(request))?;
     settle(request, Paging::alone(request, vec!["x".to_owned()]))?;

@@ -1,0 +1,129 @@
+//! The parameters of paths, parsed once: what names nothing that could be is answered before a function is called.
+
+use crate::http::Request;
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::Refusal;
+use sluice_core::id::{
+    ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, LayerName, NodeId, ProcessorKey, RunId,
+    TenantId,
+};
+use sluice_core::invalid::Invalid;
+use std::str::FromStr;
+
+/// Something that a path names.
+pub trait PathParameter: Sized {
+    /// Reads the text that stands where the template has `{name}`.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] for the name of something that is there or not; [`Refusal::Invalid`] for a name that its
+    /// caller gives.
+    fn read(name: &'static str, text: &str) -> Result<Self, Refusal>;
+
+    /// Says in the log which thing the request is about.
+    fn log(&self, _request: &Request) {}
+}
+
+/// The texts of a path where its template has parameters, in their order.
+#[derive(Debug)]
+pub struct Parameters<'a> {
+    request: &'a Request,
+    rest: std::vec::IntoIter<(&'static str, String)>,
+}
+
+impl<'a> Parameters<'a> {
+    pub(super) fn new(request: &'a Request, texts: Vec<(&'static str, String)>) -> Self {
+        Self { request, rest: texts.into_iter() }
+    }
+
+    /// The next one.
+    ///
+    /// # Errors
+    /// As [`PathParameter::read`]; [`Refusal::NotFound`] when the template has no more.
+    pub(super) fn take<T: PathParameter>(&mut self) -> Result<T, Refusal> {
+        // A test holds every row's parameters to its template: there is always a next one.
+        let (name, text) = self.rest.next().unwrap_or_default();
+        let parameter = T::read(name, &text)?;
+        parameter.log(self.request);
+        Ok(parameter)
+    }
+
+    /// Said when a variant has all that it takes.
+    pub(super) fn finish(&self) {
+        debug_assert!(self.rest.len() == 0, "a row takes fewer parameters than its template has");
+    }
+}
+
+/// A version of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VersionNumber(pub u32);
+
+/// A delivery of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliveryNumber(pub u32);
+
+fn not_found(what: &'static str, text: &str) -> Refusal {
+    Refusal::NotFound { what, id: text.to_owned() }
+}
+
+/// A number from 1 in its only spelling.
+fn number(what: &'static str, text: &str) -> Result<u32, Refusal> {
+    let number = text.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == text);
+    number.ok_or_else(|| not_found(what, text))
+}
+
+impl PathParameter for RunId {
+    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
+        text.parse().map_err(|InvalidId(_)| not_found("workflow run", text))
+    }
+
+    fn log(&self, request: &Request) {
+        request.about_run(*self);
+    }
+}
+
+impl PathParameter for VersionNumber {
+    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
+        number("version", text).map(Self)
+    }
+}
+
+impl PathParameter for DeliveryNumber {
+    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
+        number("delivery", text).map(Self)
+    }
+}
+
+/// Names of things that are there or not: what can name none is not found.
+macro_rules! found_or_not {
+    ($($type:ty: $what:literal),+ $(,)?) => {
+        $(impl PathParameter for $type {
+            fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
+                text.parse().map_err(|_| not_found($what, text))
+            }
+        })+
+    };
+}
+
+found_or_not!(
+    NodeId: "step",
+    DefinitionRef: "workflow definition",
+    // A name is unique in its tenant only, so that another's definition is named by its id.
+    DefinitionId: "discoverable workflow definition",
+    VersionRule: "version",
+    InstanceId: "workflow instance",
+);
+
+/// Names that their callers give: what is none is invalid, and they are told why.
+macro_rules! given {
+    ($($type:ty),+) => {
+        $(impl PathParameter for $type {
+            fn read(name: &'static str, text: &str) -> Result<Self, Refusal> {
+                <Self as FromStr>::from_str(text).map_err(|InvalidId(message)| {
+                    Refusal::Invalid(Invalid::one(format!("path:{name}"), "invalid", message))
+                })
+            }
+        })+
+    };
+}
+
+given!(ProcessorKey, ComputeNodeKey, LayerName, TenantId);
