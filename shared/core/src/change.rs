@@ -1,4 +1,5 @@
-//! What is written of a run, each all or nothing: a new run, a change of one, its slots, its usage.
+//! Everything that the store writes about a run: a new run, a change of a run with its slots, and the usage of a run.
+//! Each is written in one transaction.
 
 use crate::concurrency::{Admission, Limit, SlotScope};
 use crate::delivery::Delivery;
@@ -7,35 +8,35 @@ use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::run::Run;
 use crate::usage::{UsageLedger, UsageReport};
 
-/// Everything that recording a run writes, in one transaction.
+/// A new run, with everything that is written when it is recorded.
 #[derive(Clone, Debug)]
 pub struct NewRun {
     pub run: Run,
-    /// [`Snapshot::to_text`](crate::snapshot::Snapshot::to_text).
+    /// The frozen snapshot as its stored text, made by [`Snapshot::to_text`](crate::snapshot::Snapshot::to_text).
     pub snapshot_text: String,
-    /// [`RequestParts`](crate::snapshot::RequestParts) as text: what a replay on another version needs.
+    /// What a replay on another version needs: [`RequestParts`](crate::snapshot::RequestParts) as JSON text.
     pub request_text: String,
-    /// The way to its place; the run's `slots` and `queued_in` say the same.
+    /// Whether the run takes slots or joins a queue. The run's `slots` and `queued_in` say the same.
     pub admission: Admission,
     pub idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
 }
 
-/// A change of a run, to be written in one transaction or not at all.
+/// A change of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunChange {
     /// The `rev` this change was decided on.
     pub expected_rev: u64,
     /// The run after the change; its `rev` is one higher.
     pub run: Run,
-    /// Set at the end of a run that has output.
+    /// The output of a run that has ended with one.
     pub output: Option<String>,
-    /// What the end of the run owes. Empty for every other change.
+    /// The deliveries that a run owes because it has ended. Empty for every other change.
     pub deliveries: Vec<Delivery>,
     pub slots: SlotChange,
 }
 
 impl RunChange {
-    /// The change from one state of a run to its next.
+    /// The change that makes the run `before` the run `after`.
     pub fn new(before: &Run, after: Run) -> Self {
         Self {
             expected_rev: before.rev,
@@ -47,20 +48,22 @@ impl RunChange {
     }
 }
 
-/// What a change of a run does to slots and queues, in the same transaction.
+/// What a change of a run does to slots and queues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotChange {
-    /// Slots to take, each only if one is free.
+    /// The limits of which the run takes a slot. Where one of them has no free slot, the whole change is not written.
     pub taken: Vec<Limit>,
+    /// The limits to which the run gives its slot back.
     pub freed: Vec<SlotScope>,
     /// The queue that the run joins.
     pub joined: Option<SlotScope>,
-    /// The queue that it leaves.
+    /// The queue that the run leaves.
     pub left: Option<SlotScope>,
 }
 
 impl SlotChange {
-    /// What follows from the two states of the run, but for the slots it takes: those need their limits.
+    /// What the change from `before` to `after` does to slots and queues. `taken` is left empty: the slots that a run
+    /// takes depend on limits, which the run does not know.
     pub fn between(before: &Run, after: &Run) -> Self {
         let freed = before.slots.difference(&after.slots).copied().collect();
         let (joined, left) = match (before.queued_in, after.queued_in) {
@@ -71,15 +74,15 @@ impl SlotChange {
     }
 }
 
-/// New calls of a run, to be written in one transaction or not at all.
+/// LLM calls that are added to the ledger of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageChange {
     pub tenant_id: TenantId,
     pub run_id: RunId,
-    /// Calls that were not reported before.
+    /// The calls, none of which was recorded before.
     pub reports: Vec<UsageReport>,
-    /// After them; its `rev` is one higher.
+    /// The ledger with these calls; its `rev` is one higher than that of the stored ledger.
     pub ledger: UsageLedger,
-    /// What the total means for the run: a stop.
+    /// The change that stops the run, where the calls took it above what it may spend.
     pub stop: Option<RunChange>,
 }

@@ -1,4 +1,5 @@
-//! Deliveries: what a run owes to a receiver, when each is due, and what an attempt leads to. All pure.
+//! Deliveries: messages about the end of a run, when each is due, and what follows from an attempt to send it. All
+//! pure.
 //!
 //! **Invariants:** a body is built once and sent byte-identical on every attempt; a delivery ends delivered or
 //! dead-lettered; an attempt is recorded whether it succeeded or failed.
@@ -11,21 +12,23 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
 
-/// One notification that a run owes.
+/// One message that a run owes to a receiver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
     pub tenant_id: TenantId,
     pub run_id: RunId,
-    /// 1, 2… within the run.
+    /// Counts the deliveries of the run from 1.
     pub number: u32,
     pub channel: Channel,
     pub status: DeliveryStatus,
-    /// Attempts begun, ever.
+    /// How many attempts were ever begun.
     pub attempts: u32,
-    /// Attempts begun since the delivery was made or last sent again on request: the place in the schedule.
+    /// How many attempts were begun since the delivery was created or somebody last asked for it again. This is its
+    /// place in the [schedule](RETRY_SCHEDULE_SECONDS).
     pub round_attempts: u32,
-    /// When the next attempt is due; while one is in flight, when it is given up for lost. `None` once ended.
+    /// When the next attempt is due; while an attempt is in flight, when that attempt counts as lost. `None` once the
+    /// delivery has ended.
     #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
     pub next_attempt_at: Option<Timestamp>,
     #[serde(with = "millis")]
@@ -34,9 +37,10 @@ pub struct Delivery {
     pub ended_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter_reason: Option<String>,
-    /// Optimistic lock.
+    /// The revision: every write adds one and is made only if nobody else has written in between.
     pub rev: u64,
-    /// The body; stored apart, so that a change of the delivery does not rewrite it.
+    /// The body of the message. It is stored apart from the delivery, so that a change of the delivery does not rewrite
+    /// it.
     #[serde(skip)]
     pub body: String,
 }
@@ -47,7 +51,7 @@ pub struct Delivery {
 pub enum Channel {
     /// A signed POST.
     Webhook { url: String },
-    /// "Workflow Run Status Changed" on the event bus.
+    /// The event "Workflow Run Status Changed" on the event bus.
     EventBus,
 }
 
@@ -59,7 +63,8 @@ impl Channel {
         }
     }
 
-    /// What may fail as one: the receiver's origin, or the bus.
+    /// What deliveries to the same place have in common, so that they may fail together: the origin of the webhook's
+    /// URL, or the bus.
     pub fn destination(&self) -> String {
         match self {
             Self::Webhook { url } => {
@@ -96,11 +101,11 @@ impl DeliveryStatus {
     }
 }
 
-/// One try at a delivery, for the record.
+/// The record of one attempt to send a delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// 1, 2… within the delivery.
+    /// Counts the attempts at the delivery from 1.
     pub number: u32,
     #[serde(with = "millis")]
     pub at: Timestamp,
@@ -108,33 +113,35 @@ pub struct Attempt {
     pub outcome: AttemptOutcome,
 }
 
-/// How a try went.
+/// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "class")]
 pub enum AttemptOutcome {
-    /// 2xx, or accepted by the event bus.
+    /// The receiver answered with a status from 200 to 299, or the event bus accepted the event.
     #[serde(rename_all = "camelCase")]
     Delivered { http_status: Option<u16> },
-    /// 410: the receiver wants no more.
+    /// The receiver answered 410: it wants no more messages.
     Gone,
-    /// Any other status. `retry_after_seconds` only from 429 and 503.
+    /// The receiver answered with any other status. `retry_after_seconds` is read from an answer of 429 or 503 only.
     #[serde(rename_all = "camelCase")]
     Rejected { http_status: u16, retry_after_seconds: Option<u64> },
-    /// No answer: `timeout`, `connect`, `reset`, `tls`, `bus`…, or `refused_address` when the guard said no.
+    /// There was no answer. The class is one of `timeout`, `connect`, `reset`, `tls`, `bus` and their like, or
+    /// `refused_address` when the receiver's address is not one that may be called.
     #[serde(rename_all = "camelCase")]
     Unreachable { error_class: String },
 }
 
-/// Seconds from one attempt to the next: eight attempts over about a day. The first wait is taken within the
-/// invocation that made the first attempt; the others by the sweep.
+/// Seconds from one attempt to the next: eight attempts over about a day. The invocation that made the first attempt
+/// waits for the second itself; the sweep hands out all later ones.
 pub const RETRY_SCHEDULE_SECONDS: [i64; 7] = [2, 60, 300, 1_800, 7_200, 21_600, 50_400];
-/// A `Retry-After` is followed only within these bounds, in seconds.
+/// The seconds of a `Retry-After` header are brought within these bounds.
 pub const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<i64> = 1..=3_600;
-/// How long an attempt may be in flight before another sender takes over, in seconds.
+/// After so many seconds an attempt in flight counts as lost, and another sender may take the delivery over.
 pub const LEASE_SECONDS: i64 = 60;
 
 impl Delivery {
-    /// `webhook-id`: the same on every attempt and every redelivery, so that a receiver can drop repeats.
+    /// The header `webhook-id`. It is the same on every attempt and every redelivery, so that a receiver can drop
+    /// repeats.
     pub fn webhook_id(&self) -> String {
         format!("{}.{}", self.run_id, self.number)
     }
@@ -155,7 +162,8 @@ impl Delivery {
         })
     }
 
-    /// The delivery to be sent again from `now` on, from the beginning of its schedule; `None` while an attempt is under way.
+    /// The delivery when somebody asks at `now` to have it sent again: due at once, at the beginning of its schedule.
+    /// `None` while an attempt is under way.
     pub fn again(&self, now: Timestamp) -> Option<Self> {
         let is_under_way = self.status == DeliveryStatus::InFlight && !self.is_due(now);
         (!is_under_way).then(|| Self {
@@ -169,7 +177,7 @@ impl Delivery {
         })
     }
 
-    /// The delivery after its attempt ended with `outcome` at `now`.
+    /// The delivery after its attempt has ended with `outcome` at `now`.
     pub fn after(&self, outcome: &AttemptOutcome, now: Timestamp) -> Self {
         let mut next = Self { rev: self.rev + 1, next_attempt_at: None, ..self.clone() };
         let dead = |next: &mut Self, reason: &str| {
@@ -200,8 +208,9 @@ impl Delivery {
         next
     }
 
-    /// The wait after the attempt under way, jittered by up to a tenth so that receivers are not hit in step. The jitter
-    /// comes from the delivery itself: the schedule of a delivery can be computed.
+    /// The seconds to wait after the attempt that is under way; `None` after the last. Up to a tenth is added, so that
+    /// many deliveries do not reach a receiver at the same moment. The addition is computed from the delivery, so the
+    /// schedule of a delivery can be known.
     fn wait_seconds(&self, retry_after: Option<u64>) -> Option<i64> {
         let scheduled = *RETRY_SCHEDULE_SECONDS.get(usize::try_from(self.round_attempts).ok()?.checked_sub(1)?)?;
         let asked = retry_after.map_or(0, |seconds| {

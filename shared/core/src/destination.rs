@@ -1,25 +1,25 @@
-//! Where a callback may go. **Invariant:** a webhook leaves only for a URL that its own text spells out as a Lambda Function
-//! URL in an allowed region.
+//! Where a callback may go. **Invariant:** a webhook leaves only for a URL that its own text spells out as a Lambda
+//! Function URL in an allowed region.
 
 use url::{Host, Url};
 
-/// Bytes of a callback URL.
+/// The most bytes that a callback URL may have.
 pub const URL_BYTES: usize = 2_048;
 
-/// Where webhooks may go: Lambda Function URLs in the allowed regions. `extra_origins` exist on a laptop only.
+/// Where webhooks may go: to Lambda Function URLs in the allowed `regions` and, on a laptop only, to `extra_origins`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destinations {
     pub regions: Vec<String>,
     pub extra_origins: Vec<String>,
 }
 
-/// An allowed destination.
+/// A destination that webhooks may go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     pub url: Url,
-    /// The region to sign for.
+    /// The region that the request is signed for.
     pub region: String,
-    /// Whether it is one of the `extra_origins` and therefore not held to the rules of the open network.
+    /// Whether the destination is one of the `extra_origins`, to which the rules of the open network do not apply.
     pub is_extra: bool,
 }
 
@@ -27,7 +27,7 @@ impl Destinations {
     /// Checks a callback URL as its caller wrote it.
     ///
     /// # Errors
-    /// A sentence for the caller.
+    /// What is wrong with the URL, in words for the caller.
     pub fn admit(&self, text: &str) -> Result<Destination, &'static str> {
         const FORM: &str = "must be a Lambda Function URL: https://<url-id>.lambda-url.<region>.on.aws/…";
         if text.len() > URL_BYTES || !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
@@ -56,7 +56,8 @@ impl Destinations {
         };
         let is_id =
             (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        // The text itself must spell the host: what a parser mends (tabs, case, backslashes, %-escapes) is refused.
+        // The text itself must spell the host: a URL that the parser had to mend (tabs, case, backslashes, %-escapes)
+        // is refused.
         let spelled = text
             .strip_prefix("https://")
             .and_then(|rest| rest.strip_prefix(host))

@@ -1,5 +1,5 @@
-//! What receivers are told of the end of a run: the body of the webhook and of the event on the bus, and to whom they are
-//! owed. All pure.
+//! What receivers are told when a run has ended: the body of the webhook, the detail of the event on the bus, and which
+//! deliveries the run owes. All pure.
 
 use crate::budget::MicroUsd;
 use crate::delivery::{Channel, Delivery, DeliveryStatus};
@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-/// The deliveries that the end of a run owes: one on the event bus, and one webhook where the caller asked for it.
+/// The deliveries that a run owes once it has ended: one on the event bus, and a webhook where its caller asked for
+/// one.
 pub fn owed(
     run: &Run,
     callback: Option<&Callback>,
@@ -48,7 +49,8 @@ pub fn owed(
     deliveries
 }
 
-/// The webhook's body, at most [`limits::WEBHOOK_BODY_BYTES`] plus the caller's context.
+/// The body of the webhook. An output with which the body would be longer than [`limits::WEBHOOK_BODY_BYTES`] is left
+/// out.
 fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage: &UsageCount) -> String {
     let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     let context = callback.and_then(|callback| callback.context.as_deref());
@@ -60,7 +62,7 @@ fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage:
     }
 }
 
-/// The event's detail: the envelope without output and without the caller's context.
+/// The detail of the event on the bus: the envelope without the output and without the caller's context.
 fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> String {
     envelope(run, end, None, end.output.is_some(), usage, None)
 }

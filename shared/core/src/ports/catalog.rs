@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 /// Reads definitions, versions, instances, processors, compute nodes and tenants' settings.
 pub trait ReadCatalog: Send + Sync {
-    /// What exists of the things that are wanted, of any kinds. In one round trip, or none where all are cached: versions for
-    /// good, drafts never, everything else for five seconds.
+    /// What exists of the things that are wanted, of any kinds. In one round trip, or none where all are cached:
+    /// versions for good, drafts never, everything else for five seconds.
     fn read_catalog(&self, wanted: &Wanted) -> impl Future<Output = StoreResult<Found>> + Send;
 
     /// The one thing under a key.
@@ -18,6 +18,7 @@ pub trait ReadCatalog: Send + Sync {
     }
 }
 
+/// Saves instances.
 pub trait SaveInstance: Send + Sync {
     /// Saves an instance if there is none with its id. Saving it again changes nothing.
     fn save_instance(&self, instance: &Instance) -> impl Future<Output = StoreResult<()>> + Send;

@@ -1,4 +1,4 @@
-//! Definitions, and what the operator declares, written and listed.
+//! Writing and listing definitions, and what the operator declares.
 
 use super::catalog::ReadCatalog;
 use super::store::{Page, StoreResult};
@@ -8,48 +8,52 @@ use crate::instance::Instance;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use std::future::Future;
 
+/// What became of a new definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DefinitionSaved {
+    /// The definition was written.
     Done,
-    /// The name belongs to another definition of the tenant.
+    /// The name belongs to another definition of the tenant, which is named here. Nothing was written.
     NameTaken(DefinitionId),
 }
 
+/// Writes and lists what tenants define.
 pub trait ManageDefinitions: ReadCatalog {
     /// Writes a new definition and takes its name, all or nothing.
     fn create_definition(&self, definition: &Definition) -> impl Future<Output = StoreResult<DefinitionSaved>> + Send;
-    /// Writes the definition, its place among the discoverable ones, and with it a new version if one is given, if it is
-    /// still at `definition.rev - 1`.
-    /// `false` when it is not, and nothing was written.
+    /// Writes the definition, its place among the discoverable definitions and, where one is given, a new version, all
+    /// or nothing, if the stored definition is still at `definition.rev - 1`. `false` when the stored definition is at
+    /// another revision; then nothing was written.
     fn change_definition(
         &self,
         definition: &Definition,
         version: Option<&Version>,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Writes the draft, in the place of an earlier one.
+    /// Writes the definition's draft in the place of an earlier draft.
     fn save_draft(&self, tenant: &TenantId, draft: &Version) -> impl Future<Output = StoreResult<()>> + Send;
-    /// Deleting what is not there is no error.
+    /// Deletes the definition's draft. Deleting a draft that does not exist is no error.
     fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> impl Future<Output = StoreResult<()>> + Send;
-    /// Definitions that every tenant may run, of all tenants, in no order that means anything. Eventually consistent.
+    /// A page of the definitions, of all tenants, that every tenant may run, in no particular order. Eventually
+    /// consistent.
     fn list_discoverable(
         &self,
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Definition>>> + Send;
-    /// The definition as it is now, past every cache. Strongly consistent.
+    /// The definition as it is stored now; no cache is asked. Strongly consistent.
     fn load_definition(
         &self,
         tenant: &TenantId,
         id: DefinitionId,
     ) -> impl Future<Output = StoreResult<Option<Definition>>> + Send;
-    /// Newest first.
+    /// A page of the tenant's definitions, newest first. Eventually consistent.
     fn list_definitions(
         &self,
         tenant: &TenantId,
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Definition>>> + Send;
-    /// Newest first.
+    /// A page of the definition's versions, newest first, without its draft.
     fn list_versions(
         &self,
         tenant: &TenantId,
@@ -57,7 +61,7 @@ pub trait ManageDefinitions: ReadCatalog {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Version>>> + Send;
-    /// Newest first.
+    /// A page of the tenant's instances, newest first. Eventually consistent.
     fn list_instances(
         &self,
         tenant: &TenantId,
@@ -66,6 +70,8 @@ pub trait ManageDefinitions: ReadCatalog {
     ) -> impl Future<Output = StoreResult<Page<Instance>>> + Send;
 }
 
+/// Writes and lists what the operator declares. Each `save_` writes the whole thing in the place of what was stored
+/// under its key before.
 pub trait ManageOperator: Send + Sync {
     fn save_processor(&self, processor: &Processor) -> impl Future<Output = StoreResult<()>> + Send;
     fn save_compute_node(&self, node: &ComputeNode) -> impl Future<Output = StoreResult<()>> + Send;
@@ -80,7 +86,7 @@ pub trait ManageOperator: Send + Sync {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<ComputeNode>>> + Send;
-    /// Tenants that have settings of their own.
+    /// A page of the settings of the tenants that have settings of their own.
     fn list_tenants(
         &self,
         limit: u32,

@@ -1,4 +1,4 @@
-//! Deliveries in the store, and the two ways by which they leave.
+//! Deliveries in the store, and the two ways in which they are sent: the event bus and webhooks.
 
 use super::store::StoreResult;
 use crate::delivery::{Attempt, AttemptOutcome, Delivery};
@@ -6,7 +6,7 @@ use crate::id::{RunId, TenantId};
 use jiff::Timestamp;
 use std::future::Future;
 
-/// Names one delivery.
+/// Names one delivery of one run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryRef {
     pub tenant_id: TenantId,
@@ -14,22 +14,25 @@ pub struct DeliveryRef {
     pub number: u32,
 }
 
+/// Loads and changes deliveries.
 pub trait Deliveries: Send + Sync {
-    /// With its body. Strongly consistent.
+    /// The delivery with its body. Strongly consistent.
     fn load_delivery(&self, delivery: &DeliveryRef) -> impl Future<Output = StoreResult<Option<Delivery>>> + Send;
-    /// Writes `next` if the delivery is still at `next.rev - 1`; `false` when it is not, and nothing was written.
+    /// Writes `next`, and `attempt` where one is given, all or nothing, if the stored delivery is still at `next.rev -
+    /// 1`. `false` when the stored delivery is at another revision; then nothing was written.
     fn change_delivery(
         &self,
         next: &Delivery,
         attempt: Option<&Attempt>,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Keeps an attempt that changes its delivery no more, because another sender has it in hand by now.
+    /// Records an attempt whose sender lost the delivery to another sender while the attempt was under way. The
+    /// delivery itself does not change.
     fn record_late_attempt(
         &self,
         delivery: &DeliveryRef,
         attempt: &Attempt,
     ) -> impl Future<Output = StoreResult<()>> + Send;
-    /// Deliveries of the tenant that were given up at `since` or later, the first given up first. Eventually consistent.
+    /// Deliveries of the tenant that were dead-lettered at `since` or later, the earliest first. Eventually consistent.
     fn dead_deliveries(
         &self,
         tenant: &TenantId,
@@ -38,13 +41,16 @@ pub trait Deliveries: Send + Sync {
     ) -> impl Future<Output = StoreResult<Vec<DeliveryRef>>> + Send;
 }
 
+/// Sends a status change to the event bus.
 pub trait PublishStatus: Send + Sync {
-    /// Puts "Workflow Run Status Changed" with `detail` on the event bus.
+    /// Puts the event "Workflow Run Status Changed" with `detail` on the event bus.
     fn publish_status(&self, detail: &str) -> impl Future<Output = AttemptOutcome> + Send;
 }
 
+/// Sends webhooks.
 pub trait SendWebhook: Send + Sync {
-    /// One bounded, signed attempt at a webhook. Never follows a redirect.
+    /// Makes one attempt at a webhook: signed, bounded in time and in what is read of the answer. Never follows a
+    /// redirect.
     fn send_webhook(
         &self,
         url: &str,

@@ -1,4 +1,4 @@
-//! Runs in the store: recorded, loaded, changed, reported on, listed, let go.
+//! Runs in the store: recording, loading, changing, listing and deleting them, and what is reported about them.
 
 use super::store::{Page, StoreResult};
 use crate::change::{NewRun, RunChange, UsageChange};
@@ -16,26 +16,32 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::future::Future;
 
+/// What became of an attempt to record a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Recorded {
+    /// The run is recorded.
     Created,
-    /// Another request with this key, still valid at the new run's `created_at`, was first. Nothing was written.
+    /// Another request was first with this idempotency key, which is still valid at the new run's `created_at`. Nothing
+    /// was written.
     KeyTaken(Box<IdempotencyRecord>),
-    /// These limits have no free slot, or others wait for it already. Nothing was written.
+    /// These limits have no free slot, or other runs wait for one already. Nothing was written.
     Full(Vec<SlotScope>),
-    /// A run that would have joined a queue finds nobody there and a slot free. Nothing was written.
+    /// The run was to join a queue, but no run waits in that queue and a slot is free. Nothing was written.
     NotFull,
-    /// The queue holds as many as it may. Nothing was written.
+    /// The queue holds as many runs as it may. Nothing was written.
     QueueFull,
 }
 
+/// Records new runs.
 pub trait RecordRun: Send + Sync {
-    /// Writes head, snapshot, request and idempotency record, takes the run's slots or its place in a queue, and links it to
-    /// the run that it repeats or evaluates: all or nothing, in one round trip. A repetition of the same call after a lost
-    /// answer is `Created` again. A taken key is said before a full limit.
+    /// Writes the head, snapshot, request and idempotency record of a new run, takes its slots or its place in a queue,
+    /// and links it to the run that it repeats or evaluates: all or nothing, in one round trip. Repeating the call
+    /// after its answer was lost gives `Created` again. Where both a key is taken and a limit is reached, the answer is
+    /// `KeyTaken`.
     fn record_run(&self, new: &NewRun) -> impl Future<Output = StoreResult<Recorded>> + Send;
 
-    /// The valid record under a claim's key, if any. Strongly consistent.
+    /// The record of the first request with the claim's idempotency key, if there is one that is valid at `now`.
+    /// Strongly consistent.
     fn first_with_key(
         &self,
         tenant: &TenantId,
@@ -43,47 +49,56 @@ pub trait RecordRun: Send + Sync {
         now: Timestamp,
     ) -> impl Future<Output = StoreResult<Option<IdempotencyRecord>>> + Send;
 
-    /// The key text that the runner needs to find the run.
+    /// The store's keys with which the runner finds its run.
     fn record_keys(&self, tenant: &TenantId, run_id: RunId) -> RecordKeys;
 }
 
+/// Loads one run.
 pub trait LoadRun: Send + Sync {
-    /// Strongly consistent. Another tenant's run is `None`.
+    /// The run as it is stored; `None` when the tenant has no such run. Strongly consistent.
     fn load_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Option<Run>>> + Send;
+    /// The frozen snapshot of the run. Strongly consistent.
     fn load_snapshot(
         &self,
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Option<Snapshot>>> + Send;
-    /// What the run has used; the empty ledger when nothing was reported. Strongly consistent.
+    /// The ledger of what the run's LLM calls have used; an empty one when no call was reported. Strongly consistent.
     fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
 }
 
+/// What became of a change of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
+    /// The change was written.
     Done,
-    /// The run is not at `expected_rev` any more. Nothing was written; here is the run as it is, if it exists.
+    /// The stored run is no longer at `expected_rev`. Nothing was written; the run as it is stored comes with this, if
+    /// it exists.
     Stale(Option<Box<Run>>),
-    /// The run is at `expected_rev`, but these limits have no free slot. Nothing was written.
+    /// The stored run is at `expected_rev`, but these limits have no free slot. Nothing was written.
     Full(Vec<SlotScope>),
 }
 
+/// Changes runs.
 pub trait ChangeRun: LoadRun {
-    /// Writes head, output and deliveries, and moves the run's slots and its place in a queue, all or nothing, if the run is
-    /// still at `expected_rev`.
+    /// Writes the changed head, the output and the deliveries, and moves the run's slots and its place in a queue, all
+    /// or nothing, if the stored run is still at `expected_rev`.
     fn change_run(&self, change: &RunChange) -> impl Future<Output = StoreResult<Changed>> + Send;
 }
 
+/// Records answers for nodes that wait for somebody outside.
 pub trait AnswerNode: ChangeRun {
-    /// Writes the changed head, the answer of one of its nodes and its line in the run's list of inputs, all or nothing, if the run is still at `expected_rev` and
-    /// the node waits with no answer yet. `None` when the node does not, and nothing was written.
+    /// Writes the changed head, the answer for one of the run's nodes and an entry in the run's list of inputs, all or
+    /// nothing, if the stored run is still at `expected_rev` and the node waits and has no answer yet. `None` when the
+    /// node does not wait or has an answer already; then nothing was written.
     fn answer_node(
         &self,
         change: &RunChange,
         node_id: &NodeId,
         answer: &NodeAnswer,
     ) -> impl Future<Output = StoreResult<Option<Changed>>> + Send;
-    /// The task token and the recorded answer of a node that still waits. Strongly consistent.
+    /// The task token and the recorded answer of a node that still waits; `None` for any other node. Strongly
+    /// consistent.
     fn load_answer(
         &self,
         tenant: &TenantId,
@@ -92,9 +107,9 @@ pub trait AnswerNode: ChangeRun {
     ) -> impl Future<Output = StoreResult<Option<(String, NodeOutcome)>>> + Send;
 }
 
-/// What workers and people say of an open run beside answers.
+/// Records what workers report of a run's nodes, and what people remark on a run.
 pub trait RecordReports: Send + Sync {
-    /// Shows how far a node has come. `false` when the node is not under way, and nothing was written.
+    /// Records how far a node has come. `false` when the node is not under way; then nothing was written.
     fn record_progress(
         &self,
         tenant: &TenantId,
@@ -102,20 +117,21 @@ pub trait RecordReports: Send + Sync {
         node_id: &NodeId,
         progress: &Progress,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Keeps a new token's hash until some time after it has expired.
+    /// Records a new report token, of which only the hash is kept, until some time after the token has expired.
     fn save_report_token(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         token: &ReportToken,
     ) -> impl Future<Output = StoreResult<()>> + Send;
-    /// The token with this hash, if it is one of this run; it may have expired. Strongly consistent.
+    /// The run's report token with this hash, if there is one. The token may have expired. Strongly consistent.
     fn load_report_token(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         hash: &str,
     ) -> impl Future<Output = StoreResult<Option<ReportToken>>> + Send;
+    /// Adds a comment to a run.
     fn add_comment(
         &self,
         tenant: &TenantId,
@@ -124,54 +140,58 @@ pub trait RecordReports: Send + Sync {
     ) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
+/// Records what a run's LLM calls used.
 pub trait RecordUsage: ChangeRun {
-    /// Which of these calls were reported before. Strongly consistent.
+    /// Which of these LLM calls were recorded before, by their ids. Strongly consistent.
     fn known_calls(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         call_ids: &[String],
     ) -> impl Future<Output = StoreResult<BTreeSet<String>>> + Send;
-    /// Writes the calls, the ledger and the stop, all or nothing, if none of the calls was reported before, the ledger is
-    /// at `ledger.rev - 1`, the run is there and not [let go](Run::LET_GO), and, for a stop, at its expected `rev`. `false`
-    /// when that is not so, and nothing was written.
+    /// Writes the calls, the ledger and the stop, all or nothing, if none of the calls was recorded before, the stored
+    /// ledger is at `ledger.rev - 1`, the run exists and is not [being deleted](Run::LET_GO), and, where there is a
+    /// stop, the stored run is at the stop's `expected_rev`. `false` when one of these does not hold; then nothing was
+    /// written.
     fn record_usage(&self, change: &UsageChange) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
-/// Runs that wait for a slot.
+/// Reads the queues of runs that wait for a slot.
 pub trait ReadQueue: Send + Sync {
-    /// Runs of one queue, the longest waiting first. Eventually consistent: load a run again before moving it.
+    /// At most `limit` runs of one queue, the one that waits for longest first. Eventually consistent: load a run again
+    /// before changing it.
     fn queued_runs(&self, queue: &QueueRef, limit: u32) -> impl Future<Output = StoreResult<Vec<RunId>>> + Send;
-    /// How many runs stand before this one in its queue, itself included: 1 for the next. `None` when it does not wait.
-    /// Eventually consistent.
+    /// The place of a run in its queue: 1 for the run whose turn is next. `None` when the run does not wait. Eventually
+    /// consistent.
     fn queue_position(&self, run: &Run) -> impl Future<Output = StoreResult<Option<u32>>> + Send;
 }
 
-/// Names a run, whoever's it is.
+/// Names a run of any tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunRef {
     pub tenant_id: TenantId,
     pub run_id: RunId,
 }
 
+/// Deletes runs whose retention is over.
 pub trait PurgeRuns: Send + Sync {
-    /// Whether something is still owed to somebody: a delivery that has neither arrived nor been given up.
+    /// Whether the run has a delivery that was neither delivered nor dead-lettered.
     fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Deletes a run with all its items, its head last: a crash in between leaves what can be found and deleted again.
-    /// Deleting what is gone is no error.
+    /// Deletes a run with everything that is stored of it. The head is deleted last, so that after a crash the rest can
+    /// still be found and deleted. Deleting a run that does not exist is no error.
     fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
-/// What a list of runs is narrowed to.
+/// Which runs a list is narrowed to. A run must match every field that is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunFilter {
-    /// Any of these; empty for all.
+    /// Runs in any of these statuses; in all statuses when empty.
     pub statuses: BTreeSet<RunStatus>,
     pub definition_id: Option<DefinitionId>,
     pub instance_id: Option<InstanceId>,
-    /// Name and value of a label.
+    /// The name and the value of a label that the run has.
     pub label: Option<(String, String)>,
-    /// The principal that made the run.
+    /// The principal that created the run.
     pub created_by: Option<String>,
     pub replay_of: Option<RunId>,
     pub evaluation_of: Option<RunId>,
@@ -181,10 +201,13 @@ pub struct RunFilter {
     pub ascending: bool,
 }
 
+/// Lists runs, and reads everything else that is stored of a run.
 pub trait ReadRuns: LoadRun {
-    /// Runs of the tenant by creation time. Eventually consistent; a filtered page may be short although more follow.
+    /// A page of the tenant's runs in the order of their creation. Eventually consistent. A filtered page may be short
+    /// although more runs follow.
     ///
-    /// A `cursor` that this store did not give for this filter is `StoreErrorClass::Corrupt`.
+    /// # Errors
+    /// `StoreErrorClass::Corrupt` also for a `cursor` that this store did not give for this filter.
     fn list_runs(
         &self,
         tenant: &TenantId,
@@ -192,23 +215,24 @@ pub trait ReadRuns: LoadRun {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
-    /// Without results: those may be large.
+    /// The run's steps without their results, which may be large.
     fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
+    /// One step of the run with its result.
     fn load_step(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         node_id: &NodeId,
     ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
-    /// Ids of the runs that repeat and that evaluate this one, at most 100 of each.
+    /// The ids of the runs that repeat this run and of those that evaluate it, at most 100 of each.
     fn list_links(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<RunLinks>> + Send;
-    /// What the run's nodes were given from outside, the first first.
+    /// The answers that the run's nodes were given from outside, the oldest first.
     fn list_inputs(
         &self,
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Vec<(NodeId, NodeAnswer)>>> + Send;
-    /// Calls that were reported, in an order that lasts.
+    /// A page of the run's recorded LLM calls, in an order that stays the same.
     fn list_usage(
         &self,
         tenant: &TenantId,
@@ -216,7 +240,7 @@ pub trait ReadRuns: LoadRun {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<UsageReport>>> + Send;
-    /// Oldest first, by their ids.
+    /// A page of the comments on the run, the oldest first.
     fn list_comments(
         &self,
         tenant: &TenantId,
@@ -224,7 +248,7 @@ pub trait ReadRuns: LoadRun {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Comment>>> + Send;
-    /// What the run was made from, JSON text; `None` for a run of before it was kept.
+    /// What the request for the run said, JSON text; `None` for a run that was recorded before requests were kept.
     fn load_request(
         &self,
         tenant: &TenantId,
@@ -233,7 +257,7 @@ pub trait ReadRuns: LoadRun {
     /// The run's output, JSON text.
     fn load_output(&self, tenant: &TenantId, run_id: RunId)
     -> impl Future<Output = StoreResult<Option<String>>> + Send;
-    /// Every delivery of the run with its attempts, oldest first. Bodies are left empty.
+    /// Every delivery of the run with its attempts, the oldest first. The bodies of the deliveries are left empty.
     fn list_deliveries(
         &self,
         tenant: &TenantId,
@@ -241,7 +265,7 @@ pub trait ReadRuns: LoadRun {
     ) -> impl Future<Output = StoreResult<Vec<(Delivery, Vec<Attempt>)>>> + Send;
 }
 
-/// The runs that were made from a run.
+/// The runs that repeat or evaluate a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunLinks {
     pub replays: Vec<RunId>,

@@ -1,10 +1,10 @@
-//! How every store call ends: with a value, a page of values, or an error of a class.
+//! What every call of the store returns: a value, a page of values, or an error with its class.
 
-/// A store call that did not do what was asked. Opaque but for its class.
+/// A store call that did not do what was asked. Callers may rely on its class and on nothing else of it.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed to {operation} ({class:?})")]
 pub struct StoreError {
-    /// What was tried, as a verb with its object: "record the run".
+    /// What was tried, as a verb with its object, such as "record the run".
     pub operation: &'static str,
     pub class: StoreErrorClass,
     #[source]
@@ -13,13 +13,13 @@ pub struct StoreError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreErrorClass {
-    /// Contention that outlasted the adapter's own retries. Nothing was written.
+    /// Other writers were in the way for longer than the adapter retried. Nothing was written.
     Conflict,
-    /// Too fast. Nothing was written.
+    /// The store refused the call because calls came too fast. Nothing was written.
     Throttled,
-    /// No answer, or a fault on their side. A write may or may not have happened.
+    /// The store did not answer, or failed on its side. A write may or may not have happened.
     Unavailable,
-    /// An item that no released version wrote.
+    /// The store holds an item that no released version of Sluice wrote.
     Corrupt,
 }
 
@@ -39,7 +39,8 @@ impl StoreError {
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// One page. `next` continues after it; it is the store's own text, made opaque and bound to its filter by the edge.
+/// One page of a list. `next` continues after the page and is absent on the last one. It is the store's own text; the
+/// edge makes it opaque and binds it to the filter of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,

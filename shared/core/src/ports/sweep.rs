@@ -1,4 +1,4 @@
-//! What the sweep finds, and how it hands work on.
+//! What the periodic sweep looks for in the store, and how it hands work on to `run-callback`.
 
 use super::delivery::DeliveryRef;
 use super::engine::EngineResult;
@@ -9,28 +9,30 @@ use crate::run::Run;
 use jiff::Timestamp;
 use std::future::Future;
 
-/// A delivery that is due, and where it goes.
+/// A delivery that is due, and where it is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDelivery {
     pub delivery: DeliveryRef,
-    /// [`Channel::destination`](crate::delivery::Channel::destination).
+    /// What [`Channel::destination`](crate::delivery::Channel::destination) says of the delivery.
     pub destination: String,
 }
 
-/// Shards of the sparse indexes.
+/// Into how many shards the index of open runs and the index of what is due are divided.
 pub const SHARDS: u8 = 16;
 
+/// Finds what the sweep has to look at. The indexes behind these reads are eventually consistent: whoever changes what
+/// was found loads it again before.
 pub trait Sweep: Send + Sync {
-    /// A page of open runs of one shard, oldest first. Eventually consistent: load a run again before changing it.
+    /// A page of the open runs of one shard, oldest first.
     fn open_runs(&self, shard: u8, cursor: Option<&str>) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
-    /// A page of the deliveries of one shard that are due at `now`, longest due first. Eventually consistent.
+    /// A page of the deliveries of one shard that are due at `now`, the one that is due for longest first.
     fn due_deliveries(
         &self,
         shard: u8,
         now: Timestamp,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<DueDelivery>>> + Send;
-    /// Runs of one shard that are gone since `now` or before, longest gone first, at most `limit`. Eventually consistent.
+    /// At most `limit` runs of one shard whose retention was over at `now`, the one that was over first comes first.
     fn expired_runs(
         &self,
         shard: u8,
@@ -39,9 +41,11 @@ pub trait Sweep: Send + Sync {
     ) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
 }
 
+/// Tells `run-callback` through the event bus that there is something to do. Announcements may be lost: the next sweep
+/// finds what they were about.
 pub trait AnnounceDue: Send + Sync {
-    /// Hands due deliveries to `run-callback` through the event bus. What is lost is found again by the next sweep.
+    /// Announces deliveries that are due.
     fn announce_due(&self, deliveries: &[DeliveryRef]) -> impl Future<Output = EngineResult<()>> + Send;
-    /// Tells `run-callback` that slots before these queues were freed. What is lost is found again by the next sweep.
+    /// Announces queues for whose next run a slot was freed.
     fn announce_free(&self, queues: &[QueueRef]) -> impl Future<Output = EngineResult<()>> + Send;
 }
