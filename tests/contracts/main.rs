@@ -1,9 +1,10 @@
-//! The documents that no compiler holds together: the template, the state machine, the processor contract, the samples.
-//! And the law of the rooms, which no compiler keeps.
+//! The documents that no compiler holds together: the template, the state machine, the processor contract, the samples, the
+//! pages. And the law of the rooms, which no compiler keeps.
 
 mod history;
 mod modules;
 mod node;
+mod pages;
 mod processor;
 mod runner;
 mod samples;

@@ -1,4 +1,6 @@
-//! What both test binaries read: the project's documents, and the schema of what processors get.
+//! What both test binaries read: the project's documents, its pages, and the schema of what processors get.
+
+pub mod pages;
 
 use std::fs;
 use std::path::{Path, PathBuf};

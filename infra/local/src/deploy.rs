@@ -1,5 +1,8 @@
 //! Deploys a SAM template as it is, through CloudFormation. The one thing changed is what `sam package` changes too: local
 //! `CodeUri`s and `DefinitionUri`s become objects in S3, named by their content.
+//!
+//! Decision (2026-11-22): the right to answer task tokens is granted on the runner's ARN, as AWS checks it; this
+//! local stack adds it on `*`, because its emulator cannot tell which machine a token is of.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;

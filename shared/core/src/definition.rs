@@ -1,4 +1,10 @@
 //! Definitions and their immutable versions: a DAG of nodes, checked before it is stored.
+//!
+//! Decision (2026-11-22): a draft is one mutable document per definition, run as `version: draft`
+//! (`workflowVersion` 0) by the definition's own tenant only; what a run froze of it stays.
+//!
+//! Decision (2026-11-22): activating a version takes its deprecation back. `latest` is the newest version also when
+//! it is deprecated, and then refuses.
 
 use crate::concurrency::Concurrency;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};

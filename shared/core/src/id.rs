@@ -1,4 +1,7 @@
 //! Identifiers. **Invariant:** a value of one of these types has passed its rule, wherever it came from.
+//!
+//! Decision (2026-11-22): a run's id is a random UUID (v4), so that the default name `run-<first 8>` tells runs
+//! apart; lists sort by `createdAt`.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,5 +1,8 @@
 //! One contract for every way in: same key and same payload, the first answer again; same key and another payload,
 //! a conflict that names the first run.
+//!
+//! Decision (2026-11-22): idempotency keys live 24 hours, longer where a retention rule keeps the run longer.
+//! Without a rule the run is kept for good; its key is not.
 
 use crate::id::IdempotencyKey;
 use crate::limits;

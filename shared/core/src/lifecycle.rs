@@ -2,6 +2,9 @@
 //!
 //! **Invariants:** a terminal status is never left; a run that never ran never shows `CANCELING`; a SUCCEEDED engine
 //! beats any intent to stop.
+//!
+//! Decision (2026-11-22): a stop that a deadline asks for shows as `CANCELING` too. There is one path for every
+//! stop; the intent says why.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

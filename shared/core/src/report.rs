@@ -1,5 +1,8 @@
 //! What comes from outside while a run is open: inputs to its nodes, progress, comments, and the tokens that let a
 //! worker without an identity report on one run.
+//!
+//! Decision (2026-11-22): a report token is made on request (`POST …/report-tokens`) and not handed to every
+//! processor: in an execution's input or history it could be read by whoever may read executions.
 
 use crate::canonical::sha256_hex;
 use crate::id::{NodeId, TenantId};

@@ -5,6 +5,15 @@
 //! **Invariants:** a schema that [`inspect`] lets pass has an end at every place of a value; a value that [`measure`]
 //! lets pass is checked within about a second, on a stack of 2 MB, in memory that its steps bound. Both count more than
 //! the validator does, never less: every branch is taken, and every pattern matches.
+//!
+//! Decision (2026-11-22): the schema engine matches patterns in linear time and fetches nothing; a schema that
+//! needs look-around is refused.
+//!
+//! Decision (2026-11-22): what a check against a schema costs is counted before it is made, from above: a validator
+//! has no budget of its own, and trees of `$ref`s double with each level. Beyond the bound it is `invalid_schema`.
+//!
+//! Decision (2026-11-22): a schema violation repeats no value, and says where only up to 100,000 steps: the
+//! validator keeps every violation in memory until it has them all.
 
 use crate::limits;
 use serde_json::{Map, Value};

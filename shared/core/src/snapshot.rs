@@ -1,6 +1,9 @@
 //! What a run executes, frozen when it is recorded, and the Step Functions input made from it.
 //!
 //! **Invariant:** nothing that changes later (definition, instance, processor, compute node) shows through a snapshot.
+//!
+//! Decision (2026-11-22): results travel inline through the runner, up to 160,000 bytes for all nodes together;
+//! larger ones by reference to `GET …/steps/{nodeId}`. No graph can outgrow a state.
 
 use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;

@@ -1,4 +1,13 @@
 //! Steps: what happened to each node of a run. The runner writes them; this module reads them.
+//!
+//! Decision (2026-11-22): step items are never rewritten when a run ends: a step whose end was recorded after its
+//! run's is shown `CANCELED` at the run's end. A late write loses by the rule of reading.
+//!
+//! Decision (2026-11-22): a refused step write fails the node (`Sluice.StepClosed`) instead of being passed over:
+//! an ended run invokes no processor.
+//!
+//! Decision (2026-11-22): what callers write as JSON is passed on exactly, while a processor's result passes
+//! through JSONata's `$string`, which keeps 15 significant digits.
 
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;

@@ -4,6 +4,9 @@
 //! Events and answers are the types that `lambda_http` has for them. Its conversion of an event into an
 //! `http::Request` is not used: it panics on a query such as `?a=<` and on a body that is no base64, which the gateway
 //! answers with a bare 502.
+//!
+//! Decision (2026-11-22): HTTP events use the types of `lambda_http` but not its conversion into `http::Request`,
+//! which panics on some queries and on bad base64: that would be the gateway's bare 502.
 
 use crate::json;
 use crate::problem::{self, Problem};

@@ -4,9 +4,12 @@
 //!
 //! **Invariants:** the value of a dimension is a word of this code (`&'static str`), never an id or anything a caller
 //! wrote; an id is at most a plain property of the line. [`ALL`] is every metric there is: alarms, the dashboard and the
-//! README name only these.
+//! pages name only these.
 //!
-//! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the README's list.
+//! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the list of `infra/README.md`.
+//!
+//! Decision (2026-11-22): metrics are formatted by this small module: `metrics_cloudwatch_embedded` 0.10 writes one
+//! set of dimensions per line, so no metric could be by deployment and by function at once.
 
 use jiff::Timestamp;
 use serde::Deserialize;

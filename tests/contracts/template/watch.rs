@@ -117,10 +117,10 @@ fn the_dashboard_shows_metrics_that_are_written_and_every_function() {
     }
 }
 
-/// The rows of the README's table with this header, as their cells.
+/// The rows of the page's table with this header, as their cells.
 fn table(header: &str) -> Vec<Vec<String>> {
-    let readme = text("README.md");
-    let (_, below) = readme.split_once(header).unwrap_or_else(|| panic!("the README has no table {header}"));
+    let page = text("infra/README.md");
+    let (_, below) = page.split_once(header).unwrap_or_else(|| panic!("infra/README.md has no table {header}"));
     let rows = below.lines().skip(2).take_while(|line| line.starts_with('|'));
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::to_owned).collect()).collect()
 }
@@ -142,15 +142,15 @@ fn the_runbook_says_what_to_do_about_every_alarm_and_no_other() {
     };
     let alarms: Vec<&str> = of_type("AWS::CloudWatch::Alarm").map(|(id, _)| id).collect();
     for alarm in &alarms {
-        assert!(named.iter().any(|name| names(name, alarm)), "the README does not say what to do about {alarm}");
+        assert!(named.iter().any(|name| names(name, alarm)), "infra/README.md does not say what to do about {alarm}");
     }
     for name in named {
-        assert!(alarms.iter().any(|alarm| names(name, alarm)), "the README knows an alarm {name} that is none");
+        assert!(alarms.iter().any(|alarm| names(name, alarm)), "infra/README.md knows an alarm {name} that is none");
     }
 }
 
 #[test]
-fn the_readme_lists_every_metric_with_its_dimensions() {
+fn the_page_lists_every_metric_with_its_dimensions() {
     let mut listed = BTreeMap::new();
     for row in table("| metric | also by |") {
         let by: Vec<String> = quoted(&row[1]).map(str::to_owned).collect();

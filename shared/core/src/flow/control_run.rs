@@ -2,6 +2,9 @@
 //!
 //! **Invariant:** what is owed to the runner (a resume, an answer) is recorded before it is handed over, and stays
 //! recorded until the engine has taken it: a crash in between is mended by the reconciler.
+//!
+//! Decision (2026-11-22): an answer is bound to the task token that it was given for, so an old answer is never
+//! taken for a node's next wait.
 
 use crate::caller::Caller;
 use crate::change::RunChange;

@@ -2,6 +2,9 @@
 //!
 //! **Invariants:** the record exists before the execution; a refused request wrote nothing and used up no key; warm,
 //! this is one transaction and one start; a run that finds its limits reached is refused or queued in one transaction too.
+//!
+//! Decision (2026-11-22): the answer to a create is the run as recorded (`PENDING`), also when the start is refused
+//! at once: the end comes by webhook and by reading, and a replay of the request gives the same bytes.
 
 mod plan;
 mod resolve;

@@ -1,6 +1,9 @@
 //! Record what a run's LLM calls used, and end a run that has spent more than it may.
 //!
 //! **Invariants:** a call counts once; the total, and the stop that follows from it, are one transaction.
+//!
+//! Decision (2026-11-22): the runner hands over the usage in a result before it records the result. If that fails
+//! for good the node fails: what cannot be counted must not go on being spent.
 
 use crate::caller::Caller;
 use crate::change::{RunChange, UsageChange};

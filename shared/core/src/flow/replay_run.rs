@@ -1,4 +1,7 @@
 //! Replay a run: a new run from the old one's frozen snapshot, whole or from a node.
+//!
+//! Decision (2026-11-22): a replay on another version repeats the first request (kept beside the snapshot), so that
+//! its parameters, sources and variables are resolved anew.
 
 use crate::caller::Caller;
 use crate::catalog::InstanceKey;

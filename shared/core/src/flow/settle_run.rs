@@ -1,4 +1,7 @@
 //! Settle a run: the one transition to a terminal status, with everything the end owes, in one transaction.
+//!
+//! Decision (2026-11-22): a settled run tells `run-callback` of its deliveries at once ("Delivery Due", best
+//! effort) instead of waiting for the sweep.
 
 use crate::change::RunChange;
 use crate::concurrency::QueueRef;

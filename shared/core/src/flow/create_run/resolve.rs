@@ -1,4 +1,7 @@
 //! What the names in a command stand for.
+//!
+//! Decision (2026-11-22): a shared definition's processors must be open to the tenant that runs it as well: sharing
+//! a workflow does not share the operator's trust.
 
 use super::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
