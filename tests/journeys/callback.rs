@@ -74,7 +74,7 @@ fn a_receiver_that_is_gone_is_not_asked_again() {
     let acme = Journey::of("gone");
     acme.define("instant", &instant());
     acme.stack.receiver.answer_next(&acme.tenant, [Reply::status(410)]);
-    let run_id = text(&acme.create("instant", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let run_id = acme.start("instant", json!({"completionCallbackUrl": acme.hook()}));
     let delivered = acme.delivered(&run_id);
     let webhook = delivered.iter().find(|delivery| delivery["channel"] == "webhook").expect("a webhook");
     assert_eq!((&webhook["status"], &webhook["deadLetterReason"]), (&json!("DEAD_LETTERED"), &json!("gone")));
@@ -86,7 +86,7 @@ fn a_receiver_that_hangs_up_is_told_again_within_seconds() {
     let acme = Journey::of("hangs-up");
     acme.define("instant", &instant());
     acme.stack.receiver.answer_next(&acme.tenant, [Reply::hang_up()]);
-    let run_id = text(&acme.create("instant", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let run_id = acme.start("instant", json!({"completionCallbackUrl": acme.hook()}));
     acme.webhooks(2, Duration::from_secs(45));
     let delivered = acme.delivered(&run_id);
     let webhook = delivered.iter().find(|delivery| delivery["channel"] == "webhook").expect("a webhook");
@@ -114,7 +114,7 @@ fn whoever_prefers_a_rule_hears_of_the_end_on_the_event_bus() {
     let mut request = holding(json!({}));
     request["completionCallbackUrl"] = json!(acme.hook());
     request["completionCallbackContext"] = json!("only for me");
-    let run_id = text(&acme.create("hold", request)["id"]);
+    let run_id = acme.start("hold", request);
     let event = eventually("the event", || {
         let params = json!({"QueueUrl": queue["QueueUrl"], "MaxNumberOfMessages": 1});
         let received = acme.stack.aws("sqs", "receive_message", params).expect("messages");
@@ -147,12 +147,12 @@ fn a_run_that_takes_too_long_is_stopped_by_the_sweep() {
     let mut request = holding(json!({"seconds": 25}));
     request["maxRunDurationSeconds"] = json!(1);
     request["completionCallbackUrl"] = json!(acme.hook());
-    let run_id = text(&acme.create("hold", request)["id"]);
+    let run_id = acme.start("hold", request);
     acme.in_status(&run_id, "RUNNING");
-    let run = within(PATIENCE, "the deadline", || {
+    let run = eventually("the deadline", || {
         acme.reconcile();
         let run = acme.run(&run_id);
-        crate::world::is_terminal(&run).then_some(run)
+        is_terminal(&run).then_some(run)
     });
     assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("timed_out")));
     let said = acme.webhooks(1, PATIENCE).remove(0).json();
@@ -206,7 +206,7 @@ fn a_tenants_callbacks_go_only_where_its_operator_lists() {
     let url = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws";
     acme.define("asking", &asking());
     // Before anything was said, any place that the deployment allows will do.
-    let before = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let before = acme.start("asking", json!({"completionCallbackUrl": acme.hook()}));
     acme.waiting(&before, "ask", 1);
     acme.allow(&json!({"destinations": [url]}));
     let path = format!("/v1/tenants/{}", acme.tenant);
@@ -253,14 +253,8 @@ fn a_tenants_callbacks_go_only_where_its_operator_lists() {
         assert_eq!(errors(&refused, 400), [expected]);
     }
     let named = |tenant: &Value| tenant["tenantId"] == *acme.tenant;
-    let mut next = "/v1/tenants?limit=100".to_owned();
-    let found = loop {
-        let page = acme.operator().read(&next);
-        if let Some(found) = list(&page["tenants"]).into_iter().find(named) {
-            break found;
-        }
-        next = format!("/v1/tenants?limit=100&cursor={}", text(&page["nextCursor"]));
-    };
+    let tenants = acme.operator().listed("/v1/tenants?limit=100", "tenants");
+    let found = tenants.into_iter().find(named).expect("the tenant in the list");
     assert_eq!(
         (&found["destinations"], &found["concurrency"], &found["retention"]),
         (&Value::Null, &Value::Null, &Value::Null)

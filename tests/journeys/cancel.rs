@@ -15,7 +15,7 @@ fn a_running_run_is_canceled_and_its_caller_told() {
     let mut request = holding(json!({"seconds": 25}));
     request["completionCallbackUrl"] = json!(acme.hook());
     request["completionCallbackContext"] = json!("for you");
-    let run_id = text(&acme.create("hold", request)["id"]);
+    let run_id = acme.start("hold", request);
     acme.in_status(&run_id, "RUNNING");
     eventually("the step", || (acme.steps(&run_id)[0]["status"] == "RUNNING").then_some(()));
 
@@ -43,7 +43,7 @@ fn an_ended_run_cannot_be_canceled_any_more() {
     let acme = Journey::of("cancel-late");
     acme.define("hold", &hold(json!({"maxAttempts": 1})));
     for (params, status) in [(json!({}), "SUCCEEDED"), (json!({"failWith": "Told"}), "FAILED")] {
-        let run_id = text(&acme.create("hold", holding(params))["id"]);
+        let run_id = acme.start("hold", holding(params));
         assert_eq!(acme.ended(&run_id)["status"], status);
         acme.delivered(&run_id);
         let before = acme.items();
@@ -62,7 +62,7 @@ fn a_run_canceled_before_its_start_never_runs_a_node() {
     let acme = Journey::with_faults("cancel-pending");
     let definition = acme.define("hold", &hold(json!({"maxAttempts": 1})));
     // A run as it should be, for its execution's input.
-    let whole = acme.ended(&text(&acme.create("hold", holding(json!({})))["id"]));
+    let whole = acme.ended(&acme.start("hold", holding(json!({}))));
     let input = text(&acme.execution(&whole)["input"]);
 
     let silence = Silence::listen();

@@ -61,7 +61,7 @@ fn a_run_above_its_tenants_limit_is_refused_and_nothing_is_written() {
     // Another tenant has slots of its own.
     let free = acme.neighbour("slots-tenant-free");
     free.define("other", &instant());
-    free.ended(&text(&free.create("other", json!({}))["id"]));
+    free.ended(&free.start("other", json!({})));
     assert_eq!(free.counters(), BTreeMap::new(), "who has no limit is not counted");
 
     // With the end of the run there is room, and the refused request has not used up its key.

@@ -13,7 +13,7 @@ fn control(journey: &Journey, run_id: &str, verb: &str, body: &Value) -> sluice_
 fn an_answer_reaches_its_node_once() {
     let acme = Journey::of("control-data");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({}))["id"]);
+    let run_id = acme.start("asking", json!({}));
     acme.in_status(&run_id, "WAITING_FOR_INPUT");
     eventually("the wait", || (acme.steps(&run_id)[0]["status"] == "WAITING").then_some(()));
 
@@ -35,7 +35,7 @@ fn an_answer_reaches_its_node_once() {
 fn a_pause_holds_the_run_at_the_next_boundary_until_it_is_resumed() {
     let acme = Journey::of("control-pause");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({}))["id"]);
+    let run_id = acme.start("asking", json!({}));
     acme.in_status(&run_id, "WAITING_FOR_INPUT");
     eventually("the wait", || (acme.steps(&run_id)[0]["status"] == "WAITING").then_some(()));
 
@@ -59,7 +59,7 @@ fn a_pause_holds_the_run_at_the_next_boundary_until_it_is_resumed() {
 fn a_paused_run_can_be_canceled() {
     let acme = Journey::of("control-pause-cancel");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({}))["id"]);
+    let run_id = acme.start("asking", json!({}));
     assert_eq!(control(&acme, &run_id, "pause", &Value::Null).status, 202);
     eventually("the pause or the wait", || {
         let status = text(&acme.run(&run_id)["status"]);
@@ -74,7 +74,7 @@ fn a_paused_run_can_be_canceled() {
 fn a_replay_from_a_node_reuses_what_had_finished_before_it() {
     let acme = Journey::of("control-replay");
     acme.define("asking", &asking());
-    let original = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let original = acme.start("asking", json!({"completionCallbackUrl": acme.hook()}));
     acme.in_status(&original, "WAITING_FOR_INPUT");
     eventually("the wait", || (acme.steps(&original)[0]["status"] == "WAITING").then_some(()));
     let open = control(&acme, &original, "replay", &json!({}));
@@ -103,7 +103,7 @@ fn a_replay_from_a_node_reuses_what_had_finished_before_it() {
 fn a_delivery_can_be_sent_again() {
     let acme = Journey::of("control-redeliver");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let run_id = acme.start("asking", json!({"completionCallbackUrl": acme.hook()}));
     acme.in_status(&run_id, "WAITING_FOR_INPUT");
     control(&acme, &run_id, "cancel", &Value::Null);
     acme.ended(&run_id);
@@ -123,7 +123,7 @@ fn another_tenants_run_cannot_be_controlled() {
     let acme = Journey::of("control-own");
     let eve = acme.neighbour("control-eve");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({}))["id"]);
+    let run_id = acme.start("asking", json!({}));
     acme.in_status(&run_id, "WAITING_FOR_INPUT");
     let before = acme.items();
     for (verb, body) in [

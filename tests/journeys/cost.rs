@@ -36,9 +36,7 @@ fn a_warm_create_makes_two_calls_and_a_repeated_one_none_that_starts_anything() 
     // Recording begins with the first call of the service.
     assert_eq!(calls(&acme), Vec::<Value>::new());
     record("true");
-    let create = |key: &str, fields: Value| {
-        acme.request("POST", "/v1/workflow-runs", &[("idempotency-key", key)], body("instant", fields).to_string())
-    };
+    let create = |key: &str, fields: Value| acme.create_with_key(key, body("instant", fields));
     assert_eq!(create("k-0", json!({})).status, 201);
     // Each function signs with credentials of its own.
     let signer = eventually("the start of the first run", || {

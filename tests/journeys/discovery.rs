@@ -6,13 +6,7 @@ use crate::world::{Journey, asking, body, errors, instant, list, refused, refuse
 
 /// All that a search finds, page by page: a page may be short, or empty, and still have a next one.
 fn found(journey: &Journey, query: &str) -> Vec<Value> {
-    let (mut found, mut path) = (Vec::new(), format!("/v1/discoverable-definitions?{query}"));
-    loop {
-        let page = journey.read(&path);
-        found.extend(list(&page["definitions"]));
-        let Some(cursor) = page["nextCursor"].as_str() else { return found };
-        path = format!("/v1/discoverable-definitions?{query}&cursor={cursor}");
-    }
+    journey.listed(&format!("/v1/discoverable-definitions?{query}"), "definitions")
 }
 
 fn ids(found: &[Value]) -> Vec<String> {
@@ -193,7 +187,7 @@ fn what_its_owner_takes_back_makes_no_new_runs() {
     let configuration = json!({"workflowDefinitionId": id});
     let saved = runner.post("/v1/workflow-instances", &configuration);
     assert_eq!(saved.status, 201, "{}", saved.text());
-    let run_id = text(&runner.create(&id, json!({}))["id"]);
+    let run_id = runner.start(&id, json!({}));
     let taken_back = owner.patch("/v1/workflow-definitions/lent", json!({"discoverable": false}));
     assert_eq!(taken_back.status, 200, "{}", taken_back.text());
     let created = refused_soon(|| runner.post("/v1/workflow-runs", body(&id, json!({}))));

@@ -133,8 +133,8 @@ impl World {
         let instance = acme.post("/v1/workflow-instances", json!({"workflowDefinitionId": "text-report"}));
         assert!(instance.status < 300, "{}", instance.text());
 
-        let ended = text(&acme.create("text-report", json!({"completionCallbackUrl": acme.hook()}))["id"]);
-        let start = || text(&acme.create("approval", json!({}))["id"]);
+        let ended = acme.start("text-report", json!({"completionCallbackUrl": acme.hook()}));
+        let start = || acme.start("approval", json!({}));
         let waiting = start();
         let spare: BTreeMap<&str, String> =
             ["answerNode", "cancelRun", "pauseRun", "deleteRun"].map(|operation| (operation, start())).into();

@@ -10,16 +10,12 @@ use crate::world::{Journey, body, instant, list, text};
 
 const REPLAYED: &str = "idempotent-replayed";
 
-fn create(journey: &Journey, key: &str, request: &str) -> Answer {
-    journey.request("POST", "/v1/workflow-runs", &[("idempotency-key", key)], request)
-}
-
 #[test]
 fn the_same_request_with_the_same_key_is_one_run_and_one_execution() {
     let acme = Journey::of("same-key");
     acme.define("instant", &instant());
     let request = body("instant", json!({"name": "n", "executionBudgetUsd": 1.5})).to_string();
-    let first = create(&acme, "k-1", &request);
+    let first = acme.create_with_key("k-1", &request);
     assert_eq!((first.status, first.header(REPLAYED)), (201, None), "{}", first.text());
     let run_id = text(&first.json()["id"]);
     acme.ended(&run_id);
@@ -30,7 +26,7 @@ fn the_same_request_with_the_same_key_is_one_run_and_one_execution() {
     let reordered = r#"{ "executionBudgetUsd":1.5,"name" : "n",
         "workflowInstanceConfiguration":{"workflowDefinitionId":"instant"} }"#;
     for again in [&request, reordered] {
-        let second = create(&acme, "k-1", again);
+        let second = acme.create_with_key("k-1", again);
         assert_eq!((second.status, second.header(REPLAYED)), (201, Some("true")), "{}", second.text());
         assert_eq!(second.json(), first.json(), "the first answer, as it was");
     }
@@ -55,14 +51,14 @@ fn the_same_request_with_the_same_key_is_one_run_and_one_execution() {
     // And so has another tenant.
     let other = acme.neighbour("same-key-other");
     other.define("instant", &instant());
-    assert_eq!(create(&other, "k-1", &request).header(REPLAYED), None);
+    assert_eq!(other.create_with_key("k-1", &request).header(REPLAYED), None);
 }
 
 #[test]
 fn the_same_key_with_another_request_is_refused_and_changes_nothing() {
     let acme = Journey::of("other-payload");
     acme.define("instant", &instant());
-    let first = create(&acme, "k", &body("instant", json!({"executionBudgetUsd": 1.5})).to_string());
+    let first = acme.create_with_key("k", &body("instant", json!({"executionBudgetUsd": 1.5})).to_string());
     let run_id = text(&first.json()["id"]);
     acme.ended(&run_id);
     acme.delivered(&run_id);
@@ -74,7 +70,7 @@ fn the_same_key_with_another_request_is_refused_and_changes_nothing() {
         body("instant", json!({"executionBudgetUsd": 1.5, "input": [1, 2]})).to_string(),
         body("nobodys", json!({})).to_string(),
     ] {
-        let refused = create(&acme, "k", &other);
+        let refused = acme.create_with_key("k", &other);
         assert_eq!(refused.status, 409, "{other}: {}", refused.text());
         assert_eq!(refused.header("content-type"), Some("application/problem+json"));
         let problem = refused.json();
@@ -85,9 +81,9 @@ fn the_same_key_with_another_request_is_refused_and_changes_nothing() {
 
     // A refused request has not used up its key.
     let bad = body("instant", json!({"executionBudgetUsd": -1})).to_string();
-    assert_eq!(create(&acme, "fresh", &bad).status, 400);
+    assert_eq!(acme.create_with_key("fresh", &bad).status, 400);
     let good = body("instant", json!({"executionBudgetUsd": 1})).to_string();
-    let taken = create(&acme, "fresh", &good);
+    let taken = acme.create_with_key("fresh", &good);
     assert_eq!((taken.status, taken.header(REPLAYED)), (201, None), "{}", taken.text());
 }
 
@@ -97,7 +93,7 @@ fn thirty_two_racers_with_one_key_make_one_run_and_one_execution() {
     acme.define("instant", &instant());
     let request = body("instant", json!({"completionCallbackUrl": acme.hook()})).to_string();
     let answers: Vec<Answer> = thread::scope(|scope| {
-        let racers: Vec<_> = (0..32).map(|_| scope.spawn(|| create(&acme, "one", &request))).collect();
+        let racers: Vec<_> = (0..32).map(|_| scope.spawn(|| acme.create_with_key("one", &request))).collect();
         racers.into_iter().map(|racer| racer.join().expect("a racer")).collect()
     });
     let ids: BTreeSet<String> = answers

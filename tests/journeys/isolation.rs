@@ -110,7 +110,7 @@ fn a_processor_for_others_is_answered_like_one_that_does_not_exist() {
     assert_eq!(foreign, add(&acme, "not-there-yet"));
     let friend = acme.neighbour("isolation-d");
     friend.define("theirs", &version("not-for-all"));
-    assert_eq!(friend.ended(&text(&friend.create("theirs", json!({}))["id"]))["status"], "SUCCEEDED");
+    assert_eq!(friend.ended(&friend.start("theirs", json!({})))["status"], "SUCCEEDED");
     // What is withdrawn later does not run any more, although the version was good when it was made.
     declare(json!(["isolation-e"]));
     let refused = crate::world::eventually("the withdrawal to be known", || {

@@ -161,7 +161,7 @@ const POINTS: [Point; 7] = [
         keep: Keep::OnTheWayThere("SendTaskSuccess", 0),
         prepare: |acme| {
             acme.define("asking", &json!({"nodes": [{"id": "ask", "type": "external"}]}));
-            let run_id = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+            let run_id = acme.start("asking", json!({"completionCallbackUrl": acme.hook()}));
             eventually("the wait", || (acme.steps(&run_id)[0]["status"] == "WAITING").then_some(()));
         },
         act: |acme| {
@@ -184,7 +184,7 @@ const POINTS: [Point; 7] = [
             acme.define("hold", &hold(json!({"maxAttempts": 1})));
             let mut request = holding(json!({"seconds": 25}));
             request["completionCallbackUrl"] = json!(acme.hook());
-            let run_id = text(&acme.create("hold", request)["id"]);
+            let run_id = acme.start("hold", request);
             acme.in_status(&run_id, "RUNNING");
         },
         act: |acme| Some(acme.post(&format!("{}/cancel", run_path(&run_ids(acme)[0])), "")),
@@ -298,7 +298,7 @@ fn create(journey: &Journey) -> Answer {
 
 fn create_with_key(journey: &Journey, key: &str) -> Answer {
     let request = body("instant", json!({"completionCallbackUrl": journey.hook()})).to_string();
-    journey.request("POST", "/v1/workflow-runs", &[("idempotency-key", key)], request)
+    journey.create_with_key(key, request)
 }
 
 fn run_ids(journey: &Journey) -> Vec<String> {

@@ -75,7 +75,7 @@ fn an_external_node_waits_and_a_cancel_ends_the_wait() {
             "edges": [{"from": "ask", "to": "after"}],
         }),
     );
-    let run_id = text(&acme.create("approval", json!({"completionCallbackUrl": acme.hook()}))["id"]);
+    let run_id = acme.start("approval", json!({"completionCallbackUrl": acme.hook()}));
     let run = acme.in_status(&run_id, "WAITING_FOR_INPUT");
     assert_eq!(run["waitingNodes"], json!(["ask"]));
     crate::world::eventually("the step", || (acme.steps(&run_id)[0]["status"] == "WAITING").then_some(()));
@@ -107,7 +107,7 @@ fn a_nested_state_machine_that_fails_is_a_failed_attempt() {
             "retry": {"maxAttempts": 2, "intervalSeconds": 1},
         }]}),
     );
-    let run_id = text(&acme.create("nested", json!({}))["id"]);
+    let run_id = acme.start("nested", json!({}));
     let run = acme.ended(&run_id);
     assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("execution_error")), "{run}");
     let step = acme.step(&run_id, "machine");

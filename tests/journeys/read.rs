@@ -50,21 +50,9 @@ fn lists_are_narrowed_and_continued() {
     assert_eq!(names(&format!("?order=asc&createdFrom={second}&createdBefore={fourth}")), ids[1..3]);
 
     // Page by page, every run comes once and in order, whatever the size of the pages.
-    for filter in ["", "status=SUCCEEDED&", "order=asc&"] {
-        let whole = names(&format!("?{filter}limit=100"));
-        let mut paged = Vec::new();
-        let mut path = format!("/v1/workflow-runs?{filter}limit=2");
-        loop {
-            let page = acme.read(&path);
-            let runs = list(&page["runs"]);
-            assert!(runs.len() <= 2);
-            paged.extend(runs.iter().map(|run| text(&run["id"])));
-            let Some(cursor) = page["nextCursor"].as_str() else {
-                break;
-            };
-            path = format!("/v1/workflow-runs?{filter}limit=2&cursor={cursor}");
-        }
-        assert_eq!(paged, whole, "{filter}");
+    for filter in ["", "&status=SUCCEEDED", "&order=asc"] {
+        let whole = names(&format!("?limit=100{filter}"));
+        assert_eq!(paged(&acme, filter, 2), whole, "{filter}");
     }
     let page = acme.read("/v1/workflow-runs?limit=2");
     let cursor = text(&page["nextCursor"]);
@@ -82,17 +70,12 @@ fn lists_are_narrowed_and_continued() {
     assert_eq!((&versions["versions"][0]["version"], &versions["versions"][0]["active"]), (&json!(1), &json!(true)));
 }
 
-/// All that a filter finds, page by page.
+/// All that a filter, such as `&order=asc`, finds page by page.
 fn paged(journey: &Journey, filter: &str, limit: usize) -> Vec<String> {
-    let (mut found, mut path) = (Vec::new(), format!("/v1/workflow-runs?{filter}&limit={limit}"));
-    loop {
-        let page = journey.read(&path);
-        let runs = list(&page["runs"]);
-        assert!(runs.len() <= limit, "{filter}");
-        found.extend(runs.iter().map(|run| text(&run["id"])));
-        let Some(cursor) = page["nextCursor"].as_str() else { return found };
-        path = format!("/v1/workflow-runs?{filter}&limit={limit}&cursor={cursor}");
-    }
+    let pages = journey.pages(&format!("/v1/workflow-runs?limit={limit}{filter}"));
+    let runs: Vec<Vec<Value>> = pages.iter().map(|page| list(&page["runs"])).collect();
+    assert!(runs.iter().all(|runs| runs.len() <= limit), "{filter}");
+    runs.iter().flatten().map(|run| text(&run["id"])).collect()
 }
 
 #[test]
@@ -100,7 +83,7 @@ fn every_filter_narrows_the_list_and_filters_go_together() {
     let acme = Journey::of("filters");
     acme.define("hold", &hold(json!({"maxAttempts": 1})));
     acme.define("instant", &instant());
-    let made = |definition: &str, fields: Value| text(&acme.create(definition, fields)["id"]);
+    let made = |definition: &str, fields: Value| acme.start(definition, fields);
     let a = made("instant", json!({"labels": {"team": "red", "a:b": "c:d"}}));
     acme.ended(&a);
     let b = made("instant", json!({"labels": {"team": "red"}, "evaluationOf": a}));
@@ -154,16 +137,16 @@ fn every_filter_narrows_the_list_and_filters_go_together() {
     ] {
         for limit in [1, 2, 100] {
             assert_eq!(
-                paged(&acme, &format!("{filter}&order=asc"), limit),
+                paged(&acme, &format!("&{filter}&order=asc"), limit),
                 expected.iter().map(|id| (*id).clone()).collect::<Vec<_>>(),
                 "{filter}"
             );
             let newest_first: Vec<String> = expected.iter().rev().map(|id| (*id).clone()).collect();
-            assert_eq!(paged(&acme, &filter, limit), newest_first, "{filter}");
+            assert_eq!(paged(&acme, &format!("&{filter}"), limit), newest_first, "{filter}");
         }
     }
     // Only the first colon is the one between name and value.
-    assert_eq!(paged(&acme, "label=a:b:c:d&order=asc", 100), Vec::<String>::new());
+    assert_eq!(paged(&acme, "&label=a:b:c:d&order=asc", 100), Vec::<String>::new());
     for (filter, pointer) in [
         ("status=FAILED,DONE", "query:status"),
         ("status=", "query:status"),
@@ -208,7 +191,7 @@ fn every_filter_narrows_the_list_and_filters_go_together() {
 fn remarks_on_a_run_are_kept_in_their_order() {
     let acme = Journey::of("comments");
     acme.define("instant", &instant());
-    let run_id = text(&acme.create("instant", json!({}))["id"]);
+    let run_id = acme.start("instant", json!({}));
     let path = format!("{}/comments", run_path(&run_id));
     assert_eq!(acme.read(&path)["items"], json!([]));
     let first = acme.tell(&run_id, "comments", json!({"text": "one\n**two**"}), 201);

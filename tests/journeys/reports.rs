@@ -17,12 +17,6 @@ fn report(journey: &Journey, run_id: &str, token: &str, report: &Value) -> Answe
     journey.request("POST", &path, &[("authorization", &format!("Bearer {token}"))], report.to_string())
 }
 
-fn started(journey: &Journey, definition: &str, fields: Value) -> String {
-    let run_id = text(&journey.create(definition, fields)["id"]);
-    journey.waiting(&run_id, "ask", 1);
-    run_id
-}
-
 fn succeeded() -> Value {
     json!({"nodeId": "ask", "status": "SUCCEEDED", "result": {"approved": "by a worker"}})
 }
@@ -31,7 +25,7 @@ fn succeeded() -> Value {
 fn a_worker_reports_its_progress_its_usage_and_its_result() {
     let acme = Journey::of("report-success");
     acme.define("asking", &asking());
-    let run_id = started(&acme, "asking", json!({}));
+    let run_id = acme.start_asking("asking", json!({}));
     let made = acme.tell(&run_id, "report-tokens", json!({"nodeId": "ask", "expiresInSeconds": 600}), 201);
     assert_eq!(
         (&made["nodeId"], &made["reportPath"]),
@@ -90,7 +84,7 @@ fn a_reported_failure_is_a_failed_attempt() {
         "nodeId": "ask", "status": "FAILED", "error": {"code": "Review.Rejected", "message": "not like this"},
     });
 
-    let run_id = started(&acme, "patient", json!({"input": "first"}));
+    let run_id = acme.start_asking("patient", json!({"input": "first"}));
     let worker = token(&acme, &run_id);
     assert_eq!(report(&acme, &run_id, &worker, &failed).status, 202);
     // The node waits once more, with another task token; the report token still opens the run.
@@ -107,7 +101,7 @@ fn a_reported_failure_is_a_failed_attempt() {
     assert_eq!(inputs[1]["error"], json!({"code": "Review.Rejected", "message": "not like this"}));
     assert_eq!((inputs[1].get("value"), inputs[2].get("error")), (None, None));
 
-    let run_id = started(&acme, "patient", json!({}));
+    let run_id = acme.start_asking("patient", json!({}));
     let worker = token(&acme, &run_id);
     for attempt in [1, 2] {
         acme.waiting(&run_id, "ask", attempt);
@@ -126,9 +120,9 @@ fn a_token_that_does_not_open_the_run_is_refused_in_one_way() {
     for tenant in [&acme, &eve] {
         tenant.define("asking", &asking());
     }
-    let run_id = started(&acme, "asking", json!({}));
-    let other_run = started(&acme, "asking", json!({}));
-    let of_eve = started(&eve, "asking", json!({}));
+    let run_id = acme.start_asking("asking", json!({}));
+    let other_run = acme.start_asking("asking", json!({}));
+    let of_eve = eve.start_asking("asking", json!({}));
     let good = token(&acme, &run_id);
     let tampered = format!("{}{}", &good[..good.len() - 1], if good.ends_with('A') { "B" } else { "A" });
     let (head, secret) = good.rsplit_once('.').expect("three parts");
@@ -217,7 +211,7 @@ fn a_run_tells_what_it_was_given_and_what_came_of_it() {
             ],
         }),
     );
-    let run_id = started(&acme, "two-questions", json!({"input": {"n": 1.10}}));
+    let run_id = acme.start_asking("two-questions", json!({"input": {"n": 1.10}}));
     let inputs = || list(&acme.read(&format!("{}/inputs", run_path(&run_id)))["items"]);
     assert_eq!(inputs().len(), 1, "nobody has answered yet");
     acme.tell(&run_id, "data", json!({"nodeId": "ask", "data": ["yes", 2]}), 202);
@@ -258,7 +252,7 @@ fn time_spent_paused_does_not_count_where_the_definition_says_so() {
     let acme = Journey::of("paused-time");
     let rules = json!({"maxRunDurationSeconds": 12, "excludePausedTime": true});
     acme.define_with("excluded", rules, &asking());
-    let run_id = started(&acme, "excluded", json!({}));
+    let run_id = acme.start_asking("excluded", json!({}));
     let run = acme.run(&run_id);
     assert_eq!((&run["maxRunDurationSeconds"], &run["excludePausedTime"]), (&json!(12), &json!(true)), "{run}");
     acme.tell(&run_id, "pause", "", 202);

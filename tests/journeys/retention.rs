@@ -80,7 +80,7 @@ fn a_run_is_kept_as_its_request_says_or_its_definition_or_its_tenant() {
     // Nobody says anything: for good.
     let free = acme.neighbour("retention-free");
     free.define("plain", &instant());
-    let run = free.ended(&text(&free.create("plain", json!({}))["id"]));
+    let run = free.ended(&free.start("plain", json!({})));
     assert_eq!((&run["retention"], &run["retentionDueAt"]), (&Value::Null, &Value::Null));
     for seconds in [0, -2, 315_360_001] {
         let request = body("plain", json!({"retention": {"maxAgeSeconds": seconds}}));
@@ -101,8 +101,7 @@ fn a_run_that_is_no_longer_kept_is_gone_at_once_and_its_items_follow() {
     let acme = Journey::of("retention-expired");
     acme.define("asking", &asking());
     let request = body("asking", json!({"completionCallbackUrl": acme.hook(), "retention": {"maxAgeSeconds": 3600}}));
-    let create =
-        |request: &Value| acme.request("POST", "/v1/workflow-runs", &[("idempotency-key", "k")], request.to_string());
+    let create = |request: &Value| acme.create_with_key("k", request);
     let run_id = text(&create(&request).json()["id"]);
     // Open runs are put under another rule, too.
     let open = retain(&acme, &run_id, json!({"maxAgeSeconds": 7200}));
@@ -141,7 +140,7 @@ fn a_deleted_run_leaves_nothing_behind() {
     let acme = Journey::of("delete");
     acme.define("asking", &asking());
     let request = body("asking", json!({"completionCallbackUrl": acme.hook()}));
-    let create = || acme.request("POST", "/v1/workflow-runs", &[("idempotency-key", "k")], request.to_string());
+    let create = || acme.create_with_key("k", &request);
     let original = text(&create().json()["id"]);
     acme.waiting(&original, "ask", 1);
     acme.tell(&original, "report-tokens", "", 201);
@@ -209,7 +208,7 @@ fn a_run_that_owes_a_message_is_hidden_but_stays() {
     acme.define("instant", &instant());
     acme.stack.receiver.answer_next(&acme.tenant, [Reply::status(500), Reply::status(500)]);
     let request = json!({"completionCallbackUrl": acme.hook(), "retention": {"maxAgeSeconds": 1}});
-    let run_id = text(&acme.create("instant", request)["id"]);
+    let run_id = acme.start("instant", request);
     acme.webhooks(2, PATIENCE);
     eventually("the run to be gone", || (acme.get(&run_path(&run_id)).status == 404).then_some(()));
     for _ in 0..2 {

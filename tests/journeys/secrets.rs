@@ -167,7 +167,7 @@ fn what_is_said_in_confidence_is_in_no_log_and_in_no_refusal() {
 fn nobody_writes_a_line_of_the_log() {
     let acme = Journey::of("forged");
     acme.define("instant", &json!({"nodes": [{"id": "value", "type": "data-source"}]}));
-    let run_id = text(&acme.create("instant", json!({"name": format!("a {FORGED} run")}))["id"]);
+    let run_id = acme.start("instant", json!({"name": format!("a {FORGED} run")}));
     let path = run_path(&run_id);
 
     // Whatever ends a line for somebody, and what a terminal obeys: in a path, a query, a header, a name, a text.

@@ -42,8 +42,7 @@ fn told(journey: &Journey, run_id: &str, webhooks: usize) -> (Value, Value) {
 fn a_reported_call_counts_once_in_every_total() {
     let acme = Journey::of("usage");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({"completionCallbackUrl": acme.hook()}))["id"]);
-    acme.waiting(&run_id, "ask", 1);
+    let run_id = acme.start_asking("asking", json!({"completionCallbackUrl": acme.hook()}));
     let path = format!("{}/usage", run_path(&run_id));
     let nothing = acme.read(&path);
     assert_eq!((&nothing["total"]["calls"], &nothing["items"]), (&json!(0), &json!([])));
@@ -84,15 +83,10 @@ fn a_reported_call_counts_once_in_every_total() {
     );
 
     // Page by page, every call comes once.
-    let (mut seen, mut next) = (Vec::new(), format!("{path}?limit=2"));
-    loop {
-        let page = acme.read(&next);
-        let items = list(&page["items"]);
-        assert!(items.len() <= 2);
-        seen.extend(items.iter().map(|item| text(&item["callId"])));
-        let Some(cursor) = page["nextCursor"].as_str() else { break };
-        next = format!("{path}?limit=2&cursor={cursor}");
-    }
+    let pages: Vec<Vec<Value>> =
+        acme.pages(&format!("{path}?limit=2")).iter().map(|page| list(&page["items"])).collect();
+    assert!(pages.iter().all(|items| items.len() <= 2));
+    let mut seen: Vec<String> = pages.iter().flatten().map(|item| text(&item["callId"])).collect();
     seen.sort();
     assert_eq!(seen, ["1", "2", "3"]);
     let large = list(&usage["items"]).into_iter().find(|item| item["callId"] == "2").expect("the call");
@@ -117,8 +111,7 @@ fn a_reported_call_counts_once_in_every_total() {
 fn usage_that_cannot_be_is_refused_with_its_pointers() {
     let acme = Journey::of("usage-refused");
     acme.define("asking", &asking());
-    let run_id = text(&acme.create("asking", json!({}))["id"]);
-    acme.waiting(&run_id, "ask", 1);
+    let run_id = acme.start_asking("asking", json!({}));
     let before = acme.items();
     let path = format!("{}/usage", run_path(&run_id));
     for (request, expected) in [
@@ -191,8 +184,7 @@ fn a_run_that_has_spent_more_than_it_may_is_stopped() {
     let acme = Journey::of("usage-budget");
     acme.define("asking", &asking());
     let request = json!({"executionBudgetUsd": 0.5, "completionCallbackUrl": acme.hook()});
-    let run_id = text(&acme.create("asking", request)["id"]);
-    acme.waiting(&run_id, "ask", 1);
+    let run_id = acme.start_asking("asking", request);
     let within = acme.tell(&run_id, "usage", calls(&[call("1", "ask", "m", "0.5", 1)]), 200);
     assert_eq!(within["stopping"], false, "{within}");
     let above = acme.tell(&run_id, "usage", calls(&[call("2", "ask", "m", "0.000001", 1)]), 200);
@@ -244,7 +236,7 @@ fn usage_that_cannot_be_recorded_fails_the_node_for_good() {
         json!([{"provider": "acme", "model": "m", "costUsd": -1}]),
         json!([{"provider": "acme", "model": "m", "nodeId": "nobody"}]),
     ] {
-        let run_id = text(&acme.create("one-step", json!({"processorParams": {"write": {"usage": usage}}}))["id"]);
+        let run_id = acme.start("one-step", json!({"processorParams": {"write": {"usage": usage}}}));
         let run = acme.ended(&run_id);
         assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("execution_error")), "{run}");
         assert_eq!(run["error"]["code"], "Sluice.InvalidUsage", "{run}");
@@ -259,7 +251,7 @@ fn usage_that_cannot_be_recorded_fails_the_node_for_good() {
     }
     // Nothing, and what is no list, says nothing about usage.
     for params in [json!({}), json!({"usage": []})] {
-        let run_id = text(&acme.create("one-step", json!({"processorParams": {"write": params}}))["id"]);
+        let run_id = acme.start("one-step", json!({"processorParams": {"write": params}}));
         assert_eq!(acme.ended(&run_id)["status"], "SUCCEEDED");
     }
     let missing = acme.get(&format!("{}/usage", run_path("0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11")));

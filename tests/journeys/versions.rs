@@ -179,7 +179,7 @@ fn a_run_is_replayed_on_another_version_with_what_its_request_said() {
         "input": {"n": 1}, "variables": {"who": "Ada"}, "labels": {"ticket": "7"}, "executionBudgetUsd": 0.5,
         "processorParams": {"say": {}},
     });
-    let original = text(&acme.create("saying", request)["id"]);
+    let original = acme.start("saying", request);
     assert_eq!(said(&acme, &original), "Ada, one");
 
     let mut replays = Vec::new();

@@ -130,6 +130,39 @@ impl Journey {
         answer.json()
     }
 
+    /// [`Self::create`], but for its answer only the new run's id.
+    pub fn start(&self, definition: &str, fields: Value) -> String {
+        text(&self.create(definition, fields)["id"])
+    }
+
+    /// [`Self::start`], once the run's node `ask` waits for its answer.
+    pub fn start_asking(&self, definition: &str, fields: Value) -> String {
+        let run_id = self.start(definition, fields);
+        self.waiting(&run_id, "ask", 1);
+        run_id
+    }
+
+    /// What is answered to a request for a run under a key.
+    pub fn create_with_key(&self, key: &str, request: impl ToString) -> Answer {
+        self.request("POST", "/v1/workflow-runs", &[("idempotency-key", key)], request.to_string())
+    }
+
+    /// The pages of a list, each as it was answered, from a path that may have a query.
+    pub fn pages(&self, path: &str) -> Vec<Value> {
+        let mut pages = vec![self.read(path)];
+        let joint = if path.contains('?') { '&' } else { '?' };
+        while let Some(cursor) = pages.last().and_then(|page| page["nextCursor"].as_str()) {
+            let next = self.read(&format!("{path}{joint}cursor={cursor}"));
+            pages.push(next);
+        }
+        pages
+    }
+
+    /// Everything in a list, whose pages have it under this name.
+    pub fn listed(&self, path: &str, name: &str) -> Vec<Value> {
+        self.pages(path).iter().flat_map(|page| list(&page[name])).collect()
+    }
+
     pub fn run(&self, run_id: &str) -> Value {
         self.read(&run_path(run_id))
     }
@@ -182,7 +215,7 @@ impl Journey {
 
     /// Ids of the runs that a filter finds, in their order.
     pub fn found(&self, query: &str) -> Vec<String> {
-        list(&self.read(&format!("/v1/workflow-runs{query}"))["runs"]).iter().map(|run| text(&run["id"])).collect()
+        self.listed(&format!("/v1/workflow-runs{query}"), "runs").iter().map(|run| text(&run["id"])).collect()
     }
 
     pub fn steps(&self, run_id: &str) -> Vec<Value> {

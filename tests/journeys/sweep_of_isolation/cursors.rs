@@ -19,7 +19,7 @@ fn a_forged_cursor_leads_nowhere() {
         }
         tenant.add_version("first", &instant(), false);
         let runs = ["first", "second"].map(|name| {
-            let run_id = text(&tenant.create(name, json!({"labels": {"of": "both"}}))["id"]);
+            let run_id = tenant.start(name, json!({"labels": {"of": "both"}}));
             tenant.ended(&run_id);
             run_id
         });

@@ -39,13 +39,9 @@ fn what_is_shared_shows_no_private_part_and_gives_no_right() {
     // It is found by what is public of it only, and the way to it shows nothing of what is not found on it.
     let (mut found, mut cursors) = (Vec::new(), String::new());
     for query in ["tag=sweep-of-isolation", "text=innermost&tag=sweep-of-isolation"] {
-        let mut path = format!("/v1/discoverable-definitions?{query}&limit=1");
-        loop {
-            let page = stranger.read(&path);
+        for page in stranger.pages(&format!("/v1/discoverable-definitions?{query}&limit=1")) {
             found.extend(list(&page["definitions"]).iter().map(|definition| text(&definition["id"])));
-            let Some(cursor) = page["nextCursor"].as_str() else { break };
-            cursors += &unsealed(cursor).to_string();
-            path = format!("/v1/discoverable-definitions?{query}&limit=1&cursor={cursor}");
+            cursors.extend(page["nextCursor"].as_str().map(|cursor| unsealed(cursor).to_string()));
         }
     }
     found.sort();

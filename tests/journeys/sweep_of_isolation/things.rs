@@ -30,12 +30,9 @@ pub fn things_of(owner: &Journey) -> Vec<Thing> {
     assert_eq!(saved.status, 201, "{}", saved.text());
 
     let label = json!({"project": "moonshot"});
-    let create = |definition: &str, fields: Value| text(&owner.create(definition, fields)["id"]);
     let asked = |token: &str| {
         let fields = json!({"completionCallbackUrl": owner.hook(), "labels": label, "clientToken": token});
-        let run_id = create("secret-plan", fields);
-        owner.waiting(&run_id, "ask", 1);
-        run_id
+        owner.start_asking("secret-plan", fields)
     };
     // The receiver wants neither the run's message nor its replay's.
     owner.stack.receiver.answer_next(&owner.tenant, [Reply::status(410), Reply::status(410)]);
@@ -49,7 +46,7 @@ pub fn things_of(owner: &Journey) -> Vec<Thing> {
         assert!(given_up, "{:?}", owner.deliveries(run_id));
     }
     let evaluation = json!({"evaluationOf": ended, "labels": label, "completionCallbackUrl": owner.hook()});
-    owner.delivered(&create("another-plan", evaluation));
+    owner.delivered(&owner.start("another-plan", evaluation));
     for number in ["1", "2"] {
         let call = json!({"callId": number, "nodeId": "ask", "provider": "acme", "model": "small"});
         owner.tell(&ended, "usage", json!({"usage": [call]}), 200);

@@ -11,8 +11,7 @@ fn a_report_token_opens_its_own_run_whoever_else_holds_one() {
     let neighbour = owner.neighbour("sweep-token-neighbour");
     let stranger = owner.neighbour("sweep-token-stranger");
     let started = |tenant: &Journey| {
-        let run_id = text(&tenant.create("asked", json!({}))["id"]);
-        tenant.waiting(&run_id, "ask", 1);
+        let run_id = tenant.start_asking("asked", json!({}));
         let token = text(&tenant.tell(&run_id, "report-tokens", "", 201)["token"]);
         (run_id, token)
     };
