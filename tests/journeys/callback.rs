@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use sluice_local::receiver::Reply;
 
 use crate::world::{
-    Journey, PATIENCE, asking, body, errors, eventually, hold, holding, instant, list, refused_soon, run_path, text,
-    within,
+    Journey, PATIENCE, asking, body, errors, eventually, hold, holding, instant, is_terminal, list, refused_soon,
+    run_path, text,
 };
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Journey, asking, body, errors, instant, list, refused, refused_soon, run_path, text};
+use crate::world::{Journey, asking, body, errors, instant, refused, refused_soon, run_path, text};
 
 /// All that a search finds, page by page: a page may be short, or empty, and still have a next one.
 fn found(journey: &Journey, query: &str) -> Vec<Value> {
