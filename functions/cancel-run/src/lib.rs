@@ -35,14 +35,15 @@ where
             }
             Canceled::Already(run) => {
                 // Ended by this request: it had not started.
-                if run.completed_at == Some(now) {
+                if run.state.ended().map(|ended| ended.completed_at) == Some(now) {
                     metrics::run_settled("request", &run);
                 }
                 Ok(Response::json(200, &RunView::from(&run)))
             }
             Canceled::TooLate(run) => {
-                let detail = format!("run {run_id} has ended {}: it cannot be canceled any more", run.status.as_str());
-                Err(Problem::new(&problem::RUN_ENDED, detail).about(run_id, Some(run.status.as_str())))
+                let detail =
+                    format!("run {run_id} has ended {}: it cannot be canceled any more", run.status().as_str());
+                Err(Problem::new(&problem::RUN_ENDED, detail).about(run_id, Some(run.status().as_str())))
             }
         }
     }

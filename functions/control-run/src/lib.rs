@@ -95,14 +95,14 @@ where
     /// 202 until the runner has come to a stage boundary, 200 once the run is paused.
     async fn pause(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let run = pause_run(&self.store, caller, run_id, self.clock.now()).await?;
-        let status = if run.status == RunStatus::Paused { 200 } else { 202 };
+        let status = if run.status() == RunStatus::Paused { 200 } else { 202 };
         Ok(Response::json(status, &RunView::from(&run)))
     }
 
     /// 200 for a run that goes on, 202 while its runner has yet to be told: the reconciler tells it again.
     async fn resume(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let run = resume_run(&self.store, &self.engine, caller, run_id, self.clock.now()).await?;
-        let status = if run.owes_a_resume() { 202 } else { 200 };
+        let status = if run.state.owes_a_resume() { 202 } else { 200 };
         Ok(Response::json(status, &RunView::from(&run)))
     }
 

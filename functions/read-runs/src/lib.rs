@@ -63,7 +63,7 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         let (run, output) = read_runs::get_run(&self.store, &self.clock, caller, run_id, wait_seconds).await?;
         let links = self.store.list_links(&caller.tenant, run_id).await?;
         let mut view = RunView::from(&run).with_output(output).with_links(&links);
-        if run.status == RunStatus::Queued {
+        if run.status() == RunStatus::Queued {
             view = view.with_queue_position(self.store.queue_position(&run).await?);
         }
         if with_snapshot && let Some(snapshot) = self.store.load_snapshot(&caller.tenant, run_id).await? {

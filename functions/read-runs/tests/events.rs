@@ -12,7 +12,6 @@ use sluice_core::flow::record_usage::report_usage;
 use sluice_core::flow::report_run::comment_on;
 use sluice_core::flow::{create_run, replay_run};
 use sluice_core::id::{DefinitionRef, NodeId};
-use sluice_core::lifecycle::RunEvent;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
 use sluice_core::retention::Retention;
@@ -319,11 +318,8 @@ fn an_answer_begins_a_new_part_of_the_sequence() {
     let world = block_on(World::new());
     let (dev, run_id) = (tenant("dev"), samples::run_id(RUNNING));
     let node: NodeId = "report".parse().expect("a node");
-    assert!(world.store.update_run(&dev, run_id, |run| {
-        let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
-        after.waiting_nodes.insert(node.to_string());
-        Some(after)
-    }));
+    let now = world.clock.now();
+    assert!(world.store.update_run(&dev, run_id, |run| run.awaiting(node.to_string(), now)));
     world.store.begin_wait(&dev, run_id, &node, "token");
     world.clock.advance(5);
     let value = r#"{ "n":1.10 }"#.to_owned();

@@ -47,7 +47,7 @@ fn a_lost_end_is_found() {
     world.engine.end(&arn, EngineEnd::Succeeded, Some(OUTPUT), world.clock.now());
     world.clock.advance(120);
     sweep(&world, "{}").expect("swept");
-    assert_eq!(block_on(world.load("dev", RUNNING)).status, RunStatus::Succeeded);
+    assert_eq!(block_on(world.load("dev", RUNNING)).status(), RunStatus::Succeeded);
     let due = world.engine.take_announced();
     assert!(due.iter().any(|delivery| delivery.run_id == samples::run_id(RUNNING)), "its deliveries are handed out");
 }
@@ -160,9 +160,9 @@ fn a_queue_that_nobody_told_of_is_looked_at() {
         let created = create_run(&world.store, &world.engine, &policy, &dev, command, run_id, now);
         block_on(created).expect("created");
     }
-    assert_eq!(block_on(world.load("dev", ids[1])).status, RunStatus::Queued);
+    assert_eq!(block_on(world.load("dev", ids[1])).status(), RunStatus::Queued);
     limited(2);
     world.clock.advance(10);
     sweep(&world, "{}").expect("swept");
-    assert_eq!(block_on(world.load("dev", ids[1])).status, RunStatus::Pending);
+    assert_eq!(block_on(world.load("dev", ids[1])).status(), RunStatus::Pending);
 }

@@ -84,7 +84,7 @@ where
         let Some(run) = self.find_run(&ended).await? else {
             return Ok(());
         };
-        if ended.output_left_out && !run.status.is_terminal() {
+        if ended.output_left_out && !run.status().is_terminal() {
             // Without an answer the run must not end, or its output would be lost: the event comes again, or the
             // reconciler comes by.
             match self.engine.describe_execution(&ended.execution_arn).await? {
@@ -101,7 +101,7 @@ where
             return Ok(());
         };
         metrics::run_settled("event", &settlement.after);
-        tracing::info!(run.status = settlement.after.status.as_str(), "run ended");
+        tracing::info!(run.status = settlement.after.status().as_str(), "run ended");
         for queue in &settlement.freed {
             if let Err(error) = self.dispatch(queue).await {
                 // This event has had its effect: coming again, it would free nothing. The sweep looks at every queue.
@@ -216,15 +216,15 @@ fn unusable(reason: String) -> Diagnostic {
 /// Repeated events are common. One that contradicts the recorded end means that somebody redrove the execution, which
 /// changes no run but deserves to be seen.
 fn note_late_end(run: &Run, ended: &ExecutionEnd) {
-    let (run_succeeded, engine_succeeded) = (run.status == RunStatus::Succeeded, ended.end == EngineEnd::Succeeded);
-    if run.status.is_terminal() && run_succeeded != engine_succeeded {
+    let (run_succeeded, engine_succeeded) = (run.status() == RunStatus::Succeeded, ended.end == EngineEnd::Succeeded);
+    if run.status().is_terminal() && run_succeeded != engine_succeeded {
         metrics::count(&metrics::REDRIVEN_EXECUTIONS);
         tracing::error!(
             execution.arn = ended.execution_arn.as_str(),
-            run.status = run.status.as_str(),
+            run.status = run.status().as_str(),
             "execution ended again, otherwise than its run: the run stays as it is"
         );
     } else {
-        tracing::info!(run.status = run.status.as_str(), "run had ended already: ignored");
+        tracing::info!(run.status = run.status().as_str(), "run had ended already: ignored");
     }
 }

@@ -115,11 +115,15 @@ fn an_end_settles_its_run_and_tells_of_it() {
         world.engine.end(&arn, EngineEnd::Succeeded, Some(OUTPUT), world.clock.now());
         take(&world, &sample(case)).expect(case);
         let run = running(&world);
-        assert_eq!(run.status.as_str(), status, "{case}");
-        assert_eq!(run.termination_reason.map(|reason| reason.as_str()), Some(reason), "{case}");
-        let found = run.error.as_ref().map(|error| (error.code.as_str(), error.message.as_str()));
+        assert_eq!(run.status().as_str(), status, "{case}");
+        assert_eq!(run.state.ended().map(|ended| ended.reason).map(|reason| reason.as_str()), Some(reason), "{case}");
+        let found = run
+            .state
+            .ended()
+            .and_then(|ended| ended.error.as_ref())
+            .map(|error| (error.code.as_str(), error.message.as_str()));
         assert_eq!(found, error, "{case}");
-        assert!(run.completed_at >= run.started_at, "{case}");
+        assert!(run.state.ended().map(|ended| ended.completed_at) >= run.state.started_at(), "{case}");
 
         let received = world.receiver.received();
         assert_eq!(received.len(), 1, "{case}");
@@ -228,7 +232,7 @@ fn an_event_of_another_tenants_run_is_not_taken_for_ours() {
     let mut event: Value = serde_json::from_str(&sample("succeeded")).expect("JSON");
     event["detail"]["input"] = r#"{"tenantId":"stranger"}"#.into();
     take(&world, &event.to_string()).expect("taken");
-    assert!(!running(&world).status.is_terminal());
+    assert!(!running(&world).status().is_terminal());
     assert!(world.store.run(&tenant("stranger"), samples::run_id(RUNNING)).is_none());
 }
 
@@ -247,7 +251,7 @@ fn an_end_and_its_deliveries_are_counted() {
     let world = block_on(World::new());
     // The sample's execution ended a while before its event came.
     let counted = during(|| take(&world, &sample("succeeded")).expect("taken"));
-    let completed_at = running(&world).completed_at.expect("ended");
+    let completed_at = running(&world).state.ended().map(|ended| ended.completed_at).expect("ended");
     let lag_ms = world.clock.now().duration_since(completed_at).as_millis();
     let expected = [
         "DeliveriesDelivered 1 Channel=event-bus".to_owned(),
@@ -334,10 +338,10 @@ fn a_result_may_report_more_calls_than_are_recorded_at_once() {
 fn usage_above_the_cap_stops_the_run() {
     let world = block_on(World::new());
     ask(&world, &sample("usage-reported-above-the-cap")).expect("recorded");
-    assert_eq!(running(&world).status, RunStatus::Canceling);
+    assert_eq!(running(&world).status(), RunStatus::Canceling);
     assert_eq!(world.engine.stops(), [running(&world).execution_arn()]);
     take(&world, &sample("aborted")).expect("taken");
-    assert_eq!(running(&world).termination_reason, Some(TerminationReason::BudgetExceeded));
+    assert_eq!(running(&world).state.ended().map(|ended| ended.reason), Some(TerminationReason::BudgetExceeded));
 }
 
 #[test]
@@ -386,7 +390,7 @@ fn queue_up(world: &World) -> [RunId; 2] {
 }
 
 fn status(world: &World, run_id: RunId) -> RunStatus {
-    world.store.run(&tenant("dev"), run_id).expect("a run").status
+    world.store.run(&tenant("dev"), run_id).expect("a run").status()
 }
 
 #[test]

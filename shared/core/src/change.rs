@@ -16,7 +16,7 @@ pub struct NewRun {
     pub snapshot_text: String,
     /// What a replay on another version needs: [`RequestParts`](crate::snapshot::RequestParts) as JSON text.
     pub request_text: String,
-    /// Whether the run takes slots or joins a queue. The run's `slots` and `queued_in` say the same.
+    /// Whether the run takes slots or joins a queue. The run's `slots` and state say the same.
     pub admission: Admission,
     pub idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
 }
@@ -66,7 +66,7 @@ impl SlotChange {
     /// takes depend on limits, which the run does not know.
     pub fn between(before: &Run, after: &Run) -> Self {
         let freed = before.slots.difference(&after.slots).copied().collect();
-        let (joined, left) = match (before.queued_in, after.queued_in) {
+        let (joined, left) = match (before.state.queue(), after.state.queue()) {
             (before, after) if before == after => (None, None),
             (before, after) => (after, before),
         };

@@ -87,6 +87,17 @@ pub struct QueueRef {
 }
 
 impl QueueRef {
+    /// That of `scope` for the tenant's runs of a definition.
+    pub fn of(tenant: &TenantId, definition_id: DefinitionId, scope: SlotScope) -> Self {
+        Self {
+            tenant_id: tenant.clone(),
+            definition_id: match scope {
+                SlotScope::Definition => Some(definition_id),
+                SlotScope::Tenant => None,
+            },
+        }
+    }
+
     pub const fn scope(&self) -> SlotScope {
         match self.definition_id {
             Some(_) => SlotScope::Definition,

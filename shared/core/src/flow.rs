@@ -105,16 +105,16 @@ pub(crate) fn unknown(run_id: RunId) -> Refusal {
 }
 
 pub(crate) fn conflict(run: &Run, what: &str) -> Refusal {
-    let code = if run.status.is_terminal() { "run_ended" } else { "wrong_status" };
-    Refusal::Conflict { code, message: format!("run {} is {} and {what}", run.run_id, run.status.as_str()) }
+    let code = if run.status().is_terminal() { "run_ended" } else { "wrong_status" };
+    Refusal::Conflict { code, message: format!("run {} is {} and {what}", run.run_id, run.status().as_str()) }
 }
 
 /// Refuses what can only be done to a run that has ended.
 pub(crate) fn ended_only(run: &Run, what: &str) -> Answer<()> {
-    if run.status.is_terminal() {
+    if run.status().is_terminal() {
         return Ok(());
     }
-    let message = format!("run {} is {}: only a run that has ended can be {what}", run.run_id, run.status.as_str());
+    let message = format!("run {} is {}: only a run that has ended can be {what}", run.run_id, run.status().as_str());
     Err(Refusal::Conflict { code: "run_open", message })
 }
 

@@ -40,14 +40,12 @@ pub struct IdempotencyClaim {
 }
 
 /// What is kept of the first request with a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyRecord {
     pub payload_hash: String,
     /// The run as it was answered the first time.
     pub run: Run,
     /// From when the key is free again. `None`: as long as the run is kept, which is for good.
-    #[serde(with = "crate::time::millis_opt", default)]
     pub expires_at: Option<Timestamp>,
 }
 
@@ -55,7 +53,7 @@ impl IdempotencyRecord {
     /// The record of a run that a claim's first request made at `now`. It lives for a day, and longer where the request, its
     /// definition or its tenant says that the run is kept longer.
     pub fn first(claim: &IdempotencyClaim, run: &Run, now: Timestamp) -> Self {
-        let expires_at = match run.retention.map(|retention| retention.max_age_seconds) {
+        let expires_at = match run.spec.retention.map(|retention| retention.max_age_seconds) {
             Some(Retention::KEEP) => None,
             Some(seconds) => Some(seconds.max(limits::IDEMPOTENCY_SECONDS)),
             None => Some(limits::IDEMPOTENCY_SECONDS),

@@ -102,6 +102,20 @@ impl TerminationReason {
             Self::AbortedInEngine => "aborted_in_engine",
         }
     }
+
+    /// How a run ends for this reason.
+    pub const fn status(self) -> RunStatus {
+        match self {
+            Self::Completed => RunStatus::Succeeded,
+            Self::CanceledByCaller | Self::AbortedInEngine => RunStatus::Canceled,
+            Self::ExecutionError
+            | Self::TimedOut
+            | Self::BudgetExceeded
+            | Self::LoopingRisk
+            | Self::StaleRunReaper
+            | Self::StartFailed => RunStatus::Failed,
+        }
+    }
 }
 
 /// Why a run is being stopped: recorded with the run before its execution is stopped.
@@ -118,9 +132,9 @@ impl StopIntent {
 
     const fn end(self) -> Move {
         match self {
-            Self::CanceledByCaller => Move::end(RunStatus::Canceled, TerminationReason::CanceledByCaller),
-            Self::TimedOut => Move::end(RunStatus::Failed, TerminationReason::TimedOut),
-            Self::BudgetExceeded => Move::end(RunStatus::Failed, TerminationReason::BudgetExceeded),
+            Self::CanceledByCaller => Move::end(TerminationReason::CanceledByCaller),
+            Self::TimedOut => Move::end(TerminationReason::TimedOut),
+            Self::BudgetExceeded => Move::end(TerminationReason::BudgetExceeded),
         }
     }
 
@@ -182,8 +196,8 @@ impl Move {
         Self { to, reason: None }
     }
 
-    const fn end(to: RunStatus, reason: TerminationReason) -> Self {
-        Self { to, reason: Some(reason) }
+    const fn end(reason: TerminationReason) -> Self {
+        Self { to: reason.status(), reason: Some(reason) }
     }
 }
 
@@ -252,17 +266,17 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
         (S::Running | S::Paused | S::WaitingForInput, E::StopAsked(_)) => Decision::Move(Move::to(S::Canceling)),
         (S::Canceling, E::StopAsked(_)) => Ignore,
 
-        (S::Pending, E::StartRefused) => Decision::Move(Move::end(S::Failed, TerminationReason::StartFailed)),
+        (S::Pending, E::StartRefused) => Decision::Move(Move::end(TerminationReason::StartFailed)),
         (S::Queued | S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::StartRefused) => Illegal,
 
         (S::Queued, E::EngineEnded(_)) => Illegal,
         (S::Pending | S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::EngineEnded(end)) => {
             Decision::Move(match (end, intent) {
-                (EngineEnd::Succeeded, _) => Move::end(S::Succeeded, TerminationReason::Completed),
-                (EngineEnd::Failed, _) => Move::end(S::Failed, TerminationReason::ExecutionError),
-                (EngineEnd::TimedOut, _) => Move::end(S::Failed, TerminationReason::TimedOut),
+                (EngineEnd::Succeeded, _) => Move::end(TerminationReason::Completed),
+                (EngineEnd::Failed, _) => Move::end(TerminationReason::ExecutionError),
+                (EngineEnd::TimedOut, _) => Move::end(TerminationReason::TimedOut),
                 (EngineEnd::Aborted, Some(intent)) => intent.end(),
-                (EngineEnd::Aborted, None) => Move::end(S::Canceled, TerminationReason::AbortedInEngine),
+                (EngineEnd::Aborted, None) => Move::end(TerminationReason::AbortedInEngine),
             })
         }
 
@@ -271,7 +285,7 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
         (S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::EngineVanished) => {
             Decision::Move(match intent {
                 Some(intent) => intent.end(),
-                None => Move::end(S::Failed, TerminationReason::StaleRunReaper),
+                None => Move::end(TerminationReason::StaleRunReaper),
             })
         }
     }

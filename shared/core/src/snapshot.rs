@@ -13,6 +13,7 @@ use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerN
 use crate::limits;
 use crate::operator::ContainerTask;
 use crate::retention::Retention;
+use crate::run::RunSpec;
 use crate::template::Variables;
 use crate::time::millis;
 use jiff::Timestamp;
@@ -21,32 +22,13 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
-/// The frozen run. Also its stored form: one JSON text.
+/// The frozen run. In JSON, which is its stored form, it is one flat object: [`Stored`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "Stored", into = "Stored")]
 pub struct Snapshot {
     pub run_id: RunId,
     pub tenant_id: TenantId,
-    pub created_by: String,
-    #[serde(with = "millis")]
-    pub created_at: Timestamp,
-    pub workflow_definition_id: DefinitionId,
-    pub workflow_definition_name: DefinitionName,
-    /// Where the definition is another tenant's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workflow_definition_owner: Option<TenantId>,
-    /// 0 for the draft.
-    pub workflow_version: u32,
-    pub workflow_instance_id: InstanceId,
-    pub compute_node_id: ComputeNodeKey,
-    pub state_machine_arn: StateMachineArn,
-    pub execution_budget_micro_usd: Option<MicroUsd>,
-    pub compute_node_budget_micro_usd: Option<MicroUsd>,
-    pub max_run_duration_seconds: Option<u64>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub exclude_paused_time: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention: Option<Retention>,
+    pub spec: RunSpec,
     pub nodes: Vec<SnapshotNode>,
     pub edges: Vec<Edge>,
     /// Node ids by stage.
@@ -166,7 +148,7 @@ impl Snapshot {
 
     /// The snapshot as its own tenant may see it: without what the owner of a foreign definition keeps to itself.
     pub fn as_seen_by_runner(mut self) -> Self {
-        if self.workflow_definition_owner.is_some() {
+        if self.spec.definition_owner.is_some() {
             self.nodes = self.nodes.into_iter().map(SnapshotNode::shown_to_others).collect();
         }
         self
@@ -203,12 +185,12 @@ impl Snapshot {
             spec_version: "1",
             run_id: self.run_id,
             tenant_id: &self.tenant_id,
-            workflow_definition_id: self.workflow_definition_id,
-            workflow_version: self.workflow_version,
-            execution_budget_usd: self.execution_budget_micro_usd.map(MicroUsd::to_json_number),
-            execution_budget_micro_usd: self.execution_budget_micro_usd.map(|micro| micro.0),
-            compute_node_budget_usd: self.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
-            compute_node_budget_micro_usd: self.compute_node_budget_micro_usd.map(|micro| micro.0),
+            workflow_definition_id: self.spec.definition_id,
+            workflow_version: self.spec.version,
+            execution_budget_usd: self.spec.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+            execution_budget_micro_usd: self.spec.execution_budget_micro_usd.map(|micro| micro.0),
+            compute_node_budget_usd: self.spec.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
+            compute_node_budget_micro_usd: self.spec.compute_node_budget_micro_usd.map(|micro| micro.0),
             inline_result_bytes: inline_result_bytes(self.nodes.len()),
             record,
             input: self.input.as_deref(),
@@ -223,4 +205,91 @@ impl Snapshot {
 /// outgrow the state machine; a larger result travels as a reference.
 pub fn inline_result_bytes(nodes: usize) -> usize {
     (limits::INLINE_RESULTS_BYTES / nodes.max(1)).min(limits::INLINE_RESULT_BYTES)
+}
+
+/// A snapshot as it is stored, with the names under which every version has stored it.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored {
+    run_id: RunId,
+    tenant_id: TenantId,
+    created_by: String,
+    #[serde(with = "millis")]
+    created_at: Timestamp,
+    workflow_definition_id: DefinitionId,
+    workflow_definition_name: DefinitionName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workflow_definition_owner: Option<TenantId>,
+    workflow_version: u32,
+    workflow_instance_id: InstanceId,
+    compute_node_id: ComputeNodeKey,
+    state_machine_arn: StateMachineArn,
+    execution_budget_micro_usd: Option<MicroUsd>,
+    compute_node_budget_micro_usd: Option<MicroUsd>,
+    max_run_duration_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    exclude_paused_time: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    nodes: Vec<SnapshotNode>,
+    edges: Vec<Edge>,
+    stages: Vec<Vec<NodeId>>,
+    leaves: Vec<NodeId>,
+    input: Option<Box<RawValue>>,
+    layers: Vec<LayerName>,
+    callback: Option<Callback>,
+}
+
+impl From<Snapshot> for Stored {
+    fn from(snapshot: Snapshot) -> Self {
+        let Snapshot { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback } = snapshot;
+        Self {
+            run_id,
+            tenant_id,
+            created_by: spec.created_by,
+            created_at: spec.created_at,
+            workflow_definition_id: spec.definition_id,
+            workflow_definition_name: spec.definition_name,
+            workflow_definition_owner: spec.definition_owner,
+            workflow_version: spec.version,
+            workflow_instance_id: spec.instance_id,
+            compute_node_id: spec.compute_node,
+            state_machine_arn: spec.state_machine_arn,
+            execution_budget_micro_usd: spec.execution_budget_micro_usd,
+            compute_node_budget_micro_usd: spec.compute_node_budget_micro_usd,
+            max_run_duration_seconds: spec.max_run_duration_seconds,
+            exclude_paused_time: spec.exclude_paused_time,
+            retention: spec.retention,
+            nodes,
+            edges,
+            stages,
+            leaves,
+            input,
+            layers,
+            callback,
+        }
+    }
+}
+
+impl From<Stored> for Snapshot {
+    fn from(stored: Stored) -> Self {
+        let spec = RunSpec {
+            definition_id: stored.workflow_definition_id,
+            definition_name: stored.workflow_definition_name,
+            definition_owner: stored.workflow_definition_owner,
+            version: stored.workflow_version,
+            instance_id: stored.workflow_instance_id,
+            compute_node: stored.compute_node_id,
+            state_machine_arn: stored.state_machine_arn,
+            execution_budget_micro_usd: stored.execution_budget_micro_usd,
+            compute_node_budget_micro_usd: stored.compute_node_budget_micro_usd,
+            max_run_duration_seconds: stored.max_run_duration_seconds,
+            exclude_paused_time: stored.exclude_paused_time,
+            retention: stored.retention,
+            created_by: stored.created_by,
+            created_at: stored.created_at,
+        };
+        let Stored { run_id, tenant_id, nodes, edges, stages, leaves, input, layers, callback, .. } = stored;
+        Self { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback }
+    }
 }

@@ -78,9 +78,10 @@ impl Step {
     /// The step as its run allows it to be seen. After a stop, work in flight may still record its end: such a late
     /// write loses, because a run that was not carried to its end closes its open steps at its own end.
     pub fn as_seen_in(mut self, run: &Run) -> Self {
-        let Some(completed_at) = run.completed_at.filter(|_| run.status != RunStatus::Succeeded) else {
+        let Some(ended) = run.state.ended().filter(|ended| ended.reason.status() != RunStatus::Succeeded) else {
             return self;
         };
+        let completed_at = ended.completed_at;
         let ended_in_time = self.ended_at.is_some_and(|ended_at| ended_at <= completed_at);
         if !ended_in_time {
             self.status = StepStatus::Canceled;

@@ -244,7 +244,7 @@ pub fn run_accepted(accepted: &Accepted) {
     let line = match (replayed, start_delayed, ended) {
         (true, _, _) => line.with(&RUNS_REPLAYED, 1),
         // It is started when a slot is free.
-        (false, _, None) if run.status == RunStatus::Queued => line.with(&RUNS_ACCEPTED, 1),
+        (false, _, None) if run.status() == RunStatus::Queued => line.with(&RUNS_ACCEPTED, 1),
         (false, true, _) => line.with(&RUNS_ACCEPTED, 1).with(&STARTS_DELAYED, 1),
         (false, false, None) => line.with(&RUNS_ACCEPTED, 1).with(&RUNS_STARTED, 1),
         (false, false, Some(status)) => {
@@ -272,7 +272,7 @@ pub fn dispatched(source: &'static str, dispatched: &Dispatched) {
 /// A run that has just ended.
 pub fn run_settled(source: &'static str, run: &Run) {
     let line = Line::default().about(&run.tenant_id, run.run_id);
-    line.with(&RUNS_SETTLED, 1).by("Source", source).by("Status", run.status.as_str()).write();
+    line.with(&RUNS_SETTLED, 1).by("Source", source).by("Status", run.status().as_str()).write();
 }
 
 /// A delivery after its attempts.

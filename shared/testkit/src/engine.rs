@@ -127,7 +127,7 @@ impl MemoryEngine {
         let Some(execution) = state.executions.get_mut(arn).filter(|execution| execution.end.is_none()) else {
             return false;
         };
-        let claimed = store.update_run(&execution.tenant, execution.run_id, |run| match run.status {
+        let claimed = store.update_run(&execution.tenant, execution.run_id, |run| match run.status() {
             RunStatus::Pending => run.after(RunEvent::Claimed, now),
             RunStatus::Running if execution.started => Some(run.clone()),
             RunStatus::Queued

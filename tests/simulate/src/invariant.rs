@@ -171,7 +171,7 @@ impl Ledger {
         }
         self.check_queues(now, &changed)?;
         for run in changed {
-            if let Some(due_at) = run.retention_due_at {
+            if let Some(due_at) = run.state.ended().and_then(|ended| ended.due_at) {
                 let least = self.least_due.entry(run.run_id).or_insert(due_at);
                 *least = due_at.min(*least);
             }
@@ -189,13 +189,19 @@ impl Ledger {
 
     fn check_change(&self, now: Timestamp, run: &Run) -> Check {
         let (run_id, before) = (run.run_id, self.seen.get(&run.run_id));
-        let end = |run: &Run| (run.status, run.termination_reason, run.completed_at);
-        match before.filter(|before| before.status.is_terminal()) {
-            Some(before) if !run.status.is_terminal() => {
-                broken("I3", format!("run {run_id} had ended {:?} and is open again", before.status))
+        let end = |run: &Run| {
+            (
+                run.status(),
+                run.state.ended().map(|ended| ended.reason),
+                run.state.ended().map(|ended| ended.completed_at),
+            )
+        };
+        match before.filter(|before| before.status().is_terminal()) {
+            Some(before) if !run.status().is_terminal() => {
+                broken("I3", format!("run {run_id} had ended {:?} and is open again", before.status()))
             }
             Some(before) if end(before) != end(run) => {
-                broken("I3", format!("run {run_id} ended {:?} and then {:?}", before.status, run.status))
+                broken("I3", format!("run {run_id} ended {:?} and then {:?}", before.status(), run.status()))
             }
             Some(_) | None => self.check_due(now, run),
         }
@@ -210,7 +216,7 @@ impl Ledger {
             }
             match self.seen.get(&run_id) {
                 None => fault = broken("I2", format!("an execution exists without its record: {run_id}")),
-                Some(run) if execution.started && run.started_at.is_none() => {
+                Some(run) if execution.started && run.state.started_at().is_none() => {
                     fault = broken("I5", format!("run {run_id} ran a node although it never started"));
                 }
                 Some(_) => {}
@@ -290,20 +296,25 @@ impl Ledger {
         }
         let executions = engine.executions();
         for run in store.runs() {
-            if !run.status.is_terminal() {
-                return broken("I2", format!("run {} never ended: {:?}", run.run_id, run.status));
+            if !run.status().is_terminal() {
+                return broken("I2", format!("run {} never ended: {:?}", run.run_id, run.status()));
             }
             let end = self.engine_ends.get(&run.run_id).copied();
-            if self.exceeded(run.run_id) && run.status == RunStatus::Succeeded && end != Some(EngineEnd::Succeeded) {
+            if self.exceeded(run.run_id) && run.status() == RunStatus::Succeeded && end != Some(EngineEnd::Succeeded) {
                 return broken("I6", format!("run {} succeeded above its cap", run.run_id));
             }
             let ran = executions.get(&run.execution_arn()).is_some_and(|execution| execution.started);
             if !self.forgotten.contains(&run.run_id)
-                && let Some(fault) = mapping_fault(&run, end, ran || run.started_at.is_some())
+                && let Some(fault) = mapping_fault(&run, end, ran || run.state.started_at().is_some())
             {
                 return broken(
                     "I3",
-                    format!("run {} ended {:?}/{:?}: {fault}", run.run_id, run.status, run.termination_reason),
+                    format!(
+                        "run {} ended {:?}/{:?}: {fault}",
+                        run.run_id,
+                        run.status(),
+                        run.state.ended().map(|ended| ended.reason)
+                    ),
                 );
             }
         }
@@ -337,7 +348,7 @@ impl Ledger {
         }
         for run in store.runs() {
             let owed = store.deliveries().iter().filter(|(delivery, _)| delivery.run_id == run.run_id).count() as u32;
-            let due = if run.has_callback { 2 } else { 1 };
+            let due = if run.snapshot.has_callback { 2 } else { 1 };
             if owed != due {
                 return broken("I4", format!("run {} owes {owed} deliveries, not {due}", run.run_id));
             }
@@ -347,30 +358,30 @@ impl Ledger {
 }
 
 fn store_has_webhook(store: &MemoryStore, run_id: &RunId) -> bool {
-    store.runs().iter().any(|run| run.run_id == *run_id && run.has_callback)
+    store.runs().iter().any(|run| run.run_id == *run_id && run.snapshot.has_callback)
 }
 
 /// The mapping of the engine's end, as the design words it.
 fn mapping_fault(run: &Run, end: Option<EngineEnd>, ran: bool) -> Option<&'static str> {
     use TerminationReason as R;
-    let fits = match run.termination_reason? {
-        R::Completed => run.status == RunStatus::Succeeded && end == Some(EngineEnd::Succeeded),
-        R::ExecutionError => run.status == RunStatus::Failed && end == Some(EngineEnd::Failed),
+    let fits = match run.state.ended().map(|ended| ended.reason)? {
+        R::Completed => run.status() == RunStatus::Succeeded && end == Some(EngineEnd::Succeeded),
+        R::ExecutionError => run.status() == RunStatus::Failed && end == Some(EngineEnd::Failed),
         R::TimedOut => {
-            run.status == RunStatus::Failed
-                && (end == Some(EngineEnd::TimedOut) || run.stop_intent == Some(StopIntent::TimedOut))
+            run.status() == RunStatus::Failed
+                && (end == Some(EngineEnd::TimedOut) || run.state.intent() == Some(StopIntent::TimedOut))
         }
         R::CanceledByCaller => {
-            run.status == RunStatus::Canceled
-                && run.stop_intent == Some(StopIntent::CanceledByCaller)
+            run.status() == RunStatus::Canceled
+                && run.state.intent() == Some(StopIntent::CanceledByCaller)
                 && end != Some(EngineEnd::Succeeded)
         }
-        R::AbortedInEngine => run.status == RunStatus::Canceled && run.stop_intent.is_none(),
-        R::StartFailed => run.status == RunStatus::Failed && !ran,
-        R::StaleRunReaper => run.status == RunStatus::Failed,
+        R::AbortedInEngine => run.status() == RunStatus::Canceled && run.state.intent().is_none(),
+        R::StartFailed => run.status() == RunStatus::Failed && !ran,
+        R::StaleRunReaper => run.status() == RunStatus::Failed,
         R::BudgetExceeded => {
-            run.status == RunStatus::Failed
-                && run.stop_intent == Some(StopIntent::BudgetExceeded)
+            run.status() == RunStatus::Failed
+                && run.state.intent() == Some(StopIntent::BudgetExceeded)
                 && end != Some(EngineEnd::Succeeded)
         }
         R::LoopingRisk => false,

@@ -97,7 +97,7 @@ impl SendWebhook for SimReceiver {
         };
         // What is purged had ended: a sender that lost its lease may come late.
         let run = self.store.run(&delivery.tenant_id, delivery.run_id);
-        let was_terminal = run.is_none_or(|run| run.status.is_terminal());
+        let was_terminal = run.is_none_or(|run| run.status().is_terminal());
         lock(&self.received).push(Received {
             tenant: delivery.tenant_id.clone(),
             run_id: delivery.run_id,

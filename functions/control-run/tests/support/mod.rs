@@ -83,10 +83,7 @@ async fn pause(world: &World) {
     let command = Command { data_sources, ..Command::new(Source::Instance(instance("dev", world).id)) };
     let run = running(world, PAUSED, command).await;
     pause_run(&world.store, &ada(), run.run_id, world.clock.now()).await.expect("asked");
-    let taken = world.store.update_run(&run.tenant_id, run.run_id, |run| {
-        let after = run.after(RunEvent::PauseTaken, world.clock.now())?;
-        Some(Run { pause_token: Some(GATE.to_owned()), ..after })
-    });
+    let taken = world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked(GATE, world.clock.now()));
     assert!(taken);
     world.engine.wait_for(&run.execution_arn(), GATE);
 }
@@ -119,11 +116,8 @@ async fn wait(world: &World) {
     };
     let run = running(world, WAITING, Command::new(source)).await;
     let approve: NodeId = "approve".parse().expect("a node");
-    let waits = world.store.update_run(&run.tenant_id, run.run_id, |run| {
-        let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
-        after.waiting_nodes.insert(approve.to_string());
-        Some(after)
-    });
+    let now = world.clock.now();
+    let waits = world.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting(approve.to_string(), now));
     assert!(waits);
     world.store.begin_wait(&run.tenant_id, run.run_id, &approve, APPROVE);
     let step = Step {

@@ -6,6 +6,7 @@
 mod definition;
 mod delivery;
 mod form;
+mod head;
 mod idempotency;
 mod operator;
 mod report;
@@ -16,6 +17,7 @@ mod usage;
 pub use definition::*;
 pub use delivery::*;
 pub use form::{Item, ItemError, ItemResult, n, s, text};
+pub use head::StoredRun;
 pub use idempotency::*;
 pub use operator::*;
 pub use report::*;

@@ -111,7 +111,7 @@ pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) ->
 
 /// Lies with the original, so that what was made from it is found with it.
 pub fn link(link: Link, original: RunId, run: &Run) -> Key {
-    let time_key = time_key(run.created_at, run.run_id);
+    let time_key = time_key(run.spec.created_at, run.run_id);
     Key::new(run_pk(&run.tenant_id, original), format!("{}{time_key}", links(link)))
 }
 

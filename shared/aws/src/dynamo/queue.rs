@@ -4,7 +4,6 @@ use super::page::{Range, Walk};
 use super::{Store, corrupt, item, keys};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::id::RunId;
-use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{ReadQueue, StoreResult};
 use sluice_core::run::Run;
 
@@ -16,10 +15,10 @@ impl ReadQueue for Store {
     }
 
     async fn queue_position(&self, run: &Run) -> StoreResult<Option<u32>> {
-        let Some(scope) = run.queued_in.filter(|_| run.status == RunStatus::Queued) else {
+        let Some(scope) = run.state.queue() else {
             return Ok(None);
         };
-        let own = keys::time_key(run.created_at, run.run_id);
+        let own = keys::time_key(run.spec.created_at, run.run_id);
         let before = Walk { range: Range::Below(own), ..walk("find a run's place in its queue", &run.queue(scope)) };
         Ok(Some(self.count(&before).await? + 1))
     }

@@ -36,7 +36,7 @@ impl RecordRun for Store {
             // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
             let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
                 .only_if("attribute_not_exists(pk) OR expiresAt <= :now")
-                .with(":now", s(rfc3339_millis(new.run.created_at)));
+                .with(":now", s(rfc3339_millis(new.run.spec.created_at)));
             writes.push(write);
         }
         let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
@@ -110,7 +110,7 @@ fn not_admitted(admission: &Admission, refused: Vec<(SlotScope, Option<Item>)>) 
 
 fn is_ours(head: Item, run: &Run) -> StoreResult<bool> {
     let found = item::to_run(head).map_err(|error| corrupt(RECORD, error))?;
-    Ok(found.run_id == run.run_id && found.snapshot_hash == run.snapshot_hash)
+    Ok(found.run_id == run.run_id && found.snapshot.hash == run.snapshot.hash)
 }
 
 fn id_taken(run_id: RunId) -> StoreError {

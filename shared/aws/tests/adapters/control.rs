@@ -96,16 +96,22 @@ async fn a_run_pauses_at_its_gate_and_a_resume_leaves_nothing_of_the_pause() {
     assert!(!reach_gate(&table, &run, "too early").await);
 
     let asked = pause_run(&table.store, &caller, run.run_id, noon()).await.expect("asked");
-    assert_eq!((asked.status, asked.pause_requested_at), (RunStatus::Running, Some(noon())));
+    assert_eq!((asked.status(), asked.state.pause_asked_at()), (RunStatus::Running, Some(noon())));
     assert_eq!(load(&table, &run).await, asked);
     assert!(!check_pause(&table, &run).await);
     assert!(reach_gate(&table, &run, "gate").await);
     let paused = load(&table, &run).await;
-    assert_eq!((paused.status, paused.pause_token.as_deref()), (RunStatus::Paused, Some("gate")));
+    assert_eq!(
+        (paused.status(), paused.state.gate().and_then(|gate| gate.token.clone()).as_deref()),
+        (RunStatus::Paused, Some("gate"))
+    );
     assert_eq!(listed(&table, RunStatus::Paused).await, 1);
 
     let resumed = resume_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("resumed");
-    assert_eq!((resumed.status, resumed.pause_token.as_ref()), (RunStatus::Running, None));
+    assert_eq!(
+        (resumed.status(), resumed.state.gate().and_then(|gate| gate.token.clone()).as_ref()),
+        (RunStatus::Running, None)
+    );
     assert_eq!(load(&table, &run).await, resumed);
     assert_eq!(tasks(&service), [(json!("gate"), json!("{}"))]);
     let item = head(&table, &run).await;
@@ -141,11 +147,11 @@ async fn a_resume_that_the_engine_did_not_take_stays_owed_until_it_does() {
     assert!(reach_gate(&table, &run, "gate").await);
     let resumed = resume_run(&table.store, &broken, &caller, run.run_id, noon()).await.expect("resumed");
     assert_eq!(load(&table, &run).await, resumed);
-    assert!(resumed.owes_a_resume() && head(&table, &run).await.contains_key("pauseToken"));
+    assert!(resumed.state.owes_a_resume() && head(&table, &run).await.contains_key("pauseToken"));
 
     let (over, _) = engine(|_| (400, r#"{"__type":"TaskTimedOut"}"#.to_owned())).await;
     let (after, all) = hand_over(&table.store, &over, resumed, noon()).await.expect("handed over");
-    assert!(all && !after.owes_a_resume());
+    assert!(all && !after.state.owes_a_resume());
     assert!(!head(&table, &run).await.contains_key("pauseToken"));
     assert_eq!(load(&table, &run).await, after);
 }
@@ -196,14 +202,17 @@ async fn answers_are_handed_over_one_by_one_and_the_last_one_lets_the_run_go_on(
         }
     };
     let after = give("approval", r#"{"ok": true, "n": 1.10}"#).await.expect("answered");
-    assert_eq!(after.status, RunStatus::WaitingForInput);
+    assert_eq!(after.status(), RunStatus::WaitingForInput);
     let item = head(&table, &after).await;
     assert_eq!(item["waitingNodes"], AttributeValue::Ss(vec!["figures".to_owned()]));
     assert!(!item.contains_key("answeredNodes"), "the engine took it");
     assert!(matches!(give("approval", "2").await, Err(Refusal::Conflict { code: "not_waiting", .. })));
 
     let after = give("figures", "3").await.expect("answered");
-    assert_eq!((after.status, after.answered_nodes.len(), after.waiting_nodes.len()), (RunStatus::Running, 0, 0));
+    assert_eq!(
+        (after.status(), after.state.answered_nodes().len(), after.state.waiting_nodes().len()),
+        (RunStatus::Running, 0, 0)
+    );
     let item = head(&table, &after).await;
     assert!(!item.contains_key("waitingNodes") && !item.contains_key("answeredNodes"));
     assert_eq!(load(&table, &after).await, after);
@@ -226,7 +235,7 @@ async fn an_answer_that_the_engine_did_not_take_is_found_again_on_the_head() {
 
     let (engine, service) = willing().await;
     let (after, all) = hand_over(&table.store, &engine, owing, noon()).await.expect("handed over");
-    assert!(all && after.answered_nodes.is_empty());
+    assert!(all && after.state.answered_nodes().is_empty());
     assert_eq!(tasks(&service), [(json!("approval token"), json!("1.10"))]);
     assert!(!head(&table, &run).await.contains_key("answeredNodes"));
 }

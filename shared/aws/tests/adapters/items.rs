@@ -4,7 +4,7 @@ use crate::support::sample::{self, claim, delivery, mine, noon, run};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
-use sluice_aws::dynamo::item::{self, Item};
+use sluice_aws::dynamo::item::{self, Item, StoredRun};
 use sluice_aws::dynamo::keys::Link;
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
@@ -16,7 +16,7 @@ use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason}
 use sluice_core::operator::{ContainerTask, LaunchType, Processor, ProcessorTarget, TenantSettings, Tenants};
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, ReportToken};
 use sluice_core::retention::Retention;
-use sluice_core::run::{Run, RunError};
+use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
 use sluice_core::usage::{UsageLedger, UsageReport};
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,16 +47,27 @@ macro_rules! golden {
     };
 }
 
-/// A run with everything it can have.
-fn full_run() -> Run {
-    Run {
+/// A head with every attribute that the first release had. No run has them all at once.
+fn full_head() -> StoredRun {
+    let run = run(&mine(), 26, noon());
+    let labels = [("model".to_owned(), "small".to_owned()), ("empty".to_owned(), String::new())];
+    StoredRun {
+        about: About {
+            labels: BTreeMap::from(labels),
+            replay_of: Some(sample::run_id(25)),
+            replay_depth: 1,
+            ..run.about.clone()
+        },
+        spec: RunSpec {
+            execution_budget_micro_usd: Some(MicroUsd(1_250_000)),
+            max_run_duration_seconds: Some(3_600),
+            ..run.spec.clone()
+        },
+        snapshot: SnapshotRef { has_callback: true, ..run.snapshot.clone() },
         status: RunStatus::WaitingForInput,
         termination_reason: Some(TerminationReason::ExecutionError),
         stop_intent: Some(StopIntent::TimedOut),
         error: Some(RunError { code: "States.TaskFailed".to_owned(), message: "no disk".to_owned() }),
-        execution_budget_micro_usd: Some(MicroUsd(1_250_000)),
-        max_run_duration_seconds: Some(3_600),
-        labels: BTreeMap::from([("model".to_owned(), "small".to_owned()), ("empty".to_owned(), String::new())]),
         started_at: Some(noon()),
         completed_at: Some(noon() + SignedDuration::from_secs(1)),
         stage_index: Some(3),
@@ -64,27 +75,27 @@ fn full_run() -> Run {
         pause_token: Some("token".to_owned()),
         waiting_nodes: BTreeSet::from(["approval".to_owned(), "figures".to_owned()]),
         answered_nodes: BTreeSet::from(["budget".to_owned(), "title".to_owned()]),
-        replay_of: Some(sample::run_id(25)),
-        replay_depth: 1,
         deliveries: 2,
-        has_callback: true,
         rev: 18_446_744_073_709_551_615,
-        ..run(&mine(), 26, noon())
+        ..StoredRun::from(&run)
     }
+}
+
+fn written(head: &StoredRun) -> Item {
+    item::from_stored_run(head).expect("an item")
 }
 
 #[test]
 fn a_runs_items() {
     let least = run(&mine(), 26, noon());
-    for run in [&least, &full_run()] {
-        assert_eq!(item::to_run(item::from_run(run).expect("an item")).expect("a run"), *run);
-    }
+    assert_eq!(item::to_run(item::from_run(&least).expect("an item")).expect("a run"), least);
+    assert_eq!(item::to_stored_run(written(&full_head())).expect("a head"), full_head());
     golden!("run-head-pending", item::from_run(&least).expect("an item"));
-    golden!("run-head-full", item::from_run(&full_run()).expect("an item"));
+    golden!("run-head-full", written(&full_head()));
     let ended = least.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     golden!("run-head-canceled", item::from_run(&ended).expect("an item"));
     golden!("run-snapshot", item::from_snapshot(&least, r#"{"runId":"…","n":1.10}"#));
-    let replay = item::from_link(Link::Replay, sample::run_id(25), &full_run());
+    let replay = item::from_link(Link::Replay, sample::run_id(25), &least);
     assert_eq!(item::to_link(Link::Replay, &replay).expect("an id"), least.run_id);
     golden!("run-replay", replay);
     golden!("run-output", item::from_output(&least, r#"{"results":{"store":1.10}}"#));
@@ -99,48 +110,54 @@ fn a_head_from_before_replays_and_answers_is_still_read() {
     assert_eq!(item::to_run(old).expect("a run"), least);
 }
 
-/// Open and ended runs with everything that came after the first release.
-fn later_runs() -> [Run; 2] {
-    let run = run(&mine(), 26, noon());
-    let retention = Some(Retention { max_age_seconds: 60, preserve_on_failure: true });
-    let queued = Run {
+/// Heads of open and ended runs with everything that came after the first release, more than an ended run has.
+fn later_heads() -> [StoredRun; 2] {
+    let head = StoredRun::from(&run(&mine(), 26, noon()));
+    let queued = StoredRun {
         status: RunStatus::Queued,
-        definition_owner: Some(sample::yours()),
-        compute_node_budget_micro_usd: Some(MicroUsd(5_000_000)),
-        exclude_paused_time: true,
-        evaluation_of: Some(sample::run_id(24)),
+        about: About { evaluation_of: Some(sample::run_id(24)), ..head.about.clone() },
+        spec: RunSpec {
+            definition_owner: Some(sample::yours()),
+            compute_node_budget_micro_usd: Some(MicroUsd(5_000_000)),
+            exclude_paused_time: true,
+            retention: Some(Retention { max_age_seconds: 60, preserve_on_failure: true }),
+            version: 0,
+            ..head.spec.clone()
+        },
         queued_in: Some(SlotScope::Definition),
-        retention,
-        version: 0,
-        ..run.clone()
+        ..head.clone()
     };
-    let ended = Run {
+    let ended = StoredRun {
         status: RunStatus::Succeeded,
+        spec: RunSpec {
+            retention: Some(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false }),
+            ..head.spec.clone()
+        },
         dispatched_at: Some(noon()),
         pauses: 2,
         paused_at: Some(noon()),
         paused_ms: 1_500,
         slots: BTreeSet::from([SlotScope::Definition, SlotScope::Tenant]),
-        retention: Some(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false }),
         retention_due_at: Some(noon() + SignedDuration::from_mins(1)),
-        ..run
+        ..head
     };
     [queued, ended]
 }
 
 #[test]
 fn what_came_later_to_a_runs_items() {
-    let [queued, ended] = later_runs();
-    for run in [&queued, &ended] {
-        assert_eq!(item::to_run(item::from_run(run).expect("an item")).expect("a run"), *run);
+    let [queued, ended] = later_heads();
+    for head in [&queued, &ended] {
+        assert_eq!(item::to_stored_run(written(head)).expect("a head"), *head);
     }
-    golden!("run-head-queued", item::from_run(&queued).expect("an item"));
-    golden!("run-head-expiring", item::from_run(&ended).expect("an item"));
-    let in_tenants_queue = Run { queued_in: Some(SlotScope::Tenant), ..queued.clone() };
+    golden!("run-head-queued", written(&queued));
+    golden!("run-head-expiring", written(&ended));
+    let queued = Run::try_from(queued).expect("a run");
+    let in_tenants_queue = Run { state: RunState::Queued { queue: SlotScope::Tenant }, ..queued.clone() };
     let item = item::from_run(&in_tenants_queue).expect("an item");
     assert_eq!(item::text(&item, "queueKey"), Some("T#mine#QUEUE"));
     assert_eq!(item::to_queued_run(&item).expect("an id"), queued.run_id);
-    let reference = item::to_run_ref(item::from_run(&ended).expect("an item")).expect("a reference");
+    let reference = item::to_run_ref(written(&ended)).expect("a reference");
     assert_eq!((reference.tenant_id, reference.run_id), (mine(), ended.run_id));
     let request = item::from_request(&queued, r#"{"input":{"n": 1.10}}"#);
     assert_eq!(item::to_request(&request).expect("a text"), r#"{"input":{"n": 1.10}}"#);
@@ -153,11 +170,11 @@ fn what_came_later_to_a_runs_items() {
 
 #[test]
 fn a_change_removes_exactly_what_a_head_may_lack() {
-    let names = |run: &Run| item::from_run(run).expect("an item").into_keys().collect::<BTreeSet<String>>();
-    let least = names(&Run { status: RunStatus::Canceled, ..run(&mine(), 26, noon()) });
+    let names = |head: &StoredRun| written(head).into_keys().collect::<BTreeSet<String>>();
+    let least = names(&StoredRun { status: RunStatus::Canceled, ..StoredRun::from(&run(&mine(), 26, noon())) });
     let mut sometimes = BTreeSet::new();
-    for run in later_runs().iter().chain([&full_run()]) {
-        let names = names(run);
+    for head in later_heads().iter().chain([&full_head()]) {
+        let names = names(head);
         assert!(least.is_subset(&names));
         sometimes.extend(names.difference(&least).cloned());
     }

@@ -11,7 +11,7 @@ use sluice_aws::dynamo::keys::Key;
 use sluice_core::change::{RunChange, SlotChange};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{ChangeRun, Changed, LoadRun, ReadRuns, RecordRun, RunFilter};
-use sluice_core::run::{Run, RunError};
+use sluice_core::run::{Gate, Run, RunError, RunState, Times};
 use sluice_core::step::{Step, StepStatus};
 use std::collections::BTreeSet;
 
@@ -118,11 +118,11 @@ async fn a_claimed_run_is_running_and_listed_so() {
     assert!(claim(&table, &run).await, "by the same execution again");
     let started_at = CLAIMED_AT.parse().expect("a time");
     let expected =
-        Run { status: RunStatus::Running, started_at: Some(started_at), updated_at: started_at, rev: 3, ..run.clone() };
+        Run { state: RunState::running(Times::started(started_at)), updated_at: started_at, rev: 3, ..run.clone() };
     assert_eq!(load(&table, &run).await, expected);
     assert_eq!((listed(&table, RunStatus::Running).await, listed(&table, RunStatus::Pending).await), (1, 0));
     assert!(write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(0))]).await);
-    assert_eq!(load(&table, &run).await.stage_index, Some(0));
+    assert_eq!(load(&table, &run).await.state.times().and_then(|times| times.stage_index), Some(0));
 }
 
 #[tokio::test]
@@ -139,12 +139,11 @@ async fn a_change_between_two_claims_keeps_the_run_with_its_execution() {
     let table = Table::new().await;
     let run = recorded(&table).await;
     assert!(claim(&table, &run).await);
-    let paused_at = Some(noon());
     let claimed = load(&table, &run).await;
-    let asked = Run { pause_requested_at: paused_at, rev: claimed.rev + 1, ..claimed };
+    let asked = claimed.after(RunEvent::PauseAsked, noon()).expect("a change");
     assert_eq!(change(&table, &asked).await, Changed::Done);
     assert!(claim(&table, &run).await, "a claim whose answer was lost is made again");
-    assert_eq!(load(&table, &run).await.pause_requested_at, paused_at);
+    assert_eq!(load(&table, &run).await.state.pause_asked_at(), Some(noon()));
 }
 
 #[tokio::test]
@@ -158,15 +157,18 @@ async fn a_pause_is_taken_at_the_gate_and_ended_by_a_change() {
     };
     assert!(!gate(LATER).await, "nobody asked");
     let claimed = load(&table, &run).await;
-    let asked = Run { pause_requested_at: Some(noon()), rev: claimed.rev + 1, ..claimed };
+    let asked = claimed.after(RunEvent::PauseAsked, noon()).expect("a change");
     assert_eq!(change(&table, &asked).await, Changed::Done);
     assert!(!write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await);
     assert!(gate(LATER).await);
     let paused = load(&table, &run).await;
-    assert_eq!((paused.status, paused.pause_token.as_deref()), (RunStatus::Paused, Some("token")));
+    assert_eq!(
+        (paused.status(), paused.state.gate().and_then(|gate| gate.token.clone()).as_deref()),
+        (RunStatus::Paused, Some("token"))
+    );
 
     let mut resumed = paused.after(RunEvent::Resumed, noon()).expect("a change");
-    (resumed.pause_requested_at, resumed.pause_token) = (None, None);
+    *resumed.state.gate_mut().expect("it goes on") = Gate::default();
     assert_eq!(change(&table, &resumed).await, Changed::Done);
     assert!(write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await, "it goes on");
     assert_eq!(listed(&table, RunStatus::Running).await, 1);
@@ -182,12 +184,11 @@ async fn a_change_keeps_what_the_runner_added_and_takes_away_what_is_over() {
         assert!(write_head(&table, &run, "ShowWaiting", "WAITING_FOR_INPUT", LATER, &nodes).await, "{node}");
     }
     let waiting = load(&table, &run).await;
-    assert_eq!((waiting.status, waiting.rev), (RunStatus::WaitingForInput, 4));
-    assert_eq!(waiting.waiting_nodes.iter().map(String::as_str).collect::<Vec<_>>(), ["approval", "figures"]);
+    assert_eq!((waiting.status(), waiting.rev), (RunStatus::WaitingForInput, 4));
+    assert_eq!(waiting.state.waiting_nodes().iter().map(String::as_str).collect::<Vec<_>>(), ["approval", "figures"]);
 
     // A change that answers one node: the set stays a set, so that the runner can go on adding to it.
-    let mut answered = Run { rev: 5, ..waiting.clone() };
-    answered.waiting_nodes.remove("figures");
+    let answered = waiting.answered("figures", noon()).expect("a change");
     assert_eq!(change(&table, &answered).await, Changed::Done);
     let head = keys::run_head(&mine(), run.run_id);
     let item = table.item(head.clone()).await.expect("a head");
@@ -216,7 +217,7 @@ async fn a_change_decided_before_the_runners_write_is_stale() {
     let canceled = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
     assert!(claim(&table, &run).await);
     let Changed::Stale(Some(current)) = change(&table, &canceled).await else { panic!("stale") };
-    assert_eq!((current.status, current.rev), (RunStatus::Running, 2));
+    assert_eq!((current.status(), current.rev), (RunStatus::Running, 2));
 }
 
 #[tokio::test]

@@ -21,10 +21,8 @@ use std::collections::BTreeSet;
 async fn of_very_many_replays_the_newest_hundred_are_listed() {
     let table = Table::new().await;
     for number in 1..=103 {
-        let replay = sluice_core::run::Run {
-            replay_of: Some(sample::run_id(0)),
-            ..run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)))
-        };
+        let mut replay = run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)));
+        replay.about.replay_of = Some(sample::run_id(0));
         table.store.record_run(&new_run(&replay, None, None)).await.expect("recorded");
     }
     let expected: Vec<_> = (4..=103).rev().map(sample::run_id).collect();
@@ -63,7 +61,8 @@ async fn another_run_under_the_same_id_is_never_taken_for_ours() {
     let table = Table::new().await;
     let first = run(&mine(), 1, noon());
     table.store.record_run(&new_run(&first, None, None)).await.expect("recorded");
-    let second = sluice_core::run::Run { snapshot_hash: "another".to_owned(), ..first };
+    let mut second = first;
+    second.snapshot.hash = "another".to_owned();
     let error = table.store.record_run(&new_run(&second, None, None)).await.expect_err("refused");
     assert_eq!(error.class, StoreErrorClass::Corrupt);
 }
@@ -121,8 +120,8 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
     let table = Table::new().await;
     an_attempt_is_recorded_with_its_delivery(&table).await;
     of_two_changes_to_a_definition_one_wins(&table).await;
-    let (run, claim) = (run(&mine(), 2, noon()), claim("key", "payload"));
-    let run = sluice_core::run::Run { replay_of: Some(sample::run_id(1)), ..run };
+    let (mut run, claim) = (run(&mine(), 2, noon()), claim("key", "payload"));
+    run.about.replay_of = Some(sample::run_id(1));
     table.store.record_run(&new_run(&run, Some(claim), None)).await.expect("recorded");
     lived(&table.store, &mine(), 3).await;
     let limit = Concurrency { max_concurrent_runs: 5, on_limit: OnLimit::Reject };
@@ -186,5 +185,5 @@ async fn an_item_that_nobody_wrote_is_corrupt() {
         let error = table.store.load_run(&mine(), run.run_id).await.expect_err("unreadable");
         assert_eq!(error.class, StoreErrorClass::Corrupt, "{attribute}");
     }
-    assert_eq!(RunStatus::Pending, run.status);
+    assert_eq!(RunStatus::Pending, run.status());
 }

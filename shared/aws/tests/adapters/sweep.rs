@@ -19,7 +19,7 @@ async fn a_long_shard_comes_in_pages_oldest_first() {
     let (mut numbers, mut cursor, mut pages) = (Vec::new(), None, 0);
     loop {
         let page = table.store.open_runs(0, cursor.as_deref()).await.expect("a page");
-        numbers.extend(page.items.into_iter().map(|run| run.name));
+        numbers.extend(page.items.into_iter().map(|run| run.about.name));
         pages += 1;
         cursor = page.next;
         if cursor.is_none() {
@@ -39,7 +39,7 @@ async fn an_unreadable_run_does_not_keep_the_sweep_from_the_others() {
     table.put(broken).await;
     table.put(from_run(&run(&mine(), 16, noon())).expect("an item")).await;
     let page = table.store.open_runs(0, None).await.expect("a page");
-    assert_eq!(page.items.into_iter().map(|run| run.name).collect::<Vec<_>>(), ["run-16"]);
+    assert_eq!(page.items.into_iter().map(|run| run.about.name).collect::<Vec<_>>(), ["run-16"]);
 }
 
 #[tokio::test]

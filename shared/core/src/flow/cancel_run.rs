@@ -40,10 +40,10 @@ where
         // Nothing changed: the run is being stopped or has ended, perhaps since it was loaded.
         None => find_run(store, caller, run_id, now).await?,
     };
-    if run.status == RunStatus::Canceling {
+    if run.status() == RunStatus::Canceling {
         stop(engine, &run).await;
     }
-    Ok(match run.status {
+    Ok(match run.status() {
         RunStatus::Canceled => Canceled::Already(run),
         RunStatus::Succeeded | RunStatus::Failed => Canceled::TooLate(run),
         RunStatus::Queued
@@ -57,6 +57,6 @@ where
 
 /// Asks the engine to stop a run whose intent is recorded. A failure is left to the reconciler, which asks again.
 pub async fn stop<E: StopExecution>(engine: &E, run: &Run) -> bool {
-    let intent = run.stop_intent.map_or("aborted", StopIntent::as_str);
+    let intent = run.state.intent().map_or("aborted", StopIntent::as_str);
     engine.stop_execution(&run.execution_arn(), &format!("Sluice.{intent}"), intent).await.is_ok()
 }

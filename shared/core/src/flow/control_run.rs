@@ -16,7 +16,7 @@ use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, StoreError, TaskAnswer,
 };
 use crate::report::{NodeAnswer, NodeOutcome};
-use crate::run::Run;
+use crate::run::{Gate, Progress, Run};
 use crate::{limits, template};
 use jiff::Timestamp;
 
@@ -26,11 +26,11 @@ use jiff::Timestamp;
 /// `NotFound`; `Conflict` for a run that has ended, is being stopped, waits for a slot, or was paused too often.
 pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
     change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::PauseAsked) {
-        Decision::Stay if run.pause_requested_at.is_none() && run.pauses >= limits::PAUSES => {
-            let message = format!("run {} has been paused {} times", run.run_id, run.pauses);
+        Decision::Stay if run.state.pause_asked_at().is_none() && run.state.pauses() >= limits::PAUSES => {
+            let message = format!("run {} has been paused {} times", run.run_id, run.state.pauses());
             Err(Refusal::Conflict { code: "too_many_pauses", message })
         }
-        Decision::Stay if run.pause_requested_at.is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
+        Decision::Stay if run.state.pause_asked_at().is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
         Decision::Stay | Decision::Ignore | Decision::Move(_) => Ok(None),
         Decision::Illegal => Err(conflict(run, "cannot be paused")),
     })
@@ -48,7 +48,7 @@ where
 {
     let run = change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::Resumed) {
         Decision::Move(_) => Ok(run.after(RunEvent::Resumed, now)),
-        Decision::Stay if run.pause_requested_at.is_some() => Ok(run.after(RunEvent::Resumed, now)),
+        Decision::Stay if run.state.pause_asked_at().is_some() => Ok(run.after(RunEvent::Resumed, now)),
         Decision::Stay | Decision::Ignore => Ok(None),
         Decision::Illegal => Err(conflict(run, "cannot be resumed")),
     })
@@ -101,7 +101,7 @@ where
     };
     let not_waiting =
         || Refusal::Conflict { code: "not_waiting", message: format!("node {node_id} does not wait for an answer") };
-    if !run.waiting_nodes.contains(node_id.as_str()) {
+    if !run.state.waiting_nodes().contains(node_id.as_str()) {
         return Err(not_waiting());
     }
     if let (Some(schema), NodeOutcome::Result(value)) = (&node.schema, &outcome) {
@@ -109,20 +109,14 @@ where
         let parsed = serde_json::from_str(value).unwrap_or_default();
         template::check_schema(schema, &parsed, at, &mut invalid);
         // What a private node takes is its owner's affair: who runs the definition is told no more than that this is not it.
-        if !invalid.violations.is_empty() && node.private && run.definition_owner.is_some() {
+        if !invalid.violations.is_empty() && node.private && run.spec.definition_owner.is_some() {
             invalid = Invalid::one(at, "schema_violation", "is not what the node takes");
         }
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
     let answer = NodeAnswer { outcome, by: caller.principal.0.clone(), at: now };
     for _ in 0..TRIES {
-        if !run.waiting_nodes.contains(node_id.as_str()) {
-            return Err(not_waiting());
-        }
-        let others_wait = run.waiting_nodes.len() > 1;
-        let Some(mut after) = run.after(RunEvent::InputGiven { others_wait }, now) else { return Err(not_waiting()) };
-        after.waiting_nodes.remove(node_id.as_str());
-        after.answered_nodes.insert(node_id.to_string());
+        let Some(after) = run.answered(node_id.as_str(), now) else { return Err(not_waiting()) };
         let change = RunChange::new(&run, after);
         match store.answer_node(&change, node_id, &answer).await.map_err(Refusal::Store)? {
             Some(Changed::Done) => {
@@ -146,31 +140,31 @@ where
     S: AnswerNode,
     E: AnswerTask,
 {
-    let mut after = run.clone();
+    let mut state = run.state.clone();
     let mut all = true;
-    if let Some(token) = run.pause_token.as_deref().filter(|_| run.owes_a_resume()) {
+    if let Some(Gate { token: Some(token), pause_asked_at: None }) = run.state.gate() {
         match engine.answer_task(token, &TaskAnswer::Success("{}")).await {
-            Ok(_taken_or_over) => after.pause_token = None,
+            Ok(_taken_or_over) => state.gate_mut().map_or((), |gate| gate.token = None),
             Err(_later) => all = false,
         }
     }
-    for node in &run.answered_nodes {
-        let Ok(node_id) = node.parse::<NodeId>() else { continue };
-        match store.load_answer(&run.tenant_id, run.run_id, &node_id).await? {
-            Some((token, outcome)) => match engine.answer_task(&token, &task_answer(&outcome)).await {
-                Ok(_taken_or_over) => drop(after.answered_nodes.remove(node)),
-                Err(_later) => all = false,
-            },
-            // The runner has recorded the node's end: it has its answer.
-            None => drop(after.answered_nodes.remove(node)),
+    if let Some(Progress { answered_nodes, .. }) = state.progress_mut() {
+        for node in run.state.answered_nodes() {
+            let Ok(node_id) = node.parse::<NodeId>() else { continue };
+            match store.load_answer(&run.tenant_id, run.run_id, &node_id).await? {
+                Some((token, outcome)) => match engine.answer_task(&token, &task_answer(&outcome)).await {
+                    Ok(_taken_or_over) => drop(answered_nodes.remove(node)),
+                    Err(_later) => all = false,
+                },
+                // The runner has recorded the node's end: it has its answer.
+                None => drop(answered_nodes.remove(node)),
+            }
         }
     }
-    if after == run {
+    if state == run.state {
         return Ok((run, all));
     }
-    after.rev += 1;
-    after.updated_at = now.max(run.updated_at);
-    let change = RunChange::new(&run, after);
+    let change = RunChange::new(&run, run.in_state(state, now));
     match store.change_run(&change).await? {
         Changed::Done => Ok((change.run, all)),
         // The runner went on at once, as it should. What was taken is found out again by the next look.

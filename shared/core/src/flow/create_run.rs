@@ -31,7 +31,7 @@ use crate::ports::{
     StartRequest,
 };
 use crate::retention::Retention;
-use crate::run::{EndDetails, Run, RunError};
+use crate::run::{EndDetails, Run, RunError, RunState};
 use crate::snapshot::Callback;
 use crate::template::Variables;
 use jiff::Timestamp;
@@ -202,7 +202,7 @@ where
         admit(&mut new, &limits, full, claim.as_ref(), now);
         match store.record_run(&new).await.map_err(Refusal::Store)? {
             Recorded::Created => {
-                let start = if new.run.status == RunStatus::Queued {
+                let start = if new.run.status() == RunStatus::Queued {
                     Start::default()
                 } else {
                     start(store, engine, &new.run, &start_input, now).await
@@ -231,9 +231,9 @@ where
 /// Gives the run its way in: to a slot of each limit, or into the queue before the one that was found full.
 fn admit(new: &mut NewRun, limits: &[Limit], full: Option<Limit>, claim: Option<&IdempotencyClaim>, now: Timestamp) {
     let run = &mut new.run;
-    (run.status, run.slots, run.queued_in) = match full {
-        None => (RunStatus::Pending, limits.iter().map(|limit| limit.scope).collect(), None),
-        Some(limit) => (RunStatus::Queued, BTreeSet::new(), Some(limit.scope)),
+    (run.state, run.slots) = match full {
+        None => (RunState::pending(), limits.iter().map(|limit| limit.scope).collect()),
+        Some(limit) => (RunState::Queued { queue: limit.scope }, BTreeSet::new()),
     };
     new.admission = match full {
         None => Admission::Slots(limits.to_vec()),
@@ -258,7 +258,7 @@ where
     E: StartExecution + AnnounceDue,
 {
     let delayed = Start { delayed: true, ended: None };
-    let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id: run.run_id, input };
+    let request = StartRequest { state_machine_arn: &run.spec.state_machine_arn, run_id: run.run_id, input };
     let (code, message) = match engine.start_execution(&request).await {
         Ok(StartOutcome::Started) => return Start::default(),
         Ok(StartOutcome::Refused { code, message }) => (code, message),
@@ -270,7 +270,7 @@ where
     match settle_run::settle(store, run.clone(), RunEvent::StartRefused, &details, now).await {
         Ok(Some(settlement)) => {
             settle_run::announce(engine, &settlement).await;
-            Start { delayed: false, ended: Some(settlement.after.status) }
+            Start { delayed: false, ended: Some(settlement.after.status()) }
         }
         Ok(None) => Start::default(),
         Err(_unsettled) => delayed,

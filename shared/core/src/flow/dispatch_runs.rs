@@ -14,7 +14,7 @@ use crate::ports::{
     AnnounceDue, ChangeRun, Changed, ReadCatalog, ReadQueue, RecordRun, StartExecution, StoreError, StoreErrorClass,
     StoreResult,
 };
-use crate::run::Run;
+use crate::run::{Run, RunState};
 use jiff::Timestamp;
 
 /// Runs that one look at a queue moves on at most; the next look goes on.
@@ -75,7 +75,7 @@ where
 {
     let Some(mut run) = store.load_run(&queue.tenant_id, run_id).await? else { return Ok(Outcome::Gone) };
     for _ in 0..TRIES {
-        if run.status != RunStatus::Queued || run.queued_in != Some(queue.scope()) {
+        if run.state.queue() != Some(queue.scope()) {
             return Ok(Outcome::Gone);
         }
         let limits = current_limits(store, &run).await?;
@@ -97,8 +97,7 @@ where
         }
         // Another limit holds it up: it waits there from now on, in the place that its age gives it.
         let Some(other) = full.first() else { return Ok(Outcome::Gone) };
-        let waiting =
-            Run { queued_in: Some(*other), rev: run.rev + 1, updated_at: now.max(run.updated_at), ..run.clone() };
+        let waiting = run.in_state(RunState::Queued { queue: *other }, now);
         match store.change_run(&RunChange::new(&run, waiting)).await? {
             Changed::Done => return Ok(Outcome::Moved),
             Changed::Stale(Some(current)) => run = *current,
@@ -111,8 +110,8 @@ where
 /// The limits as they are now: those of the time of the request may have been changed since.
 pub(super) async fn current_limits<S: ReadCatalog>(store: &S, run: &Run) -> StoreResult<Vec<Limit>> {
     let key = DefinitionKey {
-        tenant: run.definition_owner.as_ref().unwrap_or(&run.tenant_id).clone(),
-        id: run.definition_id,
+        tenant: run.spec.definition_owner.as_ref().unwrap_or(&run.tenant_id).clone(),
+        id: run.spec.definition_id,
     };
     let found = store.read_catalog(&Wanted::one(key.clone()).and(SettingsKey(run.tenant_id.clone()))).await?;
     let definition = found.get(&key).and_then(|definition| definition.concurrency);

@@ -30,7 +30,7 @@ pub async fn get_run<S: ReadRuns, C: Clock>(
     let until = clock.now() + SignedDuration::from_secs(i64::from(wait_seconds));
     loop {
         let run = find_run(store, caller, run_id, clock.now()).await?;
-        if run.status.is_terminal() {
+        if run.status().is_terminal() {
             let output = store.load_output(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
             return Ok((run, output));
         }
@@ -91,7 +91,7 @@ fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Step {
         node_id: node_id.clone(),
         node_type: node.map(|node| node.node_type.as_str().to_owned()).unwrap_or_default(),
         stage: stage as u32,
-        status: if run.status.is_terminal() { StepStatus::Canceled } else { StepStatus::Pending },
+        status: if run.status().is_terminal() { StepStatus::Canceled } else { StepStatus::Pending },
         attempt: 0,
         started_at: None,
         ended_at: None,
@@ -160,8 +160,8 @@ pub async fn list_inputs<S: ReadRuns>(
     let steps = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let mut segments = vec![Segment {
         given: Given::Start(snapshot.input.map(|input| input.get().to_owned())),
-        at: run.created_at,
-        by: run.created_by.clone(),
+        at: run.spec.created_at,
+        by: run.spec.created_by.clone(),
         produced: Vec::new(),
     }];
     segments.extend(answers.into_iter().map(|(node_id, answer)| Segment {

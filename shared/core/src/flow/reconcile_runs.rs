@@ -19,7 +19,7 @@ use crate::ports::{
     PurgeRuns, ReadCatalog, ReadQueue, RecordRun, SHARDS, StartExecution, StartOutcome, StartRequest, StopExecution,
     Sweep,
 };
-use crate::run::{EndDetails, Run, RunError};
+use crate::run::{EndDetails, Run, RunError, RunState};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -239,7 +239,7 @@ where
                     self.report.open += 1;
                     self.report.slots_held += run.slots.len() as u32;
                     if let Some(run) = self.visit(run).await {
-                        executing.entry(run.state_machine_arn.clone()).or_default().push(run);
+                        executing.entry(run.spec.state_machine_arn.clone()).or_default().push(run);
                     }
                 }
                 cursor = page.next;
@@ -253,20 +253,20 @@ where
 
     async fn visit(&mut self, run: Run) -> Option<Run> {
         let now = self.clock.now();
-        match run.status {
-            RunStatus::Succeeded | RunStatus::Failed | RunStatus::Canceled => None,
-            RunStatus::Queued => {
+        match run.state {
+            RunState::Ended(_) => None,
+            RunState::Queued { queue } => {
                 self.report.queued += 1;
-                self.queues.extend(run.queued_in.map(|scope| run.queue(scope)));
+                self.queues.insert(run.queue(queue));
                 None
             }
-            RunStatus::Pending => {
+            RunState::Pending { .. } => {
                 if now.duration_since(run.due_to_start_at()) >= START_GRACE {
                     self.start_again(run, now).await;
                 }
                 None
             }
-            RunStatus::Canceling => {
+            RunState::Stopping { .. } => {
                 // Stopping again is harmless, and the first stop may have been lost.
                 self.report.stops_asked += 1;
                 if !stop(self.engine, &run).await {
@@ -274,11 +274,11 @@ where
                 }
                 Some(run)
             }
-            RunStatus::Running | RunStatus::Paused | RunStatus::WaitingForInput => {
+            RunState::Running { .. } | RunState::Paused { .. } | RunState::Waiting { .. } => {
                 if run.deadline().is_some_and(|deadline| deadline <= now) {
                     return self.time_out(run, now).await;
                 }
-                if run.owes_a_resume() || !run.answered_nodes.is_empty() {
+                if run.state.owes_a_resume() || !run.state.answered_nodes().is_empty() {
                     self.hand_over(&run, now).await;
                 }
                 Some(run)
@@ -293,7 +293,7 @@ where
             self.store.load_run(&run.tenant_id, run_id).await,
             self.store.load_snapshot(&run.tenant_id, run_id).await,
         ) {
-            (Ok(Some(run)), Ok(Some(snapshot))) if run.status == RunStatus::Pending => (run, snapshot),
+            (Ok(Some(run)), Ok(Some(snapshot))) if run.status() == RunStatus::Pending => (run, snapshot),
             (Ok(_), Ok(_)) => return,
             (Err(error), _) | (_, Err(error)) => return self.fault(format_args!("run {run_id}"), &error),
         };
@@ -302,7 +302,7 @@ where
             Err(error) => return self.fault(format_args!("run {run_id}"), &error),
         };
         let age = now.duration_since(run.due_to_start_at());
-        let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id, input: &input };
+        let request = StartRequest { state_machine_arn: &run.spec.state_machine_arn, run_id, input: &input };
         let error = match self.engine.start_execution(&request).await {
             Ok(StartOutcome::Started) => {
                 self.report.started += 1;
@@ -348,9 +348,9 @@ where
         match settle(self.store, run.clone(), event, &EndDetails::default(), now).await {
             Ok(Some(settlement)) => {
                 self.report.timed_out += 1;
-                self.report.ended.extend(Some(settlement.after.status).filter(|status| status.is_terminal()));
+                self.report.ended.extend(Some(settlement.after.status()).filter(|status| status.is_terminal()));
                 announce(self.engine, &settlement).await;
-                if settlement.after.status == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
+                if settlement.after.status() == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
                     self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
                 }
             }
@@ -397,7 +397,7 @@ where
                 self.settle(run, RunEvent::EngineEnded(end), &details, now).await
             }
             Ok(ExecutionState::Unknown) => {
-                if run.status != RunStatus::Pending && now.duration_since(run.updated_at) >= VANISH_PATIENCE {
+                if run.status() != RunStatus::Pending && now.duration_since(run.updated_at) >= VANISH_PATIENCE {
                     let error =
                         RunError::new("Sluice.ExecutionVanished", "Step Functions no longer knows this execution", 512);
                     let end = EndDetails { error: Some(error), ..EndDetails::default() };
@@ -413,7 +413,7 @@ where
         match settle(self.store, run, event, end, now).await {
             Ok(Some(settlement)) => {
                 self.report.settled += 1;
-                self.report.ended.push(settlement.after.status);
+                self.report.ended.push(settlement.after.status());
                 announce(self.engine, &settlement).await;
             }
             Ok(None) => {}

@@ -14,7 +14,7 @@ use crate::invalid::Invalid;
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
 use crate::ports::{RecordUsage, StopExecution};
-use crate::run::Run;
+use crate::run::{Run, RunState};
 use crate::usage::{UsageLedger, UsageReport};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -72,7 +72,7 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
     reports: Vec<UsageReport>,
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
-    if run.started_at.is_none() {
+    if run.state.started_at().is_none() {
         let message = format!("run {} has not begun: it can have used nothing", run.run_id);
         return Err(Refusal::Conflict { code: "wrong_status", message });
     }
@@ -99,7 +99,7 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
         let too_many = |message| Refusal::Invalid(Invalid::one("/usage", "too_many", message));
         let next = ledger.with(&fresh).map_err(too_many)?;
         let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
-        let stopped = run.after(asked, now).filter(|_| next.exceeds(run.spending_cap()));
+        let stopped = run.after(asked, now).filter(|_| next.exceeds(run.spec.spending_cap()));
         let stop = stopped.map(|after| RunChange::new(&run, after));
         let change = UsageChange { tenant_id: tenant.clone(), run_id, reports: fresh, ledger: next, stop };
         if store.record_usage(&change).await.map_err(Refusal::Store)? {
@@ -115,7 +115,7 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
 }
 
 async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {
-    if run.status == crate::lifecycle::RunStatus::Canceling && run.stop_intent == Some(StopIntent::BudgetExceeded) {
+    if let RunState::Stopping { intent: StopIntent::BudgetExceeded, .. } = run.state {
         stop(engine, run).await;
     }
 }

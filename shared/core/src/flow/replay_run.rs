@@ -19,7 +19,7 @@ use crate::limits;
 use crate::ports::{
     AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution, StoreError, StoreErrorClass,
 };
-use crate::run::Run;
+use crate::run::{About, Run, RunSpec};
 use crate::snapshot::{NodeRun, RequestParts, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
 use jiff::Timestamp;
@@ -83,8 +83,8 @@ where
     let snapshot = store.load_snapshot(&caller.tenant, original).await.map_err(Refusal::Store)?;
     let snapshot = snapshot.ok_or_else(|| unknown(original))?;
     ended_only(&old, "replayed")?;
-    if old.replay_depth >= limits::REPLAY_DEPTH {
-        let message = format!("run {} is a replay of a replay, {} deep already", old.run_id, old.replay_depth);
+    if old.about.replay_depth >= limits::REPLAY_DEPTH {
+        let message = format!("run {} is a replay of a replay, {} deep already", old.run_id, old.about.replay_depth);
         return Err(Refusal::Conflict { code: "looping_risk", message });
     }
     let request = load_request(store, &old).await?;
@@ -103,11 +103,11 @@ where
             drafted.map_err(said_of_the_version)?
         }
     };
-    draft.run = Run {
-        name: command.name.clone().unwrap_or_else(|| old.name.clone()),
+    draft.about = About {
+        name: command.name.clone().unwrap_or_else(|| old.about.name.clone()),
         replay_of: Some(old.run_id),
-        replay_depth: old.replay_depth + 1,
-        ..draft.run
+        replay_depth: old.about.replay_depth + 1,
+        ..draft.about
     };
     if let Some(from) = &command.from_node {
         if !draft.snapshot.nodes.iter().any(|node| node.node_id == *from) {
@@ -130,15 +130,15 @@ async fn same_again<S: ReadCatalog>(
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<Draft> {
-    if old.definition_owner.is_some() && find_discoverable(store, old.definition_id).await?.is_none() {
+    if old.spec.definition_owner.is_some() && find_discoverable(store, old.spec.definition_id).await?.is_none() {
         let message = "the definition of this run is no longer shared with other tenants";
         return Err(Refusal::Invalid(Invalid::one("", "not_available", message)));
     }
-    let created_by = caller.principal.0.clone();
+    let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
     Ok(Draft {
         limits: current_limits(store, old).await.map_err(Refusal::Store)?,
-        run: Run { run_id, created_by: created_by.clone(), ..old.as_new(now) },
-        snapshot: Snapshot { run_id, created_at: now, created_by, ..snapshot },
+        about: old.about.clone(),
+        snapshot: Snapshot { run_id, spec, ..snapshot },
         request: request.unwrap_or_default(),
     })
 }
@@ -151,14 +151,14 @@ async fn repeated_request<S: ReadCatalog>(
     request: RequestParts,
     version: VersionRule,
 ) -> Answer<create_run::Command> {
-    let key = InstanceKey { tenant: old.tenant_id.clone(), id: old.instance_id };
+    let key = InstanceKey { tenant: old.tenant_id.clone(), id: old.spec.instance_id };
     let instance = find_item(store, &key).await?;
-    let instance =
-        instance.ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: old.instance_id.to_string() })?;
+    let instance = instance
+        .ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: old.spec.instance_id.to_string() })?;
     let source = Source::Configuration {
-        definition: DefinitionRef::Id(old.definition_id),
+        definition: DefinitionRef::Id(old.spec.definition_id),
         version,
-        compute_node: Some(old.compute_node.clone()),
+        compute_node: Some(old.spec.compute_node.clone()),
         processor_configs: instance.content.processor_configs.clone(),
         named_at: "/version",
         version_at: "/version",
@@ -171,12 +171,12 @@ async fn repeated_request<S: ReadCatalog>(
         tags: request.tags,
         variables: request.variables,
         layers: snapshot.layers,
-        labels: old.labels.clone(),
-        execution_budget_usd: old.execution_budget_micro_usd.map(|budget| budget.to_string()),
-        max_run_duration_seconds: old.max_run_duration_seconds,
+        labels: old.about.labels.clone(),
+        execution_budget_usd: old.spec.execution_budget_micro_usd.map(|budget| budget.to_string()),
+        max_run_duration_seconds: old.spec.max_run_duration_seconds,
         callback: snapshot.callback,
-        retention: old.retention,
-        evaluation_of: old.evaluation_of,
+        retention: old.spec.retention,
+        evaluation_of: old.about.evaluation_of,
         ..create_run::Command::new(source)
     })
 }

@@ -41,7 +41,7 @@ pub async fn create_report_token<S: AnswerNode + RecordReports>(
         check_node(store, &run, node, &mut invalid).await?;
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
-    if run.status.is_terminal() {
+    if run.status().is_terminal() {
         return Err(conflict(&run, "takes no reports"));
     }
     let text = TokenText::new(&caller.tenant, secret);
@@ -108,7 +108,7 @@ where
         check_code(&error.code, &mut invalid);
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
-    if run.status.is_terminal() {
+    if run.status().is_terminal() {
         return Err(conflict(&run, "takes no reports"));
     }
     // Usage first: it was spent whatever becomes of the rest, and repeating it is harmless.
@@ -124,7 +124,7 @@ where
         return Err(Refusal::Conflict { code: "not_waiting", message });
     }
     let run = match report.outcome {
-        Some(_) if usage.as_ref().is_some_and(|usage| usage.run.status == RunStatus::Canceling) => {
+        Some(_) if usage.as_ref().is_some_and(|usage| usage.run.status() == RunStatus::Canceling) => {
             return Err(conflict(&usage.map_or(run, |usage| usage.run), "takes no results"));
         }
         Some(outcome) => answer(store, engine, &caller, run_id, node_id, outcome, "/result", now).await?,

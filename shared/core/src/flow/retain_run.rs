@@ -28,7 +28,7 @@ pub async fn change_retention<S: ChangeRun>(
     retention.check("", &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     change_run(store, caller, run_id, now, |run| {
-        Ok((run.retention != Some(retention)).then(|| run.kept_by(retention, now)))
+        Ok((run.spec.retention != Some(retention)).then(|| run.kept_by(retention, now)))
     })
     .await
 }
@@ -50,18 +50,12 @@ pub async fn delete_run<S: ChangeRun + PurgeRuns>(
         return Err(Refusal::Conflict { code: "deliveries_open", message });
     }
     // Hidden first: should this stop halfway, nobody sees half a run, and the sweep finishes it.
-    change_run(store, caller, run_id, now, |run| Ok(Some(let_go(run, now)))).await?;
+    change_run(store, caller, run_id, now, |run| Ok(run.let_go(now))).await?;
     // A delivery may have been asked for again in between: then the sweep waits for it.
     match store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
         true => Ok(()),
         false => store.purge_run(&caller.tenant, run_id).await.map_err(Refusal::Store),
     }
-}
-
-/// The run as one that is gone, even for an instance whose clock is late: what is being deleted must be neither seen nor
-/// changed.
-fn let_go(run: &Run, now: Timestamp) -> Run {
-    Run { retention_due_at: Some(Run::LET_GO), rev: run.rev + 1, updated_at: now.max(run.updated_at), ..run.clone() }
 }
 
 /// Deletes the items of a run whose time is over. `false` when it is not, or when something is still owed.
@@ -71,12 +65,10 @@ fn let_go(run: &Run, now: Timestamp) -> Run {
 pub async fn purge_expired<S: ChangeRun + PurgeRuns>(store: &S, run: &RunRef, now: Timestamp) -> StoreResult<bool> {
     let RunRef { tenant_id, run_id } = run;
     let run = store.load_run(tenant_id, *run_id).await?;
-    let Some(run) = run.filter(|run| run.status.is_terminal() && !run.is_visible(now)) else { return Ok(false) };
-    if run.retention_due_at != Some(Run::LET_GO) {
-        let hidden = RunChange::new(&run, let_go(&run, now));
-        if store.change_run(&hidden).await? != Changed::Done {
-            return Ok(false); // its rule was changed just now
-        }
+    let Some(run) = run.filter(|run| !run.is_visible(now)) else { return Ok(false) };
+    let (Some(ended), Some(hidden)) = (run.state.ended(), run.let_go(now)) else { return Ok(false) };
+    if ended.due_at != Some(Run::LET_GO) && store.change_run(&RunChange::new(&run, hidden)).await? != Changed::Done {
+        return Ok(false); // its rule was changed just now
     }
     if store.owes_deliveries(tenant_id, *run_id).await? {
         return Ok(false);

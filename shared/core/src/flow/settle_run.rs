@@ -5,11 +5,12 @@
 
 use crate::change::RunChange;
 use crate::concurrency::QueueRef;
+
 use crate::envelope;
 use crate::flow::TRIES;
-use crate::lifecycle::{EngineEnd, RunEvent};
+use crate::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
-use crate::run::{EndDetails, Run, RunError};
+use crate::run::{EndDetails, Run, RunError, RunState};
 use crate::snapshot::Callback;
 use crate::usage::UsageCount;
 use jiff::Timestamp;
@@ -34,18 +35,19 @@ pub fn change(
     now: Timestamp,
 ) -> Option<RunChange> {
     let mut after = run.after(meant(run, event, end), now)?;
-    if !after.status.is_terminal() {
-        return Some(RunChange::new(run, after));
-    }
+    let RunState::Ended(ended) = &mut after.state else { return Some(RunChange::new(run, after)) };
     // The engine's own clock says when it stopped; steps are measured by the same clock.
-    after.complete(end.stopped_at.unwrap_or(now).max(run.started_at.unwrap_or(run.created_at)));
-    after.error = end
+    let begun_at = run.state.started_at().unwrap_or(run.spec.created_at);
+    ended.complete(end.stopped_at.unwrap_or(now).max(begun_at), run.spec.retention);
+    ended.error = end
         .error
         .as_ref()
-        .filter(|_| after.status == crate::lifecycle::RunStatus::Failed)
+        .filter(|_| ended.reason.status() == RunStatus::Failed)
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
     let deliveries = envelope::owed(&after, callback, end, usage, now);
-    after.deliveries = deliveries.len() as u32;
+    if let RunState::Ended(ended) = &mut after.state {
+        ended.deliveries = deliveries.len() as u32;
+    }
     Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) })
 }
 
@@ -54,7 +56,7 @@ pub fn change(
 fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
     let is_refused_claim = event == RunEvent::EngineEnded(EngineEnd::Failed)
         && end.error.as_ref().is_some_and(|error| error.code == CLAIM_REFUSED);
-    match run.stop_intent {
+    match run.state.intent() {
         Some(_) if is_refused_claim => RunEvent::EngineEnded(EngineEnd::Aborted),
         Some(_) | None => event,
     }
@@ -77,8 +79,8 @@ pub async fn settle<S: ChangeRun>(
 ) -> StoreResult<Option<Settlement>> {
     let (mut callback, mut usage) = (None, None);
     for _ in 0..TRIES {
-        let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status.is_terminal());
-        if ends && run.has_callback && callback.is_none() {
+        let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
+        if ends && run.snapshot.has_callback && callback.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
                 StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
@@ -86,7 +88,7 @@ pub async fn settle<S: ChangeRun>(
             callback = snapshot.callback;
         }
         // What never ran has used nothing.
-        if ends && run.started_at.is_some() && usage.is_none() {
+        if ends && run.state.started_at().is_some() && usage.is_none() {
             usage = Some(store.load_usage(&run.tenant_id, run.run_id).await?.total);
         }
         let Some(change) = change(&run, event, end, callback.as_ref(), &usage.unwrap_or_default(), now) else {

@@ -11,10 +11,13 @@ use sluice_testkit::fixture;
 fn a_pending_run_is_cancelled_at_once_and_never_runs_a_node() {
     let world = World::new();
     let run = world.pending(1);
-    assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Already(run)) if run.status == RunStatus::Canceled));
+    assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Already(run)) if run.status() == RunStatus::Canceled));
     assert!(!world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()), "the claim is refused");
-    assert_eq!(world.run(run.run_id).termination_reason, Some(TerminationReason::CanceledByCaller));
-    assert_eq!(world.run(run.run_id).started_at, None);
+    assert_eq!(
+        world.run(run.run_id).state.ended().map(|ended| ended.reason),
+        Some(TerminationReason::CanceledByCaller)
+    );
+    assert_eq!(world.run(run.run_id).state.started_at(), None);
     assert_eq!(world.store.deliveries().len(), 2);
 }
 
@@ -23,13 +26,13 @@ fn a_running_run_is_stopped_and_ends_cancelled_by_its_caller() {
     let world = World::new();
     let run = world.running(1);
     assert!(
-        matches!(world.cancel(run.run_id), Ok(Canceled::Underway(run)) if run.stop_intent == Some(StopIntent::CanceledByCaller))
+        matches!(world.cancel(run.run_id), Ok(Canceled::Underway(run)) if run.state.intent() == Some(StopIntent::CanceledByCaller))
     );
     assert_eq!(world.engine.stops(), [run.execution_arn()]);
     assert!(world.store.deliveries().is_empty(), "nothing is owed before the end is durable");
     let settled = world.settle(&run, EngineEnd::Aborted, &Default::default()).expect("settled");
     assert_eq!(
-        (settled.after.status, settled.after.termination_reason),
+        (settled.after.status(), settled.after.state.ended().map(|ended| ended.reason)),
         (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
     );
 }
@@ -52,7 +55,7 @@ fn a_finished_run_says_that_it_is_too_late() {
         let world = World::new();
         let run = world.running(1);
         world.end(&run, end, Some("{}")).expect("settled");
-        assert!(matches!(world.cancel(run.run_id), Ok(Canceled::TooLate(run)) if run.status == status));
+        assert!(matches!(world.cancel(run.run_id), Ok(Canceled::TooLate(run)) if run.status() == status));
     }
 }
 
@@ -64,7 +67,7 @@ fn a_succeeded_engine_beats_the_cancel() {
         world.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some("{}"), world.clock.now()).expect("ended");
     assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Underway(_))));
     let settled = world.settle(&run, end, &details).expect("settled");
-    assert_eq!(settled.after.status, RunStatus::Succeeded);
+    assert_eq!(settled.after.status(), RunStatus::Succeeded);
 }
 
 #[test]
@@ -78,7 +81,7 @@ fn a_stop_that_fails_is_asked_for_again_by_the_sweep() {
     world.reconcile();
     assert_eq!(world.engine.stops().len(), 1);
     world.reconcile();
-    assert_eq!(world.run(run.run_id).status, RunStatus::Canceled, "and its end is found although no event came");
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Canceled, "and its end is found although no event came");
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn an_execution_that_could_not_claim_its_run_again_after_a_cancel_is_that_cancel
     world.settle(&run, EngineEnd::Failed, &details).expect("settled");
     let ended = world.run(run.run_id);
     assert_eq!(
-        (ended.status, ended.termination_reason),
+        (ended.status(), ended.state.ended().map(|ended| ended.reason)),
         (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
     );
 }

@@ -62,10 +62,10 @@ impl World {
         for scope in [SlotScope::Definition, SlotScope::Tenant] {
             let runs = self.store.runs();
             let held = runs.iter().filter(|run| run.slots.contains(&scope)).count() as i64;
-            let queued = runs.iter().filter(|run| run.queued_in == Some(scope)).count() as i64;
+            let queued = runs.iter().filter(|run| run.state.queue() == Some(scope)).count() as i64;
             prop_assert_eq!(self.counter(scope), Counter { held, queued });
-            prop_assert!(runs.iter().all(|run| run.slots.is_empty() || !run.status.is_terminal()));
-            prop_assert!(runs.iter().all(|run| run.queued_in.is_some() == (run.status == RunStatus::Queued)));
+            prop_assert!(runs.iter().all(|run| run.slots.is_empty() || !run.status().is_terminal()));
+            prop_assert!(runs.iter().all(|run| run.state.queue().is_some() == (run.status() == RunStatus::Queued)));
         }
         Ok(())
     }
@@ -96,7 +96,10 @@ fn runs_wait_in_the_order_of_their_creation_and_start_as_slots_come_free() {
     world.limit_definition(Some(limit(1, OnLimit::Queue)));
     let first = world.make(1).expect("accepted").run;
     let (second, third) = (world.make(2).expect("queued").run, world.make(3).expect("queued").run);
-    assert_eq!((first.status, second.status, third.status), (RunStatus::Pending, RunStatus::Queued, RunStatus::Queued));
+    assert_eq!(
+        (first.status(), second.status(), third.status()),
+        (RunStatus::Pending, RunStatus::Queued, RunStatus::Queued)
+    );
     assert_eq!((world.position(&second), world.position(&third), world.position(&first)), (Some(1), Some(2), None));
     assert!(world.engine.execution(&second.execution_arn()).is_none(), "what waits has not started");
     assert!(world.engine.claim(&world.store, &first.execution_arn(), world.clock.now()));
@@ -105,7 +108,7 @@ fn runs_wait_in_the_order_of_their_creation_and_start_as_slots_come_free() {
     block_on(announce(&world.engine, &settled));
     assert_eq!(world.engine.take_freed(), settled.freed, "the end tells whose turn it is");
     assert_eq!(world.dispatch(SlotScope::Definition).started, 1);
-    assert_eq!(world.run(second.run_id).status, RunStatus::Pending);
+    assert_eq!(world.run(second.run_id).status(), RunStatus::Pending);
     assert!(world.engine.execution(&second.execution_arn()).is_some());
     assert_eq!(
         (world.position(&third), world.counter(SlotScope::Definition)),
@@ -121,10 +124,10 @@ fn a_new_run_does_not_pass_those_that_wait() {
     let second = world.make(2).expect("queued").run;
     world.claim_and_end(&first);
     let third = world.make(3).expect("queued, although a slot is free").run;
-    assert_eq!(third.status, RunStatus::Queued);
+    assert_eq!(third.status(), RunStatus::Queued);
     world.dispatch(SlotScope::Definition);
     assert_eq!(
-        (world.run(second.run_id).status, world.run(third.run_id).status),
+        (world.run(second.run_id).status(), world.run(third.run_id).status()),
         (RunStatus::Pending, RunStatus::Queued)
     );
 }
@@ -138,7 +141,7 @@ fn a_queued_run_is_canceled_at_once_and_leaves_its_queue() {
     world.cancel(second.run_id).expect("canceled");
     let canceled = world.run(second.run_id);
     assert_eq!(
-        (canceled.status, canceled.termination_reason),
+        (canceled.status(), canceled.state.ended().map(|ended| ended.reason)),
         (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
     );
     assert_eq!(world.counter(SlotScope::Definition), Counter { held: 1, queued: 0 });
@@ -153,11 +156,11 @@ fn a_run_waits_before_the_limit_that_holds_it_up() {
     world.limit_tenant(limit(1, OnLimit::Queue));
     let first = world.make(1).expect("accepted").run;
     let second = world.make(2).expect("queued").run;
-    assert_eq!(second.queued_in, Some(SlotScope::Definition));
+    assert_eq!(second.state.queue(), Some(SlotScope::Definition));
     // The definition's limit is raised; now the tenant's alone holds the run up.
     world.limit_definition(Some(limit(5, OnLimit::Queue)));
     assert_eq!(world.dispatch(SlotScope::Definition).moved, 1);
-    assert_eq!(world.run(second.run_id).queued_in, Some(SlotScope::Tenant));
+    assert_eq!(world.run(second.run_id).state.queue(), Some(SlotScope::Tenant));
     world.claim_and_end(&first);
     assert_eq!(world.dispatch(SlotScope::Tenant).started, 1);
     assert_eq!(world.run(second.run_id).slots.len(), 2);
@@ -183,7 +186,7 @@ fn the_sweep_dispatches_what_nobody_told_of() {
     assert!(world.engine.take_freed().is_empty(), "nobody was told");
     let report = world.reconcile();
     assert_eq!((report.queued, report.dispatched), (1, 1));
-    assert_eq!(world.run(second.run_id).status, RunStatus::Pending);
+    assert_eq!(world.run(second.run_id).status(), RunStatus::Pending);
 }
 
 #[test]
@@ -195,7 +198,7 @@ fn a_limit_that_is_taken_away_holds_nobody_up() {
     world.limit_definition(None);
     assert_eq!(world.reconcile().dispatched, 1);
     let second = world.run(second.run_id);
-    assert_eq!((second.status, second.slots.len()), (RunStatus::Pending, 0));
+    assert_eq!((second.status(), second.slots.len()), (RunStatus::Pending, 0));
 }
 
 #[test]
@@ -247,7 +250,7 @@ proptest! {
         }
         // Whatever is open ends, and whatever waits gets its turn.
         for _ in 0..200 {
-            let open: Vec<Run> = world.store.runs().into_iter().filter(|run| !run.status.is_terminal()).collect();
+            let open: Vec<Run> = world.store.runs().into_iter().filter(|run| !run.status().is_terminal()).collect();
             if open.is_empty() {
                 break;
             }
@@ -259,7 +262,7 @@ proptest! {
             world.reconcile();
             world.check_counters()?;
         }
-        prop_assert!(world.store.runs().iter().all(|run| run.status.is_terminal()));
+        prop_assert!(world.store.runs().iter().all(|run| run.status().is_terminal()));
         prop_assert!(world.store.counters().values().all(|counter| *counter == Counter::default()));
     }
 }

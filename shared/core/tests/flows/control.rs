@@ -2,7 +2,7 @@ use crate::world::World;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
-use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{Clock, StoreErrorClass};
 use sluice_core::run::Run;
@@ -22,11 +22,8 @@ impl World {
 
     /// The runner reaches a stage boundary. Returns whether it stops there.
     fn reach_boundary(&self, run: &Run) -> bool {
-        let paused = self.store.update_run(&run.tenant_id, run.run_id, |run| {
-            run.pause_requested_at?;
-            let after = run.after(RunEvent::PauseTaken, self.clock.now())?;
-            Some(Run { pause_token: Some(TOKEN.to_owned()), ..after })
-        });
+        let now = self.clock.now();
+        let paused = self.store.update_run(&run.tenant_id, run.run_id, |run| run.parked(TOKEN, now));
         if paused {
             self.engine.wait_for(&run.execution_arn(), TOKEN);
         }
@@ -37,11 +34,8 @@ impl World {
     fn reach_wait(&self, run: &Run, node: &str) {
         let node: NodeId = node.parse().expect("a node");
         let token = format!("token-of-{node}");
-        self.store.update_run(&run.tenant_id, run.run_id, |run| {
-            let mut after = run.after(RunEvent::InputAwaited, self.clock.now()).unwrap_or_else(|| run.clone());
-            after.waiting_nodes.insert(node.to_string());
-            Some(after)
-        });
+        let now = self.clock.now();
+        self.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting(node.to_string(), now));
         self.store.begin_wait(&run.tenant_id, run.run_id, &node, &token);
         self.engine.wait_for(&run.execution_arn(), &token);
     }
@@ -57,11 +51,14 @@ fn a_pause_takes_effect_at_the_next_boundary_and_a_resume_lets_the_runner_go_on(
     let world = World::new();
     let run = world.running(1);
     let asked = world.pause(&run).expect("accepted");
-    assert_eq!((asked.status, asked.pause_requested_at), (RunStatus::Running, Some(world.clock.now())));
+    assert_eq!((asked.status(), asked.state.pause_asked_at()), (RunStatus::Running, Some(world.clock.now())));
     assert!(world.reach_boundary(&run));
-    assert_eq!(world.run(run.run_id).status, RunStatus::Paused);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Paused);
     let resumed = world.resume(&run).expect("accepted");
-    assert_eq!((resumed.status, resumed.pause_token, resumed.pause_requested_at), (RunStatus::Running, None, None));
+    assert_eq!(
+        (resumed.status(), resumed.state.gate().and_then(|gate| gate.token.clone()), resumed.state.pause_asked_at()),
+        (RunStatus::Running, None, None)
+    );
     assert_eq!(world.engine.take_answer(TOKEN).as_deref(), Some("{}"));
     assert!(!world.reach_boundary(&run), "the pause is over");
 }
@@ -125,11 +122,11 @@ fn a_resume_that_did_not_reach_the_runner_is_given_again_by_the_sweep() {
         world.pause(&run).expect("accepted");
         world.reach_boundary(&run);
         world.engine.faults.once("answer the task", fault);
-        assert_eq!(world.resume(&run).expect("accepted").status, RunStatus::Running);
-        assert!(world.run(run.run_id).owes_a_resume());
+        assert_eq!(world.resume(&run).expect("accepted").status(), RunStatus::Running);
+        assert!(world.run(run.run_id).state.owes_a_resume());
         assert_eq!(world.reconcile().handed_over, 1);
         assert_eq!(world.engine.take_answer(TOKEN).as_deref(), Some("{}"));
-        assert!(!world.run(run.run_id).owes_a_resume());
+        assert!(!world.run(run.run_id).state.owes_a_resume());
         assert_eq!(world.reconcile().handed_over, 0);
     }
 }
@@ -141,9 +138,12 @@ fn a_paused_run_can_be_cancelled() {
     world.pause(&run).expect("accepted");
     world.reach_boundary(&run);
     world.cancel(run.run_id).expect("accepted");
-    assert_eq!(world.run(run.run_id).status, RunStatus::Canceling);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Canceling);
     let settled = world.settle(&run, EngineEnd::Aborted, &Default::default()).expect("settled");
-    assert_eq!((settled.after.status, settled.after.pause_token), (RunStatus::Canceled, None));
+    assert_eq!(
+        (settled.after.status(), settled.after.state.gate().and_then(|gate| gate.token.clone())),
+        (RunStatus::Canceled, None)
+    );
 }
 
 #[test]
@@ -152,8 +152,8 @@ fn an_answer_reaches_its_node_as_it_was_written() {
     let run = world.running(1);
     world.reach_wait(&run, "frequencies");
     let answered = world.answer(&run, "frequencies", r#"{"n":1.10}"#).expect("accepted");
-    assert_eq!(answered.status, RunStatus::Running);
-    assert!(answered.waiting_nodes.is_empty() && answered.answered_nodes.is_empty());
+    assert_eq!(answered.status(), RunStatus::Running);
+    assert!(answered.state.waiting_nodes().is_empty() && answered.state.answered_nodes().is_empty());
     assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some(r#"{"n":1.10}"#));
 }
 
@@ -163,8 +163,8 @@ fn a_run_waits_until_its_last_node_is_answered() {
     let run = world.running(1);
     world.reach_wait(&run, "frequencies");
     world.reach_wait(&run, "readability");
-    assert_eq!(world.answer(&run, "frequencies", "1").expect("accepted").status, RunStatus::WaitingForInput);
-    assert_eq!(world.answer(&run, "readability", "2").expect("accepted").status, RunStatus::Running);
+    assert_eq!(world.answer(&run, "frequencies", "1").expect("accepted").status(), RunStatus::WaitingForInput);
+    assert_eq!(world.answer(&run, "readability", "2").expect("accepted").status(), RunStatus::Running);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn an_answer_that_did_not_reach_the_runner_is_given_again_by_the_sweep() {
     assert_eq!(world.engine.take_answer("token-of-frequencies"), None);
     assert_eq!(world.reconcile().handed_over, 1);
     assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some("1"));
-    assert!(world.run(run.run_id).answered_nodes.is_empty());
+    assert!(world.run(run.run_id).state.answered_nodes().is_empty());
 }
 
 #[test]

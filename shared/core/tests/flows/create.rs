@@ -18,8 +18,8 @@ fn places(refusal: Refusal) -> Vec<(String, &'static str)> {
 fn a_run_is_recorded_and_started_under_its_own_id() {
     let world = World::new();
     let accepted = world.create(command(), 1).expect("accepted");
-    assert_eq!(accepted.run.status, RunStatus::Pending);
-    assert_eq!(accepted.run.name, "run-00000000");
+    assert_eq!(accepted.run.status(), RunStatus::Pending);
+    assert_eq!(accepted.run.about.name, "run-00000000");
     assert!(!accepted.replayed && !accepted.start_delayed);
     assert_eq!(world.run(accepted.run.run_id), accepted.run);
     let execution = world.engine.execution(&accepted.run.execution_arn()).expect("started");
@@ -54,7 +54,7 @@ fn no_cap_and_a_cap_of_zero_are_null_in_the_execution() {
             serde_json::from_str(&world.engine.execution(&run.execution_arn()).expect("started").input).expect("JSON");
         assert_eq!(input["executionBudgetUsd"], Value::Null);
         assert_eq!(input["executionBudgetMicroUsd"], Value::Null);
-        assert_eq!(run.execution_budget_micro_usd, None);
+        assert_eq!(run.spec.execution_budget_micro_usd, None);
     }
 }
 
@@ -229,7 +229,7 @@ fn a_start_without_an_answer_is_still_an_accepted_run() {
         world.engine.faults.once("start the execution", fault);
         let accepted = world.create(command(), 1).expect("accepted");
         assert!(accepted.start_delayed);
-        assert_eq!(world.run(accepted.run.run_id).status, RunStatus::Pending);
+        assert_eq!(world.run(accepted.run.run_id).status(), RunStatus::Pending);
     }
 }
 
@@ -239,8 +239,14 @@ fn a_start_that_is_refused_for_good_ends_the_run_and_owes_the_webhook() {
     world.engine.refuse_starts(Some("StateMachineDoesNotExist"));
     let run = world.create(with_callback(command()), 1).expect("accepted").run;
     let run = world.run(run.run_id);
-    assert_eq!((run.status, run.termination_reason), (RunStatus::Failed, Some(TerminationReason::StartFailed)));
-    assert_eq!(run.error.as_ref().map(|error| error.code.as_str()), Some("StateMachineDoesNotExist"));
+    assert_eq!(
+        (run.status(), run.state.ended().map(|ended| ended.reason)),
+        (RunStatus::Failed, Some(TerminationReason::StartFailed))
+    );
+    assert_eq!(
+        run.state.ended().and_then(|ended| ended.error.as_ref()).map(|error| error.code.as_str()),
+        Some("StateMachineDoesNotExist")
+    );
     assert_eq!(world.store.deliveries().len(), 2);
     assert_eq!(world.engine.take_announced().len(), 2);
 }
@@ -288,10 +294,10 @@ fn an_equal_configuration_is_one_instance() {
     let world = World::new();
     let first = world.create(command(), 1).expect("accepted").run;
     let second = world.create(command(), 2).expect("accepted").run;
-    assert_eq!(first.instance_id, second.instance_id);
+    assert_eq!(first.spec.instance_id, second.spec.instance_id);
     let mut by_instance = command();
-    by_instance.source = sluice_core::flow::create_run::Source::Instance(first.instance_id);
+    by_instance.source = sluice_core::flow::create_run::Source::Instance(first.spec.instance_id);
     let third = world.create(by_instance, 3).expect("accepted").run;
-    assert_eq!((third.instance_id, third.version), (first.instance_id, 1));
+    assert_eq!((third.spec.instance_id, third.spec.version), (first.spec.instance_id, 1));
     assert_eq!(block_on(async { world.store.runs().len() }), 3);
 }

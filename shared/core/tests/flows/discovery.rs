@@ -79,7 +79,7 @@ fn a_draft_is_run_by_its_owner_and_by_nobody_else() {
     let now = world.clock.now();
     block_on(save_draft(&world.store, &world.caller, &definition(), fixture::document(), now)).expect("saved");
     let run = world.create(of_version(VersionRule::Draft), 2).expect("accepted").run;
-    assert_eq!(run.version, 0);
+    assert_eq!(run.spec.version, 0);
     world.share(true);
     let other = fixture::caller("other");
     assert_eq!(refusal(world.create_as(&other, of_version(VersionRule::Draft), 3)), (at, "no_such_version"));
@@ -102,7 +102,7 @@ fn other_tenants_find_and_run_what_is_shared_under_their_own_roof() {
     assert_eq!(found(DiscoverFilter { text: None, tag: Some("text".to_owned()) }), 1);
     let run = world.create_as(&other, command(), 2).expect("accepted").run;
     assert_eq!(
-        (run.tenant_id.as_str(), run.definition_owner.as_ref().map(|owner| owner.as_str())),
+        (run.tenant_id.as_str(), run.spec.definition_owner.as_ref().map(|owner| owner.as_str())),
         ("other", Some("acme"))
     );
     assert!(block_on(world.store.load_run(&world.caller.tenant, run.run_id)).expect("reads").is_none());
@@ -171,11 +171,7 @@ fn the_schema_of_a_private_node_is_not_told_to_who_runs_it() {
         let plain = Command { processor_params: Default::default(), ..command() };
         let run = world.create_as(&other, plain, 1 + index).expect("accepted").run;
         assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
-        world.store.update_run(&other.tenant, run.run_id, |run| {
-            let mut after = run.after(RunEvent::InputAwaited, world.clock.now())?;
-            after.waiting_nodes.insert("ask".to_owned());
-            Some(after)
-        });
+        world.store.update_run(&other.tenant, run.run_id, |run| run.awaiting("ask", world.clock.now()));
         let (ask, now) = ("ask".parse().expect("a node"), world.clock.now());
         let wrong = r#""wrong""#.to_owned();
         let refused = block_on(answer_node(&world.store, &world.engine, &other, run.run_id, &ask, wrong, now));
@@ -199,7 +195,10 @@ fn a_run_can_be_replayed_on_another_version_with_what_its_request_said() {
         block_on(replay_run::replay_run(store, engine, &policy, &world.caller, run.run_id, command, run_id, now))
     };
     let replayed = replay(VersionRule::Latest, 2).expect("accepted").run;
-    assert_eq!((replayed.version, replayed.replay_of, replayed.has_callback), (2, Some(run.run_id), true));
+    assert_eq!(
+        (replayed.spec.version, replayed.about.replay_of, replayed.snapshot.has_callback),
+        (2, Some(run.run_id), true)
+    );
     let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, replayed.run_id)).expect("reads").expect("one");
     assert_eq!(snapshot.nodes[2].params["formula"], "flesch");
     assert_eq!(snapshot.nodes[2].tag.as_ref().map(|tag| tag.as_str()), Some("v2"));

@@ -13,7 +13,7 @@ fn a_run_that_was_never_started_is_started() {
     world.clock.advance(30);
     assert_eq!(world.reconcile().started, 1);
     assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
-    assert_eq!(world.run(run.run_id).status, RunStatus::Running);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Running);
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn starting_again_repeats_the_same_input() {
     world.clock.advance(30);
     assert_eq!(world.reconcile().started, 1);
     assert_eq!(world.engine.starts(), 1, "the engine knew it by its name and input");
-    assert_eq!(world.run(run.run_id).status, RunStatus::Pending);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Pending);
 }
 
 #[test]
@@ -36,11 +36,14 @@ fn an_hour_without_a_start_ends_the_run() {
     let run = world.pending(1);
     world.clock.advance(3_500);
     world.reconcile();
-    assert_eq!(world.run(run.run_id).status, RunStatus::Pending);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Pending);
     world.clock.advance(200);
     assert_eq!(world.reconcile().settled, 1);
     let run = world.run(run.run_id);
-    assert_eq!((run.status, run.termination_reason), (RunStatus::Failed, Some(TerminationReason::StartFailed)));
+    assert_eq!(
+        (run.status(), run.state.ended().map(|ended| ended.reason)),
+        (RunStatus::Failed, Some(TerminationReason::StartFailed))
+    );
     assert_eq!(world.engine.take_announced().len(), 2);
 }
 
@@ -58,7 +61,7 @@ fn a_lost_terminal_event_is_found_and_its_webhook_goes_out() {
         world.clock.advance(60);
         let report = world.reconcile();
         assert_eq!((report.settled, report.described), (1, 1));
-        assert_eq!(world.run(run.run_id).status, status);
+        assert_eq!(world.run(run.run_id).status(), status);
         assert_eq!(world.engine.take_announced().len(), 2);
     }
 }
@@ -86,11 +89,14 @@ fn a_run_past_its_duration_is_stopped_and_ends_timed_out() {
     assert_eq!(world.reconcile().timed_out, 0);
     world.clock.advance(1);
     assert_eq!(world.reconcile().timed_out, 1);
-    assert_eq!(world.run(run.run_id).status, RunStatus::Canceling);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Canceling);
     world.clock.advance(60);
     world.reconcile();
     let run = world.run(run.run_id);
-    assert_eq!((run.status, run.termination_reason), (RunStatus::Failed, Some(TerminationReason::TimedOut)));
+    assert_eq!(
+        (run.status(), run.state.ended().map(|ended| ended.reason)),
+        (RunStatus::Failed, Some(TerminationReason::TimedOut))
+    );
 }
 
 #[test]
@@ -102,7 +108,7 @@ fn an_execution_the_engine_no_longer_knows_ends_its_run() {
     assert_eq!(world.reconcile().settled, 0, "the engine's answers lag");
     world.clock.advance(600);
     assert_eq!(world.reconcile().settled, 1);
-    assert_eq!(world.run(run.run_id).termination_reason, Some(TerminationReason::StaleRunReaper));
+    assert_eq!(world.run(run.run_id).state.ended().map(|ended| ended.reason), Some(TerminationReason::StaleRunReaper));
 }
 
 #[test]
@@ -112,7 +118,7 @@ fn an_execution_that_ended_before_it_could_claim_its_run_is_settled() {
     world.engine.end(&run.execution_arn(), EngineEnd::Aborted, None, world.clock.now());
     world.clock.advance(61);
     assert_eq!(world.reconcile().settled, 1);
-    assert_eq!(world.run(run.run_id).termination_reason, Some(TerminationReason::AbortedInEngine));
+    assert_eq!(world.run(run.run_id).state.ended().map(|ended| ended.reason), Some(TerminationReason::AbortedInEngine));
 }
 
 #[test]

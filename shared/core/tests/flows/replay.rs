@@ -66,10 +66,10 @@ fn a_replay_is_a_new_run_of_the_frozen_snapshot() {
     let original = world.failed();
     let replayed = world.replay(&original, Command::default(), 2).expect("accepted").run;
     assert_eq!(
-        (replayed.status, replayed.replay_of, replayed.replay_depth),
+        (replayed.status(), replayed.about.replay_of, replayed.about.replay_depth),
         (RunStatus::Pending, Some(original.run_id), 1)
     );
-    assert_eq!((replayed.version, &replayed.name), (original.version, &original.name));
+    assert_eq!((replayed.spec.version, &replayed.about.name), (original.spec.version, &original.about.name));
     let (mut old, mut new) = (world.input(&original), world.input(&replayed));
     for input in [&mut old, &mut new] {
         input["runId"] = Value::Null;
@@ -82,7 +82,7 @@ fn a_replay_is_a_new_run_of_the_frozen_snapshot() {
     );
     assert!(world.engine.claim(&world.store, &replayed.execution_arn(), world.clock.now()));
     world.end(&replayed, EngineEnd::Succeeded, Some("{}")).expect("settled");
-    assert_eq!(world.run(original.run_id).status, RunStatus::Failed, "the original stays as it ended");
+    assert_eq!(world.run(original.run_id).status(), RunStatus::Failed, "the original stays as it ended");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::ports::{Clock, LoadRun, ReadRuns};
 use sluice_core::report::{NodeOutcome, Progress};
-use sluice_core::run::{Run, RunError};
+use sluice_core::run::{Run, RunError, RunSpec};
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::{block_on, fixture};
 
@@ -29,11 +29,7 @@ impl World {
     fn waiting(&self, id: u128) -> Run {
         let run = self.running(id);
         let now = self.clock.now();
-        self.store.update_run(&run.tenant_id, run.run_id, |run| {
-            let mut after = run.after(RunEvent::InputAwaited, now)?;
-            after.waiting_nodes.insert(NODE.to_owned());
-            Some(after)
-        });
+        self.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting(NODE, now));
         self.store.begin_wait(&run.tenant_id, run.run_id, &node_id(NODE), "a-task-token");
         self.engine.wait_for(&run.execution_arn(), "a-task-token");
         self.step(&run, NODE, StepStatus::Waiting);
@@ -74,7 +70,7 @@ fn a_worker_reports_success_with_its_token() {
     let run = world.waiting(1);
     let token = world.token(&run, None);
     let reported = world.report(&token, &run, NODE, success(r#"{"n":1.10}"#)).expect("taken");
-    assert_eq!(reported.run.status, RunStatus::Running);
+    assert_eq!(reported.run.status(), RunStatus::Running);
     assert_eq!(world.engine.take_answer("a-task-token").as_deref(), Some(r#"{"n":1.10}"#));
     let again = world.report(&token, &run, NODE, success("2"));
     assert!(matches!(again, Err(Refusal::Conflict { code: "not_waiting", .. })), "{again:?}");
@@ -173,16 +169,19 @@ fn paused_time_is_left_out_of_the_duration_where_the_definition_says_so() {
     for (id, exclude_paused_time) in [(1, false), (2, true)] {
         let run = world.create(limited.clone(), id).expect("accepted").run;
         assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
-        world.store.update_run(&run.tenant_id, run.run_id, |run| Some(Run { exclude_paused_time, ..run.clone() }));
+        world.store.update_run(&run.tenant_id, run.run_id, |run| {
+            Some(Run { spec: RunSpec { exclude_paused_time, ..run.spec.clone() }, ..run.clone() })
+        });
         block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("accepted");
         let now = world.clock.now();
-        world.store.update_run(&run.tenant_id, run.run_id, |run| run.after(RunEvent::PauseTaken, now));
+        world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked("token", now));
         assert_eq!(world.run(run.run_id).deadline().is_none(), exclude_paused_time, "no deadline while paused");
         world.clock.advance(500);
         let now = world.clock.now();
         world.store.update_run(&run.tenant_id, run.run_id, |run| run.after(RunEvent::Resumed, now));
         let resumed = world.run(run.run_id);
-        assert_eq!((resumed.paused_ms, resumed.paused_at), (500_000, None));
+        assert_eq!(resumed.status(), RunStatus::Running);
+        assert_eq!(resumed.state.times().map(|times| times.paused_ms), Some(500_000));
         assert_eq!(resumed.deadline().is_some_and(|deadline| deadline <= now), !exclude_paused_time);
     }
 }

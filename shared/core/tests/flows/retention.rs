@@ -49,7 +49,7 @@ fn an_expired_run_is_gone_from_every_read_at_once_and_purged_by_the_sweep() {
     let world = World::new();
     let run = world.kept(command(), 1, 60);
     world.succeed(&run);
-    let due = world.run(run.run_id).retention_due_at;
+    let due = world.run(run.run_id).state.ended().and_then(|ended| ended.due_at);
     assert_eq!(due, Some(world.clock.now() + SignedDuration::from_secs(60)));
     world.clock.advance(59);
     assert!(world.is_found(&run));
@@ -67,7 +67,7 @@ fn a_failed_run_is_preserved_where_the_rule_says_so() {
     world.end(&run, EngineEnd::Failed, None).expect("settled");
     world.clock.advance(100);
     assert!(world.is_found(&run));
-    assert_eq!(world.run(run.run_id).retention_due_at, None);
+    assert_eq!(world.run(run.run_id).state.ended().and_then(|ended| ended.due_at), None);
 }
 
 #[test]
@@ -87,11 +87,21 @@ fn nothing_is_purged_while_a_delivery_is_owed() {
 fn a_rule_can_be_changed_on_open_and_ended_runs() {
     let world = World::new();
     let run = world.kept(command(), 1, 60);
-    assert_eq!(world.retain(&run, 10).expect("changed").retention_due_at, None, "an open run is not due");
+    assert_eq!(
+        world.retain(&run, 10).expect("changed").state.ended().and_then(|ended| ended.due_at),
+        None,
+        "an open run is not due"
+    );
     world.succeed(&run);
     let ended = world.run(run.run_id);
-    assert_eq!(ended.retention_due_at, ended.completed_at.map(|at| at + SignedDuration::from_secs(10)));
-    assert_eq!(world.retain(&run, Retention::KEEP).expect("changed").retention_due_at, None);
+    assert_eq!(
+        ended.state.ended().and_then(|ended| ended.due_at),
+        ended.state.ended().map(|ended| ended.completed_at).map(|at| at + SignedDuration::from_secs(10))
+    );
+    assert_eq!(
+        world.retain(&run, Retention::KEEP).expect("changed").state.ended().and_then(|ended| ended.due_at),
+        None
+    );
     world.clock.advance(1_000);
     assert!(world.is_found(&run));
     assert!(matches!(world.retain(&run, 0), Err(Refusal::Invalid(_))));
@@ -151,5 +161,5 @@ fn a_late_event_finds_nothing_to_change() {
     let details = sluice_core::run::EndDetails::default();
     let late = block_on(sluice_core::flow::settle_run::settle(&world.store, before, end, &details, world.clock.now()));
     assert_eq!(late.expect("no fault"), None);
-    assert_eq!(world.store.runs().iter().filter(|one| one.status == RunStatus::Failed).count(), 0);
+    assert_eq!(world.store.runs().iter().filter(|one| one.status() == RunStatus::Failed).count(), 0);
 }

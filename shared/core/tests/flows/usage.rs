@@ -66,13 +66,19 @@ fn exactly_the_cap_is_within_it_and_anything_above_ends_the_run() {
     let world = World::new();
     let run = world.capped("0.00001");
     let within = world.use_up(&run, vec![call("a", 10_000)]).expect("recorded");
-    assert_eq!(within.run.status, RunStatus::Running);
+    assert_eq!(within.run.status(), RunStatus::Running);
     let above = world.use_up(&run, vec![call("b", 1)]).expect("recorded");
-    assert_eq!((above.run.status, above.run.stop_intent), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
+    assert_eq!(
+        (above.run.status(), above.run.state.intent()),
+        (RunStatus::Canceling, Some(StopIntent::BudgetExceeded))
+    );
     assert_eq!(world.engine.stops(), [run.execution_arn()]);
     world.settle(&run, EngineEnd::Aborted, &EndDetails::default()).expect("settled");
     let ended = world.run(run.run_id);
-    assert_eq!((ended.status, ended.termination_reason), (RunStatus::Failed, Some(TerminationReason::BudgetExceeded)));
+    assert_eq!(
+        (ended.status(), ended.state.ended().map(|ended| ended.reason)),
+        (RunStatus::Failed, Some(TerminationReason::BudgetExceeded))
+    );
     let body = &world.store.deliveries()[0].0.body;
     assert!(body.contains(r#""usage":{"calls":2,"inputTokens":200,"outputTokens":20"#), "{body}");
     assert!(body.contains(r#""costUsd":0.000010001"#), "{body}");
@@ -82,9 +88,9 @@ fn exactly_the_cap_is_within_it_and_anything_above_ends_the_run() {
 fn the_lower_of_the_two_caps_holds() {
     let world = World::new();
     let run = world.capped("100"); // the compute node's ceiling is 50
-    assert_eq!(run.spending_cap(), Some(MicroUsd::from_usd(50)));
+    assert_eq!(run.spec.spending_cap(), Some(MicroUsd::from_usd(50)));
     world.use_up(&run, vec![call("a", 50_000_000_001)]).expect("recorded");
-    assert_eq!(world.run(run.run_id).status, RunStatus::Canceling);
+    assert_eq!(world.run(run.run_id).status(), RunStatus::Canceling);
 }
 
 #[test]
@@ -121,5 +127,5 @@ fn what_is_reported_after_the_end_counts_and_changes_nothing_else() {
     let run = world.capped("0.00001");
     world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
     let late = world.use_up(&run, vec![call("late", 99_999)]).expect("recorded");
-    assert_eq!((late.recorded, late.run.status), (1, RunStatus::Succeeded));
+    assert_eq!((late.recorded, late.run.status()), (1, RunStatus::Succeeded));
 }

@@ -235,7 +235,7 @@ impl ReportedView {
         Self {
             run_id: reported.run.run_id.to_string(),
             node_id: node_id.to_string(),
-            status: reported.run.status.as_str(),
+            status: reported.run.status().as_str(),
             usage: reported.usage.as_ref().map(UsageCounts::from),
         }
     }

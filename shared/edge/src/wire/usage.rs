@@ -174,7 +174,7 @@ impl From<&UsageRecorded> for UsageRecordedView {
             recorded: recorded.recorded,
             repeated: recorded.repeated,
             total: UsageTotals::from(&recorded.ledger.total),
-            stopping: recorded.run.status == RunStatus::Canceling,
+            stopping: recorded.run.status() == RunStatus::Canceling,
         }
     }
 }

@@ -8,10 +8,10 @@ use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
-use sluice_core::lifecycle::RunStatus;
-use sluice_core::run::Run;
+use sluice_core::lifecycle::StopIntent;
+use sluice_core::run::{About, Ended, Gate, Run, RunSpec, RunState, SnapshotRef, Times};
 use sluice_core::snapshot::Snapshot;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 pub fn at(text: &str) -> Timestamp {
@@ -41,14 +41,14 @@ pub fn run(tenant: &TenantId, number: u32, created_at: Timestamp) -> Run {
 }
 
 pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, created_at: Timestamp) -> Run {
-    Run {
-        tenant_id: tenant.clone(),
-        run_id: run_id(number),
-        name: format!("run-{number}"),
-        status: RunStatus::Pending,
-        termination_reason: None,
-        stop_intent: None,
-        error: None,
+    let about = About { name: format!("run-{number}"), ..About::default() };
+    let snapshot = SnapshotRef { has_callback: false, hash: format!("hash-{number}") };
+    Run::new(tenant.clone(), run_id(number), about, spec(definition_id, created_at), snapshot)
+}
+
+/// What is frozen of these runs.
+pub fn spec(definition_id: DefinitionId, created_at: Timestamp) -> RunSpec {
+    RunSpec {
         definition_id,
         definition_name: "text-report".parse().expect("a name"),
         definition_owner: None,
@@ -60,32 +60,23 @@ pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, creat
         compute_node_budget_micro_usd: None,
         max_run_duration_seconds: None,
         exclude_paused_time: false,
-        labels: BTreeMap::new(),
+        retention: None,
         created_by: "mine/someone".to_owned(),
         created_at,
-        updated_at: created_at,
-        dispatched_at: None,
-        started_at: None,
-        completed_at: None,
-        stage_index: None,
-        pause_requested_at: None,
-        pauses: 0,
-        paused_at: None,
-        paused_ms: 0,
-        pause_token: None,
-        waiting_nodes: BTreeSet::new(),
-        answered_nodes: BTreeSet::new(),
-        replay_of: None,
-        replay_depth: 0,
-        evaluation_of: None,
-        slots: BTreeSet::new(),
-        queued_in: None,
-        retention: None,
-        retention_due_at: None,
-        deliveries: 0,
-        has_callback: false,
-        snapshot_hash: format!("hash-{number}"),
-        rev: 1,
+    }
+}
+
+/// A run's state once its execution has claimed it, at noon.
+pub fn running() -> RunState {
+    RunState::running(Times::started(noon()))
+}
+
+/// Its state once these of its external nodes wait for their answers.
+pub fn waiting(nodes: &[&str]) -> RunState {
+    RunState::Waiting {
+        progress: Times::started(noon()).into(),
+        gate: Gate::default(),
+        nodes: nodes.iter().map(|node| (*node).to_owned()).collect(),
     }
 }
 
@@ -94,20 +85,7 @@ pub fn snapshot(run: &Run) -> Snapshot {
     Snapshot {
         run_id: run.run_id,
         tenant_id: run.tenant_id.clone(),
-        created_by: run.created_by.clone(),
-        created_at: run.created_at,
-        workflow_definition_id: run.definition_id,
-        workflow_definition_name: run.definition_name.clone(),
-        workflow_definition_owner: None,
-        workflow_version: run.version,
-        workflow_instance_id: run.instance_id,
-        compute_node_id: run.compute_node.clone(),
-        state_machine_arn: run.state_machine_arn.clone(),
-        execution_budget_micro_usd: None,
-        compute_node_budget_micro_usd: None,
-        max_run_duration_seconds: None,
-        exclude_paused_time: false,
-        retention: None,
+        spec: run.spec.clone(),
         nodes: Vec::new(),
         edges: Vec::new(),
         stages: Vec::new(),
@@ -116,6 +94,22 @@ pub fn snapshot(run: &Run) -> Snapshot {
         layers: Vec::new(),
         callback: None,
     }
+}
+
+/// Its state once its stop was asked for.
+pub fn stopping(intent: StopIntent) -> RunState {
+    RunState::Stopping {
+        progress: Times::started(noon()).into(),
+        gate: Gate::default(),
+        nodes: BTreeSet::new(),
+        intent,
+    }
+}
+
+/// A run that has ended, gone from this time on.
+pub fn due(ended: &Run, due_at: Option<Timestamp>) -> Run {
+    let RunState::Ended(end) = &ended.state else { panic!("{} is open", ended.run_id) };
+    ended.in_state(RunState::Ended(Ended { due_at, ..end.clone() }), noon())
 }
 
 pub fn claim(key: &str, payload: &str) -> IdempotencyClaim {
@@ -181,6 +175,6 @@ pub fn slot_run(run: Run, limits: &[Limit]) -> NewRun {
 
 /// A new run that waits for this limit.
 pub fn queued(run: Run, limit: Limit) -> NewRun {
-    let run = Run { status: RunStatus::Queued, queued_in: Some(limit.scope), ..run };
+    let run = Run { state: RunState::Queued { queue: limit.scope }, ..run };
     NewRun { admission: Admission::Queue(limit), ..new_run(&run, None, None) }
 }

@@ -75,7 +75,11 @@ impl RecordUsage for MemoryStore {
     async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
         self.act("record the usage", |tables| {
             let key = (change.tenant_id.clone(), change.run_id);
-            if tables.runs.get(&key).is_none_or(|run| run.retention_due_at == Some(Run::LET_GO)) {
+            if tables
+                .runs
+                .get(&key)
+                .is_none_or(|run| run.state.ended().and_then(|ended| ended.due_at) == Some(Run::LET_GO))
+            {
                 return Ok(false);
             }
             let rev = tables.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
@@ -114,7 +118,7 @@ impl ReadQueue for MemoryStore {
 
     async fn queue_position(&self, run: &Run) -> StoreResult<Option<u32>> {
         self.act("find the place in the queue", |tables| {
-            let Some(scope) = run.queued_in else { return Ok(None) };
+            let Some(scope) = run.state.queue() else { return Ok(None) };
             let place =
                 waiting(&tables.runs, &run.queue(scope)).into_iter().position(|(_, run_id)| run_id == run.run_id);
             Ok(place.map(|place| place as u32 + 1))
@@ -168,8 +172,8 @@ impl PurgeRuns for MemoryStore {
 
 /// Who waits in a queue, the longest waiting first.
 fn waiting(runs: &BTreeMap<RunKey, Run>, queue: &QueueRef) -> Vec<(Timestamp, RunId)> {
-    let waits = |run: &&Run| run.queued_in.is_some_and(|scope| run.queue(scope) == *queue);
-    let mut waiting: Vec<_> = runs.values().filter(waits).map(|run| (run.created_at, run.run_id)).collect();
+    let waits = |run: &&Run| run.state.queue().is_some_and(|scope| run.queue(scope) == *queue);
+    let mut waiting: Vec<_> = runs.values().filter(waits).map(|run| (run.spec.created_at, run.run_id)).collect();
     waiting.sort_unstable();
     waiting
 }

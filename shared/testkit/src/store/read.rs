@@ -15,18 +15,20 @@ impl ReadRuns for MemoryStore {
                 .runs
                 .values()
                 .filter(|run| run.tenant_id == *tenant)
-                .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status))
-                .filter(|run| filter.instance_id.is_none_or(|id| run.instance_id == id))
-                .filter(|run| filter.created_by.as_ref().is_none_or(|by| run.created_by == *by))
-                .filter(|run| filter.replay_of.is_none_or(|of| run.replay_of == Some(of)))
-                .filter(|run| filter.evaluation_of.is_none_or(|of| run.evaluation_of == Some(of)))
-                .filter(|run| filter.label.as_ref().is_none_or(|(name, value)| run.labels.get(name) == Some(value)))
-                .filter(|run| filter.definition_id.is_none_or(|id| run.definition_id == id))
-                .filter(|run| filter.created_from.is_none_or(|from| run.created_at >= from))
-                .filter(|run| filter.created_before.is_none_or(|before| run.created_at < before))
+                .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status()))
+                .filter(|run| filter.instance_id.is_none_or(|id| run.spec.instance_id == id))
+                .filter(|run| filter.created_by.as_ref().is_none_or(|by| run.spec.created_by == *by))
+                .filter(|run| filter.replay_of.is_none_or(|of| run.about.replay_of == Some(of)))
+                .filter(|run| filter.evaluation_of.is_none_or(|of| run.about.evaluation_of == Some(of)))
+                .filter(|run| {
+                    filter.label.as_ref().is_none_or(|(name, value)| run.about.labels.get(name) == Some(value))
+                })
+                .filter(|run| filter.definition_id.is_none_or(|id| run.spec.definition_id == id))
+                .filter(|run| filter.created_from.is_none_or(|from| run.spec.created_at >= from))
+                .filter(|run| filter.created_before.is_none_or(|before| run.spec.created_at < before))
                 .cloned()
                 .collect();
-            runs.sort_by_key(|run| (run.created_at, run.run_id));
+            runs.sort_by_key(|run| (run.spec.created_at, run.run_id));
             if !filter.ascending {
                 runs.reverse();
             }
@@ -54,7 +56,10 @@ impl ReadRuns for MemoryStore {
                 let mine = tables.runs.values().filter(|run| run.tenant_id == *tenant);
                 mine.filter(|run| is_linked(run) == Some(run_id)).map(|run| run.run_id).take(100).collect()
             };
-            Ok(RunLinks { replays: linked(|run| run.replay_of), evaluations: linked(|run| run.evaluation_of) })
+            Ok(RunLinks {
+                replays: linked(|run| run.about.replay_of),
+                evaluations: linked(|run| run.about.evaluation_of),
+            })
         })
         .await
     }

@@ -16,9 +16,9 @@ impl RecordRun for MemoryStore {
                     Some(Laxity::KeyUnconditional) => true,
                     Some(Laxity::KeyFreedAtEnd) => {
                         let place = (run.tenant_id.clone(), first.run.run_id);
-                        tables.runs.get(&place).is_none_or(|run| run.status.is_terminal())
+                        tables.runs.get(&place).is_none_or(|run| run.status().is_terminal())
                     }
-                    Some(_) | None => first.has_expired(run.created_at),
+                    Some(_) | None => first.has_expired(run.spec.created_at),
                 };
                 match tables.idempotency.get(&key) {
                     Some(first) if first.run.run_id == run.run_id => return Ok(Recorded::Created),

@@ -11,9 +11,10 @@ impl Sweep for MemoryStore {
                 tables.indexed = tables.runs.clone();
                 tables.indexed_at = tables.writes;
             }
-            let open = tables.indexed.values().filter(|run| !run.status.is_terminal() && shard_of(run.run_id) == shard);
+            let open =
+                tables.indexed.values().filter(|run| !run.status().is_terminal() && shard_of(run.run_id) == shard);
             let mut open: Vec<Run> = open.cloned().collect();
-            open.sort_by_key(|run| (run.created_at, run.run_id));
+            open.sort_by_key(|run| (run.spec.created_at, run.run_id));
             Ok(Page { items: open, next: None })
         })
         .await
@@ -38,9 +39,9 @@ impl Sweep for MemoryStore {
 
     async fn expired_runs(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
         self.act("list expired runs", |tables| {
-            let expired = tables.runs.values().filter(|run| run.status.is_terminal() && !run.is_visible(now));
+            let expired = tables.runs.values().filter(|run| run.status().is_terminal() && !run.is_visible(now));
             let mut expired: Vec<&Run> = expired.filter(|run| shard_of(run.run_id) == shard).collect();
-            expired.sort_by_key(|run| run.retention_due_at);
+            expired.sort_by_key(|run| run.state.ended().and_then(|ended| ended.due_at));
             let named = |run: &Run| RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
             Ok(expired.into_iter().take(limit as usize).map(named).collect())
         })

@@ -50,27 +50,28 @@ impl Ledger {
         let long_ago = now - INVOCATION - SignedDuration::from_secs(1);
         let lags = self.queues.lagged_at.is_some_and(|at| at > long_ago);
         for run in changed {
-            if run.queued_in.is_some() != (run.status == RunStatus::Queued) {
+            if run.state.queue().is_some() != (run.status() == RunStatus::Queued) {
                 return broken(
                     "I11",
-                    format!("run {} is {:?} and in a queue: {:?}", run.run_id, run.status, run.queued_in),
+                    format!("run {} is {:?} and in a queue: {:?}", run.run_id, run.status(), run.state.queue()),
                 );
             }
-            if run.status.is_terminal() && !run.slots.is_empty() {
+            if run.status().is_terminal() && !run.slots.is_empty() {
                 return broken("I11", format!("run {} has ended and holds {:?}", run.run_id, run.slots));
             }
             let waited = self.queues.waits.get(&run.run_id).map(|(queue, _)| queue.clone());
             let is_new = !self.seen.contains_key(&run.run_id);
-            let passed = match (&waited, run.status) {
+            let passed = match (&waited, run.status()) {
                 // A new run looks at the queue in the transaction that records it; a dispatch at a list of before.
                 (None, RunStatus::Pending) if is_new => {
                     let queues = run.slots.iter().map(|scope| run.queue(*scope)).collect::<Vec<_>>();
                     self.waiting(|queue, _| queues.contains(queue), &has_changed)
                 }
                 (Some(left), RunStatus::Pending | RunStatus::Running) if !lags => {
-                    let age = (run.created_at, run.run_id);
+                    let age = (run.spec.created_at, run.run_id);
                     let passed = self.waiting(|queue, since| queue == left && since <= long_ago, &has_changed);
-                    passed.filter(|other| self.seen.get(other).is_some_and(|one| (one.created_at, one.run_id) < age))
+                    passed
+                        .filter(|other| self.seen.get(other).is_some_and(|one| (one.spec.created_at, one.run_id) < age))
                 }
                 _ => None,
             };
@@ -79,7 +80,7 @@ impl Ledger {
             }
         }
         for run in changed {
-            let waits = run.queued_in.map(|scope| run.queue(scope));
+            let waits = run.state.queue().map(|scope| run.queue(scope));
             match waits {
                 Some(queue) if self.queues.waits.get(&run.run_id).is_some_and(|(before, _)| *before == queue) => {}
                 Some(queue) => drop(self.queues.waits.insert(run.run_id, (queue, now))),
@@ -103,7 +104,7 @@ impl Ledger {
             for scope in &run.slots {
                 expected.entry(run.queue(*scope)).or_default().held += 1;
             }
-            if let Some(scope) = run.queued_in {
+            if let Some(scope) = run.state.queue() {
                 expected.entry(run.queue(scope)).or_default().queued += 1;
             }
         });

@@ -26,7 +26,8 @@ struct Seen {
 impl Ledger {
     /// Whether a run is gone for everybody, however their clocks go.
     pub fn is_gone(&self, run_id: RunId, now: Timestamp) -> bool {
-        let is_due = |run: &Run| run.retention_due_at.is_some_and(|due_at| due_at + SKEW <= now);
+        let is_due =
+            |run: &Run| run.state.ended().and_then(|ended| ended.due_at).is_some_and(|due_at| due_at + SKEW <= now);
         self.gone.contains(&run_id) || self.seen.get(&run_id).is_some_and(is_due)
     }
 
@@ -49,13 +50,25 @@ impl Ledger {
 
     /// A run is gone when its rule, or whoever deletes it, says so.
     pub(super) fn check_due(&self, now: Timestamp, run: &Run) -> Check {
-        let by_rule = run.completed_at.zip(run.retention).and_then(|(end, rule)| rule.due_at(run.status, end));
-        let is_let_go = run.retention_due_at == Some(Run::LET_GO)
+        let by_rule = run
+            .state
+            .ended()
+            .map(|ended| ended.completed_at)
+            .zip(run.spec.retention)
+            .and_then(|(end, rule)| rule.due_at(run.status(), end));
+        let is_let_go = run.state.ended().and_then(|ended| ended.due_at) == Some(Run::LET_GO)
             && (self.deleting.contains(&run.run_id) || by_rule.is_some_and(|due_at| due_at <= now + SKEW));
-        if run.retention_due_at == by_rule || is_let_go {
+        if run.state.ended().and_then(|ended| ended.due_at) == by_rule || is_let_go {
             return Ok(());
         }
-        broken("R1", format!("run {} is kept until {:?}, not {by_rule:?}", run.run_id, run.retention_due_at))
+        broken(
+            "R1",
+            format!(
+                "run {} is kept until {:?}, not {by_rule:?}",
+                run.run_id,
+                run.state.ended().and_then(|ended| ended.due_at)
+            ),
+        )
     }
 
     /// A head that is not there any more.
@@ -66,9 +79,9 @@ impl Ledger {
             if present.contains(run_id) || !self.gone.insert(*run_id) {
                 continue;
             }
-            let is_over = run.retention_due_at.is_some_and(|due_at| due_at <= now + SKEW);
-            if !run.status.is_terminal() || !(is_over || self.deleting.contains(run_id)) {
-                return broken("R1", format!("run {run_id} was purged before its time: {:?}", run.status));
+            let is_over = run.state.ended().and_then(|ended| ended.due_at).is_some_and(|due_at| due_at <= now + SKEW);
+            if !run.status().is_terminal() || !(is_over || self.deleting.contains(run_id)) {
+                return broken("R1", format!("run {run_id} was purged before its time: {:?}", run.status()));
             }
             if store.knows(&run.tenant_id, *run_id) {
                 return broken("R1", format!("the head of run {run_id} went before the rest of it"));
@@ -105,8 +118,8 @@ impl Ledger {
         let mut fault = Ok(());
         store.each_run(|run| {
             let run_id = run.run_id;
-            if !run.status.is_terminal()
-                || run.deliveries == 0
+            if !run.status().is_terminal()
+                || run.state.ended().map_or(0, |ended| ended.deliveries) == 0
                 || self.owed.seen.range((run_id, 0)..).next().is_some_and(|((first, _), _)| *first == run_id)
             {
                 return;
@@ -137,8 +150,14 @@ impl Ledger {
         let mut fault = Ok(());
         store.each_run(|run| {
             if !run.is_visible(now) {
-                fault =
-                    broken("R1", format!("run {} is due since {:?} and still there", run.run_id, run.retention_due_at));
+                fault = broken(
+                    "R1",
+                    format!(
+                        "run {} is due since {:?} and still there",
+                        run.run_id,
+                        run.state.ended().and_then(|ended| ended.due_at)
+                    ),
+                );
             }
         });
         fault

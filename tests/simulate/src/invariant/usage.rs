@@ -41,13 +41,16 @@ impl Ledger {
         for (run_id, used) in &mut self.usage {
             let (Some(run), Some(tenant)) = (self.seen.get(run_id), &used.tenant) else { continue };
             // A purge takes the ledger before the head.
-            if self.gone.contains(run_id) || run.retention_due_at.is_some() || run.tenant_id != *tenant {
+            if self.gone.contains(run_id)
+                || run.state.ended().and_then(|ended| ended.due_at).is_some()
+                || run.tenant_id != *tenant
+            {
                 continue;
             }
             let ledger = store.ledger(tenant, *run_id);
             if ledger.rev != used.rev {
                 used.rev = ledger.rev;
-                used.exceeded = ledger.exceeds(run.spending_cap());
+                used.exceeded = ledger.exceeds(run.spec.spending_cap());
                 let calls = store.calls(tenant, *run_id);
                 if calls.iter().any(|call| !used.tried.contains(&call.call_id)) {
                     return broken("I6", format!("run {run_id} has a call that nobody reported"));
@@ -67,8 +70,8 @@ impl Ledger {
                     return broken("I6", format!("run {run_id} in all: {fault}"));
                 }
             }
-            if used.exceeded && !run.status.is_terminal() && run.status != RunStatus::Canceling {
-                return broken("I6", format!("run {run_id} is above its cap and {:?}", run.status));
+            if used.exceeded && !run.status().is_terminal() && run.status() != RunStatus::Canceling {
+                return broken("I6", format!("run {run_id} is above its cap and {:?}", run.status()));
             }
         }
         Ok(())

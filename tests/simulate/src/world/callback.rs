@@ -5,6 +5,7 @@ use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
 use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult};
+use sluice_core::run::{RunState, Times};
 
 impl World {
     pub(super) fn callback(&mut self, signal: Signal) {
@@ -53,7 +54,8 @@ pub(super) async fn handle(
                 }
             }
             if mutation == Some(Mutation::EventNotIdempotent) {
-                run.status = RunStatus::Running;
+                let times = run.state.times().copied();
+                run.state = RunState::running(times.unwrap_or(Times::started(run.spec.created_at)));
             }
             match settle(store, run, RunEvent::EngineEnded(*end), &details, clock.now()).await {
                 Ok(Some(settlement)) => (settlement.owed, settlement.freed),
@@ -90,17 +92,17 @@ async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Opti
     for run_id in waiting {
         let Ok(Some(run)) = store.load_run(&queue.tenant_id, run_id).await else { return };
         let Some(mut after) = run.after(RunEvent::Dispatched, now) else { return };
-        let definition = store.definition(&run.tenant_id, run.definition_id);
+        let definition = store.definition(&run.tenant_id, run.spec.definition_id);
         let settings = store.tenant_settings(&run.tenant_id);
         let limits = limits_of(
             definition.and_then(|definition| definition.concurrency),
             settings.and_then(|settings| settings.concurrency),
         );
         after.slots = limits.iter().map(|limit| limit.scope).collect();
-        if mutation == Some(Mutation::DispatchWithoutLeaving) {
-            after.queued_in = run.queued_in;
-        }
         let mut change = RunChange::new(&run, after);
+        if mutation == Some(Mutation::DispatchWithoutLeaving) {
+            change.slots.left = None;
+        }
         change.slots.taken = limits;
         if !matches!(store.change_run(&change).await, Ok(Changed::Done)) {
             return;

@@ -2,6 +2,7 @@
 
 use super::*;
 use sluice_core::flow::create_run::start_input;
+use sluice_core::run::{About, RunSpec};
 
 impl World {
     pub(super) fn instance_clock(&mut self) -> SimClock {
@@ -116,7 +117,7 @@ impl World {
         let planned = create_run(&self.before, &elsewhere, &policy, &caller, command, run_id, at);
         let planned = sluice_testkit::block_on(planned).is_ok();
         let (run, snapshot) = (
-            self.before.run(&tenant, run_id).filter(|_| planned).and_then(|run| as_before(&run)),
+            self.before.run(&tenant, run_id).filter(|_| planned).map(as_before),
             sluice_testkit::block_on(self.before.load_snapshot(&tenant, run_id)),
         );
         let (Some(run), Ok(Some(snapshot))) = (run, snapshot) else { return };
@@ -130,7 +131,7 @@ impl World {
             sluice_testkit::turn().await;
             store.seed_run(run.clone(), Some(text));
             sluice_testkit::turn().await;
-            let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id, input: &input };
+            let request = StartRequest { state_machine_arn: &run.spec.state_machine_arn, run_id, input: &input };
             let _started_later = engine.start_execution(&request).await;
             Told::Nothing
         });
@@ -167,7 +168,7 @@ impl World {
         if self.is_about(TaskKind::Usage, run_id) {
             self.dice.count(F::EndedWithUsage);
         }
-        match self.store.run(tenant, run_id).map(|run| (run.status, self.engine.execution(&run.execution_arn()))) {
+        match self.store.run(tenant, run_id).map(|run| (run.status(), self.engine.execution(&run.execution_arn()))) {
             Some((RunStatus::Queued, _)) => self.dice.count(F::CanceledInQueue),
             Some((RunStatus::Pending, None)) => self.dice.count(F::CancelBeforeStart),
             Some((status, Some(execution))) if !status.is_terminal() => {
@@ -220,7 +221,7 @@ impl World {
         if self.is_full() {
             return;
         }
-        let ended = self.runs_that(|run| run.status.is_terminal());
+        let ended = self.runs_that(|run| run.status().is_terminal());
         let some = self.some_run();
         let Some((tenant, original)) = self.one_of(&ended).or(some) else {
             return;
@@ -302,19 +303,15 @@ fn claim(operation: Operation, key: &str, payload: &str) -> Option<IdempotencyCl
     Some(IdempotencyClaim { operation, key: key.parse().ok()?, payload_hash: payload.to_owned() })
 }
 
-/// A head without what this schema added, as it was stored.
-fn as_before(run: &Run) -> Option<Run> {
-    let mut stored = serde_json::to_value(run).ok()?;
-    let head = stored.as_object_mut()?;
-    for added in [
-        "computeNodeBudgetMicroUsd",
-        "definitionOwner",
-        "excludePausedTime",
-        "evaluationOf",
-        "retention",
-        "replayDepth",
-    ] {
-        head.remove(added);
-    }
-    serde_json::from_value(stored).ok()
+/// A run without what this schema added to its head.
+fn as_before(run: Run) -> Run {
+    let about = About { evaluation_of: None, replay_depth: 0, ..run.about };
+    let spec = RunSpec {
+        compute_node_budget_micro_usd: None,
+        definition_owner: None,
+        exclude_paused_time: false,
+        retention: None,
+        ..run.spec
+    };
+    Run { about, spec, ..run }
 }

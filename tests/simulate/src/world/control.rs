@@ -8,10 +8,10 @@ impl World {
         // Mostly what fits the run; sometimes anything to any run.
         let choice = self.rng.u32(0..7);
         let fits: fn(&Run) -> bool = match choice {
-            0..=1 => |run| run.status == RunStatus::Running,
-            2 => |run| run.status == RunStatus::Paused,
-            3..=4 => |run| run.status == RunStatus::WaitingForInput,
-            _ => |run| run.status.is_terminal() && run.has_callback,
+            0..=1 => |run| run.status() == RunStatus::Running,
+            2 => |run| run.status() == RunStatus::Paused,
+            3..=4 => |run| run.status() == RunStatus::WaitingForInput,
+            _ => |run| run.status().is_terminal() && run.snapshot.has_callback,
         };
         let fitting = self.runs_that(fits);
         let fitting = self.one_of(&fitting);

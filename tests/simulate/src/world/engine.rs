@@ -3,6 +3,7 @@
 use super::callback::handle;
 use super::*;
 use sluice_core::arn::ExecutionArn;
+use sluice_core::run::{RunState, Times};
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::engine::Execution;
 
@@ -27,12 +28,7 @@ impl World {
         let now = self.clock.true_time();
         self.tokens += 1;
         let token = format!("token-{}", self.tokens);
-        let paused = self.store.update_run(&tenant, run_id, |run| {
-            run.pause_requested_at?;
-            let mut after = run.after(RunEvent::PauseTaken, now)?;
-            after.pause_token = Some(token.clone());
-            Some(after)
-        });
+        let paused = self.store.update_run(&tenant, run_id, |run| run.parked(token.clone(), now));
         let Ok(node) = WAITING_NODE.parse::<NodeId>() else {
             return;
         };
@@ -40,11 +36,7 @@ impl World {
             && self.dice.is_armed()
             && self.ledger.may_wait(run_id)
             && self.rng.u32(0..3) == 0
-            && self.store.update_run(&tenant, run_id, |run| {
-                let mut after = run.after(RunEvent::InputAwaited, now)?;
-                after.waiting_nodes.insert(node.to_string());
-                Some(after)
-            });
+            && self.store.update_run(&tenant, run_id, |run| run.awaiting(node.to_string(), now));
         if waits {
             self.store.begin_wait(&tenant, run_id, &node, &token);
             self.store.seed_step(&tenant, step(run_id, &node, StepStatus::Waiting, now));
@@ -104,7 +96,7 @@ impl World {
                 return;
             };
             self.store.update_run(&execution.tenant, execution.run_id, |run| {
-                Some(Run { status: RunStatus::Running, rev: run.rev + 1, started_at: Some(now), ..run.clone() })
+                Some(run.in_state(RunState::running(Times::started(now)), now))
             });
         }
         let claimed = self.engine.claim(&self.store, &arn, now);
@@ -231,7 +223,7 @@ impl World {
                 });
                 if let Some(arn) = self.one_of(&failed)
                     && let Some(execution) = self.engine.execution(&arn)
-                    && self.store.run(&execution.tenant, execution.run_id).is_some_and(|run| run.status.is_terminal())
+                    && self.store.run(&execution.tenant, execution.run_id).is_some_and(|run| run.status().is_terminal())
                     && self.engine.redrive(&arn)
                 {
                     self.dice.count(F::EngineRedrive);
@@ -277,7 +269,7 @@ impl World {
                     .filter(|arn| {
                         let execution = self.engine.execution(arn);
                         let run = execution.and_then(|one| self.store.run(&one.tenant, one.run_id));
-                        run.is_some_and(|run| !run.status.is_terminal() && run.started_at.is_some())
+                        run.is_some_and(|run| !run.status().is_terminal() && run.state.started_at().is_some())
                     })
                     .collect();
                 if let Some(arn) = self.one_of(&forgettable)

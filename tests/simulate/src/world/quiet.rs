@@ -29,7 +29,7 @@ impl World {
     /// Everything that is not kept for good has its time, and goes.
     fn purge(&mut self) -> Check {
         let mut last_due = None;
-        self.store.each_run(|run| last_due = last_due.max(run.retention_due_at));
+        self.store.each_run(|run| last_due = last_due.max(run.state.ended().and_then(|ended| ended.due_at)));
         if let Some(last_due) = last_due {
             let now = self.clock.true_time();
             self.clock.advance(last_due.duration_since(now).max(SignedDuration::ZERO));
@@ -47,7 +47,7 @@ impl World {
     /// How long nothing will happen, once every run has ended.
     fn until_next(&self) -> Option<SignedDuration> {
         let (mut is_open, mut next) = (false, None);
-        self.store.each_run(|run| is_open |= !run.status.is_terminal());
+        self.store.each_run(|run| is_open |= !run.status().is_terminal());
         let mut at = |time: Timestamp| next = Some(next.map_or(time, |next: Timestamp| next.min(time)));
         self.signals.iter().for_each(|(time, _)| at(*time));
         self.store.each_delivery(|delivery| delivery.next_attempt_at.into_iter().for_each(&mut at));
@@ -59,10 +59,10 @@ impl World {
     pub(super) fn let_go(&mut self) {
         for run in self.store.runs() {
             let caller = fixture::caller(run.tenant_id.as_str());
-            if run.pause_requested_at.is_some() {
+            if run.state.pause_asked_at().is_some() {
                 self.spawn_resume(caller.clone(), run.run_id);
             }
-            if !run.waiting_nodes.is_empty() {
+            if !run.state.waiting_nodes().is_empty() {
                 self.spawn_answer(caller, run.run_id);
             }
         }
@@ -70,7 +70,7 @@ impl World {
 
     pub(super) fn is_settled(&self) -> bool {
         let mut is_settled = self.signals.is_empty();
-        self.store.each_run(|run| is_settled &= run.status.is_terminal());
+        self.store.each_run(|run| is_settled &= run.status().is_terminal());
         self.store.each_delivery(|delivery| is_settled &= delivery.status.has_ended());
         is_settled
     }
@@ -85,7 +85,7 @@ impl World {
             {
                 let now = self.clock.true_time();
                 let run = self.store.run(&execution.tenant, execution.run_id);
-                if run.is_some_and(|run| run.status == RunStatus::Canceling) {
+                if run.is_some_and(|run| run.status() == RunStatus::Canceling) {
                     continue;
                 }
                 if execution.started || self.engine.claim(&self.store, &arn, now) {

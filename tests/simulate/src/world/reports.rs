@@ -48,15 +48,15 @@ const CALLS: u32 = 8;
 
 impl World {
     pub(super) fn use_up(&mut self) {
-        let begun = self.runs_that(|run| run.started_at.is_some() && !run.status.is_terminal());
+        let begun = self.runs_that(|run| run.state.started_at().is_some() && !run.status().is_terminal());
         let some = self.some_run();
         let chosen = if self.rng.u32(0..4) == 0 { some } else { self.one_of(&begun).or(some) };
         let Some((tenant, run_id)) = chosen else { return };
         let run = self.store.run(&tenant, run_id);
-        if run.as_ref().is_some_and(|run| run.status.is_terminal()) {
+        if run.as_ref().is_some_and(|run| run.status().is_terminal()) {
             self.dice.count(F::LateUsage);
         }
-        let is_capped = run.is_some_and(|run| run.execution_budget_micro_usd.is_some());
+        let is_capped = run.is_some_and(|run| run.spec.execution_budget_micro_usd.is_some());
         let racers = if is_capped && self.rng.u32(0..3) == 0 { self.rng.u32(2..5) } else { 1 };
         for _ in 0..racers {
             if racers > 1 {
@@ -156,7 +156,7 @@ impl World {
         if self.rng.u32(0..3) == 0 || self.report_tokens.is_empty() {
             return self.make_token();
         }
-        let waiting = self.runs_that(|run| run.status == RunStatus::WaitingForInput);
+        let waiting = self.runs_that(|run| run.status() == RunStatus::WaitingForInput);
         let of_waiting: Vec<HeldToken> = self
             .report_tokens
             .iter()
@@ -245,7 +245,7 @@ impl World {
     }
 
     fn make_token(&mut self) {
-        let open = self.runs_that(|run| !run.status.is_terminal());
+        let open = self.runs_that(|run| !run.status().is_terminal());
         let Some((tenant, run_id)) = self.one_of(&open) else { return };
         self.tokens += 1;
         let secret = format!("secret-{}", self.tokens);
@@ -318,7 +318,7 @@ async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: Run
     };
     let mut seen = known;
     let fresh: Vec<UsageReport> = reports.into_iter().filter(|report| seen.insert(report.call_id.clone())).collect();
-    if let (Some(_), false, Ok(ledger)) = (run.started_at, fresh.is_empty(), ledger.with(&fresh)) {
+    if let (Some(_), false, Ok(ledger)) = (run.state.started_at(), fresh.is_empty(), ledger.with(&fresh)) {
         let change = UsageChange { tenant_id: tenant.clone(), run_id, reports: fresh, ledger, stop: None };
         let _whether_it_worked = store.record_usage(&change).await;
     }

@@ -9,7 +9,7 @@ use sluice_core::ports::{ChangeRun, PurgeRuns, ReadRuns, RunFilter};
 
 impl World {
     pub(super) fn retain(&mut self) {
-        let ended = self.runs_that(|run| run.status.is_terminal());
+        let ended = self.runs_that(|run| run.status().is_terminal());
         let some = self.some_run();
         let chosen = if self.rng.u32(0..4) == 0 { some } else { self.one_of(&ended).or(some) };
         let Some((tenant, run_id)) = chosen else { return };
@@ -54,7 +54,10 @@ impl World {
             Err(refusal) => refusal.to_string(),
         };
         self.note(format_args!("answered {what}: {outcome}"));
-        let is_kept = self.store.run(tenant, run_id).is_some_and(|run| run.retention_due_at != Some(Run::LET_GO));
+        let is_kept = self
+            .store
+            .run(tenant, run_id)
+            .is_some_and(|run| run.state.ended().and_then(|ended| ended.due_at) != Some(Run::LET_GO));
         match answer {
             Ok(()) if was_gone => broken("R1", format!("run {run_id} was deleted after its time")),
             Ok(()) if is_kept => broken("R1", format!("run {run_id} is said to be deleted, and is there")),
@@ -94,12 +97,11 @@ async fn delete_carelessly(
     now: Timestamp,
 ) -> Answer<()> {
     let run = find_run(store, caller, run_id, now).await?;
-    if !run.status.is_terminal() {
+    if !run.status().is_terminal() {
         return Ok(());
     }
     if mutation == Some(Mutation::PurgeWhileOwed) {
-        let rev = run.rev + 1;
-        let hidden = Run { retention_due_at: Some(now), rev, ..run.clone() };
+        let Some(hidden) = run.let_go(now) else { return Ok(()) };
         store.change_run(&RunChange::new(&run, hidden)).await.map_err(Refusal::Store)?;
     } else if store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
         return Ok(());

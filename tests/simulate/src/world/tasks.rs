@@ -66,7 +66,9 @@ impl World {
                     (true, true) => F::CrashAfterStart,
                 });
             }
-            TaskKind::Cancel if run.is_some_and(|run| run.stop_intent.is_some()) => self.dice.count(F::CrashAfterStop),
+            TaskKind::Cancel if run.is_some_and(|run| run.state.intent().is_some()) => {
+                self.dice.count(F::CrashAfterStop)
+            }
             TaskKind::Callback => {
                 self.dice.count(if received == task.received { F::CrashBeforeSend } else { F::CrashAfterSend })
             }
@@ -244,7 +246,7 @@ impl World {
         match answer {
             Ok(canceled) => {
                 let (Canceled::Underway(said) | Canceled::Already(said) | Canceled::TooLate(said)) = &canceled;
-                self.note(format_args!("answered {what}: {:?}", said.status));
+                self.note(format_args!("answered {what}: {:?}", said.status()));
                 if !self.known.iter().any(|(owner, id)| owner == tenant && *id == run_id) {
                     let text = format!("tenant {tenant} was answered about run {run_id}, which is not its own");
                     return broken("I10", text);
@@ -255,14 +257,14 @@ impl World {
                 // It may have been purged since.
                 let Some(run) = run else { return Ok(()) };
                 let truthful = match canceled {
-                    Canceled::Already(_) => run.status == RunStatus::Canceled,
-                    Canceled::TooLate(said) => run.status == said.status && run.status.is_terminal(),
-                    Canceled::Underway(_) => run.status == RunStatus::Canceling || run.status.is_terminal(),
+                    Canceled::Already(_) => run.status() == RunStatus::Canceled,
+                    Canceled::TooLate(said) => run.status() == said.status() && run.status().is_terminal(),
+                    Canceled::Underway(_) => run.status() == RunStatus::Canceling || run.status().is_terminal(),
                 };
                 if !truthful {
                     return broken(
                         "I5",
-                        format!("cancel of {run_id} was answered untruthfully: it is {:?}", run.status),
+                        format!("cancel of {run_id} was answered untruthfully: it is {:?}", run.status()),
                     );
                 }
             }

@@ -37,6 +37,8 @@ pub enum ItemError {
     Attributes { kind: &'static str, source: serde_dynamo::Error },
     #[error("the {kind} has no valid {attribute}")]
     Attribute { kind: &'static str, attribute: &'static str },
+    #[error("a run that is {status} has no {attribute}")]
+    Surplus { status: &'static str, attribute: &'static str },
     #[error("the document of the {kind} does not read or write as JSON: {source}")]
     Document { kind: &'static str, source: serde_json::Error },
 }

@@ -3,10 +3,12 @@
 use super::form::{
     DOCUMENT, Item, ItemError, ItemResult, RUN_ID, TENANT_ID, check, document, parsed, read, set, stamped, text, write,
 };
+use super::head::StoredRun;
 use crate::dynamo::keys::{self, Link};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
+use sluice_core::concurrency::QueueRef;
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::RunRef;
@@ -16,7 +18,7 @@ use sluice_core::snapshot::Snapshot;
 use sluice_core::step::Step;
 use sluice_core::time::millis_opt;
 
-const RUN: &str = "run";
+pub(super) const RUN: &str = "run";
 const SNAPSHOT: &str = "snapshot";
 const REQUEST: &str = "request";
 const OUTPUT: &str = "output";
@@ -63,6 +65,11 @@ const ANSWERED_NODES: &str = "answeredNodes";
 
 /// A run's head, with the keys that put it into its lists.
 pub fn from_run(run: &Run) -> ItemResult<Item> {
+    from_stored_run(&StoredRun::from(run))
+}
+
+/// The head that [`StoredRun`] describes. A [`Run`] makes only such as there can be.
+pub fn from_stored_run(run: &StoredRun) -> ItemResult<Item> {
     let mut item = write(RUN, run, keys::run_head(&run.tenant_id, run.run_id))?;
     // The runner adds to those that wait, so they are sets; an empty set cannot be stored.
     for (name, nodes) in [(WAITING_NODES, &run.waiting_nodes), (ANSWERED_NODES, &run.answered_nodes)] {
@@ -71,12 +78,12 @@ pub fn from_run(run: &Run) -> ItemResult<Item> {
             item.insert(name.to_owned(), AttributeValue::Ss(nodes.iter().cloned().collect()));
         }
     }
-    let time_key = keys::time_key(run.created_at, run.run_id);
+    let time_key = keys::time_key(run.spec.created_at, run.run_id);
     set(
         &mut item,
         [
             (keys::TENANT_KEY, keys::runs_of_tenant(&run.tenant_id)),
-            (keys::DEFINITION_KEY, keys::runs_of_definition(&run.tenant_id, run.definition_id)),
+            (keys::DEFINITION_KEY, keys::runs_of_definition(&run.tenant_id, run.spec.definition_id)),
             (keys::STATUS_KEY, keys::runs_in_status(&run.tenant_id, run.status)),
             (keys::TIME_KEY, time_key.clone()),
         ],
@@ -89,7 +96,7 @@ pub fn from_run(run: &Run) -> ItemResult<Item> {
         return Ok(item);
     }
     if let Some(scope) = run.queued_in.filter(|_| run.status == RunStatus::Queued) {
-        let queue = keys::queue(&run.queue(scope));
+        let queue = keys::queue(&QueueRef::of(&run.tenant_id, run.spec.definition_id, scope));
         set(&mut item, [(keys::QUEUE_KEY, queue), (keys::QUEUE_AT, time_key.clone())]);
     }
     set(&mut item, [(keys::OPEN_SHARD, keys::open_shard(keys::shard(run.run_id))), (keys::OPEN_AT, time_key)]);
@@ -97,6 +104,11 @@ pub fn from_run(run: &Run) -> ItemResult<Item> {
 }
 
 pub fn to_run(item: Item) -> ItemResult<Run> {
+    to_stored_run(item)?.try_into()
+}
+
+/// A head as it was written, whether or not there can be such a run.
+pub fn to_stored_run(item: Item) -> ItemResult<StoredRun> {
     read(RUN, item)
 }
 
@@ -157,8 +169,8 @@ impl Link {
     /// The run that `run` comes from in this way.
     pub fn original(self, run: &Run) -> Option<RunId> {
         match self {
-            Self::Replay => run.replay_of,
-            Self::Evaluation => run.evaluation_of,
+            Self::Replay => run.about.replay_of,
+            Self::Evaluation => run.about.evaluation_of,
         }
     }
 }

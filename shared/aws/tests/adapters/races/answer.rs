@@ -20,7 +20,7 @@ use sluice_core::run::Run;
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fixture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 fn ask() -> NodeId {
     "ask".parse().expect("a node")
@@ -28,13 +28,7 @@ fn ask() -> NodeId {
 
 /// A run whose node `ask` waits for its answer, as the runner itself writes it.
 async fn waiting(table: &Table, round: u32, token: &str) -> Run {
-    let run = Run {
-        status: RunStatus::WaitingForInput,
-        started_at: Some(noon()),
-        waiting_nodes: BTreeSet::from([ask().to_string()]),
-        rev: 3,
-        ..sample::run(&mine(), round, noon())
-    };
+    let run = Run { state: sample::waiting(&[ask().as_str()]), rev: 3, ..sample::run(&mine(), round, noon()) };
     let node = SnapshotNode {
         node_id: ask(),
         node_type: NodeType::External,
@@ -100,8 +94,8 @@ async fn answer_against_answer(arena: Arena, round: u32) -> &'static str {
     let kept = table.store.load_answer(&mine(), run.run_id, &ask()).await.expect("loaded");
     assert_eq!(kept, Some((token, NodeOutcome::Result(taken.to_owned()))));
     let after = found(table, &run).await;
-    assert_eq!((after.status, after.rev), (RunStatus::Running, 5), "answered, and noted that it was handed over");
-    assert!(after.waiting_nodes.is_empty() && after.answered_nodes.is_empty(), "{after:?}");
+    assert_eq!((after.status(), after.rev), (RunStatus::Running, 5), "answered, and noted that it was handed over");
+    assert!(after.state.waiting_nodes().is_empty() && after.state.answered_nodes().is_empty(), "{after:?}");
     outcome
 }
 

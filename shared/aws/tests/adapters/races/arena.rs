@@ -161,6 +161,6 @@ pub async fn executing(run: &Run) -> MemoryEngine {
 
 pub async fn start(engine: &MemoryEngine, run: &Run) {
     let input = r#"{"tenantId":"mine"}"#;
-    let request = StartRequest { state_machine_arn: &run.state_machine_arn, run_id: run.run_id, input };
+    let request = StartRequest { state_machine_arn: &run.spec.state_machine_arn, run_id: run.run_id, input };
     assert_eq!(engine.start_execution(&request).await.expect("an answer"), StartOutcome::Started);
 }

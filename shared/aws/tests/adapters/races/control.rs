@@ -7,7 +7,7 @@ use sluice_core::flow::Refusal;
 use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::settle_run::settle;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, TerminationReason};
-use sluice_core::run::{EndDetails, Run};
+use sluice_core::run::{EndDetails, Run, RunState, Times};
 use sluice_testkit::fixture;
 
 fn later() -> Timestamp {
@@ -23,10 +23,10 @@ async fn end(table: crate::support::table::Table, run: Run, end: EngineEnd) -> R
 
 /// An ended run that nobody's pause clings to.
 fn is_over(run: &Run, expected: (RunStatus, TerminationReason), changes: u64) {
-    assert_eq!((run.status, run.termination_reason), (expected.0, Some(expected.1)));
-    assert_eq!((run.pause_requested_at, &run.pause_token), (None, &None));
-    assert!(!run.owes_a_resume());
-    assert_eq!((run.deliveries, run.rev), (1, changes));
+    assert_eq!((run.status(), run.state.ended().map(|ended| ended.reason)), (expected.0, Some(expected.1)));
+    assert_eq!((run.state.pause_asked_at(), &run.state.gate().and_then(|gate| gate.token.clone())), (None, &None));
+    assert!(!run.state.owes_a_resume());
+    assert_eq!((run.state.ended().map_or(0, |ended| ended.deliveries), run.rev), (1, changes));
 }
 
 fn ended_before(refusal: &Refusal) {
@@ -34,8 +34,7 @@ fn ended_before(refusal: &Refusal) {
 }
 
 async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {
-    let run =
-        Run { status: RunStatus::Running, started_at: Some(noon()), rev: 2, ..sample::run(&mine(), round, noon()) };
+    let run = Run { state: sample::running(), rev: 2, ..sample::run(&mine(), round, noon()) };
     put(arena.party(0), &run).await;
     let (settled, paused) = arena
         .race(
@@ -52,15 +51,15 @@ async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {
     let completed = (RunStatus::Succeeded, TerminationReason::Completed);
     match paused {
         Ok(shown) => {
-            assert_eq!((shown.status, shown.pause_requested_at), (RunStatus::Running, Some(later())));
+            assert_eq!((shown.status(), shown.state.pause_asked_at()), (RunStatus::Running, Some(later())));
             is_over(&after, completed, 4);
-            assert_eq!(after.pauses, 1);
+            assert_eq!(after.state.pauses(), 1);
             "paused, then ended"
         }
         Err(refusal) => {
             ended_before(&refusal);
             is_over(&after, completed, 3);
-            assert_eq!(after.pauses, 0);
+            assert_eq!(after.state.pauses(), 0);
             "ended, not paused"
         }
     }
@@ -76,11 +75,12 @@ async fn a_pause_comes_before_the_end_or_not_at_all() {
 async fn resume_against_finish(arena: Arena, round: u32) -> &'static str {
     let token = format!("token {round}");
     let run = Run {
-        status: RunStatus::Paused,
-        started_at: Some(noon()),
-        pause_requested_at: Some(noon()),
-        pauses: 1,
-        pause_token: Some(token.clone()),
+        state: RunState::Paused {
+            progress: Times { pauses: 1, ..Times::started(noon()) }.into(),
+            pause_asked_at: noon(),
+            since: noon(),
+            token: token.clone(),
+        },
         rev: 4,
         ..sample::run(&mine(), round, noon())
     };
@@ -107,13 +107,16 @@ async fn resume_against_finish(arena: Arena, round: u32) -> &'static str {
     match resumed {
         Ok(shown) => {
             assert_eq!(engine.take_answer(&token).as_deref(), Some("{}"), "a recorded resume is handed over");
-            if shown.status.is_terminal() {
+            if shown.status().is_terminal() {
                 // The end came between the resume and the note that the runner has it.
                 assert_eq!(shown, after);
                 is_over(&after, aborted, 6);
                 "resumed, ended while handed over"
             } else {
-                assert_eq!((shown.status, &shown.pause_token, shown.rev), (RunStatus::Running, &None, 6));
+                assert_eq!(
+                    (shown.status(), &shown.state.gate().and_then(|gate| gate.token.clone()), shown.rev),
+                    (RunStatus::Running, &None, 6)
+                );
                 is_over(&after, aborted, 7);
                 "resumed, then ended"
             }

@@ -156,7 +156,7 @@ async fn of_64_callers_with_one_key_and_two_payloads_the_later_payload_is_refuse
         let payload = |number: u32| if (number + round).is_multiple_of(2) { "this" } else { "that" };
         let answers = call(&arena, &engine, &format!("key-{round}"), now, payload).await;
         let (first, run) = one_run(&arena, &engine, (before, round), now, &answers).await;
-        assert_eq!(run.name, first);
+        assert_eq!(run.about.name, first);
         for (payload, answer) in &answers {
             match answer {
                 Ok(accepted) => assert_eq!((*payload, &accepted.run), (first, &run)),

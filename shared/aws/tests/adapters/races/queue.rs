@@ -83,10 +83,10 @@ async fn dispatch_against_cancel(arena: Arena, round: u32) -> &'static str {
         .await;
     assert!(matches!(canceled, Canceled::Already(_)), "what never ran is canceled at once: {canceled:?}");
     let after = found(arena.party(0), &runs[0]).await;
-    assert_eq!((after.status, after.slots.len(), after.queued_in), (RunStatus::Canceled, 0, None));
+    assert_eq!((after.status(), after.slots.len(), after.state.queue()), (RunStatus::Canceled, 0, None));
     assert_eq!(counter(arena.party(0), &queue).await, Counter { held: 0, queued: 0 });
-    assert_eq!(dispatched.started, u32::from(after.dispatched_at.is_some()));
-    match after.dispatched_at {
+    assert_eq!(dispatched.started, u32::from(after.state.dispatched_at().is_some()));
+    match after.state.dispatched_at() {
         Some(_) => "dispatched, then canceled",
         None => "canceled in the queue",
     }
@@ -114,7 +114,7 @@ async fn dispatch_against_dispatch(arena: Arena, round: u32) -> &'static str {
     assert_eq!(counter(arena.party(0), &queue).await, Counter { held, queued: i64::from(WAITING) - held });
     let mut statuses = Vec::new();
     for run in &runs {
-        statuses.push(found(arena.party(0), run).await.status);
+        statuses.push(found(arena.party(0), run).await.status());
     }
     assert_eq!(statuses, [RunStatus::Pending, RunStatus::Pending, RunStatus::Queued], "the oldest first");
     if one.started > 0 && other.started > 0 { "each some" } else { "one all" }

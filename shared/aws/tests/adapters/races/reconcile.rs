@@ -8,7 +8,7 @@ use sluice_core::change::NewRun;
 use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ReadRuns};
-use sluice_core::run::Run;
+use sluice_core::run::{Run, RunSpec};
 use sluice_core::snapshot::{Callback, Snapshot};
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
@@ -38,18 +38,15 @@ const ALL: [Missed; 5] = [Missed::Success, Missed::Failure, Missed::Stop, Missed
 /// One of them, with a webhook.
 async fn put(table: &Table, engine: &MemoryEngine, number: u32) -> (Missed, Run) {
     let missed = ALL[number as usize % ALL.len()];
-    let run = Run { has_callback: true, ..sample::run(&mine(), number, noon()) };
-    let claimed = Run { status: RunStatus::Running, started_at: Some(noon()), rev: 2, ..run.clone() };
+    let mut run = sample::run(&mine(), number, noon());
+    run.snapshot.has_callback = true;
+    let claimed = Run { state: sample::running(), rev: 2, ..run.clone() };
     let run = match missed {
         Missed::Success => claimed,
-        Missed::Failure => {
-            Run { waiting_nodes: BTreeSet::from(["ask".to_owned()]), status: RunStatus::WaitingForInput, ..claimed }
-        }
-        Missed::Stop => {
-            Run { status: RunStatus::Canceling, stop_intent: Some(StopIntent::CanceledByCaller), ..claimed }
-        }
+        Missed::Failure => Run { state: sample::waiting(&["ask"]), ..claimed },
+        Missed::Stop => Run { state: sample::stopping(StopIntent::CanceledByCaller), ..claimed },
         Missed::Start => run,
-        Missed::Deadline => Run { max_run_duration_seconds: Some(1), ..claimed },
+        Missed::Deadline => Run { spec: RunSpec { max_run_duration_seconds: Some(1), ..claimed.spec }, ..claimed },
     };
     let callback = Some(Callback { url: CALLBACK_URL.to_owned(), context: None });
     let (snapshot_text, _) = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
@@ -126,7 +123,7 @@ async fn sweep_against_sweep(round: u32, tally: &mut Tally) {
             Missed::Start => (RunStatus::Pending, None, 0),
             Missed::Deadline => (RunStatus::Failed, Some(TerminationReason::TimedOut), 2),
         };
-        assert_eq!((after.status, after.termination_reason), (status, reason), "{missed:?}");
+        assert_eq!((after.status(), after.state.ended().map(|ended| ended.reason)), (status, reason), "{missed:?}");
         assert_eq!(after.rev, before.rev + changes, "{missed:?}");
         let deliveries = store.list_deliveries(&mine(), before.run_id).await.expect("listed");
         assert_eq!(deliveries.len(), if *missed == Missed::Start { 0 } else { 2 }, "{missed:?}");

@@ -43,17 +43,26 @@ async fn cancel_against_claim(arena: Arena, round: u32) -> &'static str {
     match (claimed, canceled) {
         (true, Canceled::Underway(shown)) => {
             assert_eq!(shown, after);
-            assert_eq!((after.status, after.stop_intent), (RunStatus::Canceling, Some(StopIntent::CanceledByCaller)));
-            assert!(after.started_at.is_some() && after.completed_at.is_none(), "{after:?}");
-            assert_eq!((after.rev, after.deliveries), (3, 0));
+            assert_eq!(
+                (after.status(), after.state.intent()),
+                (RunStatus::Canceling, Some(StopIntent::CanceledByCaller))
+            );
+            assert!(
+                after.state.started_at().is_some() && after.state.ended().map(|ended| ended.completed_at).is_none(),
+                "{after:?}"
+            );
+            assert_eq!((after.rev, after.state.ended().map_or(0, |ended| ended.deliveries)), (3, 0));
             assert_eq!(engine.stops(), [run.execution_arn()], "what runs is stopped");
             "claimed, then stopped"
         }
         (false, Canceled::Already(shown)) => {
             assert_eq!(shown, after);
             let reason = Some(TerminationReason::CanceledByCaller);
-            assert_eq!((after.status, after.termination_reason), (RunStatus::Canceled, reason));
-            assert_eq!((after.started_at, after.rev, after.deliveries), (None, 2, 1));
+            assert_eq!((after.status(), after.state.ended().map(|ended| ended.reason)), (RunStatus::Canceled, reason));
+            assert_eq!(
+                (after.state.started_at(), after.rev, after.state.ended().map_or(0, |ended| ended.deliveries)),
+                (None, 2, 1)
+            );
             assert!(engine.stops().is_empty(), "it never ran");
             assert!(!claim(table, &run).await, "nor will it ever");
             assert_eq!(found(table, &run).await, after);
@@ -72,13 +81,8 @@ async fn a_run_is_either_claimed_and_stopped_or_canceled_and_never_claimed() {
 
 /// A run with a webhook that its execution has claimed.
 async fn running(arena: &Arena, round: u32) -> Run {
-    let run = Run {
-        status: RunStatus::Running,
-        started_at: Some(noon()),
-        has_callback: true,
-        rev: 2,
-        ..sample::run(&mine(), round, noon())
-    };
+    let mut run = Run { state: sample::running(), rev: 2, ..sample::run(&mine(), round, noon()) };
+    run.snapshot.has_callback = true;
     let callback = Some(Callback { url: CALLBACK_URL.to_owned(), context: None });
     let (snapshot_text, _) = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
     put_with(arena.party(0), sluice_core::change::NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
@@ -95,8 +99,11 @@ async fn owes_both_once(arena: &Arena, run: &Run) {
     let webhook = DeliveryRef { tenant_id: mine(), run_id: run.run_id, number: 1 };
     let body = store.load_delivery(&webhook).await.expect("loaded").expect("a delivery").body;
     let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(body["status"], run.status.as_str());
-    assert_eq!(body["terminationReason"], run.termination_reason.map(TerminationReason::as_str).unwrap_or_default());
+    assert_eq!(body["status"], run.status().as_str());
+    assert_eq!(
+        body["terminationReason"],
+        run.state.ended().map(|ended| ended.reason).map(TerminationReason::as_str).unwrap_or_default()
+    );
 }
 
 async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
@@ -128,21 +135,24 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
         (EngineEnd::Aborted, true) => (RunStatus::Canceled, TerminationReason::CanceledByCaller),
         (EngineEnd::Aborted, false) => (RunStatus::Canceled, TerminationReason::AbortedInEngine),
     };
-    assert_eq!((after.status, after.termination_reason), (expected.0, Some(expected.1)));
-    assert_eq!((after.completed_at, after.deliveries), (Some(later()), 2));
+    assert_eq!((after.status(), after.state.ended().map(|ended| ended.reason)), (expected.0, Some(expected.1)));
+    assert_eq!(
+        (after.state.ended().map(|ended| ended.completed_at), after.state.ended().map_or(0, |ended| ended.deliveries)),
+        (Some(later()), 2)
+    );
     let kept = table.store.load_output(&mine(), run.run_id).await.expect("loaded");
     assert_eq!(kept.as_deref(), output);
     owes_both_once(&arena, &after).await;
     let outcome = match canceled {
         Canceled::Underway(shown) => {
-            assert_eq!((shown.status, shown.rev), (RunStatus::Canceling, 3));
-            assert_eq!((after.stop_intent, after.rev), (Some(StopIntent::CanceledByCaller), 4));
+            assert_eq!((shown.status(), shown.rev), (RunStatus::Canceling, 3));
+            assert_eq!((after.state.intent(), after.rev), (Some(StopIntent::CanceledByCaller), 4));
             assert_eq!(engine.stops(), [run.execution_arn()]);
             "asked to stop, and ended"
         }
         Canceled::TooLate(shown) | Canceled::Already(shown) => {
             assert_eq!(shown, after, "the answer is the truth");
-            assert_eq!((after.stop_intent, after.rev), (None, 3));
+            assert_eq!((after.state.intent(), after.rev), (None, 3));
             assert!(engine.stops().is_empty(), "{:?}", engine.stops());
             "ended, and told so"
         }
@@ -153,7 +163,7 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
     let settled = Box::pin(settle(&table.store, run.clone(), late, &details, later())).await;
     assert_eq!(settled.expect("an answer"), None);
     assert_eq!(found(table, &run).await, after);
-    let is_canceled = after.status == RunStatus::Canceled;
+    let is_canceled = after.status() == RunStatus::Canceled;
     let again = if is_canceled { Canceled::Already(after) } else { Canceled::TooLate(after) };
     assert_eq!(cancel(table.clone(), engine, run).await, again);
     outcome

@@ -9,16 +9,15 @@ use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::ProcessorConfig;
 use crate::invalid::{Invalid, pointer_token};
-use crate::lifecycle::RunStatus;
 use crate::limits;
 use crate::operator::{ComputeNode, ContainerTask, LayerStatus, Processor, ProcessorTarget, TenantSettings};
 use crate::ports::{StoreError, StoreErrorClass};
-use crate::run::Run;
+use crate::run::{About, Run, RunSpec, SnapshotRef};
 use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::template;
 use jiff::Timestamp;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A run, ready to be recorded and started.
 #[derive(Clone, Debug)]
@@ -34,8 +33,7 @@ pub struct Plan {
 /// A run before it is put into words.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Without its snapshot's hash.
-    pub run: Run,
+    pub about: About,
     pub snapshot: Snapshot,
     pub request: RequestParts,
     pub limits: Vec<Limit>,
@@ -50,12 +48,14 @@ impl Draft {
         let unprintable = |error: serde_json::Error| {
             Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
         };
-        let (snapshot_text, snapshot_hash) = self.snapshot.to_text().map_err(unprintable)?;
+        let (snapshot_text, hash) = self.snapshot.to_text().map_err(unprintable)?;
         let start_input = self.snapshot.execution_input(keys).map_err(unprintable)?;
         let request_text = serde_json::to_string(&self.request).map_err(unprintable)?;
         check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
         check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
-        let run = Run { snapshot_hash, ..self.run };
+        let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
+        let snapshot = SnapshotRef { has_callback: callback.is_some(), hash };
+        let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
         Ok(Plan { run, snapshot_text, request_text, start_input, limits: self.limits })
     }
 }
@@ -115,26 +115,26 @@ pub fn draft(
 
     let id_of = |index: &usize| document.nodes[*index].id.clone();
     let definition = &resolved.definition;
-    let max_run_duration_seconds = command.max_run_duration_seconds.or(definition.max_run_duration_seconds);
-    let retention = command.retention.or(definition.retention).or(resolved.tenant.retention);
-    let owner = (definition.tenant != caller.tenant).then(|| definition.tenant.clone());
-    let snapshot = Snapshot {
-        run_id,
-        tenant_id: caller.tenant.clone(),
-        created_by: caller.principal.0.clone(),
-        created_at: now,
-        workflow_definition_id: resolved.definition.id,
-        workflow_definition_name: resolved.definition.name.clone(),
-        workflow_definition_owner: owner.clone(),
-        workflow_version: resolved.version.number,
-        workflow_instance_id: resolved.instance.id,
-        compute_node_id: resolved.compute_node.key.clone(),
+    let spec = RunSpec {
+        definition_id: definition.id,
+        definition_name: definition.name.clone(),
+        definition_owner: (definition.tenant != caller.tenant).then(|| definition.tenant.clone()),
+        version: resolved.version.number,
+        instance_id: resolved.instance.id,
+        compute_node: resolved.compute_node.key.clone(),
         state_machine_arn: resolved.compute_node.state_machine_arn.clone(),
         execution_budget_micro_usd: budget,
         compute_node_budget_micro_usd: resolved.compute_node.max_budget,
-        max_run_duration_seconds,
+        max_run_duration_seconds: command.max_run_duration_seconds.or(definition.max_run_duration_seconds),
         exclude_paused_time: definition.exclude_paused_time,
-        retention,
+        retention: command.retention.or(definition.retention).or(resolved.tenant.retention),
+        created_by: caller.principal.0.clone(),
+        created_at: now,
+    };
+    let snapshot = Snapshot {
+        run_id,
+        tenant_id: caller.tenant.clone(),
+        spec,
         nodes,
         edges: document.edges.clone(),
         stages: layout.stages.iter().map(|stage| stage.iter().map(id_of).collect()).collect(),
@@ -144,54 +144,14 @@ pub fn draft(
         callback: command.callback.clone(),
     };
 
-    let run = Run {
-        tenant_id: caller.tenant.clone(),
-        run_id,
+    let about = About {
         name: command.name.clone().unwrap_or_else(|| default_name(run_id)),
-        status: RunStatus::Pending,
-        termination_reason: None,
-        stop_intent: None,
-        error: None,
-        definition_id: resolved.definition.id,
-        definition_name: resolved.definition.name.clone(),
-        definition_owner: owner,
-        version: resolved.version.number,
-        instance_id: resolved.instance.id,
-        compute_node: resolved.compute_node.key.clone(),
-        state_machine_arn: resolved.compute_node.state_machine_arn.clone(),
-        execution_budget_micro_usd: budget,
-        compute_node_budget_micro_usd: resolved.compute_node.max_budget,
-        max_run_duration_seconds,
-        exclude_paused_time: definition.exclude_paused_time,
         labels: command.labels.clone(),
-        created_by: caller.principal.0.clone(),
-        created_at: now,
-        updated_at: now,
-        dispatched_at: None,
-        started_at: None,
-        completed_at: None,
-        stage_index: None,
-        pause_requested_at: None,
-        pauses: 0,
-        paused_at: None,
-        paused_ms: 0,
-        pause_token: None,
-        waiting_nodes: BTreeSet::new(),
-        answered_nodes: BTreeSet::new(),
-        replay_of: None,
-        replay_depth: 0,
         evaluation_of: command.evaluation_of,
-        slots: BTreeSet::new(),
-        queued_in: None,
-        retention,
-        retention_due_at: None,
-        deliveries: 0,
-        has_callback: command.callback.is_some(),
-        snapshot_hash: String::new(),
-        rev: 1,
+        ..About::default()
     };
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
-    Ok(Draft { run, snapshot, request: request_parts(command), limits })
+    Ok(Draft { about, snapshot, request: request_parts(command), limits })
 }
 
 fn request_parts(command: &Command) -> RequestParts {

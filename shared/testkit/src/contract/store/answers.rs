@@ -5,11 +5,10 @@ use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use crate::contract::{at_once, both};
 use sluice_core::change::RunChange;
 use sluice_core::id::NodeId;
-use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
+use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::Changed;
 use sluice_core::report::{NodeAnswer, NodeOutcome, Progress};
 use sluice_core::run::{Run, RunError};
-use std::collections::BTreeSet;
 
 /// When the runner writes what it writes here.
 pub const LATER: &str = "2026-11-22T12:00:06.000Z";
@@ -24,12 +23,7 @@ pub fn answer(value: &str) -> NodeAnswer {
 
 /// A run that waits for `approval` and `figures`.
 pub fn waiting_run() -> Run {
-    Run {
-        status: RunStatus::WaitingForInput,
-        waiting_nodes: BTreeSet::from(["approval".to_owned(), "figures".to_owned()]),
-        rev: 7,
-        ..run(&mine(), 1, noon())
-    }
+    Run { state: sample::waiting(&["approval", "figures"]), rev: 7, ..run(&mine(), 1, noon()) }
 }
 
 /// That run, recorded; the first wait has begun.
@@ -42,11 +36,7 @@ pub async fn waiting(waits: &impl Ground) -> Run {
 
 /// What answering a node makes of a run.
 pub fn answered(run: &Run, node: &str) -> RunChange {
-    let others_wait = run.waiting_nodes.len() > 1;
-    let mut after = run.after(RunEvent::InputGiven { others_wait }, noon()).expect("a change");
-    after.waiting_nodes.remove(node);
-    after.answered_nodes.insert(node.to_owned());
-    RunChange::new(run, after)
+    RunChange::new(run, run.answered(node, noon()).expect("a change"))
 }
 
 pub async fn load_answer(waits: &impl Ground, run: &Run, node: &str) -> Option<(String, NodeOutcome)> {

@@ -27,14 +27,12 @@ pub async fn fill(store: &impl Ports, tenant: &TenantId, count: u32) -> Vec<Run>
         let made_from = |numbers: &[u32]| numbers.contains(&number).then(|| sample::run_id(3));
         let model = if number % 10 == 0 { "large" } else { "small" };
         let labels = [("model.name".to_owned(), model.to_owned()), ("team #1".to_owned(), "a:b".to_owned())];
-        let run = Run {
-            created_by: if number % 4 == 0 { "mine/somebody-else" } else { "mine/someone" }.to_owned(),
-            labels: labels.into_iter().filter(|_| number % 5 == 0).collect(),
-            instance_id: InstanceId(Uuid::from_u128(u128::from(number % 3))),
-            replay_of: made_from(&[6]),
-            evaluation_of: made_from(&[7, 8]),
-            ..run_of(tenant, number, definition_id(7 + u128::from(number % 2)), created_at)
-        };
+        let mut run = run_of(tenant, number, definition_id(7 + u128::from(number % 2)), created_at);
+        run.spec.created_by = if number % 4 == 0 { "mine/somebody-else" } else { "mine/someone" }.to_owned();
+        run.spec.instance_id = InstanceId(Uuid::from_u128(u128::from(number % 3)));
+        run.about.labels = labels.into_iter().filter(|_| number % 5 == 0).collect();
+        run.about.replay_of = made_from(&[6]);
+        run.about.evaluation_of = made_from(&[7, 8]);
         store.record_run(&new_run(&run, None, None)).await.expect("recorded");
         if number % 3 == 0 {
             let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
@@ -153,15 +151,15 @@ pub async fn every_filter_finds_exactly_its_runs_whatever_the_page_size(ground: 
     for filter in filters {
         let mut expected: Vec<Run> = all
             .iter()
-            .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status))
-            .filter(|run| filter.instance_id.is_none_or(|id| run.instance_id == id))
-            .filter(|run| filter.created_by.as_ref().is_none_or(|by| run.created_by == *by))
-            .filter(|run| filter.label.as_ref().is_none_or(|(name, value)| run.labels.get(name) == Some(value)))
-            .filter(|run| filter.replay_of.is_none_or(|id| run.replay_of == Some(id)))
-            .filter(|run| filter.evaluation_of.is_none_or(|id| run.evaluation_of == Some(id)))
-            .filter(|run| filter.definition_id.is_none_or(|id| run.definition_id == id))
-            .filter(|run| filter.created_from.is_none_or(|from| run.created_at >= from))
-            .filter(|run| filter.created_before.is_none_or(|before| run.created_at < before))
+            .filter(|run| filter.statuses.is_empty() || filter.statuses.contains(&run.status()))
+            .filter(|run| filter.instance_id.is_none_or(|id| run.spec.instance_id == id))
+            .filter(|run| filter.created_by.as_ref().is_none_or(|by| run.spec.created_by == *by))
+            .filter(|run| filter.label.as_ref().is_none_or(|(name, value)| run.about.labels.get(name) == Some(value)))
+            .filter(|run| filter.replay_of.is_none_or(|id| run.about.replay_of == Some(id)))
+            .filter(|run| filter.evaluation_of.is_none_or(|id| run.about.evaluation_of == Some(id)))
+            .filter(|run| filter.definition_id.is_none_or(|id| run.spec.definition_id == id))
+            .filter(|run| filter.created_from.is_none_or(|from| run.spec.created_at >= from))
+            .filter(|run| filter.created_before.is_none_or(|before| run.spec.created_at < before))
             .cloned()
             .collect();
         if !filter.ascending {

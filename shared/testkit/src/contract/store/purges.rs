@@ -16,11 +16,8 @@ use sluice_core::usage::{UsageLedger, UsageReport};
 
 /// An ended run with some of everything, which repeats run 98 and evaluates run 99.
 pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
-    let run = Run {
-        replay_of: Some(sample::run_id(98)),
-        evaluation_of: Some(sample::run_id(99)),
-        ..run(tenant, number, noon())
-    };
+    let mut run = run(tenant, number, noon());
+    (run.about.replay_of, run.about.evaluation_of) = (Some(sample::run_id(98)), Some(sample::run_id(99)));
     let key = format!("key-{number}");
     let recorded = store.record_run(&new_run(&run, Some(claim(&key, "payload")), None)).await.expect("recorded");
     assert_eq!(recorded, Recorded::Created);
@@ -163,7 +160,7 @@ pub async fn a_purged_run_is_in_no_list(ground: &impl Ground) {
     let store = ground.ports();
     let run = lived(&store, &mine(), 1).await;
     let later = noon() + SignedDuration::from_mins(1);
-    let expiring = Run { retention_due_at: Some(later), rev: run.rev + 1, ..run.clone() };
+    let expiring = sample::due(&run, Some(later));
     store.change_run(&RunChange::new(&run, expiring)).await.expect("changed");
     store.purge_run(&mine(), run.run_id).await.expect("purged");
     let found = async || {

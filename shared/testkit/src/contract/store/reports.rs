@@ -7,7 +7,7 @@ use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::{RunChange, UsageChange};
-use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{Changed, Page};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
@@ -102,7 +102,7 @@ pub fn usage(run: &Run, ledger: &UsageLedger, calls: &[UsageReport]) -> UsageCha
 }
 
 pub async fn running(store: &impl Ports) -> Run {
-    let run = Run { status: RunStatus::Running, started_at: Some(noon()), ..run(&mine(), 1, noon()) };
+    let run = Run { state: sample::running(), ..run(&mine(), 1, noon()) };
     store.record_run(&new_run(&run, None, None)).await.expect("recorded");
     run
 }
@@ -161,8 +161,10 @@ pub async fn usage_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
 pub async fn usage_of_a_run_that_is_gone_or_going_writes_nothing(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    let going = Run { retention_due_at: Some(Run::LET_GO), rev: run.rev + 1, ..run.clone() };
-    assert_eq!(store.change_run(&RunChange::new(&run, going.clone())).await.expect("changed"), Changed::Done);
+    let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
+    assert_eq!(store.change_run(&RunChange::new(&run, ended.clone())).await.expect("changed"), Changed::Done);
+    let going = ended.let_go(noon()).expect("it has ended");
+    assert_eq!(store.change_run(&RunChange::new(&ended, going.clone())).await.expect("changed"), Changed::Done);
     let nobody = Run { run_id: sample::run_id(99), ..run };
     for run in [going, nobody] {
         assert!(!store.record_usage(&usage(&run, &UsageLedger::default(), &[call("1", 1)])).await.expect("an answer"));
@@ -196,7 +198,7 @@ pub async fn a_stop_is_recorded_with_the_usage_that_asked_for_it(ground: &impl G
     let change = UsageChange { stop: Some(stopping(&run)), ..usage(&run, &UsageLedger::default(), &calls) };
     assert!(store.record_usage(&change).await.expect("recorded"));
     let found = store.load_run(&mine(), run.run_id).await.expect("loaded").expect("a run");
-    assert_eq!((found.status, found.stop_intent), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
+    assert_eq!((found.status(), found.state.intent()), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
     assert_eq!(ledger(&store, &run).await.total.calls, 50);
 }
 

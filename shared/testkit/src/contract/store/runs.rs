@@ -11,7 +11,7 @@ use sluice_core::definition::Definition;
 use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Recorded};
-use sluice_core::run::Run;
+use sluice_core::run::{About, Run};
 use std::collections::BTreeSet;
 
 pub fn in_an_hour() -> jiff::Timestamp {
@@ -279,10 +279,9 @@ pub async fn a_runs_replays_are_found_with_it(ground: &impl Ground) {
     let store = ground.ports();
     let original = run(&mine(), 1, noon());
     store.record_run(&new_run(&original, None, None)).await.expect("recorded");
-    let replays = |number: u32| Run {
-        replay_of: Some(original.run_id),
-        replay_depth: 1,
-        ..run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)))
+    let replays = |number: u32| {
+        let run = run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)));
+        Run { about: About { replay_of: Some(original.run_id), replay_depth: 1, ..run.about }, ..run }
     };
     let keyed = new_run(&replays(2), Some(claim("key", "payload")), Some(in_an_hour()));
     for new in [&keyed, &keyed, &new_run(&replays(3), None, None)] {
@@ -309,10 +308,9 @@ pub async fn what_evaluates_a_run_is_found_with_it_beside_what_repeats_it(ground
     let store = ground.ports();
     let original = run(&mine(), 1, noon());
     store.record_run(&new_run(&original, None, None)).await.expect("recorded");
-    let made = |number: u32, replay_of, evaluation_of| Run {
-        replay_of,
-        evaluation_of,
-        ..run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)))
+    let made = |number: u32, replay_of, evaluation_of| {
+        let run = run(&mine(), number, noon() + SignedDuration::from_secs(i64::from(number)));
+        Run { about: About { replay_of, evaluation_of, ..run.about }, ..run }
     };
     let id = Some(original.run_id);
     for new in [made(2, None, id), made(3, id, None), made(4, id, id), made(5, None, Some(sample::run_id(4)))] {

@@ -11,7 +11,7 @@ use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::limits;
 use sluice_core::ports::{Changed, Recorded};
-use sluice_core::run::Run;
+use sluice_core::run::{Run, RunState};
 use std::collections::BTreeMap;
 
 /// The index of queues may lag.
@@ -98,7 +98,7 @@ pub async fn a_full_limit_refuses_a_run_and_nothing_is_written(table: &impl Grou
     let store = table.ports();
     assert_eq!(record(&store, &admitted(1, &[of_definition(1), of_tenant(5)])).await, Recorded::Created);
     let mut second = admitted(2, &[of_definition(1), of_tenant(5)]);
-    second.run.replay_of = Some(sample::run_id(1));
+    second.run.about.replay_of = Some(sample::run_id(1));
     let key = claim("key", "payload");
     second.idempotency = new_run(&second.run, Some(key.clone()), None).idempotency;
     assert_eq!(record(&store, &second).await, Recorded::Full(vec![SlotScope::Definition]));
@@ -146,7 +146,7 @@ pub async fn a_run_joins_a_queue_only_where_the_limit_is_reached_or_others_wait(
     assert_eq!(record(&store, &early).await, Recorded::Created, "the same call again");
     assert_eq!(table.count(&definition_queue()).await, (1, 1));
     let found = store.load_run(&mine(), early.run.run_id).await.expect("loaded").expect("a run");
-    assert_eq!((found.status, found.queued_in), (RunStatus::Queued, Some(SlotScope::Definition)));
+    assert_eq!((found.status(), found.state.queue()), (RunStatus::Queued, Some(SlotScope::Definition)));
 }
 
 pub async fn recording_a_run_again_takes_no_second_slot(table: &impl Ground) {
@@ -193,7 +193,7 @@ pub async fn a_queued_run_is_dispatched_into_the_slots_it_needs(table: &impl Gro
     assert_eq!((table.count(&definition_queue()).await, table.count(&tenant_queue()).await), ((1, 0), (1, 0)));
     let found = store.load_run(&mine(), second.run_id).await.expect("loaded").expect("a run");
     assert_eq!(found, next.run);
-    assert_eq!((found.status, found.queued_in, found.slots.len()), (RunStatus::Pending, None, 2));
+    assert_eq!((found.status(), found.state.queue(), found.slots.len()), (RunStatus::Pending, None, 2));
     queue_becomes(table, &definition_queue(), &[]).await;
     assert_eq!(change(&store, &canceled(&found)).await, Changed::Done);
     assert_eq!((table.count(&definition_queue()).await, table.count(&tenant_queue()).await), ((0, 0), (0, 0)));
@@ -232,7 +232,7 @@ pub async fn a_stale_change_is_stale_before_it_is_full_and_moves_nothing(table: 
 pub async fn a_run_goes_on_to_wait_in_another_queue(table: &impl Ground) {
     let store = table.ports();
     let (_, second) = one_waits(&store).await;
-    let moved = Run { queued_in: Some(SlotScope::Tenant), rev: second.rev + 1, ..second.clone() };
+    let moved = second.in_state(RunState::Queued { queue: SlotScope::Tenant }, noon());
     let moving = RunChange::new(&second, moved.clone());
     assert_eq!((moving.slots.left, moving.slots.joined), (Some(SlotScope::Definition), Some(SlotScope::Tenant)));
     assert_eq!(change(&store, &moving).await, Changed::Done);
@@ -342,10 +342,10 @@ pub async fn no_slot_leaks_over_a_long_random_life(table: &impl Ground) {
         // The limits move, as operators move them.
         let limits = [of_definition(1 + dice.below(3) as u32), of_tenant(2 + dice.below(3) as u32)];
         let definition: DefinitionId = definition_id(7 + u128::from(dice.below(2)));
-        let open: Vec<Run> = runs.values().filter(|run| !run.status.is_terminal()).cloned().collect();
+        let open: Vec<Run> = runs.values().filter(|run| !run.status().is_terminal()).cloned().collect();
         let turn_of = dice.below(9);
         // Mostly those who wait are dispatched, and those who hold a slot end.
-        let wanted = |run: &&Run| (run.status == RunStatus::Queued) == (turn_of < 6);
+        let wanted = |run: &&Run| (run.status() == RunStatus::Queued) == (turn_of < 6);
         let likely = if dice.below(8) > 0 { open.iter().find(wanted).cloned() } else { None };
         let any = (!open.is_empty()).then(|| open[dice.below(open.len() as u64) as usize].clone());
         let changed = match (turn_of, likely.or(any)) {
@@ -364,12 +364,12 @@ pub async fn no_slot_leaks_over_a_long_random_life(table: &impl Ground) {
                 }
                 None
             }
-            (3..=5, Some(run)) if run.status == RunStatus::Queued => Some(dispatched(&run, &limits)),
+            (3..=5, Some(run)) if run.status() == RunStatus::Queued => Some(dispatched(&run, &limits)),
             (3..=5, Some(run)) => run.after(RunEvent::Claimed, second(turn)).map(|after| RunChange::new(&run, after)),
-            (6, Some(run)) if run.status == RunStatus::Queued => {
-                let is_tenants = run.queued_in == Some(SlotScope::Tenant);
+            (6, Some(run)) if run.status() == RunStatus::Queued => {
+                let is_tenants = run.state.queue() == Some(SlotScope::Tenant);
                 let other = if is_tenants { SlotScope::Definition } else { SlotScope::Tenant };
-                let moved = Run { queued_in: Some(other), rev: run.rev + 1, ..run.clone() };
+                let moved = run.in_state(RunState::Queued { queue: other }, noon());
                 Some(RunChange::new(&run, moved))
             }
             (_, Some(run)) => {
@@ -395,7 +395,8 @@ pub async fn no_slot_leaks_over_a_long_random_life(table: &impl Ground) {
     }
     check(table, &runs).await;
     let count = |of: fn(&Run) -> bool| runs.values().filter(|run| of(run)).count();
-    let (ended, dispatched) = (count(|run| run.status.is_terminal()), count(|run| run.dispatched_at.is_some()));
+    let (ended, dispatched) =
+        (count(|run| run.status().is_terminal()), count(|run| run.state.dispatched_at().is_some()));
     assert!(ended > 10 && dispatched > 5, "a life worth its name: {ended} ended, {dispatched} dispatched");
 }
 
@@ -404,14 +405,14 @@ pub async fn check(table: &impl Ground, runs: &BTreeMap<RunId, Run>) {
         let queue = QueueRef { tenant_id: mine(), definition_id: definition };
         let scope = queue.scope();
         let mut here: Vec<&Run> =
-            runs.values().filter(|run| definition.is_none_or(|id| run.definition_id == id)).collect();
-        here.sort_by_key(|run| (run.created_at, run.run_id));
+            runs.values().filter(|run| definition.is_none_or(|id| run.spec.definition_id == id)).collect();
+        here.sort_by_key(|run| (run.spec.created_at, run.run_id));
         let held = here.iter().filter(|run| run.slots.contains(&scope)).count() as i64;
         let waiting: Vec<RunId> =
-            here.iter().filter(|run| run.queued_in == Some(scope)).map(|run| run.run_id).collect();
+            here.iter().filter(|run| run.state.queue() == Some(scope)).map(|run| run.run_id).collect();
         assert_eq!(table.count(&queue).await, (held, waiting.len() as i64), "{queue:?}");
         queue_becomes(table, &queue, &waiting).await;
-        assert!(here.iter().all(|run| run.queued_in.is_none() || run.status == RunStatus::Queued));
-        assert!(here.iter().all(|run| run.slots.is_empty() || !run.status.is_terminal()));
+        assert!(here.iter().all(|run| run.state.queue().is_none() || run.status() == RunStatus::Queued));
+        assert!(here.iter().all(|run| run.slots.is_empty() || !run.status().is_terminal()));
     }
 }

@@ -53,7 +53,7 @@ pub async fn open_runs_of_a_shard_come_oldest_first(ground: &impl Ground) {
     }
     let names = async || {
         let page = store.open_runs(0, None).await.expect("a page");
-        page.items.into_iter().map(|run| run.name).collect::<Vec<_>>()
+        page.items.into_iter().map(|run| run.about.name).collect::<Vec<_>>()
     };
     becomes(["run-32", "run-48", "run-16"].map(str::to_owned).into(), || ground.pause(), names).await;
 }
@@ -99,7 +99,7 @@ async fn ended(store: &impl Ports, tenant: &TenantId, number: u32, due_at: Optio
     let run = run(tenant, number, noon());
     store.record_run(&new_run(&run, None, None)).await.expect("recorded");
     let ended = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
-    let ended = Run { retention_due_at: due_at, ..ended };
+    let ended = Run { rev: ended.rev, ..sample::due(&ended, due_at) };
     store.change_run(&RunChange::new(&run, ended.clone())).await.expect("changed");
     ended
 }
