@@ -1,10 +1,10 @@
-//! What changes a run that is there: pause, resume, answer, replay, report, remark, keep, delete; and deliveries that are
-//! sent again.
+//! What changes a run that is there: pause, resume, answer, replay, report, remark, keep, delete; and deliveries that
+//! are sent again.
 
 use sluice_core::caller::Caller;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
 use sluice_core::flow::create_run::Policy;
-use sluice_core::flow::record_usage::report_usage;
+use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::replay_run::replay_run;
 use sluice_core::flow::report_run::{comment_on, create_report_token, report_run};
 use sluice_core::flow::retain_run::{change_retention, delete_run};
@@ -172,8 +172,8 @@ where
 
     async fn record_usage(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let now = self.clock.now();
-        let reports = usage::reported(request, now)?;
-        let recorded = report_usage(&self.store, &self.engine, caller, run_id, reports, now).await?;
+        let calls = usage::of_request(request, now)?;
+        let recorded = record_usage(&self.store, &self.engine, caller, run_id, calls, now).await?;
         metrics::usage_recorded(&recorded);
         Ok(Response::json(200, &UsageRecordedView::from(&recorded)))
     }

@@ -8,7 +8,7 @@ use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, Version, VersionRule};
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::Source;
-use sluice_core::flow::record_usage::report_usage;
+use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::report_run::comment_on;
 use sluice_core::flow::{create_run, replay_run};
 use sluice_core::id::{DefinitionRef, NodeId};
@@ -16,7 +16,7 @@ use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
-use sluice_core::usage::UsageReport;
+use sluice_core::usage::LlmCall;
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
 use sluice_testkit::fixture::{caller, definition_id, tenant};
@@ -263,7 +263,7 @@ fn a_run_whose_time_is_over_is_nowhere() {
 #[test]
 fn usage_is_shown_in_all_by_name_and_call_by_call() {
     let world = block_on(World::new());
-    let calls = ["a", "b"].map(|id| UsageReport {
+    let calls = ["a", "b"].map(|id| LlmCall {
         call_id: id.to_owned(),
         node_id: Some("frequencies".parse().expect("a node")),
         provider: "acme".to_owned(),
@@ -277,7 +277,7 @@ fn usage_is_shown_in_all_by_name_and_call_by_call() {
     });
     let (run_id, now) = (samples::run_id(RUNNING), world.clock.now());
     let dev = caller("dev");
-    let reported = report_usage(&world.store, &world.engine, &dev, run_id, calls.into(), now);
+    let reported = record_usage(&world.store, &world.engine, &dev, run_id, calls.into(), now);
     block_on(reported).expect("reported");
     let path = format!("/v1/workflow-runs/{RUNNING}/usage?limit=1");
     let first = json_of(&get(&world, "dev", &path));

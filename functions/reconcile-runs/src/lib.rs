@@ -1,7 +1,7 @@
 //! The sweep of every minute: mends what crashes and lost events left behind.
 
 use lambda_runtime::{Diagnostic, LambdaEvent};
-use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
+use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
     RecordRun, SHARDS, StartExecution, StopExecution, Sweep,
@@ -19,8 +19,8 @@ const DELIVERIES_PER_SHARD: u32 = 50;
 const DELIVERIES_PER_DESTINATION: u32 = 25;
 /// Expired runs deleted per shard and sweep: 400 a minute, last of all, as far as the invocation's time goes.
 const PURGES_PER_SHARD: u32 = 25;
-/// What is left of the invocation when new work stops being begun: enough for one look at a queue, or to delete one large
-/// run.
+/// What is left of the invocation when new work stops being begun: enough for one look at a queue, or to delete one
+/// large run.
 const RESERVE: Duration = Duration::from_secs(10);
 
 /// The function with everything it needs.
@@ -50,11 +50,11 @@ where
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
         };
         let span = telemetry::event_span(&event.context);
-        let report = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone()).await;
+        let summary = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone()).await;
         span.in_scope(|| {
-            metrics::swept(&report);
-            log(&report);
-            if found_nothing_but_faults(&report) { Err(telemetry::to_be_retried(&NothingRead)) } else { Ok(()) }
+            metrics::swept(&summary);
+            log(&summary);
+            if found_nothing_but_faults(&summary) { Err(telemetry::to_be_retried(&NothingRead)) } else { Ok(()) }
         })
     }
 }
@@ -64,31 +64,31 @@ where
 #[error("the sweep could read nothing")]
 struct NothingRead;
 
-fn log(report: &Report) {
-    for fault in &report.faults {
+fn log(summary: &SweepSummary) {
+    for fault in &summary.faults {
         tracing::error!(error.cause = fault, "part of the sweep failed");
     }
     tracing::info!(
-        sweep.open = report.open,
-        sweep.started = report.started,
-        sweep.settled = report.settled,
-        sweep.timed_out = report.timed_out,
-        sweep.stops_asked = report.stops_asked,
-        sweep.handed_over = report.handed_over,
-        sweep.described = report.described,
-        sweep.announced = report.announced,
-        sweep.queued = report.queued,
-        sweep.slots_held = report.slots_held,
-        sweep.dispatched = report.dispatched,
-        sweep.purged = report.purged,
-        sweep.cut_short = report.cut_short,
-        sweep.faults = report.faults.len(),
+        sweep.open = summary.open,
+        sweep.started = summary.started,
+        sweep.settled = summary.settled,
+        sweep.timed_out = summary.timed_out,
+        sweep.stops_asked = summary.stops_asked,
+        sweep.handed_over = summary.handed_over,
+        sweep.described = summary.described,
+        sweep.announced = summary.announced,
+        sweep.queued = summary.queued,
+        sweep.slots_held = summary.slots_held,
+        sweep.dispatched = summary.dispatched,
+        sweep.purged = summary.purged,
+        sweep.cut_short = summary.cut_short,
+        sweep.faults = summary.faults.len(),
         "sweep done"
     );
 }
 
 /// Every shard was asked for its due deliveries, its open runs and its expired ones, and not one answered.
-fn found_nothing_but_faults(report: &Report) -> bool {
-    let found = report.open + report.announced + report.purged;
-    found == 0 && report.faults.len() >= 3 * usize::from(SHARDS)
+fn found_nothing_but_faults(summary: &SweepSummary) -> bool {
+    let found = summary.open + summary.announced + summary.purged;
+    found == 0 && summary.faults.len() >= 3 * usize::from(SHARDS)
 }

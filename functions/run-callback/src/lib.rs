@@ -1,5 +1,5 @@
-//! Settles runs whose execution ended, sends what they owe, and gives their slots to runs that wait; records the usage that
-//! the runner finds in results.
+//! Settles runs whose execution ended, sends what they owe, and gives their slots to runs that wait; records the usage
+//! that the runner finds in results.
 //!
 //! **Invariants:** nothing is sent before the terminal write is durable; an event that a retry cannot mend is logged,
 //! counted and done; everything this function misses the reconciler mends. Usage is no such thing: it is recorded or
@@ -10,8 +10,8 @@ use sluice_core::concurrency::QueueRef;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::flow::dispatch_runs::dispatch_runs;
-use sluice_core::flow::record_usage::report_result_usage;
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::record_usage::record_result_usage;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{
@@ -43,12 +43,13 @@ where
     /// Takes one event. Only a report of usage is answered.
     ///
     /// # Errors
-    /// Only what a retry of the same event can mend; and, of type `Sluice.InvalidUsage`, usage that can never be recorded.
+    /// Only what a retry of the same event can mend; and, of type `Sluice.InvalidUsage`, usage that can never be
+    /// recorded.
     pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
         let span = telemetry::event_span(&event.context);
         if let Some(reported) = event.payload.usage() {
-            // Who reports so is not asked for any identity: only the runner's role may invoke this function itself, and the
-            // event bus passes on nothing from this source.
+            // Who reports so is not asked for any identity: only the runner's role may invoke this function itself, and
+            // the event bus passes on nothing from this source.
             return self.record_usage(reported).instrument(span).await.map(Some);
         }
         let taken = self.take(event.payload.read()).instrument(span.clone()).await;
@@ -95,14 +96,14 @@ where
             }
         }
         let event = RunEvent::EngineEnded(ended.end);
-        let settled = settle(&self.store, run.clone(), event, &ended.details, self.clock.now()).await?;
-        let Some(settlement) = settled else {
+        let settled = transition(&self.store, run.clone(), event, &ended.details, self.clock.now()).await?;
+        let Some(transition) = settled else {
             note_late_end(&run, &ended);
             return Ok(());
         };
-        metrics::run_settled("event", &settlement.after);
-        tracing::info!(run.status = settlement.after.status().as_str(), "run ended");
-        for queue in &settlement.freed {
+        metrics::run_settled("event", &transition.after);
+        tracing::info!(run.status = transition.after.status().as_str(), "run ended");
+        for queue in &transition.freed {
             if let Err(error) = self.dispatch(queue).await {
                 // This event has had its effect: coming again, it would free nothing. The sweep looks at every queue.
                 tracing::error!(error.cause = telemetry::causes(&*error), "queue left to the sweep");
@@ -110,7 +111,7 @@ where
         }
         // The event bus first: it is quick, and a receiver may be slow. One's trouble does not keep the other waiting.
         let mut failure = None;
-        for delivery in settlement.owed.iter().rev() {
+        for delivery in transition.owed.iter().rev() {
             failure = self.deliver(delivery).await.err().or(failure);
         }
         failure.map_or(Ok(()), Err)
@@ -158,12 +159,12 @@ where
             reported.map_err(|reason| unusable(reason.to_owned()))?;
         telemetry::about_run(&Span::current(), &tenant_id, run_id);
         let now = self.clock.now();
-        let reports =
+        let calls =
             usage::of_result(&usage, &node_id, attempt, now).map_err(|invalid| unusable(invalid.to_string()))?;
         let mut counts = UsageCounts { recorded: 0, repeated: 0 };
-        for some in reports.chunks(limits::USAGE_REPORTS) {
+        for some in calls.chunks(limits::USAGE_CALLS) {
             let some = some.to_vec();
-            match report_result_usage(&self.store, &self.engine, &tenant_id, run_id, some, now).await {
+            match record_result_usage(&self.store, &self.engine, &tenant_id, run_id, some, now).await {
                 Ok(Some(recorded)) => {
                     metrics::usage_recorded(&recorded);
                     counts.recorded += recorded.recorded;
@@ -208,7 +209,8 @@ where
     }
 }
 
-/// What the runner is told of usage that can never be recorded: its node fails, for what is not counted must not be spent.
+/// What the runner is told of usage that can never be recorded: its node fails, for what is not counted must not be
+/// spent.
 fn unusable(reason: String) -> Diagnostic {
     telemetry::not_to_be_retried("Sluice.InvalidUsage", reason)
 }

@@ -7,7 +7,7 @@ use sluice_core::budget::NanoUsd;
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
 use sluice_core::delivery::{AttemptOutcome, DeliveryStatus};
 use sluice_core::flow::create_run::{Command, Source, create_run};
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::operator::TenantSettings;
@@ -415,7 +415,7 @@ fn a_freed_slot_is_told_again_until_the_queue_was_looked_at() {
     let canceled = world.store.run(&tenant("dev"), first).expect("a run");
     let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
     let end = EndDetails::default();
-    let settled = settle(&world.store, canceled, event, &end, world.clock.now());
+    let settled = transition(&world.store, canceled, event, &end, world.clock.now());
     block_on(settled).expect("settled").expect("ended");
     world.store.faults.once("change the run", Fault::Before(StoreErrorClass::Unavailable));
     assert!(take(&world, &sample("slot-freed")).is_err(), "a retry can mend this");

@@ -6,7 +6,7 @@ use crate::delivery::Delivery;
 use crate::id::{RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::run::Run;
-use crate::usage::{UsageLedger, UsageReport};
+use crate::usage::{LlmCall, UsageLedger};
 
 /// A new run, with everything that is written when it is recorded.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub struct UsageChange {
     pub tenant_id: TenantId,
     pub run_id: RunId,
     /// The calls, none of which was recorded before.
-    pub reports: Vec<UsageReport>,
+    pub calls: Vec<LlmCall>,
     /// The ledger with these calls; its `rev` is one higher than that of the stored ledger.
     pub ledger: UsageLedger,
     /// The change that stops the run, where the calls took it above what it may spend.

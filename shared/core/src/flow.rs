@@ -13,7 +13,7 @@ pub mod record_usage;
 pub mod replay_run;
 pub mod report_run;
 pub mod retain_run;
-pub mod settle_run;
+pub mod transition_run;
 
 use crate::caller::Caller;
 use crate::catalog::CatalogKey;

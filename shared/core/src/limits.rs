@@ -1,5 +1,5 @@
-//! Every bound of the service in one table. All are checked before anything is written. The page `functions/README.md` shows
-//! it as [`ALL`] has it.
+//! Every bound of the service in one table. All are checked before anything is written. The page `functions/README.md`
+//! shows it as [`ALL`] has it.
 
 use std::ops::RangeInclusive;
 
@@ -100,7 +100,8 @@ limits! {
     pub const DURATION_SECONDS: RangeInclusive<u64> = 1..=2_592_000;
     /// Largest budget in whole USD. An operator may set a smaller one.
     pub const BUDGET_USD: u64 = 100_000;
-    /// Pauses of one run: each writes up to 28 events into its execution's history, out of the reserve above [`HISTORY_EVENTS`].
+    /// Pauses of one run: each writes up to 28 events into its execution's history, out of the reserve above
+    /// [`HISTORY_EVENTS`].
     pub const PAUSES: u32 = 100;
     /// Replays of replays of a run.
     pub const REPLAY_DEPTH: u32 = 10;
@@ -137,7 +138,7 @@ limits! {
     /// Characters of what a worker says of its progress.
     pub const PROGRESS_CHARS: usize = 1_000;
     /// Usage reports in one request.
-    pub const USAGE_REPORTS: usize = 50;
+    pub const USAGE_CALLS: usize = 50;
     /// Characters of a call id, a provider and a model.
     pub const USAGE_TEXT_CHARS: usize = 128;
     /// Models, and providers, that one run may use.
@@ -150,8 +151,8 @@ limits! {
     pub const DESTINATIONS: usize = 200;
     /// Statuses one list may be narrowed to. There are nine.
     pub const FILTER_STATUSES: usize = 9;
-    /// Steps that a check of a value against a JSON Schema may take, counted from above. A step is 10 to 100 ns, so this is well
-    /// under a second of a whole processor.
+    /// Steps that a check of a value against a JSON Schema may take, counted from above. A step is 10 to 100 ns, so
+    /// this is well under a second of a whole processor.
     pub const SCHEMA_STEPS: u64 = 4_000_000;
     /// Steps up to which every violation is reported. Each is kept in memory until all are known, at about a kilobyte.
     pub const SCHEMA_STEPS_IN_DETAIL: u64 = 100_000;
@@ -165,7 +166,8 @@ limits! {
     pub const SCHEMA_PATTERNS_STATES: u64 = 40_000;
     /// Characters of what is said about one violation of a JSON Schema.
     pub const SCHEMA_MESSAGE_CHARS: usize = 500;
-    /// Violations that one answer reports: it must fit into the 6 MB of a Lambda function's response, whatever was sent.
+    /// Violations that one answer reports: it must fit into the 6 MB of a Lambda function's response, whatever was
+    /// sent.
     pub const VIOLATIONS: usize = 100;
     /// Characters of a violation's pointer and of its message.
     pub const VIOLATION_CHARS: usize = 1_000;

@@ -72,16 +72,16 @@ pub struct SnapshotNode {
     /// What an external node's answer must look like.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<Value>,
-    /// Hidden from a runner that does not own the definition.
+    /// Whether a tenant that runs the definition without owning it may not see what the node runs.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
-    /// Parameters that are hidden so.
+    /// The parameters that such a tenant may not see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub private_params: Vec<String>,
 }
 
 impl SnapshotNode {
-    /// The node as somebody may see it who does not own the definition.
+    /// The node as a tenant may see it that runs the definition without owning it.
     fn shown_to_others(mut self) -> Self {
         self.params.retain(|name, _| !self.private && !self.private_params.contains(name));
         self.private_params.clear();
@@ -106,7 +106,7 @@ pub enum NodeRun {
     Ecs(ContainerTask),
     /// Wait for an answer from outside.
     External,
-    /// Not for the eyes of who looks; only shown, never stored or run.
+    /// The tenant that looks may not see what the node does. Such a node is only shown, never stored or run.
     Hidden,
 }
 
@@ -146,8 +146,9 @@ impl Snapshot {
         Ok((text, hash))
     }
 
-    /// The snapshot as its own tenant may see it: without what the owner of a foreign definition keeps to itself.
-    pub fn as_seen_by_runner(mut self) -> Self {
+    /// The snapshot as the tenant of the run may see it: without what the owner of the definition keeps to itself,
+    /// where the owner is another tenant.
+    pub fn as_seen_by_tenant(mut self) -> Self {
         if self.spec.definition_owner.is_some() {
             self.nodes = self.nodes.into_iter().map(SnapshotNode::shown_to_others).collect();
         }

@@ -1,6 +1,8 @@
-//! What a run's LLM calls used and cost: reports by call, totals by run, node, provider and model.
+//! What a run's LLM calls used and cost: each call, and the totals of the run, of its nodes, of providers and of
+//! models.
 //!
-//! **Invariants:** a call counts once, whoever reports it how often; costs are whole nano-dollars, read exactly.
+//! **Invariants:** a call counts once, however often and by whomever it is reported; costs are whole nano-dollars, read
+//! exactly.
 
 use crate::budget::{MicroUsd, NanoUsd};
 use crate::id::NodeId;
@@ -13,11 +15,11 @@ use serde_json::Number;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// One call, as it was reported first.
+/// One LLM call of a run, as it was reported first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UsageReport {
-    /// Unique in the run: what makes a repeated report harmless. 1 to 128 characters.
+pub struct LlmCall {
+    /// Unique in the run, so that it is harmless to report a call again. 1 to 128 characters.
     pub call_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_id: Option<NodeId>,
@@ -40,7 +42,7 @@ pub struct UsageReport {
 /// Tokens and milliseconds of one call at most: sums of any number of them fit.
 const MOST_OF_A_CALL: u64 = 1_000_000_000_000;
 
-impl UsageReport {
+impl LlmCall {
     /// Reports what is wrong with the report, below `at`.
     pub fn check(&self, at: &str, invalid: &mut Invalid) {
         for (field, text) in [("callId", &self.call_id), ("provider", &self.provider), ("model", &self.model)] {
@@ -79,14 +81,14 @@ pub struct UsageCount {
 }
 
 impl UsageCount {
-    fn add(&mut self, report: &UsageReport) {
+    fn add(&mut self, call: &LlmCall) {
         self.calls += 1;
-        self.input_tokens = self.input_tokens.saturating_add(report.input_tokens);
-        self.output_tokens = self.output_tokens.saturating_add(report.output_tokens);
-        self.cached_tokens = self.cached_tokens.saturating_add(report.cached_tokens);
-        self.cost_nano_usd = NanoUsd(self.cost_nano_usd.0.saturating_add(report.cost_nano_usd.0));
-        self.latency_ms = self.latency_ms.saturating_add(report.latency_ms);
-        self.latency_ms_max = self.latency_ms_max.max(report.latency_ms);
+        self.input_tokens = self.input_tokens.saturating_add(call.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(call.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(call.cached_tokens);
+        self.cost_nano_usd = NanoUsd(self.cost_nano_usd.0.saturating_add(call.cost_nano_usd.0));
+        self.latency_ms = self.latency_ms.saturating_add(call.latency_ms);
+        self.latency_ms_max = self.latency_ms_max.max(call.latency_ms);
     }
 
     /// Rounded down; 0 without calls.
@@ -141,16 +143,16 @@ impl UsageLedger {
     ///
     /// # Errors
     /// When they would name more models or providers than a run may use.
-    pub fn with(&self, reports: &[UsageReport]) -> Result<Self, &'static str> {
+    pub fn with(&self, calls: &[LlmCall]) -> Result<Self, &'static str> {
         let mut next = self.clone();
         next.rev += 1;
-        for report in reports {
-            next.total.add(report);
-            if let Some(node) = &report.node_id {
-                next.by_node.entry(node.to_string()).or_default().add(report);
+        for call in calls {
+            next.total.add(call);
+            if let Some(node) = &call.node_id {
+                next.by_node.entry(node.to_string()).or_default().add(call);
             }
-            next.by_provider.entry(report.provider.clone()).or_default().add(report);
-            next.by_model.entry(report.model.clone()).or_default().add(report);
+            next.by_provider.entry(call.provider.clone()).or_default().add(call);
+            next.by_model.entry(call.model.clone()).or_default().add(call);
         }
         if next.by_provider.len() > limits::USAGE_NAMES || next.by_model.len() > limits::USAGE_NAMES {
             return Err("a run uses at most 100 models and 100 providers");
@@ -168,8 +170,8 @@ impl UsageLedger {
 mod tests {
     use super::*;
 
-    fn call(id: &str, node: Option<&str>, model: &str, cost: u64, latency_ms: u64) -> UsageReport {
-        UsageReport {
+    fn call(id: &str, node: Option<&str>, model: &str, cost: u64, latency_ms: u64) -> LlmCall {
+        LlmCall {
             call_id: id.to_owned(),
             node_id: node.map(|node| node.parse().expect("a node")),
             provider: "acme".to_owned(),
@@ -185,12 +187,12 @@ mod tests {
 
     #[test]
     fn calls_are_summed_by_run_node_provider_and_model() {
-        let reports = [
+        let calls = [
             call("1", Some("a"), "small", 100, 10),
             call("2", Some("b"), "small", 200, 40),
             call("3", None, "large", 5, 1),
         ];
-        let ledger = UsageLedger::default().with(&reports).expect("few models");
+        let ledger = UsageLedger::default().with(&calls).expect("few models");
         assert_eq!((ledger.rev, ledger.total.calls, ledger.total.input_tokens), (1, 3, 30));
         assert_eq!((ledger.total.cost_nano_usd, ledger.total.latency_ms_max), (NanoUsd(305), 40));
         assert_eq!(ledger.total.latency_ms_average(), 17);

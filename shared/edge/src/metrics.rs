@@ -1,12 +1,14 @@
-//! Metrics: lines in CloudWatch's embedded metric format on standard output, beside the log. No call is made: CloudWatch
-//! Logs makes metrics of them. Lambda passes lines that are JSON on as they are, also with the log format JSON.
-//! Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+//! Metrics: lines in CloudWatch's embedded metric format on standard output, beside the log. No call is made:
+//! CloudWatch Logs makes metrics of them. Lambda passes lines that are JSON on as they are, also with the log format
+//! JSON. Source:
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 //!
 //! **Invariants:** the value of a dimension is a word of this code (`&'static str`), never an id or anything a caller
-//! wrote; an id is at most a plain property of the line. [`ALL`] is every metric there is: alarms, the dashboard and the
-//! pages name only these.
+//! wrote; an id is at most a plain property of the line. [`ALL`] is every metric there is: alarms, the dashboard and
+//! the pages name only these.
 //!
-//! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the list of `infra/README.md`.
+//! A new metric is one entry of the table below, a [`Line`] where it happens, and a word in the list of
+//! `infra/README.md`.
 //!
 //! Decision (2026-11-22): metrics are formatted by this small module: `metrics_cloudwatch_embedded` 0.10 writes one
 //! set of dimensions per line, so no metric could be by deployment and by function at once.
@@ -17,7 +19,7 @@ use serde_json::{Map, Value, json};
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::Dispatched;
-use sluice_core::flow::reconcile_runs::Report;
+use sluice_core::flow::reconcile_runs::SweepSummary;
 use sluice_core::flow::record_usage::UsageRecorded;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::RunStatus;
@@ -321,21 +323,21 @@ pub fn usage_recorded(recorded: &UsageRecorded) {
 }
 
 /// What one sweep did. Zeros are written too: a sweep without faults is what ends an alarm.
-pub fn swept(report: &Report) {
+pub fn swept(summary: &SweepSummary) {
     let counted = Line::default()
         .by("Source", "reconciler")
-        .with(&OPEN_RUNS, report.open.into())
-        .with(&QUEUED_RUNS, report.queued.into())
-        .with(&SLOTS_HELD, report.slots_held.into())
-        .with(&RUNS_PURGED, report.purged.into())
-        .with(&RUNS_STARTED, u64::from(report.started) + u64::from(report.dispatched))
-        .with(&STOPS_ASKED, u64::from(report.stops_asked) + u64::from(report.timed_out))
-        .with(&HANDED_OVER, report.handed_over.into())
-        .with(&SWEEP_FAULTS, report.faults.len() as u64)
-        .with(&SWEEP_CUT_SHORT, report.cut_short.into());
+        .with(&OPEN_RUNS, summary.open.into())
+        .with(&QUEUED_RUNS, summary.queued.into())
+        .with(&SLOTS_HELD, summary.slots_held.into())
+        .with(&RUNS_PURGED, summary.purged.into())
+        .with(&RUNS_STARTED, u64::from(summary.started) + u64::from(summary.dispatched))
+        .with(&STOPS_ASKED, u64::from(summary.stops_asked) + u64::from(summary.timed_out))
+        .with(&HANDED_OVER, summary.handed_over.into())
+        .with(&SWEEP_FAULTS, summary.faults.len() as u64)
+        .with(&SWEEP_CUT_SHORT, summary.cut_short.into());
     counted.write();
     for status in RunStatus::ALL {
-        let ended = report.ended.iter().filter(|ended| **ended == status).count() as u64;
+        let ended = summary.ended.iter().filter(|ended| **ended == status).count() as u64;
         if ended > 0 {
             let line = Line::default().by("Source", "reconciler").by("Status", status.as_str());
             line.with(&RUNS_SETTLED, ended).write();

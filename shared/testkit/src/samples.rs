@@ -13,7 +13,7 @@ use sluice_core::definition::{Definition, Version, VersionRule};
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::{Command, Policy, Source, create_run};
 use sluice_core::flow::deliver::deliver;
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::id::{DefinitionId, NodeId, RunId, TenantId};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
@@ -226,8 +226,8 @@ impl World {
         let run = self.load(TENANTS[0], SUCCEEDED).await;
         let ended = self.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some(OUTPUT), now);
         let Some((end, details)) = ended else { panic!("the execution runs") };
-        let settled = sure(settle(&self.store, run, RunEvent::EngineEnded(end), &details, now).await);
-        let owed = settled.map(|settlement| settlement.owed).unwrap_or_default();
+        let settled = sure(transition(&self.store, run, RunEvent::EngineEnded(end), &details, now).await);
+        let owed = settled.map(|transition| transition.owed).unwrap_or_default();
         sure(deliver(&self.store, &self.engine, &self.receiver, &self.clock, &owed[1]).await);
     }
 

@@ -33,7 +33,7 @@ use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToke
 use sluice_core::run::Run;
 use sluice_core::snapshot::{RecordKeys, Snapshot};
 use sluice_core::step::{Step, StepStatus};
-use sluice_core::usage::{UsageLedger, UsageReport};
+use sluice_core::usage::{LlmCall, UsageLedger};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -107,7 +107,7 @@ struct Tables {
     /// Slots held and runs queued, by limit.
     counters: BTreeMap<QueueRef, Counter>,
     ledgers: BTreeMap<RunKey, UsageLedger>,
-    usage: BTreeMap<RunKey, BTreeMap<String, UsageReport>>,
+    usage: BTreeMap<RunKey, BTreeMap<String, LlmCall>>,
     inputs: BTreeMap<RunKey, Vec<(NodeId, NodeAnswer)>>,
     comments: BTreeMap<RunKey, BTreeMap<String, Comment>>,
     tokens: BTreeMap<(RunKey, String), ReportToken>,
@@ -147,7 +147,8 @@ fn shard_of(run_id: RunId) -> u8 {
     (run_id.0.as_u128() % u128::from(SHARDS)) as u8
 }
 
-/// A page of what is in order already, of the list `of`. The cursor is the place to go on from, and good for that list alone.
+/// A page of what is in order already, of the list `of`. The cursor is the place to go on from, and good for that list
+/// alone.
 fn page<T>(of: impl Debug, all: Vec<T>, limit: u32, cursor: Option<&str>) -> StoreResult<Page<T>> {
     let mut digest = DefaultHasher::new();
     format!("{of:?}").hash(&mut digest);

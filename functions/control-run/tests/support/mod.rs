@@ -1,5 +1,5 @@
-//! The function over the memory ports, and what the samples need that those of the others do not: a run that is paused, one
-//! that waits for a person, with a report token, and one that has ended and owes nothing.
+//! The function over the memory ports, and what the samples need that those of the others do not: a run that is paused,
+//! one that waits for a person, with a report token, and one that has ended and owes nothing.
 
 use control_run::App;
 use lambda_runtime::{Context, LambdaEvent};
@@ -11,7 +11,7 @@ use sluice_core::flow::create_run::{Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, create_definition};
 use sluice_core::flow::report_run::create_report_token;
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::Clock;
@@ -141,7 +141,7 @@ async fn wait(world: &World) {
 async fn end(world: &World) {
     let run = running(world, DONE, Command::new(Source::Instance(instance("dev", world).id))).await;
     let (end, now) = (RunEvent::EngineEnded(EngineEnd::Succeeded), world.clock.now());
-    let settled = settle(&world.store, run, end, &EndDetails::default(), now).await.expect("settled");
+    let settled = transition(&world.store, run, end, &EndDetails::default(), now).await.expect("settled");
     for owed in settled.expect("its end").owed {
         deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed).await.expect("delivered");
     }

@@ -10,7 +10,7 @@ use sluice_core::ports::{Page, ReadRuns, RunFilter, RunLinks, StoreResult};
 use sluice_core::report::{Comment, NodeAnswer};
 use sluice_core::run::Run;
 use sluice_core::step::Step;
-use sluice_core::usage::UsageReport;
+use sluice_core::usage::LlmCall;
 use std::collections::BTreeMap;
 
 /// Replays, and evaluations, of a run that a list shows, at most.
@@ -63,7 +63,7 @@ impl ReadRuns for Store {
         run_id: RunId,
         limit: u32,
         cursor: Option<&str>,
-    ) -> StoreResult<Page<UsageReport>> {
+    ) -> StoreResult<Page<LlmCall>> {
         let pk = keys::run_pk(tenant, run_id);
         let walk = Walk::under("list a run's usage", pk.clone(), keys::USAGE_CALLS);
         self.page(&walk, limit, cursor, under(&pk, keys::USAGE_CALLS), item::to_usage).await

@@ -31,7 +31,7 @@ impl RecordUsage for Store {
     async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
         const OPERATION: &str = "record usage";
         let unwritable = |error| corrupt(OPERATION, error);
-        let UsageChange { tenant_id, run_id, reports, ledger, stop } = change;
+        let UsageChange { tenant_id, run_id, calls, ledger, stop } = change;
         let expected =
             ledger.rev.checked_sub(1).ok_or_else(|| corrupt(OPERATION, "a changed ledger has rev 1 or more"))?;
         let ledger = item::from_ledger(tenant_id, *run_id, ledger).map_err(unwritable)?;
@@ -41,12 +41,13 @@ impl RecordUsage for Store {
         };
         let mut writes = vec![ledger];
         if stop.is_none() {
-            // A run that is being deleted gets nothing new: nobody would find it to delete it. A stop looks at the head anyway.
+            // A run that is being deleted gets nothing new: nobody would find it to delete it. A stop looks at the head
+            // anyway.
             let head = Write::check(keys::run_head(tenant_id, *run_id)).only_if(IS_KEPT);
             writes.push(head.with(":let_go", s(rfc3339_millis(Run::LET_GO))));
         }
-        for report in reports {
-            writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, report).map_err(unwritable)?));
+        for call in calls {
+            writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, call).map_err(unwritable)?));
         }
         let usage_ends_at = writes.len();
         let stop = stop.as_ref().map(|stop| ChangeWrites::of(&mut writes, stop)).transpose().map_err(unwritable)?;

@@ -1,5 +1,5 @@
-//! Pausing, resuming and answering in a table over a network: core's flows over the real adapters against what the runner
-//! itself writes.
+//! Pausing, resuming and answering in a table over a network: core's flows over the real adapters against what the
+//! runner itself writes.
 
 use crate::runner::{self, LATER, claim, listed, load, recorded, write_head};
 use crate::support::http::{Asked, Scripted};
@@ -16,7 +16,7 @@ use sluice_aws::{Aws, Engine};
 use sluice_core::change::NewRun;
 use sluice_core::definition::NodeType;
 use sluice_core::flow::control_run::{answer_node, hand_over, pause_run, resume_run};
-use sluice_core::flow::{Refusal, settle_run};
+use sluice_core::flow::{Refusal, transition_run};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{AnswerNode, Changed, RecordRun};
 use sluice_core::run::{EndDetails, Run};
@@ -246,7 +246,7 @@ async fn a_run_that_is_being_canceled_takes_no_answer() {
     let (run, caller, (engine, service)) = (external(&table).await, fixture::caller("mine"), willing().await);
     let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
     let current = load(&table, &run).await;
-    settle_run::settle(&table.store, current, event, &EndDetails::default(), noon()).await.expect("canceled");
+    transition_run::transition(&table.store, current, event, &EndDetails::default(), noon()).await.expect("canceled");
     let node = node_id("approval");
     let refused = answer_node(&table.store, &engine, &caller, run.run_id, &node, "1".to_owned(), at(LATER)).await;
     assert!(matches!(refused, Err(Refusal::Conflict { code: "not_waiting", .. })), "{refused:?}");

@@ -17,7 +17,7 @@ use sluice_core::operator::{ContainerTask, LaunchType, Processor, ProcessorTarge
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, ReportToken};
 use sluice_core::retention::Retention;
 use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
-use sluice_core::usage::{UsageLedger, UsageReport};
+use sluice_core::usage::{LlmCall, UsageLedger};
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -218,7 +218,7 @@ fn what_comes_from_outside() {
 
 #[test]
 fn what_a_run_used() {
-    let full = UsageReport {
+    let full = LlmCall {
         call_id: "call 1 #\u{e9}".to_owned(),
         node_id: Some("summary".parse().expect("a node")),
         provider: "acme".to_owned(),
@@ -230,7 +230,7 @@ fn what_a_run_used() {
         latency_ms: 1_234,
         reported_at: noon(),
     };
-    let least = UsageReport {
+    let least = LlmCall {
         node_id: None,
         input_tokens: 0,
         output_tokens: 0,

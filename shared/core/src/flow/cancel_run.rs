@@ -1,7 +1,7 @@
 //! Cancel a run: idempotent, and truthful in every state.
 
 use crate::caller::Caller;
-use crate::flow::settle_run::{self, settle};
+use crate::flow::transition_run::{self, transition};
 use crate::flow::{Answer, Refusal, find_run};
 use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
@@ -31,11 +31,12 @@ where
 {
     let run = find_run(store, caller, run_id, now).await?;
     let event = RunEvent::StopAsked(StopIntent::CanceledByCaller);
-    let settled = settle(store, run.clone(), event, &EndDetails::default(), now).await.map_err(Refusal::Store)?;
-    let run = match settled {
-        Some(settlement) => {
-            settle_run::announce(engine, &settlement).await;
-            settlement.after
+    let transition =
+        transition(store, run.clone(), event, &EndDetails::default(), now).await.map_err(Refusal::Store)?;
+    let run = match transition {
+        Some(transition) => {
+            transition_run::announce(engine, &transition).await;
+            transition.after
         }
         // Nothing changed: the run is being stopped or has ended, perhaps since it was loaded.
         None => find_run(store, caller, run_id, now).await?,

@@ -1,7 +1,8 @@
 //! Create a run: plan it purely, record it, then start it.
 //!
 //! **Invariants:** the record exists before the execution; a refused request wrote nothing and used up no key; warm,
-//! this is one transaction and one start; a run that finds its limits reached is refused or queued in one transaction too.
+//! this is one transaction and one start; a run that finds its limits reached is refused or queued in one transaction
+//! too.
 //!
 //! Decision (2026-11-22): the answer to a create is the run as recorded (`PENDING`), also when the start is refused
 //! at once: the end comes by webhook and by reading, and a replay of the request gives the same bytes.
@@ -9,7 +10,7 @@
 mod plan;
 mod resolve;
 
-pub use plan::{Draft, Plan, draft, start_input};
+pub use plan::{Plan, PreparedRun, plan, start_input};
 pub(crate) use plan::{check_duration, check_name};
 pub use resolve::Resolved;
 pub(crate) use resolve::find_discoverable;
@@ -20,7 +21,7 @@ use crate::change::NewRun;
 use crate::concurrency::{Admission, Limit, OnLimit};
 use crate::definition::VersionRule;
 use crate::destination::Destinations;
-use crate::flow::{Answer, Refusal, TRIES, keeps_changing, settle_run};
+use crate::flow::{Answer, Refusal, TRIES, keeps_changing, transition_run};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{Instance, ProcessorConfig};
@@ -144,22 +145,24 @@ where
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
-    let drafted = resolve_and_draft(store, policy, caller, &command, run_id, now).await;
-    match drafted.and_then(|(new_instance, draft)| Ok((new_instance, draft.finish(&keys)?))) {
-        Ok((new_instance, plan)) => record_and_start(store, engine, new_instance, plan, command.idempotency, now).await,
+    let planned = resolve_and_plan(store, policy, caller, &command, run_id, now).await;
+    match planned.and_then(|(new_instance, plan)| Ok((new_instance, plan.prepare(&keys)?))) {
+        Ok((new_instance, prepared)) => {
+            record_and_start(store, engine, new_instance, prepared, command.idempotency, now).await
+        }
         Err(refusal) => first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
 }
 
 /// Everything that is decided before anything is written; with the instance, if it has to be saved.
-pub(super) async fn resolve_and_draft<S>(
+pub(super) async fn resolve_and_plan<S>(
     store: &S,
     policy: &Policy,
     caller: &Caller,
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Arc<Instance>>, Draft)>
+) -> Answer<(Option<Arc<Instance>>, Plan)>
 where
     S: ReadCatalog + LoadRun,
 {
@@ -171,19 +174,20 @@ where
             return Err(Refusal::Invalid(Invalid::one("/evaluationOf", "not_found", message)));
         }
     }
-    let draft = draft(policy, caller, command, &resolved, run_id, now)?;
-    Ok((resolved.instance_is_new.then_some(resolved.instance), draft))
+    let plan = plan(policy, caller, command, &resolved, run_id, now)?;
+    Ok((resolved.instance_is_new.then_some(resolved.instance), plan))
 }
 
-/// Records a planned run and starts it, or answers with the first run of its key.
+/// Records a prepared run and starts it, or answers with the first run of its key.
 ///
 /// # Errors
-/// [`Refusal::KeyReused`], [`Refusal::RunExpired`], [`Refusal::TooManyRuns`], [`Refusal::QueueFull`], [`Refusal::Store`].
+/// [`Refusal::KeyReused`], [`Refusal::RunExpired`], [`Refusal::TooManyRuns`], [`Refusal::QueueFull`],
+/// [`Refusal::Store`].
 pub(super) async fn record_and_start<S, E>(
     store: &S,
     engine: &E,
     new_instance: Option<Arc<Instance>>,
-    plan: Plan,
+    prepared: PreparedRun,
     claim: Option<IdempotencyClaim>,
     now: Timestamp,
 ) -> Answer<Accepted>
@@ -194,7 +198,7 @@ where
     if let Some(instance) = &new_instance {
         store.save_instance(instance).await.map_err(Refusal::Store)?;
     }
-    let Plan { run, snapshot_text, request_text, start_input, limits } = plan;
+    let PreparedRun { run, snapshot_text, request_text, start_input, limits } = prepared;
     let mut new =
         NewRun { run, snapshot_text, request_text, admission: Admission::Slots(Vec::new()), idempotency: None };
     let mut full = None;
@@ -267,10 +271,10 @@ where
     // The run is recorded, so it has to end; if this write fails too, the reconciler meets the same refusal.
     let error = RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS);
     let details = EndDetails { error: Some(error), ..EndDetails::default() };
-    match settle_run::settle(store, run.clone(), RunEvent::StartRefused, &details, now).await {
-        Ok(Some(settlement)) => {
-            settle_run::announce(engine, &settlement).await;
-            Start { delayed: false, ended: Some(settlement.after.status()) }
+    match transition_run::transition(store, run.clone(), RunEvent::StartRefused, &details, now).await {
+        Ok(Some(transition)) => {
+            transition_run::announce(engine, &transition).await;
+            Start { delayed: false, ended: Some(transition.after.status()) }
         }
         Ok(None) => Start::default(),
         Err(_unsettled) => delayed,

@@ -8,7 +8,7 @@ use crate::report::{Comment, NodeOutcome};
 use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::step::{Step, StepStatus};
-use crate::usage::{UsageLedger, UsageReport};
+use crate::usage::{LlmCall, UsageLedger};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -191,7 +191,7 @@ pub async fn get_usage<S: ReadRuns>(
     limit: u32,
     cursor: Option<&str>,
     now: Timestamp,
-) -> Answer<(UsageLedger, Page<UsageReport>)> {
+) -> Answer<(UsageLedger, Page<LlmCall>)> {
     find_run(store, caller, run_id, now).await?;
     let ledger = store.load_usage(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let calls = store.list_usage(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)?;

@@ -12,7 +12,7 @@ use crate::flow::control_run::hand_over;
 use crate::flow::create_run::start_input;
 use crate::flow::dispatch_runs::dispatch_runs;
 use crate::flow::retain_run::purge_expired;
-use crate::flow::settle_run::{announce, settle};
+use crate::flow::transition_run::{announce, transition};
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, DueDelivery, ExecutionState, ListExecutions,
@@ -53,7 +53,7 @@ pub struct Bounds {
 
 /// What one sweep did. Every count is a metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct SweepSummary {
     pub open: u32,
     pub started: u32,
     pub settled: u32,
@@ -80,13 +80,13 @@ pub struct Report {
 }
 
 /// One sweep.
-pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> Report
+pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> SweepSummary
 where
     S: Sweep + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
-    let mut sweep = Sweeper { store, engine, clock, bounds, report: Report::default(), queues: BTreeSet::new() };
+    let mut sweep = Sweeper { store, engine, clock, bounds, summary: SweepSummary::default(), queues: BTreeSet::new() };
     // Deliveries first: they are quick to hand out and somebody waits for them.
     sweep.hand_out_deliveries().await;
     let executing = sweep.visit_open_runs().await;
@@ -95,7 +95,7 @@ where
     }
     sweep.dispatch_queues().await;
     sweep.purge_expired().await;
-    sweep.report
+    sweep.summary
 }
 
 struct Sweeper<'a, S, E, C> {
@@ -103,7 +103,7 @@ struct Sweeper<'a, S, E, C> {
     engine: &'a E,
     clock: &'a C,
     bounds: Bounds,
-    report: Report,
+    summary: SweepSummary,
     /// Queues that somebody waits in.
     queues: BTreeSet<QueueRef>,
 }
@@ -116,13 +116,13 @@ where
 {
     fn is_out_of_time(&mut self) -> bool {
         let out = self.clock.now() >= self.bounds.until;
-        self.report.cut_short |= out;
+        self.summary.cut_short |= out;
         out
     }
 
     fn fault(&mut self, what: impl std::fmt::Display, error: &dyn std::error::Error) {
         let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-        self.report.faults.push(format!("{what}: {error}{source}"));
+        self.summary.faults.push(format!("{what}: {error}{source}"));
     }
 
     async fn hand_out_deliveries(&mut self) {
@@ -149,7 +149,7 @@ where
             for DueDelivery { delivery, destination } in page.items {
                 let to_destination = by_destination.entry(destination).or_default();
                 if handed_out == self.bounds.deliveries_per_shard {
-                    self.report.cut_short = true;
+                    self.summary.cut_short = true;
                     break;
                 }
                 if *to_destination < self.bounds.deliveries_per_destination {
@@ -160,14 +160,14 @@ where
             }
             if !due.is_empty() {
                 self.engine.announce_due(&due).await?;
-                self.report.announced += due.len() as u32;
+                self.summary.announced += due.len() as u32;
             }
             cursor = page.next;
             if cursor.is_none() || handed_out == self.bounds.deliveries_per_shard {
                 return Ok(());
             }
         }
-        self.report.cut_short = true;
+        self.summary.cut_short = true;
         Ok(())
     }
 
@@ -178,8 +178,8 @@ where
             }
             match dispatch_runs(self.store, self.engine, &queue, self.clock.now()).await {
                 Ok(dispatched) => {
-                    self.report.dispatched += dispatched.started;
-                    self.report.ended.extend(dispatched.ended);
+                    self.summary.dispatched += dispatched.started;
+                    self.summary.ended.extend(dispatched.ended);
                 }
                 Err(error) => self.fault(format_args!("queue {queue:?}"), &error),
             }
@@ -203,12 +203,12 @@ where
                     return;
                 }
                 if purged == self.bounds.purges_per_shard {
-                    self.report.cut_short = true;
+                    self.summary.cut_short = true;
                     break;
                 }
                 match purge_expired(self.store, &run, now).await {
                     Ok(true) => {
-                        self.report.purged += 1;
+                        self.summary.purged += 1;
                         purged += 1;
                     }
                     Ok(false) => {}
@@ -236,8 +236,8 @@ where
                     }
                 };
                 for run in page.items {
-                    self.report.open += 1;
-                    self.report.slots_held += run.slots.len() as u32;
+                    self.summary.open += 1;
+                    self.summary.slots_held += run.slots.len() as u32;
                     if let Some(run) = self.visit(run).await {
                         executing.entry(run.spec.state_machine_arn.clone()).or_default().push(run);
                     }
@@ -256,7 +256,7 @@ where
         match run.state {
             RunState::Ended(_) => None,
             RunState::Queued { queue } => {
-                self.report.queued += 1;
+                self.summary.queued += 1;
                 self.queues.insert(run.queue(queue));
                 None
             }
@@ -268,9 +268,9 @@ where
             }
             RunState::Stopping { .. } => {
                 // Stopping again is harmless, and the first stop may have been lost.
-                self.report.stops_asked += 1;
+                self.summary.stops_asked += 1;
                 if !stop(self.engine, &run).await {
-                    self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
+                    self.summary.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
                 }
                 Some(run)
             }
@@ -305,7 +305,7 @@ where
         let request = StartRequest { state_machine_arn: &run.spec.state_machine_arn, run_id, input: &input };
         let error = match self.engine.start_execution(&request).await {
             Ok(StartOutcome::Started) => {
-                self.report.started += 1;
+                self.summary.started += 1;
                 // Started long ago and still not claimed: it may have ended before it could claim its run.
                 if age >= START_GRACE * 3 {
                     self.settle_by_description(run, now).await;
@@ -327,14 +327,15 @@ where
         self.settle(run, RunEvent::StartRefused, &end, now).await;
     }
 
-    /// A resume or an answer was recorded, and nobody knows whether the runner has it: give it again, which is harmless.
+    /// A resume or an answer was recorded, and nobody knows whether the runner has it: give it again, which is
+    /// harmless.
     async fn hand_over(&mut self, run: &Run, now: Timestamp) {
-        self.report.handed_over += 1;
+        self.summary.handed_over += 1;
         match self.store.load_run(&run.tenant_id, run.run_id).await {
             Ok(Some(current)) => match hand_over(self.store, self.engine, current, now).await {
                 Ok((_, true)) => {}
                 Ok((_, false)) => {
-                    self.report.faults.push(format!("run {}: its runner could not be answered", run.run_id))
+                    self.summary.faults.push(format!("run {}: its runner could not be answered", run.run_id))
                 }
                 Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
             },
@@ -345,13 +346,13 @@ where
 
     async fn time_out(&mut self, run: Run, now: Timestamp) -> Option<Run> {
         let event = RunEvent::StopAsked(StopIntent::TimedOut);
-        match settle(self.store, run.clone(), event, &EndDetails::default(), now).await {
-            Ok(Some(settlement)) => {
-                self.report.timed_out += 1;
-                self.report.ended.extend(Some(settlement.after.status()).filter(|status| status.is_terminal()));
-                announce(self.engine, &settlement).await;
-                if settlement.after.status() == RunStatus::Canceling && !stop(self.engine, &settlement.after).await {
-                    self.report.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
+        match transition(self.store, run.clone(), event, &EndDetails::default(), now).await {
+            Ok(Some(transition)) => {
+                self.summary.timed_out += 1;
+                self.summary.ended.extend(Some(transition.after.status()).filter(|status| status.is_terminal()));
+                announce(self.engine, &transition).await;
+                if transition.after.status() == RunStatus::Canceling && !stop(self.engine, &transition.after).await {
+                    self.summary.faults.push(format!("run {}: its execution could not be stopped", run.run_id));
                 }
             }
             Ok(None) => {}
@@ -381,8 +382,8 @@ where
             if running.contains(&run.run_id.to_string()) || now.duration_since(run.updated_at) < EVENT_GRACE {
                 continue;
             }
-            if self.report.described >= self.bounds.describes || self.is_out_of_time() {
-                self.report.cut_short = true;
+            if self.summary.described >= self.bounds.describes || self.is_out_of_time() {
+                self.summary.cut_short = true;
                 return;
             }
             self.settle_by_description(run, now).await;
@@ -390,7 +391,7 @@ where
     }
 
     async fn settle_by_description(&mut self, run: Run, now: Timestamp) {
-        self.report.described += 1;
+        self.summary.described += 1;
         match self.engine.describe_execution(&run.execution_arn()).await {
             Ok(ExecutionState::Running) => {}
             Ok(ExecutionState::Ended(end, details)) => {
@@ -410,11 +411,11 @@ where
 
     async fn settle(&mut self, run: Run, event: RunEvent, end: &EndDetails, now: Timestamp) {
         let run_id = run.run_id;
-        match settle(self.store, run, event, end, now).await {
-            Ok(Some(settlement)) => {
-                self.report.settled += 1;
-                self.report.ended.push(settlement.after.status());
-                announce(self.engine, &settlement).await;
+        match transition(self.store, run, event, end, now).await {
+            Ok(Some(transition)) => {
+                self.summary.settled += 1;
+                self.summary.ended.push(transition.after.status());
+                announce(self.engine, &transition).await;
             }
             Ok(None) => {}
             Err(error) => self.fault(format_args!("run {run_id}"), &error),

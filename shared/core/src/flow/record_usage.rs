@@ -15,7 +15,7 @@ use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
 use crate::ports::{RecordUsage, StopExecution};
 use crate::run::{Run, RunState};
-use crate::usage::{UsageLedger, UsageReport};
+use crate::usage::{LlmCall, UsageLedger};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -31,68 +31,67 @@ pub struct UsageRecorded {
     pub stopped: bool,
 }
 
-/// Records the calls that a caller reports.
+/// Records the calls that a caller calls.
 ///
 /// # Errors
 /// `NotFound`; `Invalid` for calls or nodes that cannot be; `Conflict` for a run that has not begun.
-pub async fn report_usage<S: RecordUsage, E: StopExecution>(
+pub async fn record_usage<S: RecordUsage, E: StopExecution>(
     store: &S,
     engine: &E,
     caller: &Caller,
     run_id: RunId,
-    reports: Vec<UsageReport>,
+    calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
     let run = find_run(store, caller, run_id, now).await?;
-    record_usage(store, engine, run, reports, now).await
+    record_calls(store, engine, run, calls, now).await
 }
 
 /// Records the calls that the runner found in a node's result. `None` for a run that is gone.
 ///
 /// # Errors
-/// As [`report_usage`].
-pub async fn report_result_usage<S: RecordUsage, E: StopExecution>(
+/// As [`record_usage`].
+pub async fn record_result_usage<S: RecordUsage, E: StopExecution>(
     store: &S,
     engine: &E,
     tenant: &TenantId,
     run_id: RunId,
-    reports: Vec<UsageReport>,
+    calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<Option<UsageRecorded>> {
     match store.load_run(tenant, run_id).await.map_err(Refusal::Store)? {
-        Some(run) => record_usage(store, engine, run, reports, now).await.map(Some),
+        Some(run) => record_calls(store, engine, run, calls, now).await.map(Some),
         None => Ok(None),
     }
 }
 
-pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
+pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     store: &S,
     engine: &E,
     mut run: Run,
-    reports: Vec<UsageReport>,
+    calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
     if run.state.started_at().is_none() {
         let message = format!("run {} has not begun: it can have used nothing", run.run_id);
         return Err(Refusal::Conflict { code: "wrong_status", message });
     }
-    check(store, &run, &reports).await?;
+    check(store, &run, &calls).await?;
     let (tenant, run_id) = (run.tenant_id.clone(), run.run_id);
-    // Of two reports of one call in one request, the first counts too.
+    // Where one request names a call twice, the first of the two counts.
     let mut seen = BTreeSet::new();
-    let given = reports.len();
-    let reports: Vec<UsageReport> = reports.into_iter().filter(|report| seen.insert(report.call_id.clone())).collect();
+    let given = calls.len();
+    let calls: Vec<LlmCall> = calls.into_iter().filter(|call| seen.insert(call.call_id.clone())).collect();
     let call_ids: Vec<String> = seen.into_iter().collect();
     for _ in 0..TRIES {
         let ledger = store.load_usage(&tenant, run_id).await.map_err(Refusal::Store)?;
         let known = store.known_calls(&tenant, run_id, &call_ids).await.map_err(Refusal::Store)?;
-        let fresh: Vec<UsageReport> =
-            reports.iter().filter(|report| !known.contains(&report.call_id)).cloned().collect();
+        let fresh: Vec<LlmCall> = calls.iter().filter(|call| !known.contains(&call.call_id)).cloned().collect();
         let recorded = fresh.len() as u32;
         let repeated = given as u32 - recorded;
         let counted = move |ledger, run, stopped| UsageRecorded { run, ledger, recorded, repeated, stopped };
         if fresh.is_empty() {
-            // The stop that an earlier report asked for may not have been heard.
+            // The stop that earlier calls led to may not have reached the engine.
             stop_if_asked(engine, &run).await;
             return Ok(counted(ledger, run, false));
         }
@@ -101,7 +100,7 @@ pub(super) async fn record_usage<S: RecordUsage, E: StopExecution>(
         let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
         let stopped = run.after(asked, now).filter(|_| next.exceeds(run.spec.spending_cap()));
         let stop = stopped.map(|after| RunChange::new(&run, after));
-        let change = UsageChange { tenant_id: tenant.clone(), run_id, reports: fresh, ledger: next, stop };
+        let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger: next, stop };
         if store.record_usage(&change).await.map_err(Refusal::Store)? {
             let stopped = change.stop.is_some();
             let run = change.stop.map_or(run, |stop| stop.run);
@@ -120,20 +119,20 @@ async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {
     }
 }
 
-async fn check<S: RecordUsage>(store: &S, run: &Run, reports: &[UsageReport]) -> Answer<()> {
+async fn check<S: RecordUsage>(store: &S, run: &Run, calls: &[LlmCall]) -> Answer<()> {
     let mut invalid = Invalid::default();
-    if reports.is_empty() || reports.len() > limits::USAGE_REPORTS {
-        invalid.add("/usage", "too_many", format!("must be 1 to {} reports", limits::USAGE_REPORTS));
+    if calls.is_empty() || calls.len() > limits::USAGE_CALLS {
+        invalid.add("/usage", "too_many", format!("must be 1 to {} reports", limits::USAGE_CALLS));
     }
-    for (index, report) in reports.iter().enumerate() {
-        report.check(&format!("/usage/{index}"), &mut invalid);
+    for (index, call) in calls.iter().enumerate() {
+        call.check(&format!("/usage/{index}"), &mut invalid);
     }
-    if reports.iter().any(|report| report.node_id.is_some()) {
+    if calls.iter().any(|call| call.node_id.is_some()) {
         let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
         let nodes: BTreeSet<_> =
             snapshot.iter().flat_map(|snapshot| &snapshot.nodes).map(|node| &node.node_id).collect();
-        for (index, report) in reports.iter().enumerate() {
-            if let Some(node) = report.node_id.as_ref().filter(|node| !nodes.contains(node)) {
+        for (index, call) in calls.iter().enumerate() {
+            if let Some(node) = call.node_id.as_ref().filter(|node| !nodes.contains(node)) {
                 invalid.add(format!("/usage/{index}/nodeId"), "unknown_node", format!("the run has no node {node}"));
             }
         }

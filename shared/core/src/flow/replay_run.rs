@@ -7,7 +7,7 @@ use crate::caller::Caller;
 use crate::catalog::InstanceKey;
 use crate::definition::VersionRule;
 use crate::flow::create_run::{
-    self, Accepted, Draft, Policy, Source, check_name, find_discoverable, record_and_start, resolve_and_draft,
+    self, Accepted, Plan, Policy, Source, check_name, find_discoverable, record_and_start, resolve_and_plan,
 };
 use crate::flow::dispatch_runs::current_limits;
 use crate::flow::{Answer, Refusal, ended_only, find_item, find_run, read_runs, unknown};
@@ -42,7 +42,8 @@ pub struct Command {
 /// Replays a run.
 ///
 /// # Errors
-/// `NotFound`, `Invalid`; `Conflict` for a run that is still open, or that is itself too deep a replay; those of a create.
+/// `NotFound`, `Invalid`; `Conflict` for a run that is still open, or that is itself too deep a replay; those of a
+/// create.
 #[expect(clippy::too_many_arguments, reason = "ports and policy, who, what, and the new run's id and time")]
 pub async fn replay_run<S, E>(
     store: &S,
@@ -59,15 +60,16 @@ where
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
-    let drafted = draft(store, policy, caller, original, &command, run_id, now).await;
-    let planned = drafted.and_then(|(new_instance, draft)| Ok((new_instance, draft.finish(&keys)?)));
-    match planned {
-        Ok((new_instance, plan)) => record_and_start(store, engine, new_instance, plan, command.idempotency, now).await,
+    let planned = plan(store, policy, caller, original, &command, run_id, now).await;
+    match planned.and_then(|(new_instance, plan)| Ok((new_instance, plan.prepare(&keys)?))) {
+        Ok((new_instance, prepared)) => {
+            record_and_start(store, engine, new_instance, prepared, command.idempotency, now).await
+        }
         Err(refusal) => create_run::first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
 }
 
-async fn draft<S>(
+async fn plan<S>(
     store: &S,
     policy: &Policy,
     caller: &Caller,
@@ -75,7 +77,7 @@ async fn draft<S>(
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Arc<Instance>>, Draft)>
+) -> Answer<(Option<Arc<Instance>>, Plan)>
 where
     S: ReadCatalog + ReadRuns,
 {
@@ -91,7 +93,7 @@ where
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
-    let (new_instance, mut draft) = match command.version {
+    let (new_instance, mut plan) = match command.version {
         None => (None, same_again(store, caller, &old, snapshot, request, run_id, now).await?),
         Some(version) => {
             let Some(request) = request else {
@@ -99,28 +101,29 @@ where
                 return Err(Refusal::Invalid(Invalid::one("/version", "not_available", message)));
             };
             let repeated = repeated_request(store, &old, snapshot, request, version).await?;
-            let drafted = resolve_and_draft(store, policy, caller, &repeated, run_id, now).await;
-            drafted.map_err(said_of_the_version)?
+            let planned = resolve_and_plan(store, policy, caller, &repeated, run_id, now).await;
+            planned.map_err(said_of_the_version)?
         }
     };
-    draft.about = About {
+    plan.about = About {
         name: command.name.clone().unwrap_or_else(|| old.about.name.clone()),
         replay_of: Some(old.run_id),
         replay_depth: old.about.replay_depth + 1,
-        ..draft.about
+        ..plan.about
     };
     if let Some(from) = &command.from_node {
-        if !draft.snapshot.nodes.iter().any(|node| node.node_id == *from) {
+        if !plan.snapshot.nodes.iter().any(|node| node.node_id == *from) {
             let message = format!("the run has no node {from}");
             return Err(Refusal::Invalid(Invalid::one("/fromNodeId", "unknown_node", message)));
         }
-        let steps = finished_steps(store, caller, &old, inline_result_bytes(draft.snapshot.nodes.len()), now).await?;
-        reuse_finished(&mut draft.snapshot, old.run_id, from, steps);
+        let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len()), now).await?;
+        reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
     }
-    Ok((new_instance, draft))
+    Ok((new_instance, plan))
 }
 
-/// The frozen snapshot again, under today's limits. What another tenant has shared may be repeated as long as it shares it.
+/// The frozen snapshot again, under today's limits. What another tenant has shared may be repeated as long as it shares
+/// it.
 async fn same_again<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
@@ -129,13 +132,13 @@ async fn same_again<S: ReadCatalog>(
     request: Option<RequestParts>,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<Draft> {
+) -> Answer<Plan> {
     if old.spec.definition_owner.is_some() && find_discoverable(store, old.spec.definition_id).await?.is_none() {
         let message = "the definition of this run is no longer shared with other tenants";
         return Err(Refusal::Invalid(Invalid::one("", "not_available", message)));
     }
     let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
-    Ok(Draft {
+    Ok(Plan {
         limits: current_limits(store, old).await.map_err(Refusal::Store)?,
         about: old.about.clone(),
         snapshot: Snapshot { run_id, spec, ..snapshot },

@@ -5,7 +5,7 @@
 use crate::caller::Caller;
 use crate::caller::Principal;
 use crate::flow::control_run::answer;
-use crate::flow::record_usage::{UsageRecorded, record_usage};
+use crate::flow::record_usage::{UsageRecorded, record_calls};
 use crate::flow::{Answer, Refusal, conflict, find_run};
 use crate::id::{NodeId, RunId};
 use crate::invalid::Invalid;
@@ -14,7 +14,7 @@ use crate::limits;
 use crate::ports::{AnswerNode, AnswerTask, RecordReports, RecordUsage, StopExecution};
 use crate::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use crate::run::{Run, RunError};
-use crate::usage::UsageReport;
+use crate::usage::LlmCall;
 use jiff::{SignedDuration, Timestamp};
 
 /// Makes a token for a worker that reports on this run. Its text is returned here and nowhere else.
@@ -58,11 +58,11 @@ pub async fn create_report_token<S: AnswerNode + RecordReports>(
 
 /// What a worker reports of a node.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct NodeReport {
     /// Its end, if it has come to one.
     pub outcome: Option<NodeOutcome>,
     pub progress: Option<Progress>,
-    pub usage: Vec<UsageReport>,
+    pub usage: Vec<LlmCall>,
 }
 
 /// What became of a report.
@@ -75,15 +75,15 @@ pub struct Reported {
 /// Takes a report of the holder of `token`.
 ///
 /// # Errors
-/// `InvalidReportToken` for any token that does not open this run; `Invalid`; `Conflict` for a run that has ended or a node
-/// that is not under way.
+/// `InvalidReportToken` for any token that does not open this run; `Invalid`; `Conflict` for a run that has ended or a
+/// node that is not under way.
 pub async fn report_run<S, E>(
     store: &S,
     engine: &E,
     token: &str,
     run_id: RunId,
     node_id: &NodeId,
-    report: Report,
+    report: NodeReport,
     now: Timestamp,
 ) -> Answer<Reported>
 where
@@ -114,7 +114,7 @@ where
     // Usage first: it was spent whatever becomes of the rest, and repeating it is harmless.
     let usage = match report.usage.is_empty() {
         true => None,
-        false => Some(record_usage(store, engine, run.clone(), report.usage, now).await?),
+        false => Some(record_calls(store, engine, run.clone(), report.usage, now).await?),
     };
     if let Some(progress) = &report.progress
         && !store.record_progress(&caller.tenant, run_id, node_id, progress).await.map_err(Refusal::Store)?

@@ -11,7 +11,7 @@ use crate::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use crate::run::Run;
 use crate::snapshot::{RecordKeys, Snapshot};
 use crate::step::Step;
-use crate::usage::{UsageLedger, UsageReport};
+use crate::usage::{LlmCall, UsageLedger};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -239,7 +239,7 @@ pub trait ReadRuns: LoadRun {
         run_id: RunId,
         limit: u32,
         cursor: Option<&str>,
-    ) -> impl Future<Output = StoreResult<Page<UsageReport>>> + Send;
+    ) -> impl Future<Output = StoreResult<Page<LlmCall>>> + Send;
     /// A page of the comments on the run, the oldest first.
     fn list_comments(
         &self,

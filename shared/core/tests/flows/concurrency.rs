@@ -5,7 +5,7 @@ use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::{Dispatched, dispatch_runs};
 use sluice_core::flow::manage_definitions::{DefinitionChange, change_definition};
 use sluice_core::flow::manage_operator::save_tenant;
-use sluice_core::flow::settle_run::announce;
+use sluice_core::flow::transition_run::announce;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
@@ -184,8 +184,8 @@ fn the_sweep_dispatches_what_nobody_told_of() {
     let second = world.make(2).expect("queued").run;
     world.claim_and_end(&first);
     assert!(world.engine.take_freed().is_empty(), "nobody was told");
-    let report = world.reconcile();
-    assert_eq!((report.queued, report.dispatched), (1, 1));
+    let summary = world.reconcile();
+    assert_eq!((summary.queued, summary.dispatched), (1, 1));
     assert_eq!(world.run(second.run_id).status(), RunStatus::Pending);
 }
 

@@ -9,7 +9,7 @@ use sluice_core::flow::manage_definitions::{
     get_discoverable_version, save_draft,
 };
 use sluice_core::flow::replay_run;
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
@@ -126,7 +126,7 @@ fn what_the_owner_marked_private_is_hidden_from_who_runs_it() {
     let run = world.create_as(&other, command(), 1).expect("accepted").run;
     let snapshot = block_on(world.store.load_snapshot(&other.tenant, run.run_id)).expect("reads").expect("a snapshot");
     assert!(!snapshot.nodes[1].params.is_empty());
-    let seen = snapshot.as_seen_by_runner();
+    let seen = snapshot.as_seen_by_tenant();
     assert_eq!((&seen.nodes[1].run, seen.nodes[1].params.len()), (&NodeRun::Hidden, 0));
     assert!(seen.nodes[2].params.is_empty() && seen.nodes[2].run != NodeRun::Hidden);
     let rule = VersionRule::Active;
@@ -136,7 +136,7 @@ fn what_the_owner_marked_private_is_hidden_from_who_runs_it() {
     // To its owner nothing is hidden.
     let own = world.create(command(), 2).expect("accepted").run;
     let snapshot = block_on(world.store.load_snapshot(&own.tenant_id, own.run_id)).expect("reads").expect("a snapshot");
-    assert_ne!(snapshot.as_seen_by_runner().nodes[1].run, NodeRun::Hidden);
+    assert_ne!(snapshot.as_seen_by_tenant().nodes[1].run, NodeRun::Hidden);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_is_no_longer_shared_is_not_repeated() {
     assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
     let run = block_on(world.store.load_run(&other.tenant, run.run_id)).expect("reads").expect("a run");
     let (end, details) = (RunEvent::EngineEnded(EngineEnd::Failed), EndDetails::default());
-    let settled = block_on(settle(&world.store, run.clone(), end, &details, world.clock.now()));
+    let settled = block_on(transition(&world.store, run.clone(), end, &details, world.clock.now()));
     assert!(settled.expect("settles").is_some());
     let replay = |id| {
         let (policy, run_id, now) = (fixture::policy(), fixture::run_id(id), world.clock.now());

@@ -59,8 +59,8 @@ fn a_lost_terminal_event_is_found_and_its_webhook_goes_out() {
         let run = world.running(1);
         world.engine.end(&run.execution_arn(), end, Some("{}"), world.clock.now());
         world.clock.advance(60);
-        let report = world.reconcile();
-        assert_eq!((report.settled, report.described), (1, 1));
+        let summary = world.reconcile();
+        assert_eq!((summary.settled, summary.described), (1, 1));
         assert_eq!(world.run(run.run_id).status(), status);
         assert_eq!(world.engine.take_announced().len(), 2);
     }
@@ -72,8 +72,8 @@ fn only_the_difference_is_described() {
     let runs: Vec<_> = (1..=40).map(|id| world.running(id)).collect();
     world.engine.end(&runs[7].execution_arn(), EngineEnd::Succeeded, None, world.clock.now());
     world.clock.advance(60);
-    let report = world.reconcile();
-    assert_eq!((report.open, report.described, report.settled), (40, 1, 1));
+    let summary = world.reconcile();
+    assert_eq!((summary.open, summary.described, summary.settled), (40, 1, 1));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn one_runs_trouble_does_not_keep_the_sweep_from_the_others() {
     }
     world.clock.advance(60);
     world.engine.faults.once("describe the execution", Fault::Before(StoreErrorClass::Throttled));
-    let report = world.reconcile();
-    assert_eq!((report.settled, report.faults.len()), (2, 1));
+    let summary = world.reconcile();
+    assert_eq!((summary.settled, summary.faults.len()), (2, 1));
     assert_eq!(world.reconcile().settled, 1);
 }

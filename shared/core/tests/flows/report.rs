@@ -1,7 +1,7 @@
 use crate::world::{World, command};
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::read_runs::{Given, list_inputs};
-use sluice_core::flow::report_run::{Report, Reported, comment_on, create_report_token, report_run};
+use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, report_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
@@ -20,7 +20,7 @@ impl World {
         made.expect("made").0.reveal().to_owned()
     }
 
-    fn report(&self, token: &str, run: &Run, node: &str, report: Report) -> Answer<Reported> {
+    fn report(&self, token: &str, run: &Run, node: &str, report: NodeReport) -> Answer<Reported> {
         let (node, now) = (node_id(node), self.clock.now());
         block_on(report_run(&self.store, &self.engine, token, run.run_id, &node, report, now))
     }
@@ -60,8 +60,8 @@ fn node_id(text: &str) -> NodeId {
     text.parse().expect("a node")
 }
 
-fn success(value: &str) -> Report {
-    Report { outcome: Some(NodeOutcome::Result(value.to_owned())), ..Report::default() }
+fn success(value: &str) -> NodeReport {
+    NodeReport { outcome: Some(NodeOutcome::Result(value.to_owned())), ..NodeReport::default() }
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_worker_reports_failure() {
     let run = world.waiting(1);
     let token = world.token(&run, Some(NODE));
     let failure = NodeOutcome::Failure(RunError { code: "Gpu.Lost".to_owned(), message: "gone".to_owned() });
-    world.report(&token, &run, NODE, Report { outcome: Some(failure), ..Report::default() }).expect("taken");
+    world.report(&token, &run, NODE, NodeReport { outcome: Some(failure), ..NodeReport::default() }).expect("taken");
     assert_eq!(world.engine.take_answer("a-task-token").as_deref(), Some("Gpu.Lost"));
 }
 
@@ -93,7 +93,7 @@ fn a_worker_cannot_speak_for_the_engine() {
     let token = world.token(&run, None);
     for code in ["States.Timeout", "DynamoDb.ConditionalCheckFailedException", "Sluice.StepClosed", "", "a\nb"] {
         let failure = NodeOutcome::Failure(RunError { code: code.to_owned(), message: String::new() });
-        let refused = world.report(&token, &run, NODE, Report { outcome: Some(failure), ..Report::default() });
+        let refused = world.report(&token, &run, NODE, NodeReport { outcome: Some(failure), ..NodeReport::default() });
         let Err(Refusal::Invalid(invalid)) = refused else { panic!("{code}: {refused:?}") };
         assert_eq!(invalid.violations[0].pointer, "/error/code", "{code}");
     }
@@ -105,7 +105,7 @@ fn progress_shows_on_the_step_and_only_while_it_is_under_way() {
     let run = world.waiting(1);
     let token = world.token(&run, None);
     let progress = Progress { percent: Some(40), message: Some("half".to_owned()), at: world.clock.now() };
-    let report = Report { progress: Some(progress.clone()), ..Report::default() };
+    let report = NodeReport { progress: Some(progress.clone()), ..NodeReport::default() };
     world.report(&token, &run, NODE, report.clone()).expect("taken");
     let step = block_on(world.store.load_step(&run.tenant_id, run.run_id, &node_id(NODE))).expect("reads");
     assert_eq!(step.expect("a step").progress, Some(progress));

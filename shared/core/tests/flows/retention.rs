@@ -159,7 +159,8 @@ fn a_late_event_finds_nothing_to_change() {
     world.reconcile();
     let end = sluice_core::lifecycle::RunEvent::EngineEnded(EngineEnd::Failed);
     let details = sluice_core::run::EndDetails::default();
-    let late = block_on(sluice_core::flow::settle_run::settle(&world.store, before, end, &details, world.clock.now()));
+    let late =
+        block_on(sluice_core::flow::transition_run::transition(&world.store, before, end, &details, world.clock.now()));
     assert_eq!(late.expect("no fault"), None);
     assert_eq!(world.store.runs().iter().filter(|one| one.status() == RunStatus::Failed).count(), 0);
 }

@@ -1,17 +1,17 @@
 use crate::world::{World, command, with_callback};
 use sluice_core::budget::{MicroUsd, NanoUsd};
-use sluice_core::flow::record_usage::{UsageRecorded, report_usage};
+use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::Clock;
 use sluice_core::run::{EndDetails, Run};
-use sluice_core::usage::UsageReport;
+use sluice_core::usage::LlmCall;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
 
 impl World {
-    fn use_up(&self, run: &Run, reports: Vec<UsageReport>) -> Answer<UsageRecorded> {
-        block_on(report_usage(&self.store, &self.engine, &self.caller, run.run_id, reports, self.clock.now()))
+    fn use_up(&self, run: &Run, calls: Vec<LlmCall>) -> Answer<UsageRecorded> {
+        block_on(record_usage(&self.store, &self.engine, &self.caller, run.run_id, calls, self.clock.now()))
     }
 
     fn capped(&self, budget: &str) -> Run {
@@ -25,8 +25,8 @@ impl World {
     }
 }
 
-fn call(id: &str, cost_nano: u64) -> UsageReport {
-    UsageReport {
+fn call(id: &str, cost_nano: u64) -> LlmCall {
+    LlmCall {
         call_id: id.to_owned(),
         node_id: Some("frequencies".parse().expect("a node")),
         provider: "acme".to_owned(),
@@ -109,8 +109,8 @@ fn a_stop_that_was_not_heard_is_asked_for_again() {
 fn what_cannot_be_is_refused_with_its_place() {
     let world = World::new();
     let run = world.running(1);
-    let nobody = UsageReport { node_id: Some("nobody".parse().expect("a node")), ..call("b", 1) };
-    let nameless = UsageReport { model: String::new(), ..call("", 1) };
+    let nobody = LlmCall { node_id: Some("nobody".parse().expect("a node")), ..call("b", 1) };
+    let nameless = LlmCall { model: String::new(), ..call("", 1) };
     let Err(Refusal::Invalid(invalid)) = world.use_up(&run, vec![call("a", 1), nobody, nameless]) else {
         panic!("refused");
     };

@@ -4,8 +4,8 @@ use serde_json::value::RawValue;
 use sluice_core::caller::Caller;
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::{Delivered, deliver};
-use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
-use sluice_core::flow::settle_run::{Settlement, settle};
+use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
+use sluice_core::flow::transition_run::{Transition, transition};
 use sluice_core::flow::{Answer, cancel_run};
 use sluice_core::id::{DefinitionRef, RunId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
@@ -67,21 +67,21 @@ impl World {
     }
 
     /// Ends the execution and settles the run by its event.
-    pub fn end(&self, run: &Run, end: EngineEnd, output: Option<&str>) -> Option<Settlement> {
+    pub fn end(&self, run: &Run, end: EngineEnd, output: Option<&str>) -> Option<Transition> {
         let (end, details) = self.engine.end(&run.execution_arn(), end, output, self.clock.now())?;
         self.settle(run, end, &details)
     }
 
-    pub fn settle(&self, run: &Run, end: EngineEnd, details: &EndDetails) -> Option<Settlement> {
+    pub fn settle(&self, run: &Run, end: EngineEnd, details: &EndDetails) -> Option<Transition> {
         let event = RunEvent::EngineEnded(end);
-        block_on(settle(&self.store, self.run(run.run_id), event, details, self.clock.now())).expect("settles")
+        block_on(transition(&self.store, self.run(run.run_id), event, details, self.clock.now())).expect("settles")
     }
 
     pub fn deliver(&self, delivery: &DeliveryRef) -> Delivered {
         block_on(deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery)).expect("the store answers")
     }
 
-    pub fn reconcile(&self) -> Report {
+    pub fn reconcile(&self) -> SweepSummary {
         let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
         let bounds = Bounds {
             describes: 100,

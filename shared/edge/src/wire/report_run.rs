@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sluice_core::flow::Refusal;
-use sluice_core::flow::report_run::{Report, Reported};
+use sluice_core::flow::report_run::{NodeReport, Reported};
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
@@ -155,7 +155,7 @@ struct ProgressBody {
 ///
 /// # Errors
 /// Everything that is wrong with the body itself.
-pub fn report(request: &Request, now: Timestamp) -> Result<(NodeId, Report), Problem> {
+pub fn report(request: &Request, now: Timestamp) -> Result<(NodeId, NodeReport), Problem> {
     let body: ReportBody = request.json()?;
     let mut invalid = Invalid::default();
     let node_id: Option<NodeId> = fields::id("/nodeId", &body.node_id, &mut invalid);
@@ -190,7 +190,7 @@ pub fn report(request: &Request, now: Timestamp) -> Result<(NodeId, Report), Pro
     }
     invalid.into_result()?;
     let node_id = node_id.ok_or_else(|| Invalid::one("/nodeId", "invalid", "must name a node"))?;
-    Ok((node_id, Report { outcome, progress, usage: calls }))
+    Ok((node_id, NodeReport { outcome, progress, usage: calls }))
 }
 
 fn read_progress(body: ProgressBody, now: Timestamp, invalid: &mut Invalid) -> Progress {

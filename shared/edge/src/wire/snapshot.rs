@@ -1,5 +1,5 @@
-//! What a run executes, as its callers see it. Where and with what the run calls back stays with the run, and secrets are
-//! references before they get here.
+//! What a run executes, as its callers see it. Where and with what the run calls back stays with the run, and secrets
+//! are references before they get here.
 
 use super::schema::{JsonSchema, StateMachineArn, Usd};
 use serde::Serialize;
@@ -100,7 +100,8 @@ struct SnapshotNodeView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SnapshotNodeRun)]
 struct NodeRunView {
-    /// `value`, `lambda`, `stateMachine`, `ecs`, `external`, or `hidden`: the owner of the definition keeps it to itself.
+    /// `value`, `lambda`, `stateMachine`, `ecs`, `external`, or `hidden`: the owner of the definition keeps it to
+    /// itself.
     kind: &'static str,
     /// Of the function with its tag, of the state machine, or of the task definition with its revision.
     #[schema(nullable = false)]
@@ -117,7 +118,7 @@ struct EdgeView {
 impl SnapshotView {
     /// As the run's own tenant may see it.
     pub fn new(snapshot: Snapshot, hash: String) -> Self {
-        let snapshot = snapshot.as_seen_by_runner();
+        let snapshot = snapshot.as_seen_by_tenant();
         Self {
             hash,
             created_by: snapshot.spec.created_by,

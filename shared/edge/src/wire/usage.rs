@@ -18,7 +18,7 @@ use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
 use sluice_core::time::rfc3339_millis;
-use sluice_core::usage::{UsageCount, UsageLedger, UsageReport, UsageTotals};
+use sluice_core::usage::{LlmCall, UsageCount, UsageLedger, UsageTotals};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -67,12 +67,12 @@ impl json::Body for ReportUsageBody {
 ///
 /// # Errors
 /// Everything that is wrong with the body itself.
-pub fn reported(request: &Request, now: Timestamp) -> Result<Vec<UsageReport>, Problem> {
+pub fn of_request(request: &Request, now: Timestamp) -> Result<Vec<LlmCall>, Problem> {
     let body: ReportUsageBody = request.json()?;
     let mut invalid = Invalid::default();
-    let reports = calls(body.usage, None, |_| None, now, &mut invalid);
+    let calls = calls(body.usage, None, |_| None, now, &mut invalid);
     invalid.into_result()?;
-    Ok(reports)
+    Ok(calls)
 }
 
 /// The calls that the result of a node reports. A call without an id gets one from its place: the same again when the
@@ -80,17 +80,17 @@ pub fn reported(request: &Request, now: Timestamp) -> Result<Vec<UsageReport>, P
 ///
 /// # Errors
 /// Everything that makes it no usable report.
-pub fn of_result(usage: &Value, node_id: &NodeId, attempt: u64, now: Timestamp) -> Result<Vec<UsageReport>, Invalid> {
+pub fn of_result(usage: &Value, node_id: &NodeId, attempt: u64, now: Timestamp) -> Result<Vec<LlmCall>, Invalid> {
     // Numbers keep their literals on this way.
     let body: ReportUsageBody = json::read(&json!({"usage": usage}).to_string())?;
     let mut invalid = Invalid::default();
     let call_id = |index| Some(format!("{node_id}/{attempt}/{index}"));
-    let reports = calls(body.usage, Some(node_id), call_id, now, &mut invalid);
-    for (index, report) in reports.iter().enumerate() {
-        report.check(&format!("/usage/{index}"), &mut invalid);
+    let calls = calls(body.usage, Some(node_id), call_id, now, &mut invalid);
+    for (index, call) in calls.iter().enumerate() {
+        call.check(&format!("/usage/{index}"), &mut invalid);
     }
     invalid.into_result()?;
-    Ok(reports)
+    Ok(calls)
 }
 
 /// Reads reported calls. `node_id` and `call_id` stand in for what a call leaves out.
@@ -100,8 +100,8 @@ pub(super) fn calls(
     call_id: impl Fn(usize) -> Option<String>,
     now: Timestamp,
     invalid: &mut Invalid,
-) -> Vec<UsageReport> {
-    let mut reports = Vec::with_capacity(bodies.len());
+) -> Vec<LlmCall> {
+    let mut calls = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.into_iter().enumerate() {
         let at = |field: &str| format!("/usage/{index}/{field}");
         let given_id = body.call_id.or_else(|| call_id(index));
@@ -112,7 +112,7 @@ pub(super) fn calls(
             Some(text) => fields::id(at("nodeId"), text, invalid),
             None => node_id.cloned(),
         };
-        reports.push(UsageReport {
+        calls.push(LlmCall {
             call_id: given_id.unwrap_or_default(),
             node_id,
             provider: body.provider,
@@ -125,7 +125,7 @@ pub(super) fn calls(
             reported_at: now,
         });
     }
-    reports
+    calls
 }
 
 fn cost(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> NanoUsd {
@@ -196,7 +196,7 @@ pub struct UsageView {
 }
 
 impl UsageView {
-    pub fn new(ledger: &UsageLedger, calls: &[UsageReport], next_cursor: Option<String>) -> Self {
+    pub fn new(ledger: &UsageLedger, calls: &[LlmCall], next_cursor: Option<String>) -> Self {
         let totals = |counts: &BTreeMap<String, UsageCount>| {
             counts.iter().map(|(name, count)| (name.clone(), UsageTotals::from(count))).collect()
         };
@@ -232,8 +232,8 @@ struct UsageCallView {
     reported_at: String,
 }
 
-impl From<&UsageReport> for UsageCallView {
-    fn from(call: &UsageReport) -> Self {
+impl From<&LlmCall> for UsageCallView {
+    fn from(call: &LlmCall) -> Self {
         Self {
             call_id: call.call_id.clone(),
             node_id: call.node_id.as_ref().map(NodeId::to_string),
@@ -253,7 +253,7 @@ impl From<&UsageReport> for UsageCallView {
 mod tests {
     use super::*;
 
-    fn of(usage: &str) -> Result<Vec<UsageReport>, Vec<(String, &'static str)>> {
+    fn of(usage: &str) -> Result<Vec<LlmCall>, Vec<(String, &'static str)>> {
         let usage: Value = serde_json::from_str(usage).expect("JSON");
         let node = "frequencies".parse().expect("a node");
         of_result(&usage, &node, 2, Timestamp::UNIX_EPOCH).map_err(|invalid| {

@@ -1,5 +1,6 @@
-//! Every reader of what comes from outside, given bytes of every kind and the samples of `events/` with something changed.
-//! None may panic; each answers with a value or with a problem that fits into a response. `PROPTEST_CASES` runs more.
+//! Every reader of what comes from outside, given bytes of every kind and the samples of `events/` with something
+//! changed. None may panic; each answers with a value or with a problem that fits into a response. `PROPTEST_CASES`
+//! runs more.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -116,7 +117,7 @@ fn read_everything(request: &Request) -> Result<(), TestCaseError> {
     settle(request, request.json::<CommentBody>())?;
     settle(request, report_run::token_of(request))?;
     settle(request, report_run::token_wanted(request))?;
-    settle(request, usage::reported(request, now))?;
+    settle(request, usage::of_request(request, now))?;
     if let Some((node_id, report)) = settle(request, report_run::report(request, now))? {
         prop_assert!(report.usage.iter().all(|call| call.node_id.as_ref() == Some(&node_id)));
     }

@@ -62,7 +62,7 @@ impl MemoryStore {
     }
 
     /// The calls that were counted for a run.
-    pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<UsageReport> {
+    pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<LlmCall> {
         let tables = lock(&self.tables);
         tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }

@@ -86,7 +86,7 @@ impl RecordUsage for MemoryStore {
             let known = tables.usage.entry(key.clone()).or_default();
             let is_lax = self.laxity == Some(Laxity::UsageNotIdempotent);
             if rev + 1 != change.ledger.rev
-                || (!is_lax && change.reports.iter().any(|report| known.contains_key(&report.call_id)))
+                || (!is_lax && change.calls.iter().any(|call| known.contains_key(&call.call_id)))
             {
                 return Ok(false);
             }
@@ -97,7 +97,7 @@ impl RecordUsage for MemoryStore {
             }
             tables.writes += 1;
             let known = tables.usage.entry(key.clone()).or_default();
-            known.extend(change.reports.iter().map(|report| (report.call_id.clone(), report.clone())));
+            known.extend(change.calls.iter().map(|call| (call.call_id.clone(), call.clone())));
             tables.ledgers.insert(key, change.ledger.clone());
             Ok(true)
         })

@@ -75,7 +75,7 @@ impl ReadRuns for MemoryStore {
         run_id: RunId,
         limit: u32,
         cursor: Option<&str>,
-    ) -> StoreResult<Page<UsageReport>> {
+    ) -> StoreResult<Page<LlmCall>> {
         self.act("list usage", |tables| {
             let calls = tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values);
             page(("usage", tenant, run_id), calls.cloned().collect(), limit, cursor)

@@ -4,7 +4,7 @@ use super::{Check, Ledger, broken};
 use sluice_core::budget::NanoUsd;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::usage::{UsageCount, UsageReport};
+use sluice_core::usage::{LlmCall, UsageCount};
 use sluice_testkit::store::MemoryStore;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +22,10 @@ pub(super) struct Used {
 
 impl Ledger {
     /// Calls are about to be reported. Returns whether any of them was before.
-    pub fn try_usage(&mut self, tenant: &TenantId, run_id: RunId, reports: &[UsageReport]) -> bool {
+    pub fn try_usage(&mut self, tenant: &TenantId, run_id: RunId, calls: &[LlmCall]) -> bool {
         let used = self.usage.entry(run_id).or_default();
         used.tenant = Some(tenant.clone());
-        reports.iter().filter(|report| !used.tried.insert(report.call_id.clone())).count() > 0
+        calls.iter().filter(|call| !used.tried.insert(call.call_id.clone())).count() > 0
     }
 
     /// Somebody was told what became of its calls.
@@ -55,9 +55,9 @@ impl Ledger {
                 if calls.iter().any(|call| !used.tried.contains(&call.call_id)) {
                     return broken("I6", format!("run {run_id} has a call that nobody reported"));
                 }
-                let by_node = |call: &UsageReport| call.node_id.as_ref().map(ToString::to_string);
+                let by_node = |call: &LlmCall| call.node_id.as_ref().map(ToString::to_string);
                 for (name, counts, of) in [
-                    ("node", &ledger.by_node, by_node as fn(&UsageReport) -> Option<String>),
+                    ("node", &ledger.by_node, by_node as fn(&LlmCall) -> Option<String>),
                     ("provider", &ledger.by_provider, |call| Some(call.provider.clone())),
                     ("model", &ledger.by_model, |call| Some(call.model.clone())),
                 ] {
@@ -92,8 +92,8 @@ impl Ledger {
 
 fn difference(
     counts: &BTreeMap<String, UsageCount>,
-    calls: &[UsageReport],
-    of: impl Fn(&UsageReport) -> Option<String>,
+    calls: &[LlmCall],
+    of: impl Fn(&LlmCall) -> Option<String>,
 ) -> Option<String> {
     let mut sums: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     for call in calls {

@@ -57,8 +57,8 @@ pub(super) async fn handle(
                 let times = run.state.times().copied();
                 run.state = RunState::running(times.unwrap_or(Times::started(run.spec.created_at)));
             }
-            match settle(store, run, RunEvent::EngineEnded(*end), &details, clock.now()).await {
-                Ok(Some(settlement)) => (settlement.owed, settlement.freed),
+            match transition(store, run, RunEvent::EngineEnded(*end), &details, clock.now()).await {
+                Ok(Some(transition)) => (transition.owed, transition.freed),
                 Ok(None) => return true,
                 Err(_) => return false,
             }

@@ -3,19 +3,19 @@
 use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::UsageChange;
-use sluice_core::flow::record_usage::{report_result_usage, report_usage};
-use sluice_core::flow::report_run::{Report, Reported, create_report_token, report_run};
+use sluice_core::flow::record_usage::{record_result_usage, record_usage};
+use sluice_core::flow::report_run::{NodeReport, Reported, create_report_token, report_run};
 use sluice_core::ports::RecordUsage;
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::RunError;
-use sluice_core::usage::UsageReport;
+use sluice_core::usage::LlmCall;
 
 /// Calls that are reported of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Use {
     caller: Caller,
     run_id: RunId,
-    reports: Vec<UsageReport>,
+    calls: Vec<LlmCall>,
     /// Found by the runner in a node's result.
     by_runner: bool,
 }
@@ -63,14 +63,14 @@ impl World {
                 self.dice.count(F::LastCent);
             }
             let cost = if racers > 1 { 5_000 } else { self.rng.u64(0..4_000) };
-            let reports = (0..self.rng.u32(1..3)).map(|_| self.call(cost)).collect();
+            let calls = (0..self.rng.u32(1..3)).map(|_| self.call(cost)).collect();
             let by_runner = self.rng.u32(0..3) == 0;
-            self.spawn_usage(Use { caller: self.caller_of(&tenant), run_id, reports, by_runner });
+            self.spawn_usage(Use { caller: self.caller_of(&tenant), run_id, calls, by_runner });
         }
     }
 
-    fn call(&mut self, cost: u64) -> UsageReport {
-        UsageReport {
+    fn call(&mut self, cost: u64) -> LlmCall {
+        LlmCall {
             call_id: format!("call-{}", self.rng.u32(0..CALLS)),
             node_id: if self.rng.bool() { WAITING_NODE.parse().ok() } else { None },
             provider: "acme".to_owned(),
@@ -85,26 +85,26 @@ impl World {
     }
 
     pub(super) fn spawn_usage(&mut self, usage: Use) {
-        let Use { caller, run_id, reports, by_runner } = usage.clone();
-        if self.ledger.try_usage(&caller.tenant, run_id, &reports) {
+        let Use { caller, run_id, calls, by_runner } = usage.clone();
+        if self.ledger.try_usage(&caller.tenant, run_id, &calls) {
             self.dice.count(F::UsageRepeated);
         }
         let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
         let was_gone = self.ledger.is_gone(run_id, self.clock.true_time());
         let is_careless = self.play.mutation == Some(Mutation::StopOutsideTransaction);
         let (about, again) = (caller.tenant.clone(), Box::new(usage));
-        let what = format!("{} calls of {run_id}, found by the runner: {by_runner}", reports.len());
+        let what = format!("{} calls of {run_id}, found by the runner: {by_runner}", calls.len());
         self.spawn(TaskKind::Usage, Some((&about, run_id)), what, async move {
             let counted = |recorded, repeated| Some((recorded, repeated));
             let answer = if is_careless {
-                record_without_stop(&store, &caller.tenant, run_id, reports).await;
+                record_without_stop(&store, &caller.tenant, run_id, calls).await;
                 Ok(None)
             } else if by_runner {
-                report_result_usage(&store, &engine, &caller.tenant, run_id, reports, clock.now())
+                record_result_usage(&store, &engine, &caller.tenant, run_id, calls, clock.now())
                     .await
                     .map(|answer| answer.and_then(|usage| counted(usage.recorded, usage.repeated)))
             } else {
-                report_usage(&store, &engine, &caller, run_id, reports, clock.now())
+                record_usage(&store, &engine, &caller, run_id, calls, clock.now())
                     .await
                     .map(|usage| counted(usage.recorded, usage.repeated))
             };
@@ -124,7 +124,7 @@ impl World {
             Ok(None) => self.note(format_args!("answered {what}: no such run")),
             Ok(Some((recorded, repeated))) => {
                 self.note(format_args!("answered {what}: {recorded} recorded, {repeated} repeated"));
-                if recorded + repeated != again.reports.len() as u32 {
+                if recorded + repeated != again.calls.len() as u32 {
                     return broken("I6", format!("{what}: {recorded} recorded and {repeated} repeated"));
                 }
                 if was_gone && !again.by_runner {
@@ -205,8 +205,8 @@ impl World {
         });
         let percent = Some(self.rng.u8(0..=100));
         let progress = self.rng.bool().then(|| Progress { percent, message: None, at: self.clock.true_time() });
-        let about = |call: UsageReport| UsageReport { node_id: call.node_id.map(|_| node.clone()), ..call };
-        let usage: Vec<UsageReport> = (0..self.rng.u32(0..2)).map(|_| about(self.call(100))).collect();
+        let about = |call: LlmCall| LlmCall { node_id: call.node_id.map(|_| node.clone()), ..call };
+        let usage: Vec<LlmCall> = (0..self.rng.u32(0..2)).map(|_| about(self.call(100))).collect();
         if is_own {
             if let Some(value) = &value {
                 self.ledger.try_answer(run_id, value);
@@ -225,7 +225,7 @@ impl World {
         let about = token.tenant.clone();
         let what = format!("report on {run_id}, with its own token: {is_own}, in time: {}", !is_expired);
         self.spawn(TaskKind::Report, Some((&about, run_id)), what, async move {
-            let report = Report { outcome, progress, usage };
+            let report = NodeReport { outcome, progress, usage };
             let at = clock.now();
             let now = if mutation == Some(Mutation::TokenNeverExpires) { token.created_at } else { at };
             let mut answer = report_run(&store, &engine, &text, run_id, &node, report, now).await;
@@ -307,8 +307,8 @@ impl World {
 }
 
 /// Records usage as a hurried change might: the stop is left to somebody else.
-async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: RunId, reports: Vec<UsageReport>) {
-    let ids: Vec<String> = reports.iter().map(|report| report.call_id.clone()).collect();
+async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: RunId, calls: Vec<LlmCall>) {
+    let ids: Vec<String> = calls.iter().map(|call| call.call_id.clone()).collect();
     let (Ok(Some(run)), Ok(ledger), Ok(known)) = (
         store.load_run(tenant, run_id).await,
         store.load_usage(tenant, run_id).await,
@@ -317,9 +317,9 @@ async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: Run
         return;
     };
     let mut seen = known;
-    let fresh: Vec<UsageReport> = reports.into_iter().filter(|report| seen.insert(report.call_id.clone())).collect();
+    let fresh: Vec<LlmCall> = calls.into_iter().filter(|call| seen.insert(call.call_id.clone())).collect();
     if let (Some(_), false, Ok(ledger)) = (run.state.started_at(), fresh.is_empty(), ledger.with(&fresh)) {
-        let change = UsageChange { tenant_id: tenant.clone(), run_id, reports: fresh, ledger, stop: None };
+        let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger, stop: None };
         let _whether_it_worked = store.record_usage(&change).await;
     }
 }

@@ -3,18 +3,18 @@
 use super::form::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, text, write};
 use crate::dynamo::keys;
 use sluice_core::id::{RunId, TenantId};
-use sluice_core::usage::{UsageLedger, UsageReport};
+use sluice_core::usage::{LlmCall, UsageLedger};
 
 const USAGE_CALL: &str = "usage-call";
 const USAGE: &str = "usage";
 /// The attribute by which a stored call is told from the others.
 pub const USAGE_CALL_ID: &str = "callId";
 
-pub fn from_usage(tenant: &TenantId, run_id: RunId, report: &UsageReport) -> ItemResult<Item> {
-    write(USAGE_CALL, report, keys::usage_call(tenant, run_id, &report.call_id))
+pub fn from_usage(tenant: &TenantId, run_id: RunId, call: &LlmCall) -> ItemResult<Item> {
+    write(USAGE_CALL, call, keys::usage_call(tenant, run_id, &call.call_id))
 }
 
-pub fn to_usage(item: Item) -> ItemResult<UsageReport> {
+pub fn to_usage(item: Item) -> ItemResult<LlmCall> {
     read(USAGE_CALL, item)
 }
 

@@ -5,7 +5,7 @@ use crate::support::sample::{self, mine, noon};
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::flow::Refusal;
 use sluice_core::flow::control_run::{pause_run, resume_run};
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, TerminationReason};
 use sluice_core::run::{EndDetails, Run, RunState, Times};
 use sluice_testkit::fixture;
@@ -17,7 +17,7 @@ fn later() -> Timestamp {
 /// The engine's end of a run, written over whatever is written at the same time. Returns the run.
 async fn end(table: crate::support::table::Table, run: Run, end: EngineEnd) -> Run {
     let details = EndDetails { stopped_at: Some(later()), ..EndDetails::default() };
-    let settled = Box::pin(settle(&table.store, run, RunEvent::EngineEnded(end), &details, later())).await;
+    let settled = Box::pin(transition(&table.store, run, RunEvent::EngineEnded(end), &details, later())).await;
     settled.expect("an answer").expect("the end is written, whoever was first").after
 }
 

@@ -9,7 +9,7 @@ use sluice_aws::dynamo::keys;
 use sluice_core::concurrency::{Concurrency, Limit, OnLimit, QueueRef, SlotScope};
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::flow::dispatch_runs::{Dispatched, dispatch_runs};
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::operator::TenantSettings;
@@ -51,7 +51,8 @@ async fn waiting(table: &Table, kind: &str, round: u32, slots: u32, waiting: u32
     }
     for new in before {
         let canceled = RunEvent::StopAsked(StopIntent::CanceledByCaller);
-        let settled = settle(&table.store, new.run, canceled, &EndDetails::default(), later()).await.expect("settles");
+        let settled =
+            transition(&table.store, new.run, canceled, &EndDetails::default(), later()).await.expect("settles");
         assert!(settled.is_some_and(|settled| settled.after.slots.is_empty()));
     }
     (QueueRef { tenant_id: tenant, definition_id: None }, runs)

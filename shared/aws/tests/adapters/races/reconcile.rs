@@ -5,7 +5,7 @@ use crate::support::sample::{self, mine, new_run, noon};
 use crate::support::table::Table;
 use jiff::SignedDuration;
 use sluice_core::change::NewRun;
-use sluice_core::flow::reconcile_runs::{Bounds, Report, reconcile_runs};
+use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ReadRuns};
 use sluice_core::run::{Run, RunSpec};
@@ -65,7 +65,7 @@ async fn put(table: &Table, engine: &MemoryEngine, number: u32) -> (Missed, Run)
     (missed, run)
 }
 
-async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> Report {
+async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> SweepSummary {
     let until = clock.now() + SignedDuration::from_mins(1);
     let bounds = Bounds {
         describes: 1_000,
@@ -74,10 +74,10 @@ async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> Report 
         purges_per_shard: 10,
         until,
     };
-    let report = Box::pin(reconcile_runs(&table.store, &engine, &clock, bounds)).await;
-    assert_eq!(report.faults, Vec::<String>::new());
-    assert!(!report.cut_short);
-    report
+    let summary = Box::pin(reconcile_runs(&table.store, &engine, &clock, bounds)).await;
+    assert_eq!(summary.faults, Vec::<String>::new());
+    assert!(!summary.cut_short);
+    summary
 }
 
 /// One batch of runs in a table of its own.

@@ -6,7 +6,7 @@ use crate::support::sample::{self, mine, new_run, noon};
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::delivery::DeliveryStatus;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
-use sluice_core::flow::settle_run::settle;
+use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::{Deliveries, DeliveryRef, ReadRuns};
 use sluice_core::run::Run;
@@ -114,16 +114,19 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
     let end = ends[(round / 7) as usize % ends.len()];
     let output = (end == EngineEnd::Succeeded).then_some(r#"{"n":1.10}"#);
     let (end, details) = engine.end(&run.execution_arn(), end, output, later()).expect("it ran");
-    let (settled, canceled) = arena
-        .race(
-            round,
-            |table| {
-                let (run, details) = (run.clone(), details.clone());
-                async move { Box::pin(settle(&table.store, run, RunEvent::EngineEnded(end), &details, later())).await }
-            },
-            |table| cancel(table, engine.clone(), run.clone()),
-        )
-        .await;
+    let (settled, canceled) =
+        arena
+            .race(
+                round,
+                |table| {
+                    let (run, details) = (run.clone(), details.clone());
+                    async move {
+                        Box::pin(transition(&table.store, run, RunEvent::EngineEnded(end), &details, later())).await
+                    }
+                },
+                |table| cancel(table, engine.clone(), run.clone()),
+            )
+            .await;
     let settled = settled.expect("an answer").expect("the end is written, whoever was first").after;
     let table = arena.party(0);
     let after = found(table, &run).await;
@@ -160,7 +163,7 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
     // It is over: a second event, by one who knows the run as it was, changes nothing; and asking again is answered
     // truthfully.
     let late = RunEvent::EngineEnded(EngineEnd::Succeeded);
-    let settled = Box::pin(settle(&table.store, run.clone(), late, &details, later())).await;
+    let settled = Box::pin(transition(&table.store, run.clone(), late, &details, later())).await;
     assert_eq!(settled.expect("an answer"), None);
     assert_eq!(found(table, &run).await, after);
     let is_canceled = after.status() == RunStatus::Canceled;

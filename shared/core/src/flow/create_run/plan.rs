@@ -19,32 +19,32 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A run, ready to be recorded and started.
+/// A planned run with the texts that are stored of it and that start it.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct PreparedRun {
     pub run: Run,
     pub snapshot_text: String,
     pub request_text: String,
     pub start_input: String,
-    /// The limits that it is held to.
+    /// The limits of concurrency that the run is held to.
     pub limits: Vec<Limit>,
 }
 
-/// A run before it is put into words.
+/// A run as it is planned from a request, before it is written as text.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct Plan {
     pub about: About,
     pub snapshot: Snapshot,
     pub request: RequestParts,
     pub limits: Vec<Limit>,
 }
 
-impl Draft {
-    /// Puts it into the words that are stored and that start it.
+impl Plan {
+    /// Writes the texts that are stored of the run and that start it.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] when they are too many.
-    pub fn finish(self, keys: &RecordKeys) -> Answer<Plan> {
+    /// [`Refusal::Invalid`] when a text is longer than it may be.
+    pub fn prepare(self, keys: &RecordKeys) -> Answer<PreparedRun> {
         let unprintable = |error: serde_json::Error| {
             Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
         };
@@ -56,22 +56,22 @@ impl Draft {
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
-        Ok(Plan { run, snapshot_text, request_text, start_input, limits: self.limits })
+        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits: self.limits })
     }
 }
 
-/// Drafts a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
+/// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
 ///
 /// # Errors
 /// [`Refusal::Invalid`] with every violation.
-pub fn draft(
+pub fn plan(
     policy: &Policy,
     caller: &Caller,
     command: &Command,
     resolved: &Resolved,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<Draft> {
+) -> Answer<Plan> {
     let mut invalid = Invalid::default();
     let document = &resolved.version.document;
     let budget = budget(command, policy, &mut invalid);
@@ -151,7 +151,7 @@ pub fn draft(
         ..About::default()
     };
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
-    Ok(Draft { about, snapshot, request: request_parts(command), limits })
+    Ok(Plan { about, snapshot, request: request_parts(command), limits })
 }
 
 fn request_parts(command: &Command) -> RequestParts {

@@ -12,7 +12,7 @@ use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Recorded, RunFilter, SHARDS};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
-use sluice_core::usage::{UsageLedger, UsageReport};
+use sluice_core::usage::{LlmCall, UsageLedger};
 
 /// An ended run with some of everything, which repeats run 98 and evaluates run 99.
 pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
@@ -21,7 +21,7 @@ pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
     let key = format!("key-{number}");
     let recorded = store.record_run(&new_run(&run, Some(claim(&key, "payload")), None)).await.expect("recorded");
     assert_eq!(recorded, Recorded::Created);
-    let calls = [UsageReport {
+    let calls = [LlmCall {
         call_id: "1".to_owned(),
         node_id: None,
         provider: "acme".to_owned(),
@@ -36,7 +36,7 @@ pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
     let usage = UsageChange {
         tenant_id: tenant.clone(),
         run_id: run.run_id,
-        reports: calls.to_vec(),
+        calls: calls.to_vec(),
         ledger: UsageLedger::default().with(&calls).expect("few models"),
         stop: None,
     };

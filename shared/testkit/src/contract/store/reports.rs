@@ -11,7 +11,7 @@ use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{Changed, Page};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
-use sluice_core::usage::{UsageLedger, UsageReport};
+use sluice_core::usage::{LlmCall, UsageLedger};
 use std::collections::BTreeSet;
 
 pub fn token(hash: &str) -> ReportToken {
@@ -75,8 +75,8 @@ pub async fn comments_are_listed_oldest_first_page_by_page(ground: &impl Ground)
     }
 }
 
-pub fn call(id: &str, cost: u64) -> UsageReport {
-    UsageReport {
+pub fn call(id: &str, cost: u64) -> LlmCall {
+    LlmCall {
         call_id: id.to_owned(),
         node_id: None,
         provider: "acme".to_owned(),
@@ -91,11 +91,11 @@ pub fn call(id: &str, cost: u64) -> UsageReport {
 }
 
 /// These calls on top of a ledger.
-pub fn usage(run: &Run, ledger: &UsageLedger, calls: &[UsageReport]) -> UsageChange {
+pub fn usage(run: &Run, ledger: &UsageLedger, calls: &[LlmCall]) -> UsageChange {
     UsageChange {
         tenant_id: run.tenant_id.clone(),
         run_id: run.run_id,
-        reports: calls.to_vec(),
+        calls: calls.to_vec(),
         ledger: ledger.with(calls).expect("few models"),
         stop: None,
     }

@@ -1,4 +1,5 @@
-//! Settle a run: the one transition to a terminal status, with everything the end owes, in one transaction.
+//! Make something that happened take effect on a run: its next status, and where it ends by that, everything that a run
+//! owes once it has ended, in one transaction.
 //!
 //! Decision (2026-11-22): a settled run tells `run-callback` of its deliveries at once ("Delivery Due", best
 //! effort) instead of waiting for the sweep.
@@ -15,17 +16,19 @@ use crate::snapshot::Callback;
 use crate::usage::UsageCount;
 use jiff::Timestamp;
 
-/// A change that was written.
+/// A transition of a run from one status to another that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
+pub struct Transition {
     pub before: Run,
     pub after: Run,
+    /// The deliveries that the run owes because it has ended.
     pub owed: Vec<DeliveryRef>,
-    /// Queues whose turn it is, because the run gave its slots back.
+    /// The queues whose next run may start, because this run has given its slots back.
     pub freed: Vec<QueueRef>,
 }
 
-/// The change that `event` makes of `run`, or `None` when it makes none. Pure.
+/// The change that `event` makes to `run`; `None` when it makes none. `end`, `callback` and `usage` matter only where
+/// the run ends. Pure.
 pub fn change(
     run: &Run,
     event: RunEvent,
@@ -51,8 +54,8 @@ pub fn change(
     Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) })
 }
 
-/// The event as it is meant. An execution that may not claim its run fails, because a state machine has no other way to
-/// end itself; where a stop had been asked for, that is the stop.
+/// What an event means for this run. An execution that may not claim its run fails, because a state machine has no
+/// other way to end itself. Where somebody had asked to stop the run, such a failure is the stop that was asked for.
 fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
     let is_refused_claim = event == RunEvent::EngineEnded(EngineEnd::Failed)
         && end.error.as_ref().is_some_and(|error| error.code == CLAIM_REFUSED);
@@ -62,21 +65,21 @@ fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
     }
 }
 
-/// What the runner fails with when its run is not its own to run.
+/// The error with which the runner fails when it may not claim its run.
 const CLAIM_REFUSED: &str = "Sluice.ClaimRefused";
 
-/// Makes `event` happen to `run`, as often as it takes against concurrent changes. `None` when it makes no difference
-/// any more.
+/// Applies `event` to `run` and writes the change. Where others have changed the run in the meantime, the event is
+/// applied to the run as they left it. `None` when the event changes nothing.
 ///
 /// # Errors
-/// When the store fails, or others change the run faster than this can.
-pub async fn settle<S: ChangeRun>(
+/// When the store fails, or when others keep changing the run in the meantime.
+pub async fn transition<S: ChangeRun>(
     store: &S,
     mut run: Run,
     event: RunEvent,
     end: &EndDetails,
     now: Timestamp,
-) -> StoreResult<Option<Settlement>> {
+) -> StoreResult<Option<Transition>> {
     let (mut callback, mut usage) = (None, None);
     for _ in 0..TRIES {
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
@@ -87,7 +90,7 @@ pub async fn settle<S: ChangeRun>(
             })?;
             callback = snapshot.callback;
         }
-        // What never ran has used nothing.
+        // A run that never started has used nothing.
         if ends && run.state.started_at().is_some() && usage.is_none() {
             usage = Some(store.load_usage(&run.tenant_id, run.run_id).await?.total);
         }
@@ -106,23 +109,23 @@ pub async fn settle<S: ChangeRun>(
                     })
                     .collect();
                 let freed = change.slots.freed.iter().map(|scope| run.queue(*scope)).collect();
-                return Ok(Some(Settlement { before: run, after: change.run, owed, freed }));
+                return Ok(Some(Transition { before: run, after: change.run, owed, freed }));
             }
             Changed::Stale(Some(current)) => run = *current,
-            // Gone; or slots that this did not ask for.
+            // The run is gone. A full limit cannot be the answer, because a transition takes no slots.
             Changed::Stale(None) | Changed::Full(_) => return Ok(None),
         }
     }
     Err(StoreError { operation: "change a run that keeps changing", class: StoreErrorClass::Conflict, source: None })
 }
 
-/// Tells `run-callback` about fresh deliveries and free slots. Best effort: both are recorded, so the sweep finds them
-/// anyway.
-pub async fn announce<E: AnnounceDue>(engine: &E, settlement: &Settlement) {
-    if !settlement.owed.is_empty() {
-        let _swept_later = engine.announce_due(&settlement.owed).await;
+/// Tells `run-callback` about new deliveries and freed slots. An announcement may be lost: deliveries and slots are
+/// recorded, so the next sweep finds them.
+pub async fn announce<E: AnnounceDue>(engine: &E, transition: &Transition) {
+    if !transition.owed.is_empty() {
+        let _swept_later = engine.announce_due(&transition.owed).await;
     }
-    if !settlement.freed.is_empty() {
-        let _swept_later = engine.announce_free(&settlement.freed).await;
+    if !transition.freed.is_empty() {
+        let _swept_later = engine.announce_free(&transition.freed).await;
     }
 }
