@@ -4,8 +4,9 @@
 //! A module is a file. What it imports is what its `use` lines and its written-out paths name (see [`source`]); declaring
 //! a child with `mod` is no import, re-exporting something of it is. So a parent either offers what its children hold or
 //! has something that they use, and never both. The same holds for rooms, a module together with everything below it:
-//! two that lie side by side do not import from each other, not even through different files. Code under
-//! `#[cfg(test)]` is left out: a test may look at whatever it tests.
+//! two that lie side by side do not import from each other, not even through different files. And the core says where
+//! something is by its meaning: a pointer is a wire format's own. Code under `#[cfg(test)]` is left out: a test may look at
+//! whatever it tests.
 
 mod source;
 
@@ -151,6 +152,45 @@ fn crates_import_downwards_only() {
                 assert!(below.contains(&found.as_str()), "{name}: {module} imports {found}, which is not below it");
             }
         }
+    }
+}
+
+/// The texts in a source that begin as a place begins on some wire: a JSON pointer, or what is not in a body. A path of the
+/// API is none.
+fn pointers(source: &str) -> Vec<String> {
+    let is_pointer = |text: &String| {
+        let is_json = text.strip_prefix('/').is_some_and(|rest| rest.starts_with(|c: char| c.is_alphabetic()));
+        (is_json && !text.starts_with("/v1/"))
+            || ["path:", "header:", "query:"].iter().any(|prefix| text.starts_with(prefix))
+    };
+    source::texts(source).into_iter().filter(is_pointer).collect()
+}
+
+#[test]
+fn the_core_names_no_pointer_of_a_wire_format() {
+    let sources = sources(&file("shared/core/src"));
+    assert!(sources.values().any(|text| source::texts(text).len() > 10), "no texts were read");
+    for (module, text) in sources {
+        let found = pointers(&text);
+        assert!(found.is_empty(), "{module} names {found:?}: say it with a Place");
+    }
+}
+
+#[test]
+fn a_planted_pointer_is_found_and_named() {
+    for (source, found) in [
+        (r#"invalid.add("/name", code, "must be given");"#, vec!["/name"]),
+        (r##"let at = format!(r#"/nodes/{index}"#);"##, vec!["/nodes/{index}"]),
+        (
+            r#"a("path:definition"); b("header:X-Y"); c("query:cursor")"#,
+            vec!["path:definition", "header:X-Y", "query:cursor"],
+        ),
+        (r#"let c = '"'; f("/a~1b") // not "/this""#, vec!["/a~1b"]),
+        (r#"/* nor "/this" */ fn f<'a>(x: &'a str) { g("\"/", "/b") }"#, vec!["/b"]),
+        (r#"f("a/b", "must be from / to", "/v1/workflow-runs", '/', "/")"#, vec![]),
+        ("f(); #[cfg(test)] mod tests { g(\"/name\") }", vec![]),
+    ] {
+        assert_eq!(pointers(source), found, "{source}");
     }
 }
 

@@ -85,7 +85,7 @@ fn a_discoverable_definition_is_found_by_its_words_and_its_tags() {
     }
     let tags: Vec<String> = (0..21).map(|number| format!("t{number}")).collect();
     for (fields, expected) in [
-        (json!({"tags": tags}), "/tags out_of_range"),
+        (json!({"tags": tags}), "/tags too_many"),
         (json!({"tags": [""]}), "/tags out_of_range"),
         (json!({"tags": ["a", "a"]}), "/tags/1 repeated"),
         (json!({"discoverable": "yes"}), "/discoverable wrong_type"),

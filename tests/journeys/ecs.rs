@@ -66,7 +66,7 @@ fn a_container_task_is_declared_by_its_operator() {
         (json!({"launchType": "LAPTOP"}), "/launchType invalid"),
         (json!({"subnets": null, "securityGroups": null}), "/subnets missing_field"),
         (json!({"subnets": ["net-1"]}), "/subnets invalid"),
-        (json!({"subnets": subnets}), "/subnets invalid"),
+        (json!({"subnets": subnets}), "/subnets too_many"),
         (json!({"launchType": null, "subnets": null}), "/subnets missing_field"),
         (json!({"subnets": ["subnet-1"], "securityGroups": ["group"]}), "/securityGroups invalid"),
         (

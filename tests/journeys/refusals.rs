@@ -214,7 +214,7 @@ fn a_bad_invocation_is_refused_with_its_pointers() {
     assert_eq!(errors(&invoke("0b0f5c1e-64a5-7d3a-9a5e-5d9f3e0c7a11", "{}"), 404), Vec::<String>::new());
     for (named, request, expected) in [
         ("hold", "{", " invalid_json"),
-        ("hold", r#"{"version":0}"#, "/version invalid"),
+        ("hold", r#"{"version":0}"#, "/version out_of_range"),
         ("hold", r#"{"version":2}"#, "/version no_such_version"),
         ("empty", "{}", "/version no_such_version"),
         ("hold", r#"{"workflowInstanceId":"x"}"#, "/workflowInstanceId unknown_field"),
@@ -237,7 +237,7 @@ fn a_bad_definition_or_version_is_refused_with_its_pointers() {
         (json!({"name": "no spaces"}), "/name invalid"),
         (json!({"name": "x".repeat(41)}), "/name invalid"),
         (json!({"name": "0b0f5c1e-64a5-7d3a-9a5e-5d9f3e0c7a11"}), "/name invalid"),
-        (json!({"name": "a", "displayName": "x".repeat(256)}), "/displayName too_long"),
+        (json!({"name": "a", "displayName": "x".repeat(256)}), "/displayName out_of_range"),
         (json!({"name": "a", "owner": "me"}), "/owner unknown_field"),
     ] {
         assert_eq!(errors(&acme.post("/v1/workflow-definitions", &request), 400), [expected], "{request}");
@@ -335,8 +335,8 @@ fn operator_items() -> Value {
 fn a_bad_path_or_query_is_refused() {
     let acme = Journey::of("bad-paths");
     for (path, expected) in [
-        ("/v1/workflow-runs?limit=0", vec!["query:limit invalid"]),
-        ("/v1/workflow-runs?limit=101", vec!["query:limit invalid"]),
+        ("/v1/workflow-runs?limit=0", vec!["query:limit out_of_range"]),
+        ("/v1/workflow-runs?limit=101", vec!["query:limit out_of_range"]),
         ("/v1/workflow-runs?status=DONE", vec!["query:status invalid"]),
         ("/v1/workflow-runs?state=RUNNING", vec!["query:state unknown_field"]),
         ("/v1/workflow-runs?createdFrom=yesterday", vec!["query:createdFrom invalid"]),
@@ -370,7 +370,7 @@ fn a_bad_path_or_query_is_refused() {
         errors(&refused, refused.status);
     }
     let wait = acme.get(&format!("/v1/workflow-runs/{id}?waitSeconds=21"));
-    assert_eq!(errors(&wait, 400), ["query:waitSeconds invalid"]);
+    assert_eq!(errors(&wait, 400), ["query:waitSeconds out_of_range"]);
     assert_eq!(acme.items(), Vec::<Value>::new(), "a tenant that has made nothing has nothing");
 }
 

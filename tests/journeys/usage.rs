@@ -115,7 +115,7 @@ fn usage_that_cannot_be_is_refused_with_its_pointers() {
     let before = acme.items();
     let path = format!("{}/usage", run_path(&run_id));
     for (request, expected) in [
-        (calls(&[]), vec!["/usage too_many"]),
+        (calls(&[]), vec!["/usage out_of_range"]),
         (calls(&vec![call("c", "ask", "m", "1", 1); 51]), vec!["/usage too_many"]),
         (calls(&[call("1", "nobody", "m", "1", 1)]), vec!["/usage/0/nodeId unknown_node"]),
         (calls(&[call("1", "ask", "m", "-1", 1)]), vec!["/usage/0/costUsd out_of_range"]),
@@ -129,7 +129,7 @@ fn usage_that_cannot_be_is_refused_with_its_pointers() {
         (calls(&[r#"{"callId":"1","provider":"p"}"#.to_owned()]), vec!["/usage/0/model missing_field"]),
         (
             calls(&[r#"{"callId":"1","provider":"p","model":"m","inputTokens":-1}"#.to_owned()]),
-            vec!["/usage/0/inputTokens invalid"],
+            vec!["/usage/0/inputTokens out_of_range"],
         ),
         (
             calls(&[r#"{"callId":"1","provider":"p","model":"m","tokens":1}"#.to_owned()]),

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sluice_core::limits;
-use sluice_edge::problem::{KINDS, VIOLATIONS};
+use sluice_edge::fault::FaultCode;
+use sluice_edge::problem::KINDS;
 use sluice_local::place;
 
 const BEGIN: &str = "<!-- made of the code: ";
@@ -28,7 +29,7 @@ pub fn table(name: &str) -> Vec<String> {
             KINDS.iter().map(|kind| [kind.status.to_string(), code(kind.code), kind.title.to_owned()]),
         ),
         "violations" => {
-            made(["code", "what it says"], VIOLATIONS.iter().map(|(name, meaning)| [code(name), (*meaning).to_owned()]))
+            made(["code", "what it says"], FaultCode::all().map(|one| [code(one.as_str()), one.meaning().to_owned()]))
         }
         _ => panic!("no table is called {name}"),
     }

@@ -20,6 +20,7 @@ use sluice_edge::problem::Problem;
 use sluice_edge::route::{ControlRunOpenRoute as OpenRoute, ControlRunRoute as Route, DeliveryNumber};
 use sluice_edge::serve::{Asked, AskedOpenly, Handler};
 use sluice_edge::wire::control_run::{self, RedeliveriesView, RedeliveryView};
+use sluice_edge::wire::refusal::Form;
 use sluice_edge::wire::report_run::{self, CommentBody, CommentView, ReportTokenView, ReportedView, token_of};
 use sluice_edge::wire::runs::{RunView, run_path};
 use sluice_edge::wire::usage::{self, UsageRecordedView};
@@ -116,8 +117,9 @@ where
     async fn replay(&self, request: &Request, caller: &Caller, original: RunId) -> Result<Response, Problem> {
         let command = control_run::replay(request)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        let accepted =
-            replay_run(&self.store, &self.engine, &self.policy, caller, original, command, run_id, now).await?;
+        let accepted = replay_run(&self.store, &self.engine, &self.policy, caller, original, command, run_id, now)
+            .await
+            .map_err(|refusal| Form::ReplayRun.problem(refusal))?;
         metrics::run_accepted(&accepted);
         let run = &accepted.run;
         tracing::info!(replay.run.id = %run.run_id, replay.repeated = accepted.replayed, "replay answered");
@@ -162,7 +164,9 @@ where
         let token = token_of(request)?;
         let now = self.clock.now();
         let (node_id, report) = report_run::report(request, now)?;
-        let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now).await?;
+        let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now)
+            .await
+            .map_err(|refusal| Form::ReportRun.problem(refusal))?;
         request.about_tenant(&reported.run.tenant_id);
         if let Some(recorded) = &reported.usage {
             metrics::usage_recorded(recorded);

@@ -110,7 +110,7 @@ const EXPECTED: [(&str, u16, &[&str]); 72] = [
         ],
     ),
     ("usage-unknown-node", 400, &[r#""pointer":"/usage/0/nodeId","code":"unknown_node""#]),
-    ("usage-none", 400, &[r#""pointer":"/usage","code":"too_many""#]),
+    ("usage-none", 400, &[r#""pointer":"/usage","code":"out_of_range""#]),
     ("usage-pending", 409, &[r#""code":"wrong_status""#]),
     (
         "comment",

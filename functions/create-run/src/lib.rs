@@ -9,6 +9,7 @@ use sluice_edge::problem::Problem;
 use sluice_edge::route::CreateRunRoute;
 use sluice_edge::serve::{Asked, Handler};
 use sluice_edge::wire::create_run::CreateRun;
+use sluice_edge::wire::refusal::Form;
 use sluice_edge::wire::runs::{RunView, run_path};
 
 /// The function with everything it needs.
@@ -35,7 +36,7 @@ where
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
         let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now)
             .await
-            .map_err(|refusal| CreateRun::locate(&configs, refusal))?;
+            .map_err(|refusal| Form::CreateRun(&configs).problem(refusal))?;
         request.about_run(accepted.run.run_id);
         metrics::run_accepted(&accepted);
         if accepted.start_delayed {

@@ -212,7 +212,7 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
             "/workflowInstanceConfiguration",
             "wrong_type",
         ),
-        (configuration(",\"version\":0"), "/workflowInstanceConfiguration/version", "invalid"),
+        (configuration(",\"version\":0"), "/workflowInstanceConfiguration/version", "out_of_range"),
         (configuration(",\"version\":\"1\""), "/workflowInstanceConfiguration/version", "invalid"),
         (configuration(",\"version\":9"), "/workflowInstanceConfiguration/version", "no_such_version"),
         (configuration(",\"version\":\"draft\""), "/workflowInstanceConfiguration/version", "no_such_version"),

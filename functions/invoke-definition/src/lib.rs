@@ -9,6 +9,7 @@ use sluice_edge::problem::Problem;
 use sluice_edge::route::InvokeDefinitionRoute;
 use sluice_edge::serve::{Asked, Handler};
 use sluice_edge::wire::invoke_definition;
+use sluice_edge::wire::refusal::Form;
 use sluice_edge::wire::runs::{RunView, run_path};
 
 /// The function with everything it needs.
@@ -33,7 +34,9 @@ where
         let Asked { route: InvokeDefinitionRoute::InvokeDefinition { definition }, caller, request, .. } = asked;
         let command = invoke_definition::command(request, definition)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now).await?;
+        let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now)
+            .await
+            .map_err(|refusal| Form::InvokeDefinition.problem(refusal))?;
         request.about_run(accepted.run.run_id);
         metrics::run_accepted(&accepted);
         if accepted.start_delayed {

@@ -5,8 +5,10 @@ use sluice_core::caller::Caller;
 use sluice_core::flow::{Refusal, manage_definitions as flow};
 use sluice_core::id::{DefinitionRef, InstanceId};
 use sluice_core::instance::InstanceContent;
-use sluice_core::invalid::Invalid;
+use sluice_core::place::Field;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::violation::{Invalid, ViolationCode};
+use sluice_edge::fault::Faults;
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::route::VersionNumber;
@@ -24,12 +26,12 @@ where
 {
     pub(crate) async fn create_definition(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let body: CreateDefinitionBody = request.json()?;
-        let mut invalid = Invalid::default();
-        let name = fields::id("/name", &body.name, &mut invalid);
-        let said = body.into_change(&mut invalid);
+        let mut faults = Faults::default();
+        let name = fields::id("/name", &body.name, &mut faults);
+        let said = body.into_change(&mut faults);
         let name = match name {
-            Some(name) if invalid.violations.is_empty() => name,
-            Some(_) | None => return Err(invalid.into()),
+            Some(name) if faults.is_empty() => name,
+            Some(_) | None => return Err(faults.into()),
         };
         let (id, now) = ((self.new_definition_id)(), self.clock.now());
         let definition = flow::create_definition(&self.store, caller, id, name, said, now).await?;
@@ -156,7 +158,7 @@ where
             name @ DefinitionRef::Name(_) => match flow::find_definition(&self.store, caller, name).await {
                 Ok(definition) => definition.id,
                 Err(refusal @ Refusal::NotFound { .. }) => {
-                    return Err(Invalid::one("/workflowDefinitionId", "not_found", refusal.to_string()).into());
+                    return Err(Refusal::from(Invalid::one(Field::Definition, ViolationCode::NotFound, refusal)).into());
                 }
                 Err(refusal) => return Err(refusal.into()),
             },

@@ -162,7 +162,7 @@ const EXPECTED: [(&str, u16, &[&str]); 73] = [
     (
         "list-discoverable-bad-query",
         400,
-        &[r#""pointer":"query:text","code":"invalid""#, r#""pointer":"query:name","code":"unknown_field""#],
+        &[r#""pointer":"query:text","code":"out_of_range""#, r#""pointer":"query:name","code":"unknown_field""#],
     ),
     ("get-discoverable", 200, &[r#""tags":["language","text"],"activeVersion":1}"#]),
     ("get-discoverable-unknown", 404, &[r#""code":"not_found""#]),

@@ -36,7 +36,7 @@ const EXPECTED: [(&str, u16, &[&str]); 27] = [
         ],
     ),
     ("get-run-wait", 200, &[r#""status":"RUNNING""#, r#""startedAt":"2026-11-22T04:40:05.000Z""#]),
-    ("get-run-wait-too-long", 400, &[r#""pointer":"query:waitSeconds","code":"invalid""#]),
+    ("get-run-wait-too-long", 400, &[r#""pointer":"query:waitSeconds","code":"out_of_range""#]),
     (
         "get-run-snapshot",
         200,
@@ -63,7 +63,7 @@ const EXPECTED: [(&str, u16, &[&str]); 27] = [
             r#""pointer":"query:status","code":"invalid""#,
             r#""pointer":"query:createdFrom","code":"invalid""#,
             r#""pointer":"query:order","code":"invalid""#,
-            r#""pointer":"query:limit","code":"invalid""#,
+            r#""pointer":"query:limit","code":"out_of_range""#,
             r#""pointer":"query:cursor","code":"invalid_cursor""#,
             r#""pointer":"query:state","code":"unknown_field""#,
         ],
@@ -80,7 +80,7 @@ const EXPECTED: [(&str, u16, &[&str]); 27] = [
         &[
             r#""pointer":"query:status","code":"invalid""#,
             r#""pointer":"query:label","code":"invalid""#,
-            r#""pointer":"query:createdBy","code":"invalid""#,
+            r#""pointer":"query:createdBy","code":"out_of_range""#,
             r#""pointer":"query:replayOf","code":"invalid""#,
             r#""pointer":"query:evaluationOf","code":"invalid""#,
             r#""pointer":"query:workflowInstanceId","code":"invalid""#,
@@ -363,8 +363,6 @@ fn a_foreign_definition_keeps_its_private_parts_to_itself() {
         version: VersionRule::Active,
         compute_node: None,
         processor_configs: Default::default(),
-        named_at: "/workflowDefinitionId",
-        version_at: "/version",
     };
     create(&world, NEW_RUN, source);
     let response = get(&world, "dev", &format!("/v1/workflow-runs/{NEW_RUN}?include=snapshot"));

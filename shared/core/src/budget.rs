@@ -1,5 +1,6 @@
 //! Money: whole micro-dollars, read exactly from the text a caller wrote. No floating point.
 
+use crate::violation::ViolationCode;
 use std::fmt;
 
 /// An amount in millionths of a US dollar.
@@ -18,6 +19,17 @@ pub enum InvalidBudget {
     TooPrecise(u32),
     #[error("must be at most {0} US dollars")]
     TooLarge(MicroUsd),
+}
+
+impl InvalidBudget {
+    /// One mistake has one code, whichever amount it is made with.
+    pub const fn code(self) -> ViolationCode {
+        match self {
+            Self::NotANumber => ViolationCode::WrongType,
+            Self::Negative | Self::TooLarge(_) => ViolationCode::OutOfRange,
+            Self::TooPrecise(_) => ViolationCode::TooPrecise,
+        }
+    }
 }
 
 /// An amount in billionths of a US dollar: what single calls cost.

@@ -4,8 +4,9 @@
 //! open runs that hold one; a run waits in one queue at a time, and leaves it in the transaction that moves it on.
 
 use crate::id::{DefinitionId, TenantId};
-use crate::invalid::Invalid;
 use crate::limits;
+use crate::place::{At, Part};
+use crate::violation::{Invalid, ViolationCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,11 +34,11 @@ pub enum OnLimit {
 
 impl Concurrency {
     /// Reports what is wrong with the limit, below `at`.
-    pub fn check(&self, at: &str, invalid: &mut Invalid) {
+    pub fn check(&self, at: &At<'_>, invalid: &mut Invalid) {
         let allowed = limits::CONCURRENT_RUNS;
         if !allowed.contains(&self.max_concurrent_runs) {
-            let message = format!("must be from {} to {}", allowed.start(), allowed.end());
-            invalid.add(format!("{at}/maxConcurrentRuns"), "out_of_range", message);
+            let message = format_args!("must be from {} to {}", allowed.start(), allowed.end());
+            invalid.add(at.part(Part::MaxConcurrentRuns), ViolationCode::OutOfRange, message);
         }
     }
 }

@@ -8,11 +8,12 @@
 
 use crate::concurrency::Concurrency;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
-use crate::invalid::{Invalid, pointer_token};
 use crate::limits;
 use crate::operator::{Processor, ProcessorTarget};
+use crate::place::{At, Field, Part};
 use crate::retention::Retention;
 use crate::time::millis;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -303,6 +304,9 @@ impl Default for Retry {
     }
 }
 
+/// Where everything stands that is said of a document.
+const DOCUMENT: At<'static> = Field::Document.at();
+
 /// The order in which a checked version runs, as indexes into its nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -351,17 +355,17 @@ impl VersionDocument {
         if let Some(schema) = &self.input_schema
             && let Err(message) = crate::template::compile_schema(schema)
         {
-            invalid.add("/inputSchema", "invalid_schema", message);
+            invalid.add(DOCUMENT.part(Part::InputSchema), ViolationCode::InvalidSchema, message);
         }
         self.check_edges(&mut invalid);
         let layout = self.layout(&mut invalid);
-        if invalid.violations.is_empty() {
+        if invalid.is_empty() {
             let events = self.worst_case_history_events(&layout);
             if events > limits::HISTORY_EVENTS {
                 invalid.add(
-                    "/nodes",
-                    "history_too_long",
-                    format!(
+                    DOCUMENT.part(Part::Nodes),
+                    ViolationCode::HistoryTooLong,
+                    format_args!(
                         "a run may write {events} events into its execution history at worst, above the bound of {}: \
                          use fewer nodes, stages or attempts",
                         limits::HISTORY_EVENTS
@@ -378,42 +382,47 @@ impl VersionDocument {
         processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
         invalid: &mut Invalid,
     ) {
+        let nodes = DOCUMENT.part(Part::Nodes);
         if self.nodes.is_empty() {
-            invalid.add("/nodes", "no_nodes", "a version has at least one node");
+            invalid.add(nodes, ViolationCode::NoNodes, "a version has at least one node");
         }
         if self.nodes.len() > limits::VERSION_NODES {
-            invalid.add("/nodes", "too_many_nodes", format!("a version has at most {} nodes", limits::VERSION_NODES));
+            let message = format_args!("a version has at most {} nodes", limits::VERSION_NODES);
+            invalid.add(nodes, ViolationCode::TooManyNodes, message);
         }
         let mut seen = BTreeSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
-            let at = format!("/nodes/{index}");
+            if invalid.is_full() {
+                return;
+            }
+            let at = nodes.index(index);
             if !seen.insert(&node.id) {
-                invalid.add(format!("{at}/id"), "duplicate_node", format!("node id {} is used twice", node.id));
+                let message = format_args!("node id {} is used twice", node.id);
+                invalid.add(at.part(Part::Id), ViolationCode::DuplicateNode, message);
             }
             check_processor(node, &at, tenant, processors, invalid);
             check_parameters(node, &at, invalid);
             if let Some(retry) = node.retry {
-                for (field, value, allowed) in [
-                    ("maxAttempts", retry.max_attempts, 1..=limits::NODE_ATTEMPTS),
-                    ("intervalSeconds", retry.interval_seconds, 1..=3_600),
-                    ("backoffRate", retry.backoff_rate, 1..=10),
+                let at = at.part(Part::Retry);
+                for (part, value, allowed) in [
+                    (Part::MaxAttempts, retry.max_attempts, 1..=limits::NODE_ATTEMPTS),
+                    (Part::IntervalSeconds, retry.interval_seconds, 1..=3_600),
+                    (Part::BackoffRate, retry.backoff_rate, 1..=10),
                 ] {
                     if !allowed.contains(&value) {
-                        invalid.add(
-                            format!("{at}/retry/{field}"),
-                            "out_of_range",
-                            format!("must be from {} to {}", allowed.start(), allowed.end()),
-                        );
+                        let message = format_args!("must be from {} to {}", allowed.start(), allowed.end());
+                        invalid.add(at.part(part), ViolationCode::OutOfRange, message);
                     }
                 }
             }
             match &node.schema {
                 Some(_) if node.node_type != NodeType::External => {
-                    invalid.add(format!("{at}/schema"), "unexpected_schema", "only an external node has a schema");
+                    let message = "only an external node has a schema";
+                    invalid.add(at.part(Part::Schema), ViolationCode::UnexpectedSchema, message);
                 }
                 Some(schema) => {
                     if let Err(message) = crate::template::compile_schema(schema) {
-                        invalid.add(format!("{at}/schema"), "invalid_schema", message);
+                        invalid.add(at.part(Part::Schema), ViolationCode::InvalidSchema, message);
                     }
                 }
                 None => {}
@@ -422,30 +431,23 @@ impl VersionDocument {
     }
 
     fn check_edges(&self, invalid: &mut Invalid) {
+        let edges = DOCUMENT.part(Part::Edges);
         let mut seen = BTreeSet::new();
         for (index, edge) in self.edges.iter().enumerate() {
-            for (end, id) in [("from", &edge.from), ("to", &edge.to)] {
+            let at = edges.index(index);
+            for (end, id) in [(Part::From, &edge.from), (Part::To, &edge.to)] {
                 if self.node(id).is_none() {
-                    invalid.add(
-                        format!("/edges/{index}/{end}"),
-                        "dangling_edge",
-                        format!("there is no node {id} in this version"),
-                    );
+                    let message = format_args!("there is no node {id} in this version");
+                    invalid.add(at.part(end), ViolationCode::DanglingEdge, message);
                 }
             }
             if !seen.insert(edge) {
-                invalid.add(
-                    format!("/edges/{index}"),
-                    "duplicate_edge",
-                    format!("the edge {} -> {} stands twice", edge.from, edge.to),
-                );
+                let message = format_args!("the edge {} -> {} stands twice", edge.from, edge.to);
+                invalid.add(at, ViolationCode::DuplicateEdge, message);
             }
             if self.node(&edge.to).is_some_and(|node| node.node_type == NodeType::DataSource) {
-                invalid.add(
-                    format!("/edges/{index}/to"),
-                    "edge_into_source",
-                    format!("{} is a data source: nothing runs before it", edge.to),
-                );
+                let message = format_args!("{} is a data source: nothing runs before it", edge.to);
+                invalid.add(at.part(Part::To), ViolationCode::EdgeIntoSource, message);
             }
         }
     }
@@ -467,11 +469,9 @@ impl VersionDocument {
                 let isolated = waits_for[index] == 0 && followers[index].is_empty();
                 let starved = waits_for[index] == 0 && node.node_type == NodeType::DataTarget;
                 if isolated || starved {
-                    invalid.add(
-                        format!("/nodes/{index}"),
-                        "unreachable_node",
-                        format!("no edge leads to {}: nothing would reach it", node.id),
-                    );
+                    let message = format_args!("no edge leads to {}: nothing would reach it", node.id);
+                    let nodes = DOCUMENT.part(Part::Nodes);
+                    invalid.add(nodes.index(index), ViolationCode::UnreachableNode, message);
                 }
             }
         }
@@ -496,7 +496,8 @@ impl VersionDocument {
         if placed < self.nodes.len() {
             let path = a_cycle(&waits_for, &followers);
             let names: Vec<&str> = path.iter().map(|&index| self.nodes[index].id.as_str()).collect();
-            invalid.add("/edges", "cycle", format!("the nodes run in a circle: {}", names.join(" -> ")));
+            let message = format_args!("the nodes run in a circle: {}", names.join(" -> "));
+            invalid.add(DOCUMENT.part(Part::Edges), ViolationCode::Cycle, message);
         }
         Layout { stages, leaves }
     }
@@ -515,59 +516,59 @@ impl VersionDocument {
 
 fn check_processor(
     node: &Node,
-    at: &str,
+    at: &At<'_>,
     tenant: &TenantId,
     processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
     invalid: &mut Invalid,
 ) {
     match (&node.processor, node.node_type) {
-        (None, NodeType::Processor | NodeType::DataTarget) => invalid.add(
-            format!("{at}/processor"),
-            "missing_processor",
-            format!("a {} names the processor that it runs", node.node_type.as_str()),
-        ),
+        (None, NodeType::Processor | NodeType::DataTarget) => {
+            let message = format_args!("a {} names the processor that it runs", node.node_type.as_str());
+            invalid.add(at.part(Part::Processor), ViolationCode::MissingProcessor, message);
+        }
         (Some(_), NodeType::External) => {
-            invalid.add(format!("{at}/processor"), "unexpected_processor", "an external node runs no processor");
+            let message = "an external node runs no processor";
+            invalid.add(at.part(Part::Processor), ViolationCode::UnexpectedProcessor, message);
         }
         (Some(key), NodeType::DataSource | NodeType::Processor | NodeType::DataTarget) => {
             // A processor of other tenants is answered like one that does not exist.
             match processors.get(key).filter(|processor| processor.tenants.admits(tenant)) {
-                Some(processor) => check_tag(&processor.target, node.tag.as_ref(), &format!("{at}/tag"), invalid),
+                Some(processor) => check_tag(&processor.target, node.tag.as_ref(), &at.part(Part::Tag), invalid),
                 None => {
-                    invalid.add(format!("{at}/processor"), "unknown_processor", format!("there is no processor {key}"));
+                    let message = format_args!("there is no processor {key}");
+                    invalid.add(at.part(Part::Processor), ViolationCode::UnknownProcessor, message);
                 }
             }
         }
         (None, NodeType::DataSource | NodeType::External) => {}
     }
     if node.tag.is_some() && node.processor.is_none() {
-        invalid.add(format!("{at}/tag"), "unexpected_tag", "only a node with a processor has a tag");
+        let message = "only a node with a processor has a tag";
+        invalid.add(at.part(Part::Tag), ViolationCode::UnexpectedTag, message);
     }
 }
 
 /// Reports a tag that what it is for cannot have.
-pub(crate) fn check_tag(target: &ProcessorTarget, tag: Option<&Tag>, at: &str, invalid: &mut Invalid) {
+pub(crate) fn check_tag(target: &ProcessorTarget, tag: Option<&Tag>, at: &At<'_>, invalid: &mut Invalid) {
     if let ProcessorTarget::Ecs(_) = target
         && tag.is_some_and(|tag| !tag.as_str().bytes().all(|byte| byte.is_ascii_digit()))
     {
-        invalid.add(at, "invalid_tag", "must be the number of a task definition's revision");
+        invalid.add(at, ViolationCode::InvalidTag, "must be the number of a task definition's revision");
     }
 }
 
-fn check_parameters(node: &Node, at: &str, invalid: &mut Invalid) {
+fn check_parameters(node: &Node, at: &At<'_>, invalid: &mut Invalid) {
+    let parameters = at.part(Part::Parameters);
     for (name, parameter) in &node.parameters {
-        let at = format!("{at}/parameters/{}", pointer_token(name));
+        let at = parameters.key(name);
         if name.is_empty() || name.len() > 128 {
-            invalid.add(at.clone(), "out_of_range", "a parameter's name has 1 to 128 characters");
+            invalid.add(at, ViolationCode::OutOfRange, "a parameter's name has 1 to 128 characters");
         }
         if let Some(default) = &parameter.default
             && !parameter.parameter_type.admits(default)
         {
-            invalid.add(
-                format!("{at}/default"),
-                "wrong_type",
-                format!("must be {}", parameter.parameter_type.as_str()),
-            );
+            let message = format_args!("must be {}", parameter.parameter_type.as_str());
+            invalid.add(at.part(Part::Default), ViolationCode::WrongType, message);
         }
     }
 }

@@ -15,52 +15,17 @@ pub mod report_run;
 pub mod retain_run;
 pub mod transition_run;
 
+pub use crate::refusal::{Answer, Refusal};
+
 use crate::caller::Caller;
 use crate::catalog::CatalogKey;
 use crate::change::RunChange;
-use crate::concurrency::SlotScope;
 use crate::id::RunId;
-use crate::invalid::Invalid;
 use crate::ports::{ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
+use crate::refusal::{ConflictCode, Thing};
 use crate::run::Run;
 use jiff::Timestamp;
 use std::sync::Arc;
-
-/// Why a request was refused, whichever flow refused it.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Bad input. Nothing was written.
-    #[error("the request is invalid: {0}")]
-    Invalid(Invalid),
-    /// What the path names does not exist, or belongs to another tenant.
-    #[error("there is no {what} {id}")]
-    NotFound { what: &'static str, id: String },
-    /// The caller may not do this at all.
-    #[error("only the operator may {0}")]
-    OperatorOnly(&'static str),
-    /// It cannot be done to the thing as it is now.
-    #[error("{message}")]
-    Conflict { code: &'static str, message: String },
-    /// The idempotency key was first used with another payload.
-    #[error("this idempotency key was first used with another request, which made run {run_id}")]
-    KeyReused { run_id: RunId },
-    /// The idempotency key made a run that is gone by now.
-    #[error("this idempotency key made run {run_id}, which is no longer kept")]
-    RunExpired { run_id: RunId },
-    /// As many runs are open as may be. Nothing was written; later there may be room.
-    #[error("{limit} runs are open, as many as this {} may have at once", scope.as_str())]
-    TooManyRuns { scope: SlotScope, limit: u32 },
-    /// The queue is as long as may be. Nothing was written; later there may be room.
-    #[error("{} runs wait already, as many as may", crate::limits::QUEUED_RUNS)]
-    QueueFull,
-    /// A report token that is none, not of this run, or no longer valid. All the same to who holds it.
-    #[error("the report token is not valid for this run")]
-    InvalidReportToken,
-    #[error("the store could not be used")]
-    Store(#[source] StoreError),
-}
-
-pub type Answer<T> = Result<T, Refusal>;
 
 /// Times a change is tried against a run that others change as well.
 pub(crate) const TRIES: u32 = 8;
@@ -101,12 +66,12 @@ pub(crate) async fn change_run<S: ChangeRun>(
 }
 
 pub(crate) fn unknown(run_id: RunId) -> Refusal {
-    Refusal::NotFound { what: "workflow run", id: run_id.to_string() }
+    Refusal::not_found(Thing::WorkflowRun, run_id)
 }
 
 pub(crate) fn conflict(run: &Run, what: &str) -> Refusal {
-    let code = if run.status().is_terminal() { "run_ended" } else { "wrong_status" };
-    Refusal::Conflict { code, message: format!("run {} is {} and {what}", run.run_id, run.status().as_str()) }
+    let code = if run.status().is_terminal() { ConflictCode::RunEnded } else { ConflictCode::WrongStatus };
+    Refusal::conflict(code, format_args!("run {} is {} and {what}", run.run_id, run.status().as_str()))
 }
 
 /// Refuses what can only be done to a run that has ended.
@@ -115,7 +80,7 @@ pub(crate) fn ended_only(run: &Run, what: &str) -> Answer<()> {
         return Ok(());
     }
     let message = format!("run {} is {}: only a run that has ended can be {what}", run.run_id, run.status().as_str());
-    Err(Refusal::Conflict { code: "run_open", message })
+    Err(Refusal::conflict(ConflictCode::RunOpen, message))
 }
 
 pub(crate) fn keeps_changing() -> Refusal {

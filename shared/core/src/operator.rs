@@ -5,8 +5,9 @@ use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
 use crate::concurrency::Concurrency;
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
-use crate::invalid::Invalid;
+use crate::place::Field;
 use crate::retention::Retention;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -81,31 +82,36 @@ impl ContainerTask {
         let is_name = |text: &str| {
             (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         };
-        let are_ids = |prefix: &str, ids: &[String]| ids.iter().all(|id| id.strip_prefix(prefix).is_some_and(is_name));
         if !is_arn(&self.cluster_arn, "ecs", "cluster/") {
             let message = "must be the ARN of a cluster: arn:aws:ecs:<region>:<account>:cluster/<name>";
-            invalid.add("/clusterArn", "invalid_arn", message);
+            invalid.add(Field::ClusterArn, ViolationCode::InvalidArn, message);
         }
         if !is_arn(&self.task_definition_arn, "ecs", "task-definition/") {
             let message = "must be the ARN of a task definition without its revision: \
                 arn:aws:ecs:<region>:<account>:task-definition/<family>";
-            invalid.add("/taskDefinitionArn", "invalid_arn", message);
+            invalid.add(Field::TaskDefinitionArn, ViolationCode::InvalidArn, message);
         }
         if !is_name(&self.container_name) {
-            invalid.add("/containerName", "invalid", "must be 1 to 255 characters of A-Z a-z 0-9 _ -");
+            invalid.add(Field::ContainerName, ViolationCode::Invalid, "must be 1 to 255 characters of A-Z a-z 0-9 _ -");
         }
         // AwsVpcConfiguration takes at most 16 subnets and 5 security groups.
-        if self.subnets.len() > 16 || !are_ids("subnet-", &self.subnets) {
-            invalid.add("/subnets", "invalid", "must be at most 16 ids of subnets: subnet-…");
-        }
-        if self.security_groups.len() > 5 || !are_ids("sg-", &self.security_groups) {
-            invalid.add("/securityGroups", "invalid", "must be at most 5 ids of security groups: sg-…");
+        let subnets = "must be at most 16 ids of subnets: subnet-…";
+        let groups = "must be at most 5 ids of security groups: sg-…";
+        for (field, ids, most, prefix, message) in [
+            (Field::Subnets, &self.subnets, 16, "subnet-", subnets),
+            (Field::SecurityGroups, &self.security_groups, 5, "sg-", groups),
+        ] {
+            if ids.len() > most {
+                invalid.add(field, ViolationCode::TooMany, message);
+            } else if !ids.iter().all(|id| id.strip_prefix(prefix).is_some_and(is_name)) {
+                invalid.add(field, ViolationCode::Invalid, message);
+            }
         }
         let needs_subnets =
             !self.security_groups.is_empty() || self.assign_public_ip || self.launch_type == Some(LaunchType::Fargate);
         if self.subnets.is_empty() && needs_subnets {
             let message = "must be given for FARGATE, and with security groups or a public address";
-            invalid.add("/subnets", "missing_field", message);
+            invalid.add(Field::Subnets, ViolationCode::MissingField, message);
         }
     }
 }
@@ -130,12 +136,12 @@ impl ProcessorTarget {
             Self::Lambda { function_arn } if !is_arn(function_arn, "lambda", "function:") => {
                 let message = "must be the unqualified ARN of a Lambda function: \
                     arn:aws:lambda:<region>:<account>:function:<name>";
-                invalid.add("/functionArn", "invalid_arn", message);
+                invalid.add(Field::FunctionArn, ViolationCode::InvalidArn, message);
             }
             Self::StateMachine { state_machine_arn } if !is_state_machine_arn(state_machine_arn) => {
                 let message =
                     "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
-                invalid.add("/stateMachineArn", "invalid_arn", message);
+                invalid.add(Field::StateMachineArn, ViolationCode::InvalidArn, message);
             }
             Self::Lambda { .. } | Self::StateMachine { .. } => {}
             Self::Ecs(task) => task.check(invalid),
@@ -266,9 +272,9 @@ mod tests {
         let faults = |task: ContainerTask| {
             let mut invalid = Invalid::default();
             ProcessorTarget::Ecs(task).check(&mut invalid);
-            invalid.violations.into_iter().map(|violation| violation.pointer).collect::<Vec<_>>()
+            invalid.violations.into_iter().map(|violation| violation.place.field).collect::<Vec<_>>()
         };
-        assert_eq!(faults(good.clone()), Vec::<String>::new());
+        assert_eq!(faults(good.clone()), []);
         let qualified = format!("{}:3", good.task_definition_arn);
         let bad = ContainerTask {
             cluster_arn: "jobs".to_owned(),
@@ -278,8 +284,11 @@ mod tests {
             subnets: vec!["subnet-".to_owned()],
             ..good.clone()
         };
-        assert_eq!(faults(bad), ["/clusterArn", "/taskDefinitionArn", "/containerName", "/subnets", "/securityGroups"]);
-        assert_eq!(faults(ContainerTask { subnets: Vec::new(), ..good }), ["/subnets"]);
+        assert_eq!(
+            faults(bad),
+            [Field::ClusterArn, Field::TaskDefinitionArn, Field::ContainerName, Field::Subnets, Field::SecurityGroups]
+        );
+        assert_eq!(faults(ContainerTask { subnets: Vec::new(), ..good }), [Field::Subnets]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How long an ended run is kept.
 
-use crate::invalid::Invalid;
 use crate::lifecycle::RunStatus;
 use crate::limits;
+use crate::place::{At, Part};
+use crate::violation::{Invalid, ViolationCode};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,10 +25,11 @@ impl Retention {
     pub const KEEP: i64 = -1;
 
     /// Reports what is wrong with the rule, below `at`.
-    pub fn check(&self, at: &str, invalid: &mut Invalid) {
+    pub fn check(&self, at: &At<'_>, invalid: &mut Invalid) {
         if self.max_age_seconds != Self::KEEP && !(1..=limits::RETENTION_SECONDS).contains(&self.max_age_seconds) {
-            let message = format!("must be from 1 to {} seconds, or -1 to keep for good", limits::RETENTION_SECONDS);
-            invalid.add(format!("{at}/maxAgeSeconds"), "out_of_range", message);
+            let most = limits::RETENTION_SECONDS;
+            let message = format_args!("must be from 1 to {most} seconds, or -1 to keep for good");
+            invalid.add(at.part(Part::MaxAge), ViolationCode::OutOfRange, message);
         }
     }
 
@@ -41,6 +43,7 @@ impl Retention {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::Field;
 
     #[test]
     fn a_run_is_due_by_its_end_its_age_and_how_it_ended() {
@@ -65,8 +68,9 @@ mod tests {
             [(-2, false), (-1, true), (0, false), (1, true), (315_360_000, true), (315_360_001, false)]
         {
             let mut invalid = Invalid::default();
-            Retention { max_age_seconds: seconds, preserve_on_failure: false }.check("/retention", &mut invalid);
-            assert_eq!(invalid.violations.is_empty(), is_valid, "{seconds}");
+            let rule = Retention { max_age_seconds: seconds, preserve_on_failure: false };
+            rule.check(&Field::Retention.at(), &mut invalid);
+            assert_eq!(invalid.is_empty(), is_valid, "{seconds}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What a version leaves open until a run is made: `{{variables}}`, `[[runtimeVariables]]`, and JSON Schemas.
 
-use crate::invalid::Invalid;
 use crate::limits;
+use crate::place::{At, Step};
 use crate::schema;
+use crate::violation::{Invalid, ViolationCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,26 +30,48 @@ pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
 
 /// Checks `value` against `schema`; every violation is reported below `at`. Values are not repeated: one may be a
 /// secret, or as large as the request.
-pub fn check_schema(schema: &Value, value: &Value, at: &str, invalid: &mut Invalid) {
+pub fn check_schema(schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
     let validator = match compile_schema(schema) {
         Ok(validator) => validator,
-        Err(message) => return invalid.add(at, "invalid_schema", message),
+        Err(message) => return invalid.add(at, ViolationCode::InvalidSchema, message),
     };
     let steps = match schema::inspect(schema).and_then(|inspected| schema::measure(&inspected, value)) {
         Ok(steps) => steps,
-        Err(message) => return invalid.add(at, "invalid_schema", format!("cannot be checked: {message}")),
+        Err(message) => {
+            return invalid.add(at, ViolationCode::InvalidSchema, format_args!("cannot be checked: {message}"));
+        }
     };
     if validator.is_valid(value) {
         return;
     }
     if steps > limits::SCHEMA_STEPS_IN_DETAIL {
         let message = "breaks the schema, and is too large to say where";
-        return invalid.add(at, "schema_violation", message);
+        return invalid.add(at, ViolationCode::SchemaViolation, message);
     }
-    for error in validator.iter_errors(value).take(100) {
+    for error in validator.iter_errors(value) {
+        if invalid.is_full() {
+            return;
+        }
         let message = shortened(error.masked_with("the value").to_string());
-        invalid.add(format!("{at}{}", error.instance_path()), "schema_violation", message);
+        let steps = steps_to(error.instance_path().as_str(), value);
+        invalid.add(at.along(&steps), ViolationCode::SchemaViolation, message);
     }
+}
+
+/// The way that a JSON pointer (RFC 6901) leads into `value`: that is how the schema's checker says where.
+fn steps_to(pointer: &str, value: &Value) -> Vec<Step> {
+    let mut here = Some(value);
+    let tokens = pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"));
+    tokens
+        .map(|token| {
+            let index = here.filter(|here| here.is_array()).and_then(|_| token.parse::<usize>().ok());
+            here = match index {
+                Some(index) => here.and_then(|here| here.get(index)),
+                None => here.and_then(|here| here.get(&token)),
+            };
+            index.map_or(Step::Key(token), Step::Index)
+        })
+        .collect()
 }
 
 fn shortened(message: String) -> String {
@@ -74,7 +97,7 @@ impl Variables {
     /// Replaces every placeholder in every string of `value`. A string that is nothing but one placeholder becomes the
     /// variable's value, of whatever type; inside other text a string is inserted as it is, anything else as JSON.
     /// What is inserted is not searched again. A placeholder without a value is a violation at `at`.
-    pub fn fill(&self, value: &mut Value, at: &str, invalid: &mut Invalid) {
+    pub fn fill(&self, value: &mut Value, at: &At<'_>, invalid: &mut Invalid) {
         match value {
             Value::String(text) => {
                 if let Some(filled) = self.fill_text(text, at, invalid) {
@@ -87,7 +110,7 @@ impl Variables {
         }
     }
 
-    fn fill_text(&self, text: &str, at: &str, invalid: &mut Invalid) -> Option<Value> {
+    fn fill_text(&self, text: &str, at: &At<'_>, invalid: &mut Invalid) -> Option<Value> {
         let mut filled = String::new();
         let mut rest = text;
         let mut found = false;
@@ -119,7 +142,10 @@ impl Variables {
                     filled.push_str(&rest[..start]);
                     filled.push_str(&value.to_string());
                 }
-                None => invalid.add(at, "unresolved_variable", format!("the {kind} {:?} has no value", name.trim())),
+                None => {
+                    let message = format_args!("the {kind} {:?} has no value", name.trim());
+                    invalid.add(at, ViolationCode::UnresolvedVariable, message);
+                }
             }
             rest = after;
         }
@@ -137,6 +163,7 @@ fn is_variable_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::place::Field;
     use serde_json::json;
 
     fn fill(text: &str) -> (Value, Vec<String>) {
@@ -150,7 +177,7 @@ mod tests {
         };
         let mut value = json!(text);
         let mut invalid = Invalid::default();
-        variables.fill(&mut value, "/nodes/0", &mut invalid);
+        variables.fill(&mut value, &Field::ProcessorParams.at(), &mut invalid);
         (value, invalid.violations.into_iter().map(|violation| violation.message).collect())
     }
 
@@ -191,9 +218,16 @@ mod tests {
     fn every_schema_violation_is_reported_with_its_place() {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["m"]});
         let mut invalid = Invalid::default();
-        check_schema(&schema, &json!({"n": "x"}), "/input", &mut invalid);
-        let places: Vec<&str> = invalid.violations.iter().map(|violation| violation.pointer.as_str()).collect();
+        check_schema(&schema, &json!({"n": "x"}), &Field::Input.at(), &mut invalid);
+        let places: Vec<String> = invalid.violations.iter().map(|violation| violation.place.to_string()).collect();
         assert_eq!(places.len(), 2);
-        assert!(places.contains(&"/input") && places.contains(&"/input/n"), "{places:?}");
+        assert!(places.contains(&"Input".to_owned()) && places.contains(&r#"Input{"n"}"#.to_owned()), "{places:?}");
+    }
+
+    #[test]
+    fn a_place_in_a_value_tells_indexes_from_keys() {
+        let value = json!({"a/b": [{"0": {"": {"~": 1}}}]});
+        let steps = steps_to("/a~1b/0/0//~0", &value);
+        assert_eq!(Field::Input.at().along(&steps).place().to_string(), r#"Input{"a/b"}[0]{"0"}{""}{"~"}"#);
     }
 }

@@ -6,9 +6,10 @@
 
 use crate::budget::{MicroUsd, NanoUsd};
 use crate::id::NodeId;
-use crate::invalid::Invalid;
 use crate::limits;
+use crate::place::{At, Part};
 use crate::time::millis;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
@@ -44,23 +45,26 @@ const MOST_OF_A_CALL: u64 = 1_000_000_000_000;
 
 impl LlmCall {
     /// Reports what is wrong with the report, below `at`.
-    pub fn check(&self, at: &str, invalid: &mut Invalid) {
-        for (field, text) in [("callId", &self.call_id), ("provider", &self.provider), ("model", &self.model)] {
+    pub fn check(&self, at: &At<'_>, invalid: &mut Invalid) {
+        for (part, text) in
+            [(Part::CallId, &self.call_id), (Part::Provider, &self.provider), (Part::Model, &self.model)]
+        {
             let is_printable = !text.chars().any(char::is_control);
             if text.is_empty() || text.chars().count() > limits::USAGE_TEXT_CHARS || !is_printable {
-                let message =
-                    format!("must be 1 to {} characters without control characters", limits::USAGE_TEXT_CHARS);
-                invalid.add(format!("{at}/{field}"), "out_of_range", message);
+                let most = limits::USAGE_TEXT_CHARS;
+                let message = format_args!("must be 1 to {most} characters without control characters");
+                invalid.add(at.part(part), ViolationCode::OutOfRange, message);
             }
         }
-        for (field, number) in [
-            ("inputTokens", self.input_tokens),
-            ("outputTokens", self.output_tokens),
-            ("cachedTokens", self.cached_tokens),
-            ("latencyMs", self.latency_ms),
+        for (part, number) in [
+            (Part::InputTokens, self.input_tokens),
+            (Part::OutputTokens, self.output_tokens),
+            (Part::CachedTokens, self.cached_tokens),
+            (Part::Latency, self.latency_ms),
         ] {
             if number > MOST_OF_A_CALL {
-                invalid.add(format!("{at}/{field}"), "out_of_range", format!("must be at most {MOST_OF_A_CALL}"));
+                let message = format_args!("must be at most {MOST_OF_A_CALL}");
+                invalid.add(at.part(part), ViolationCode::OutOfRange, message);
             }
         }
     }

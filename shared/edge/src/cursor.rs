@@ -3,11 +3,11 @@
 //! **Invariant:** a cursor carries no authority. The tenant always comes from the caller; a cursor of another list is
 //! refused because it makes no sense there, not because it would open anything.
 
+use crate::fault::{Faults, ReadingCode};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sluice_core::canonical;
-use sluice_core::invalid::Invalid;
 
 #[derive(Serialize, Deserialize)]
 struct Sealed {
@@ -29,7 +29,7 @@ pub fn seal(list: &[&str], after: &str) -> String {
 ///
 /// # Errors
 /// When the text is not one that [`seal`] made for this list.
-pub fn open(list: &[&str], text: &str) -> Result<String, Invalid> {
+pub fn open(list: &[&str], text: &str) -> Result<String, Faults> {
     URL_SAFE_NO_PAD
         .decode(text)
         .ok()
@@ -40,8 +40,12 @@ pub fn open(list: &[&str], text: &str) -> Result<String, Invalid> {
 }
 
 /// What is said to a caller whose cursor is not of this list.
-pub fn refused() -> Invalid {
-    Invalid::one("query:cursor", "invalid_cursor", "must be the nextCursor of this same list, with the same filters")
+pub fn refused() -> Faults {
+    Faults::one(
+        "query:cursor",
+        ReadingCode::InvalidCursor,
+        "must be the nextCursor of this same list, with the same filters",
+    )
 }
 
 fn fingerprint(list: &[&str]) -> String {

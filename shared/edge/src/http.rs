@@ -8,6 +8,7 @@
 //! Decision (2026-11-22): HTTP events use the types of `lambda_http` but not its conversion into `http::Request`,
 //! which panics on some queries and on bad base64: that would be the gateway's bare 502.
 
+use crate::fault::{Faults, ReadingCode};
 use crate::json;
 use crate::problem::{self, Problem};
 use base64::Engine;
@@ -24,9 +25,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::canonical;
 use sluice_core::id::{RunId, TenantId};
-use sluice_core::invalid::Invalid;
 use sluice_core::limits;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use tracing::Span;
 
 /// What the function was invoked with. Reading it never fails: what is no request is answered too, and is no fault of
@@ -116,12 +118,12 @@ impl Request {
     pub fn query(&self, known: &[&str]) -> Query {
         let mut query = Query::default();
         for (name, value) in &self.query {
-            let at = format!("query:{name}");
+            let at = format_args!("query:{name}");
             if !known.contains(&name.as_str()) {
-                let message = format!("is not a parameter here: expected one of {}", known.join(", "));
-                query.invalid.add(at, "unknown_field", message);
+                let message = format_args!("is not a parameter here: expected one of {}", known.join(", "));
+                query.faults.add(at, ReadingCode::UnknownField, message);
             } else if query.values.insert(name.clone(), value.clone()).is_some() {
-                query.invalid.add(at, "repeated", "must be given only once");
+                query.faults.add(at, ViolationCode::Repeated, "must be given only once");
             }
         }
         query
@@ -133,7 +135,9 @@ impl Request {
     /// 413 above the bound, 415 for a content type that is not JSON, 400 for what is no UTF-8.
     pub fn text(&self) -> Result<Option<&str>, Problem> {
         let Some(body) = &self.body else {
-            return Err(Invalid::one("", "invalid_utf8", "must be valid base64 where the event says so").into());
+            return Err(
+                Faults::one("", ReadingCode::InvalidUtf8, "must be valid base64 where the event says so").into()
+            );
         };
         if body.len() > limits::REQUEST_BODY_BYTES {
             let detail =
@@ -150,8 +154,8 @@ impl Request {
         match std::str::from_utf8(body) {
             Ok(text) => Ok(Some(text)),
             Err(error) => {
-                let message = format!("must be UTF-8: it is not from byte {} on", error.valid_up_to());
-                Err(Invalid::one("", "invalid_utf8", message).into())
+                let message = format_args!("must be UTF-8: it is not from byte {} on", error.valid_up_to());
+                Err(Faults::one("", ReadingCode::InvalidUtf8, message).into())
             }
         }
     }
@@ -161,7 +165,7 @@ impl Request {
     /// # Errors
     /// As [`Self::text`] and [`json::read`]; also when there is no body.
     pub fn json<T: json::Body>(&self) -> Result<T, Problem> {
-        let text = self.text()?.ok_or_else(|| Invalid::one("", "missing_body", "must be given"))?;
+        let text = self.text()?.ok_or_else(|| Faults::one("", ReadingCode::MissingBody, "must be given"))?;
         Ok(json::read(text)?)
     }
 
@@ -180,7 +184,7 @@ impl Request {
     pub fn payload_hash(&self) -> Result<String, Problem> {
         let text = self.text()?.unwrap_or("{}");
         let value: Value = serde_json::from_str(text)
-            .map_err(|error| Invalid::one("", "invalid_json", format!("must be JSON: {error}")))?;
+            .map_err(|error| Faults::one("", ReadingCode::InvalidJson, format_args!("must be JSON: {error}")))?;
         Ok(canonical::sha256_hex(&[&format!("{} {}", self.method, self.path), &canonical::text(&value)]))
     }
 
@@ -204,7 +208,7 @@ fn is_json(content_type: &str) -> bool {
 #[derive(Debug, Default)]
 pub struct Query {
     values: BTreeMap<String, String>,
-    pub invalid: Invalid,
+    pub faults: Faults,
 }
 
 impl Query {
@@ -212,12 +216,21 @@ impl Query {
         self.values.get(name).map(String::as_str)
     }
 
-    /// A parameter read by `read`, whose error is a sentence for the caller.
-    pub fn read<T, E: ToString>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    /// A parameter read by `read`, whose error is a sentence for the caller: the parameter is not of the needed form.
+    pub fn read<T, E: Display>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        self.read_or(name, |text| read(text).map_err(|message| (ViolationCode::Invalid, message)))
+    }
+
+    /// A parameter read by `read`, whose error says what is wrong and a sentence for the caller.
+    pub fn read_or<T, E: Display>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, (ViolationCode, E)>,
+    ) -> Option<T> {
         match read(self.values.get(name)?) {
             Ok(value) => Some(value),
-            Err(error) => {
-                self.invalid.add(format!("query:{name}"), "invalid", error.to_string());
+            Err((code, message)) => {
+                self.faults.add(format_args!("query:{name}"), code, message);
                 None
             }
         }
@@ -225,16 +238,19 @@ impl Query {
 
     /// A whole number within bounds.
     pub fn number(&mut self, name: &str, bounds: std::ops::RangeInclusive<u32>) -> Option<u32> {
-        self.read(name, |text| match text.parse::<u32>() {
+        self.read_or(name, |text| match text.parse::<u32>() {
             Ok(number) if bounds.contains(&number) => Ok(number),
-            Ok(_) | Err(_) => Err(format!("must be a whole number from {} to {}", bounds.start(), bounds.end())),
+            Ok(_) | Err(_) => {
+                let code = if json::is_whole(text) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
+                Err((code, format!("must be a whole number from {} to {}", bounds.start(), bounds.end())))
+            }
         })
     }
 
     /// # Errors
     /// Everything that was wrong.
-    pub fn finish(self) -> Result<(), Invalid> {
-        self.invalid.into_result()
+    pub fn finish(self) -> Result<(), Faults> {
+        self.faults.into_result()
     }
 }
 
@@ -389,8 +405,8 @@ mod tests {
         let mut query = request.query(&["limit", "status"]);
         assert_eq!(query.number("limit", 1..=100), Some(5));
         assert_eq!(query.number("status", 1..=100), Some(2));
-        let faults = query.finish().expect_err("refused").violations;
-        let faults: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
+        let faults = query.finish().expect_err("refused");
+        let faults: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
         assert_eq!(
             faults,
             [("query:status", "repeated"), ("query:nope", "unknown_field"), ("query:a", "unknown_field")]

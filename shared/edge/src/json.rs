@@ -3,13 +3,14 @@
 //! Two passes over the same text. The first walks the document and builds nothing; the second deserializes straight
 //! from the text, never through a `Value`, so that what must come back byte for byte (`RawValue`) does.
 
+use crate::fault::{Faults, ReadingCode, Token};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_path_to_error::Segment;
-use sluice_core::invalid::{Invalid, pointer_token};
 use sluice_core::limits;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Display};
 
 /// A request body.
 pub trait Body: DeserializeOwned {
@@ -22,10 +23,10 @@ pub trait Body: DeserializeOwned {
 ///
 /// # Errors
 /// Everything that is wrong with the document as JSON; failing that, the first field that is not as it must be.
-pub fn read<T: Body>(text: &str) -> Result<T, Invalid> {
+pub fn read<T: Body>(text: &str) -> Result<T, Faults> {
     check(text, T::OBJECTS)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| violation(&error))
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| fault(text, &error))
 }
 
 /// Keys with which `serde_json` tells itself what a number or a raw value is.
@@ -35,20 +36,20 @@ const RESERVED: &str = "$serde_json::private::";
 ///
 /// # Errors
 /// Every violation found; a syntax error alone.
-pub fn check(text: &str, objects: &[&str]) -> Result<(), Invalid> {
-    let root: &RawValue = serde_json::from_str(text).map_err(|error| syntax("", &error))?;
-    let mut walk = Walk { objects, invalid: Invalid::default() };
+pub fn check(text: &str, objects: &[&str]) -> Result<(), Faults> {
+    let root: &RawValue = serde_json::from_str(text).map_err(|error| syntax(Pointer(&[]), &error))?;
+    let mut walk = Walk { objects, faults: Faults::default() };
     walk.value(root.get(), &mut Vec::new());
-    walk.invalid.into_result()
+    walk.faults.into_result()
 }
 
-fn syntax(pointer: &str, error: &serde_json::Error) -> Invalid {
-    Invalid::one(pointer, "invalid_json", format!("must be JSON: {error}"))
+fn syntax(pointer: impl Display, error: &serde_json::Error) -> Faults {
+    Faults::one(pointer, ReadingCode::InvalidJson, format_args!("must be JSON: {error}"))
 }
 
 struct Walk<'a> {
     objects: &'a [&'a str],
-    invalid: Invalid,
+    faults: Faults,
 }
 
 impl Walk<'_> {
@@ -57,31 +58,34 @@ impl Walk<'_> {
     fn value(&mut self, text: &str, path: &mut Vec<String>) {
         let first = text.as_bytes().first();
         if matches!(first, Some(b'{' | b'[')) && path.len() >= limits::JSON_DEPTH {
-            let message = format!("must not be nested deeper than {} levels", limits::JSON_DEPTH);
-            return self.invalid.add(pointer(path), "too_deep", message);
+            let message = format_args!("must not be nested deeper than {} levels", limits::JSON_DEPTH);
+            return self.faults.add(Pointer(path), ReadingCode::TooDeep, message);
         }
         if first != Some(&b'{') && self.must_be_object(path) && text != "null" {
-            return self.invalid.add(pointer(path), "wrong_type", "must be an object");
+            return self.faults.add(Pointer(path), ViolationCode::WrongType, "must be an object");
         }
         match first {
             Some(b'{') => match serde_json::from_str::<Entries<'_>>(text) {
                 Ok(Entries(entries)) => self.object(&entries, path),
-                Err(error) => self.invalid.extend(syntax(&pointer(path), &error)),
+                Err(error) => self.faults.extend(syntax(Pointer(path), &error)),
             },
             Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(text) {
                 Ok(items) => {
                     for (index, item) in items.into_iter().enumerate() {
+                        if self.faults.is_full() {
+                            return;
+                        }
                         path.push(index.to_string());
                         self.value(item.get(), path);
                         path.pop();
                     }
                 }
-                Err(error) => self.invalid.extend(syntax(&pointer(path), &error)),
+                Err(error) => self.faults.extend(syntax(Pointer(path), &error)),
             },
             // A raw value may still hold half a surrogate pair, which is no text.
             Some(b'"') => {
                 if let Err(error) = serde_json::from_str::<String>(text) {
-                    self.invalid.extend(syntax(&pointer(path), &error));
+                    self.faults.extend(syntax(Pointer(path), &error));
                 }
             }
             Some(_) | None => {}
@@ -91,11 +95,14 @@ impl Walk<'_> {
     fn object(&mut self, entries: &[(String, &RawValue)], path: &mut Vec<String>) {
         let mut seen = BTreeSet::new();
         for (key, value) in entries {
+            if self.faults.is_full() {
+                return;
+            }
             path.push(key.clone());
             if !seen.insert(key) {
-                self.invalid.add(pointer(path), "duplicate_key", "must stand only once in its object");
+                self.faults.add(Pointer(path), ReadingCode::DuplicateKey, "must stand only once in its object");
             } else if key.starts_with(RESERVED) {
-                self.invalid.add(pointer(path), "reserved_key", "must not be used as a key");
+                self.faults.add(Pointer(path), ReadingCode::ReservedKey, "must not be used as a key");
             } else {
                 self.value(value.get(), path);
             }
@@ -140,50 +147,89 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
-fn pointer(path: &[String]) -> String {
-    path.iter().fold(String::new(), |pointer, token| pointer + "/" + &pointer_token(token))
+/// The JSON pointer of a path.
+struct Pointer<'a>(&'a [String]);
+
+impl Display for Pointer<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|token| write!(formatter, "/{}", Token(token)))
+    }
 }
 
-/// A deserialization error as a violation. Values are not repeated: a field may hold a secret.
-fn violation(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
+/// A deserialization error of `text` as a fault. Values are not repeated: a field may hold a secret.
+fn fault(text: &str, error: &serde_path_to_error::Error<serde_json::Error>) -> Faults {
     let full = error.inner().to_string();
     let message = full.rsplit_once(" at line ").map_or(full.as_str(), |(message, _)| message);
     let mut at = String::new();
     for segment in error.path() {
         match segment {
             Segment::Seq { index } => at += &format!("/{index}"),
-            Segment::Map { key } => at += &format!("/{}", pointer_token(key)),
-            Segment::Enum { variant } => at += &format!("/{}", pointer_token(variant)),
+            Segment::Map { key } => at += &format!("/{}", Token(key)),
+            Segment::Enum { variant } => at += &format!("/{}", Token(variant)),
             Segment::Unknown => {}
         }
     }
     let named = |message: &str| message.split('`').nth(1).unwrap_or_default().to_owned();
     let expected = |message: &str| message.rsplit_once(", expected ").map(|(_, expected)| readable(expected));
     if message.starts_with("missing field `") {
-        at += &format!("/{}", pointer_token(&named(message)));
-        return Invalid::one(at, "missing_field", "must be given");
+        at += &format!("/{}", Token(&named(message)));
+        return Faults::one(at, ViolationCode::MissingField, "must be given");
     }
     if message.starts_with("unknown field `") {
-        let name = format!("/{}", pointer_token(&named(message)));
+        let name = format!("/{}", Token(&named(message)));
         if !at.ends_with(&name) {
             at += &name;
         }
         let hint = expected(message).map(|expected| format!(": expected {expected}")).unwrap_or_default();
-        return Invalid::one(at, "unknown_field", format!("is not a field here{hint}"));
+        return Faults::one(at, ReadingCode::UnknownField, format!("is not a field here{hint}"));
     }
     let must_be =
         |message: &str| format!("must be {}", expected(message).unwrap_or_else(|| "of another form".to_owned()));
+    // One mistake, one code: a whole number that its type cannot hold is out of range, however serde puts it.
+    if expected_whole(message)
+        && let Some(literal) = literal_at(text, error.path()).filter(|literal| is_whole(literal))
+    {
+        let says = match literal.starts_with('-') {
+            true => must_be(message),
+            false => "must be a smaller number".to_owned(),
+        };
+        return Faults::one(at, ViolationCode::OutOfRange, says);
+    }
     if message.starts_with("invalid type: ") {
-        return Invalid::one(at, "wrong_type", must_be(message));
+        return Faults::one(at, ViolationCode::WrongType, must_be(message));
     }
     if message.starts_with("invalid value: ")
         || message.starts_with("invalid length ")
         || message.starts_with("unknown variant `")
     {
-        return Invalid::one(at, "invalid", must_be(message));
+        return Faults::one(at, ViolationCode::Invalid, must_be(message));
     }
     // A rule of the core's own types, in its own words.
-    Invalid::one(at, "invalid", message)
+    Faults::one(at, ViolationCode::Invalid, message)
+}
+
+/// Whether serde expected a whole number: it names the type that was to hold it.
+fn expected_whole(message: &str) -> bool {
+    let expected = message.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
+    matches!(expected, "u8" | "u16" | "u32" | "u64" | "usize" | "i64")
+}
+
+/// What stands in `text` where `path` leads.
+fn literal_at<'a>(text: &'a str, path: &serde_path_to_error::Path) -> Option<&'a str> {
+    path.iter().try_fold(text, |text, segment| match segment {
+        Segment::Seq { index } => Some(serde_json::from_str::<Vec<&RawValue>>(text).ok()?.get(*index)?.get()),
+        Segment::Map { key } => {
+            let Entries(entries) = serde_json::from_str(text).ok()?;
+            entries.into_iter().find(|(name, _)| name == key).map(|(_, value)| value.get())
+        }
+        Segment::Enum { .. } | Segment::Unknown => None,
+    })
+}
+
+/// Whether this is a whole number, written with digits alone.
+pub fn is_whole(literal: &str) -> bool {
+    let digits = literal.strip_prefix('-').unwrap_or(literal);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Serde's names of Rust types in JSON's words.
@@ -191,7 +237,7 @@ fn readable(expected: &str) -> String {
     match expected {
         "a map" => "an object".to_owned(),
         "a sequence" => "an array".to_owned(),
-        "u8" | "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative".to_owned(),
         "i64" => "a whole number".to_owned(),
         _ if expected.starts_with("struct ") => "an object".to_owned(),
         _ => expected.to_owned(),
@@ -234,8 +280,8 @@ mod tests {
     }
 
     fn faults(text: &str) -> Vec<(String, &'static str, String)> {
-        let invalid = read::<Sample>(text).expect_err("refused");
-        invalid.violations.into_iter().map(|fault| (fault.pointer, fault.code, fault.message)).collect()
+        let faults = read::<Sample>(text).expect_err("refused").into_vec();
+        faults.into_iter().map(|fault| (fault.pointer, fault.code.as_str(), fault.message)).collect()
     }
 
     fn fault(text: &str) -> (String, &'static str) {
@@ -327,9 +373,10 @@ mod tests {
             (r#"{"name":{"a":1}}"#, "/name", "wrong_type"),
             (r#"{"count":"1"}"#, "/count", "wrong_type"),
             (r#"{"count":1.5}"#, "/count", "wrong_type"),
-            (r#"{"count":-1}"#, "/count", "invalid"),
+            (r#"{"count":-1}"#, "/count", "out_of_range"),
             (r#"{"count":1e2}"#, "/count", "wrong_type"),
-            (r#"{"count":99999999999999999999999999}"#, "/count", "wrong_type"),
+            (r#"{"count":99999999999999999999999999}"#, "/count", "out_of_range"),
+            (r#"{"count":-99999999999999999999999999}"#, "/count", "out_of_range"),
             (r#"{"nmae":"a"}"#, "/nmae", "unknown_field"),
             (r#"{"items":{}}"#, "/items", "wrong_type"),
             (r#"{"items":[{"nodeId":"a"},{}]}"#, "/items/1/nodeId", "missing_field"),

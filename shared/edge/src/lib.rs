@@ -2,6 +2,7 @@
 
 pub mod cursor;
 pub mod event;
+pub mod fault;
 pub mod http;
 pub mod identity;
 pub mod json;

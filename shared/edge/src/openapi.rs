@@ -5,6 +5,7 @@ mod parts;
 mod refine;
 mod webhook;
 
+use crate::fault::Faults;
 use crate::http::Response;
 use crate::problem::{self, Kind, Problem, ProblemBody};
 use crate::route::operation::{Described, Operation, described};
@@ -13,9 +14,9 @@ use parts::{gateway_message, headers, parameters};
 use refine::refine;
 use serde_json::{Map, Value, json};
 use sluice_core::envelope::Envelope;
-use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
+use sluice_core::violation::ViolationCode;
 use webhook::webhook;
 
 /// The whole description.
@@ -351,13 +352,14 @@ fn example(kind: &Kind) -> Value {
     let kind = problem::KINDS.into_iter().find(|known| known.code == kind.code).unwrap_or(&problem::INTERNAL);
     let problem = match kind.code {
         "invalid_request" => {
-            let mut invalid = Invalid::one("/executionBudgetUsd", "too_precise", "must have at most 6 decimals");
-            invalid.add(
+            let mut faults =
+                Faults::one("/executionBudgetUsd", ViolationCode::TooPrecise, "must have at most 6 decimals");
+            faults.add(
                 "/labels/a~1b",
-                "out_of_range",
+                ViolationCode::OutOfRange,
                 "a label's name has 1 to 128 characters, its value at most 512",
             );
-            invalid.into()
+            faults.into()
         }
         "idempotency_key_reused" => {
             let detail = format!("this idempotency key was first used with another request, which made run {RUN}");

@@ -12,7 +12,6 @@ use crate::http::Request;
 use crate::problem::{self, Problem};
 use lambda_http::http::header::ALLOW;
 use percent_encoding::percent_decode_str;
-use sluice_core::flow::Refusal;
 
 pub use parameter::{DeliveryNumber, Parameters, PathParameter, VersionNumber};
 pub use table::{
@@ -83,7 +82,7 @@ pub trait FromPath: Sized + Send {
     ///
     /// # Errors
     /// As [`PathParameter::read`].
-    fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Refusal>;
+    fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Problem>;
 }
 
 /// The open routes of a function that has none.
@@ -91,7 +90,7 @@ pub trait FromPath: Sized + Send {
 pub enum NoRoute {}
 
 impl FromPath for NoRoute {
-    fn from_path(_: RouteId, _: &mut Parameters<'_>) -> Result<Option<Self>, Refusal> {
+    fn from_path(_: RouteId, _: &mut Parameters<'_>) -> Result<Option<Self>, Problem> {
         Ok(None)
     }
 }

@@ -186,7 +186,7 @@ pub fn conclude(request: &Request, answer: Result<Response, Problem>) -> Respons
             let (status, code) = (problem.kind.status, problem.kind.code);
             // Pointers and codes only: a message may repeat what the caller sent.
             let errors: Vec<String> =
-                problem.errors.iter().map(|violation| format!("{} {}", violation.pointer, violation.code)).collect();
+                problem.errors.iter().map(|fault| format!("{} {}", fault.pointer, fault.code.as_str())).collect();
             if status >= 500 {
                 let cause = problem.cause.as_deref().unwrap_or_default();
                 tracing::error!(http.status = status, problem.code = code, error.cause = cause, "request failed");

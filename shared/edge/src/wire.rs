@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod instances;
 pub mod invoke_definition;
 pub mod operator;
+pub mod refusal;
 pub mod report_run;
 pub mod runs;
 pub mod schema;
@@ -17,12 +18,12 @@ pub mod snapshot;
 pub mod usage;
 
 use crate::cursor;
+use crate::fault::Faults;
 use crate::http::{Query, Request};
 use crate::problem::Problem;
 use crate::telemetry::causes;
 use serde::Serialize;
 use sluice_core::flow::Refusal;
-use sluice_core::invalid::Invalid;
 use sluice_core::limits;
 use sluice_core::ports::{Page, StoreError, StoreErrorClass};
 use utoipa::ToSchema;
@@ -49,8 +50,8 @@ impl Paging {
         let limit = query.number("limit", 1..=limits::PAGE_ITEMS).unwrap_or(DEFAULT_LIMIT);
         let cursor = match query.text("cursor").map(|text| cursor::open(&borrowed(&list), text)) {
             Some(Ok(cursor)) => Some(cursor),
-            Some(Err(invalid)) => {
-                query.invalid.extend(invalid);
+            Some(Err(faults)) => {
+                query.faults.extend(faults);
                 None
             }
             None => None,
@@ -62,7 +63,7 @@ impl Paging {
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn alone(request: &Request, list: Vec<String>) -> Result<Self, Invalid> {
+    pub fn alone(request: &Request, list: Vec<String>) -> Result<Self, Faults> {
         let mut query = request.query(&Self::PARAMETERS);
         let paging = Self::read(&mut query, list);
         query.finish()?;

@@ -147,8 +147,8 @@ fn the_queries_are_those_that_are_read() {
         let event = serde_json::from_value(request("dev", "GET", &format!("{path}?nope=1"), "")).expect("an event");
         Request::from(LambdaEvent::new(event, Context::default()))
     };
-    let said = |invalid: sluice_core::invalid::Invalid| {
-        let message = &invalid.violations[0].message;
+    let said = |faults: sluice_edge::fault::Faults| {
+        let message = &faults.iter().next().expect("a fault").message;
         let (_, known) = message.rsplit_once("expected one of ").expect("the known ones");
         known.split(", ").map(str::to_owned).collect::<Vec<_>>()
     };

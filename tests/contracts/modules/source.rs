@@ -44,6 +44,12 @@ pub fn crates(text: &str) -> BTreeSet<String> {
     paths(text).into_iter().filter_map(|path| path.segments.into_iter().next()).collect()
 }
 
+/// The texts that a file writes out, without their quotes. Those under `#[cfg(test)]` are left out.
+pub fn texts(text: &str) -> Vec<String> {
+    let tokens = without_tests(tokens(text));
+    tokens.iter().filter_map(|token| token.strip_prefix('"')).map(str::to_owned).collect()
+}
+
 /// A path as it is written.
 struct Path {
     segments: Vec<String>,
@@ -148,7 +154,7 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// Names, `::` and single characters; no comments, no texts.
+/// Names, `::`, single characters, and texts as they are written behind one `"`; no comments.
 fn tokens(text: &str) -> Vec<String> {
     let text: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
@@ -160,10 +166,13 @@ fn tokens(text: &str) -> Vec<String> {
             at += rest.iter().take_while(|c| **c != '\n').count();
         } else if starts("/*") {
             at += comment(rest);
-        } else if let Some(length) = raw_text(rest) {
+        } else if let Some((length, marks)) = raw_text(rest) {
+            tokens.push(written(rest, length, marks));
             at += length;
         } else if rest[0] == '"' {
-            at += quoted(rest, '"');
+            let length = quoted(rest, '"');
+            tokens.push(written(rest, length, 1));
+            at += length;
         } else if rest[0] == '\'' && (rest.get(1) == Some(&'\\') || rest.get(2) == Some(&'\'')) {
             at += quoted(rest, '\'');
         } else if rest[0].is_alphanumeric() || rest[0] == '_' {
@@ -208,8 +217,14 @@ fn quoted(text: &[char], quote: char) -> usize {
     at + 1
 }
 
-/// The length of a raw text; `None` where none begins.
-fn raw_text(text: &[char]) -> Option<usize> {
+/// The token of a text of this length, quotes included, that ends with so many marks.
+fn written(text: &[char], length: usize, marks: usize) -> String {
+    let end = length.saturating_sub(marks).min(text.len());
+    text[..end].iter().skip_while(|c| **c != '"').collect()
+}
+
+/// The length of a raw text and of the marks that end it; `None` where none begins.
+fn raw_text(text: &[char]) -> Option<(usize, usize)> {
     let before = usize::from(text[0] == 'b');
     if text.get(before) != Some(&'r') {
         return None;
@@ -225,5 +240,5 @@ fn raw_text(text: &[char]) -> Option<usize> {
     {
         at += 1;
     }
-    Some(at + 1 + hashes)
+    Some((at + 1 + hashes, 1 + hashes))
 }

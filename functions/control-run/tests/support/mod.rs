@@ -111,8 +111,6 @@ async fn wait(world: &World) {
         version: VersionRule::Active,
         compute_node: None,
         processor_configs: BTreeMap::new(),
-        named_at: "/workflowDefinitionId",
-        version_at: "/version",
     };
     let run = running(world, WAITING, Command::new(source)).await;
     let approve: NodeId = "approve".parse().expect("a node");

@@ -19,6 +19,7 @@ use sluice_core::flow::control_run::{answer_node, hand_over, pause_run, resume_r
 use sluice_core::flow::{Refusal, transition_run};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{AnswerNode, Changed, RecordRun};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
 use sluice_testkit::contract::store::Ground;
@@ -206,7 +207,7 @@ async fn answers_are_handed_over_one_by_one_and_the_last_one_lets_the_run_go_on(
     let item = head(&table, &after).await;
     assert_eq!(item["waitingNodes"], AttributeValue::Ss(vec!["figures".to_owned()]));
     assert!(!item.contains_key("answeredNodes"), "the engine took it");
-    assert!(matches!(give("approval", "2").await, Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert!(matches!(give("approval", "2").await, Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })));
 
     let after = give("figures", "3").await.expect("answered");
     assert_eq!(
@@ -249,7 +250,7 @@ async fn a_run_that_is_being_canceled_takes_no_answer() {
     transition_run::transition(&table.store, current, event, &EndDetails::default(), noon()).await.expect("canceled");
     let node = node_id("approval");
     let refused = answer_node(&table.store, &engine, &caller, run.run_id, &node, "1".to_owned(), at(LATER)).await;
-    assert!(matches!(refused, Err(Refusal::Conflict { code: "not_waiting", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })), "{refused:?}");
     assert_eq!(load_answer(&table, &run, "approval").await, None);
     assert_eq!(tasks(&service), []);
 }

@@ -41,8 +41,6 @@ async fn a_warm_request_goes_out_twice_once_to_the_table_and_once_to_the_engine(
             version: VersionRule::Active,
             compute_node: None,
             processor_configs: BTreeMap::from([(node("readability"), readability.clone())]),
-            named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
-            version_at: "/workflowInstanceConfiguration/version",
         });
         command.variables.variables = BTreeMap::from([("language".to_owned(), json!("en"))]);
         command.data_sources = BTreeMap::from([(node("text"), json!({"text": "…"}))]);

@@ -10,13 +10,15 @@ use crate::caller::Caller;
 use crate::change::RunChange;
 use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_run, keeps_changing};
 use crate::id::{NodeId, RunId};
-use crate::invalid::Invalid;
 use crate::lifecycle::{Decision, RunEvent};
+use crate::place::Field;
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, StoreError, TaskAnswer,
 };
+use crate::refusal::{ConflictCode, Thing};
 use crate::report::{NodeAnswer, NodeOutcome};
 use crate::run::{Gate, Progress, Run};
+use crate::violation::{Invalid, ViolationCode};
 use crate::{limits, template};
 use jiff::Timestamp;
 
@@ -27,8 +29,8 @@ use jiff::Timestamp;
 pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
     change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::PauseAsked) {
         Decision::Stay if run.state.pause_asked_at().is_none() && run.state.pauses() >= limits::PAUSES => {
-            let message = format!("run {} has been paused {} times", run.run_id, run.state.pauses());
-            Err(Refusal::Conflict { code: "too_many_pauses", message })
+            let message = format_args!("run {} has been paused {} times", run.run_id, run.state.pauses());
+            Err(Refusal::conflict(ConflictCode::TooManyPauses, message))
         }
         Decision::Stay if run.state.pause_asked_at().is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
         Decision::Stay | Decision::Ignore | Decision::Move(_) => Ok(None),
@@ -73,11 +75,10 @@ where
     S: AnswerNode,
     E: AnswerTask,
 {
-    answer(store, engine, caller, run_id, node_id, NodeOutcome::Result(value), "/data", now).await
+    answer(store, engine, caller, run_id, node_id, NodeOutcome::Result(value), now).await
 }
 
-/// [`answer_node`] with any outcome; `at` is where the request says it.
-#[expect(clippy::too_many_arguments, reason = "who, what, where and when of one answer")]
+/// [`answer_node`] with any outcome.
 pub(super) async fn answer<S, E>(
     store: &S,
     engine: &E,
@@ -85,7 +86,6 @@ pub(super) async fn answer<S, E>(
     run_id: RunId,
     node_id: &NodeId,
     outcome: NodeOutcome,
-    at: &str,
     now: Timestamp,
 ) -> Answer<Run>
 where
@@ -96,21 +96,23 @@ where
     let snapshot = store.load_snapshot(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let node = snapshot.as_ref().and_then(|snapshot| snapshot.nodes.iter().find(|node| node.node_id == *node_id));
     let Some(node) = node else {
-        let message = format!("the run has no node {node_id}");
-        return Err(Refusal::Invalid(Invalid::one("/nodeId", "unknown_node", message)));
+        let message = format_args!("the run has no node {node_id}");
+        return Err(Refusal::Invalid(Invalid::one(Field::Node, ViolationCode::UnknownNode, message)));
     };
-    let not_waiting =
-        || Refusal::Conflict { code: "not_waiting", message: format!("node {node_id} does not wait for an answer") };
+    let not_waiting = || {
+        let message = format_args!("node {node_id} does not wait for an answer");
+        Refusal::conflict(ConflictCode::NotWaiting, message)
+    };
     if !run.state.waiting_nodes().contains(node_id.as_str()) {
         return Err(not_waiting());
     }
     if let (Some(schema), NodeOutcome::Result(value)) = (&node.schema, &outcome) {
         let mut invalid = Invalid::default();
         let parsed = serde_json::from_str(value).unwrap_or_default();
-        template::check_schema(schema, &parsed, at, &mut invalid);
+        template::check_schema(schema, &parsed, &Field::NodeResult.at(), &mut invalid);
         // What a private node takes is its owner's affair: who runs the definition is told no more than that this is not it.
-        if !invalid.violations.is_empty() && node.private && run.spec.definition_owner.is_some() {
-            invalid = Invalid::one(at, "schema_violation", "is not what the node takes");
+        if !invalid.is_empty() && node.private && run.spec.definition_owner.is_some() {
+            invalid = Invalid::one(Field::NodeResult, ViolationCode::SchemaViolation, "is not what the node takes");
         }
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
@@ -200,10 +202,10 @@ where
     let delivery = DeliveryRef { tenant_id: caller.tenant.clone(), run_id, number };
     for _ in 0..TRIES {
         let current = store.load_delivery(&delivery).await.map_err(Refusal::Store)?;
-        let current = current.ok_or_else(|| Refusal::NotFound { what: "delivery", id: number.to_string() })?;
+        let current = current.ok_or_else(|| Refusal::not_found(Thing::Delivery, number))?;
         let Some(again) = current.again(now) else {
-            let message = "an attempt at this delivery is under way".to_owned();
-            return Err(Refusal::Conflict { code: "attempt_under_way", message });
+            let message = "an attempt at this delivery is under way";
+            return Err(Refusal::conflict(ConflictCode::AttemptUnderWay, message));
         };
         if store.change_delivery(&again, None).await.map_err(Refusal::Store)? {
             let _swept_later = engine.announce_due(std::slice::from_ref(&delivery)).await;

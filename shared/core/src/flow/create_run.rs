@@ -25,12 +25,13 @@ use crate::flow::{Answer, Refusal, TRIES, keeps_changing, transition_run};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{Instance, ProcessorConfig};
-use crate::invalid::Invalid;
 use crate::lifecycle::{RunEvent, RunStatus};
+use crate::place::Field;
 use crate::ports::{
     AnnounceDue, ChangeRun, LoadRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution, StartOutcome,
     StartRequest,
 };
+use crate::refusal::Thing;
 use crate::retention::Retention;
 use crate::run::{EndDetails, Run, RunError, RunState};
 use crate::snapshot::Callback;
@@ -99,9 +100,6 @@ pub enum Source {
         version: VersionRule,
         compute_node: Option<ComputeNodeKey>,
         processor_configs: BTreeMap<NodeId, ProcessorConfig>,
-        /// Where the definition was named, for refusals: a JSON pointer, or `path:definition`.
-        named_at: &'static str,
-        version_at: &'static str,
     },
 }
 
@@ -170,8 +168,7 @@ where
     if let Some(evaluated) = command.evaluation_of {
         let found = store.load_run(&caller.tenant, evaluated).await.map_err(Refusal::Store)?;
         if !found.is_some_and(|run| run.is_visible(now)) {
-            let message = format!("there is no workflow run {evaluated}");
-            return Err(Refusal::Invalid(Invalid::one("/evaluationOf", "not_found", message)));
+            return Err(resolve::unknown(Field::EvaluationOf, Thing::WorkflowRun, evaluated));
         }
     }
     let plan = plan(policy, caller, command, &resolved, run_id, now)?;

@@ -8,10 +8,12 @@ use crate::flow::create_run::{check_duration, find_discoverable};
 use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{DefinitionId, DefinitionName, DefinitionRef, InstanceId};
 use crate::instance::{Instance, InstanceContent};
-use crate::invalid::Invalid;
 use crate::limits;
+use crate::place::Field;
 use crate::ports::{DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError, StoreErrorClass};
+use crate::refusal::{ConflictCode, Thing};
 use crate::retention::Retention;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,28 +37,25 @@ pub struct DefinitionChange {
 impl DefinitionChange {
     fn check(&self) -> Result<(), Invalid> {
         let mut invalid = Invalid::default();
-        for (pointer, text, most) in [
-            ("/displayName", &self.display_name, limits::DISPLAY_NAME_CHARS),
-            ("/description", &self.description, limits::DESCRIPTION_CHARS),
-        ] {
-            if text.as_ref().is_some_and(|text| text.chars().count() > most) {
-                invalid.add(pointer, "too_long", format!("must be at most {most} characters"));
-            }
-        }
+        check_text(Field::DisplayName, self.display_name.as_deref(), limits::DISPLAY_NAME_CHARS, &mut invalid);
+        check_text(Field::Description, self.description.as_deref(), limits::DESCRIPTION_CHARS, &mut invalid);
         if let Some(Some(concurrency)) = self.concurrency {
-            concurrency.check("/concurrency", &mut invalid);
+            concurrency.check(&Field::Concurrency.at(), &mut invalid);
         }
         if let Some(Some(retention)) = self.retention {
-            retention.check("/retention", &mut invalid);
+            retention.check(&Field::Retention.at(), &mut invalid);
         }
         check_duration(self.max_run_duration_seconds.flatten(), &mut invalid);
         let (most_tags, most_chars) = limits::DEFINITION_TAGS;
-        let tags = self.tags.iter().flatten();
         let is_tag =
             |tag: &String| (1..=most_chars).contains(&tag.chars().count()) && !tag.chars().any(char::is_control);
-        if self.tags.as_ref().is_some_and(|tags| tags.len() > most_tags) || !tags.into_iter().all(is_tag) {
-            let message = format!("must be at most {most_tags} tags of 1 to {most_chars} characters");
-            invalid.add("/tags", "out_of_range", message);
+        if let Some(tags) = &self.tags {
+            let message = format_args!("must be at most {most_tags} tags of 1 to {most_chars} characters");
+            if tags.len() > most_tags {
+                invalid.add(Field::DefinitionTags, ViolationCode::TooMany, message);
+            } else if !tags.iter().all(is_tag) {
+                invalid.add(Field::DefinitionTags, ViolationCode::OutOfRange, message);
+            }
         }
         invalid.into_result()
     }
@@ -73,6 +72,13 @@ impl DefinitionChange {
         if let Some(tags) = &self.tags {
             definition.tags.clone_from(tags);
         }
+    }
+}
+
+/// Reports a free text with more characters than it may have.
+pub(super) fn check_text(field: Field, text: Option<&str>, most: usize, invalid: &mut Invalid) {
+    if text.is_some_and(|text| text.chars().count() > most) {
+        invalid.add(field, ViolationCode::OutOfRange, format_args!("must be at most {most} characters"));
     }
 }
 
@@ -93,10 +99,10 @@ pub async fn create_definition<S: ManageDefinitions>(
     said.apply(&mut definition);
     match store.create_definition(&definition).await.map_err(Refusal::Store)? {
         DefinitionSaved::Done => Ok(definition),
-        DefinitionSaved::NameTaken(holder) => Err(Refusal::Conflict {
-            code: "name_taken",
-            message: format!("the name {} belongs to workflow definition {holder}", definition.name),
-        }),
+        DefinitionSaved::NameTaken(holder) => {
+            let message = format_args!("the name {} belongs to workflow definition {holder}", definition.name);
+            Err(Refusal::conflict(ConflictCode::NameTaken, message))
+        }
     }
 }
 
@@ -109,7 +115,7 @@ pub async fn find_definition<S: ManageDefinitions>(
     caller: &Caller,
     definition: &DefinitionRef,
 ) -> Answer<Definition> {
-    let not_found = || Refusal::NotFound { what: "workflow definition", id: definition.to_string() };
+    let not_found = || Refusal::not_found(Thing::WorkflowDefinition, definition);
     let id = match definition {
         DefinitionRef::Id(id) => *id,
         DefinitionRef::Name(name) => {
@@ -155,8 +161,8 @@ pub async fn add_version<S: ManageDefinitions>(
     check_document(store, caller, &document).await?;
     let (definition, version) = change(store, caller, definition, now, |definition| {
         if definition.latest_version >= limits::VERSIONS {
-            let message = format!("a definition has at most {} versions", limits::VERSIONS);
-            return Err(Refusal::Conflict { code: "too_many_versions", message });
+            let message = format_args!("a definition has at most {} versions", limits::VERSIONS);
+            return Err(Refusal::conflict(ConflictCode::TooManyVersions, message));
         }
         definition.latest_version += 1;
         if activate {
@@ -185,8 +191,8 @@ pub async fn add_version<S: ManageDefinitions>(
 async fn check_document<S: ReadCatalog>(store: &S, caller: &Caller, document: &VersionDocument) -> Answer<()> {
     let bytes = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
     if bytes > limits::VERSION_DOCUMENT_BYTES {
-        let message = format!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
-        return Err(Refusal::Invalid(Invalid::one("", "too_large", message)));
+        let message = format_args!("a version's document has at most {} bytes", limits::VERSION_DOCUMENT_BYTES);
+        return Err(Refusal::Invalid(Invalid::one(Field::Document, ViolationCode::TooLarge, message)));
     }
     let keys = document.processor_keys();
     let found = store.read_catalog(&Wanted::default().and_all(keys.iter().cloned())).await.map_err(Refusal::Store)?;
@@ -240,7 +246,7 @@ async fn mark_version<S: ManageDefinitions>(
 ) -> Answer<Definition> {
     change(store, caller, definition, now, |definition| {
         if number == 0 || number > definition.latest_version {
-            return Err(Refusal::NotFound { what: "version", id: number.to_string() });
+            return Err(Refusal::not_found(Thing::Version, number));
         }
         mark(definition);
         Ok(None)
@@ -286,7 +292,7 @@ pub async fn get_draft<S: ManageDefinitions>(
     let key = DraftKey { tenant: caller.tenant.clone(), definition_id: definition.id };
     match find_item(store, &key).await? {
         Some(draft) => Ok((definition, draft)),
-        None => Err(Refusal::NotFound { what: "draft of workflow definition", id: definition.id.to_string() }),
+        None => Err(Refusal::not_found(Thing::Draft, definition.id)),
     }
 }
 
@@ -343,7 +349,7 @@ pub async fn discover_definitions<S: ManageDefinitions>(
 /// `NotFound`.
 pub async fn get_discoverable<S: ReadCatalog>(store: &S, id: DefinitionId) -> Answer<Arc<Definition>> {
     let found = find_discoverable(store, id).await?;
-    found.ok_or_else(|| Refusal::NotFound { what: "discoverable workflow definition", id: id.to_string() })
+    found.ok_or_else(|| Refusal::not_found(Thing::DiscoverableDefinition, id))
 }
 
 /// A version of such a definition, without what its owner keeps to itself.
@@ -362,7 +368,7 @@ pub async fn get_discoverable_version<S: ReadCatalog>(
         VersionRule::Number(number) => Some(number),
         VersionRule::Draft => None,
     };
-    let not_found = || Refusal::NotFound { what: "version", id: rule.to_string() };
+    let not_found = || Refusal::not_found(Thing::Version, rule);
     let number = number.filter(|number| *number > 0).ok_or_else(not_found)?;
     let key = VersionKey { tenant: definition.tenant.clone(), definition_id: id, number };
     let mut version = Version::clone(&*find_item(store, &key).await?.ok_or_else(not_found)?);
@@ -383,7 +389,7 @@ pub async fn get_version<S: ManageDefinitions>(
     let definition = find_definition(store, caller, definition).await?;
     let key = VersionKey { tenant: caller.tenant.clone(), definition_id: definition.id, number };
     let found = find_item(store, &key).await?;
-    found.ok_or_else(|| Refusal::NotFound { what: "version", id: number.to_string() })
+    found.ok_or_else(|| Refusal::not_found(Thing::Version, number))
 }
 
 async fn change<S: ManageDefinitions>(
@@ -423,11 +429,12 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     let mut invalid = Invalid::default();
     let is_known = found.get(&definition).is_some() || find_discoverable(store, content.definition_id).await?.is_some();
     if !is_known {
-        let message = format!("there is no workflow definition {}", content.definition_id);
-        invalid.add("/workflowDefinitionId", "not_found", message);
+        let message = format_args!("there is no {} {}", Thing::WorkflowDefinition, content.definition_id);
+        invalid.add(Field::Definition, ViolationCode::NotFound, message);
     }
     if !found.get(&content.compute_node).is_some_and(|node| node.tenants.admits(&caller.tenant)) {
-        invalid.add("/computeNodeId", "not_found", format!("there is no compute node {}", content.compute_node));
+        let message = format_args!("there is no {} {}", Thing::ComputeNode, content.compute_node);
+        invalid.add(Field::ComputeNode, ViolationCode::NotFound, message);
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
     if let Some(instance) = found.get(&key) {
@@ -445,5 +452,5 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
 pub async fn get_instance<S: ReadCatalog>(store: &S, caller: &Caller, id: InstanceId) -> Answer<Arc<Instance>> {
     let key = InstanceKey { tenant: caller.tenant.clone(), id };
     let found = find_item(store, &key).await?;
-    found.ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: id.to_string() })
+    found.ok_or_else(|| Refusal::not_found(Thing::WorkflowInstance, id))
 }

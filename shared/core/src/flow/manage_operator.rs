@@ -5,10 +5,12 @@ use crate::catalog::{SettingsKey, Wanted};
 use crate::destination::Destinations;
 use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
-use crate::invalid::Invalid;
 use crate::limits;
 use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings};
+use crate::place::Field;
 use crate::ports::{ManageOperator, Page, ReadCatalog};
+use crate::refusal::Thing;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ pub async fn save_compute_node<S: ManageOperator>(
 ) -> Answer<ComputeNode> {
     operator_only(caller, "declare compute nodes")?;
     let mut invalid = Invalid::default();
+
     check_tenants(&node.tenants.0, &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     store.save_compute_node(&node).await.map_err(Refusal::Store)?;
@@ -77,7 +80,7 @@ pub async fn save_layer<S: ReadCatalog + ManageOperator>(
 pub async fn get_processor<S: ReadCatalog>(store: &S, caller: &Caller, key: &ProcessorKey) -> Answer<Arc<Processor>> {
     operator_only(caller, "read processors")?;
     let found = find_item(store, key).await?;
-    found.ok_or_else(|| Refusal::NotFound { what: "processor", id: key.to_string() })
+    found.ok_or_else(|| Refusal::not_found(Thing::Processor, key))
 }
 
 /// One compute node, to the operator.
@@ -91,7 +94,7 @@ pub async fn get_compute_node<S: ReadCatalog>(
 ) -> Answer<Arc<ComputeNode>> {
     operator_only(caller, "read compute nodes")?;
     let found = find_item(store, key).await?;
-    found.ok_or_else(|| Refusal::NotFound { what: "compute node", id: key.to_string() })
+    found.ok_or_else(|| Refusal::not_found(Thing::ComputeNode, key))
 }
 
 /// Says what a tenant may do.
@@ -107,21 +110,26 @@ pub async fn save_tenant<S: ManageOperator>(
     operator_only(caller, "set what tenants may do")?;
     let mut invalid = Invalid::default();
     if let Some(concurrency) = settings.concurrency {
-        concurrency.check("/concurrency", &mut invalid);
+        concurrency.check(&Field::Concurrency.at(), &mut invalid);
     }
     if let Some(retention) = settings.retention {
-        retention.check("/retention", &mut invalid);
+        retention.check(&Field::Retention.at(), &mut invalid);
     }
     let listed = settings.destinations.as_deref().unwrap_or_default();
     if listed.len() > limits::DESTINATIONS {
-        invalid.add("/destinations", "too_many", format!("must be at most {} origins", limits::DESTINATIONS));
+        let message = format_args!("must be at most {} origins", limits::DESTINATIONS);
+        invalid.add(Field::Destinations, ViolationCode::TooMany, message);
     }
+    let list = Field::Destinations.at();
     for (index, origin) in listed.iter().enumerate() {
-        let at = format!("/destinations/{index}");
+        let at = list.index(index);
         match destinations.admit(origin) {
             Ok(destination) if destination.url.origin().ascii_serialization() == *origin => {}
-            Ok(_) => invalid.add(at, "invalid", "must be an origin: https://<url-id>.lambda-url.<region>.on.aws"),
-            Err(message) => invalid.add(at, "callback_url_not_allowed", message),
+            Ok(_) => {
+                let message = "must be an origin: https://<url-id>.lambda-url.<region>.on.aws";
+                invalid.add(at, ViolationCode::Invalid, message);
+            }
+            Err(message) => invalid.add(at, ViolationCode::CallbackUrlNotAllowed, message),
         }
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
@@ -183,9 +191,11 @@ pub async fn list_compute_nodes<S: ManageOperator>(
 }
 
 fn check_tenants(tenants: &[String], invalid: &mut Invalid) {
+    let list = Field::Tenants.at();
     for (index, tenant) in tenants.iter().enumerate() {
         if tenant != "*" && tenant.parse::<crate::id::TenantId>().is_err() {
-            invalid.add(format!("/tenants/{index}"), "invalid", "must be a tenant's id, or \"*\" for all");
+            let message = "must be a tenant's id, or \"*\" for all";
+            invalid.add(list.index(index), ViolationCode::Invalid, message);
         }
     }
 }

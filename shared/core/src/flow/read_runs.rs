@@ -4,6 +4,7 @@ use crate::caller::Caller;
 use crate::flow::{Answer, Refusal, find_run};
 use crate::id::{NodeId, RunId};
 use crate::ports::{Clock, Page, ReadRuns, RunFilter, StoreError, StoreErrorClass};
+use crate::refusal::Thing;
 use crate::report::{Comment, NodeOutcome};
 use crate::run::Run;
 use crate::snapshot::Snapshot;
@@ -78,7 +79,7 @@ pub async fn get_step<S: ReadRuns>(
     if snapshot.nodes.iter().any(|node| node.node_id == *node_id) {
         Ok(not_begun(&run, &snapshot, node_id))
     } else {
-        Err(Refusal::NotFound { what: "step", id: node_id.to_string() })
+        Err(Refusal::not_found(Thing::Step, node_id))
     }
 }
 

@@ -10,12 +10,14 @@ use crate::change::{RunChange, UsageChange};
 use crate::flow::cancel_run::stop;
 use crate::flow::{Answer, Refusal, TRIES, find_run, keeps_changing, unknown};
 use crate::id::{RunId, TenantId};
-use crate::invalid::Invalid;
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
+use crate::place::{Field, Part};
 use crate::ports::{RecordUsage, StopExecution};
+use crate::refusal::ConflictCode;
 use crate::run::{Run, RunState};
 use crate::usage::{LlmCall, UsageLedger};
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -73,8 +75,8 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
     if run.state.started_at().is_none() {
-        let message = format!("run {} has not begun: it can have used nothing", run.run_id);
-        return Err(Refusal::Conflict { code: "wrong_status", message });
+        let message = format_args!("run {} has not begun: it can have used nothing", run.run_id);
+        return Err(Refusal::conflict(ConflictCode::WrongStatus, message));
     }
     check(store, &run, &calls).await?;
     let (tenant, run_id) = (run.tenant_id.clone(), run.run_id);
@@ -95,7 +97,7 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
             stop_if_asked(engine, &run).await;
             return Ok(counted(ledger, run, false));
         }
-        let too_many = |message| Refusal::Invalid(Invalid::one("/usage", "too_many", message));
+        let too_many = |message| Refusal::Invalid(Invalid::one(Field::Usage, ViolationCode::TooMany, message));
         let next = ledger.with(&fresh).map_err(too_many)?;
         let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
         let stopped = run.after(asked, now).filter(|_| next.exceeds(run.spec.spending_cap()));
@@ -121,21 +123,32 @@ async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {
 
 async fn check<S: RecordUsage>(store: &S, run: &Run, calls: &[LlmCall]) -> Answer<()> {
     let mut invalid = Invalid::default();
-    if calls.is_empty() || calls.len() > limits::USAGE_CALLS {
-        invalid.add("/usage", "too_many", format!("must be 1 to {} reports", limits::USAGE_CALLS));
-    }
-    for (index, call) in calls.iter().enumerate() {
-        call.check(&format!("/usage/{index}"), &mut invalid);
-    }
+    check_each(calls, &mut invalid);
     if calls.iter().any(|call| call.node_id.is_some()) {
         let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
         let nodes: BTreeSet<_> =
             snapshot.iter().flat_map(|snapshot| &snapshot.nodes).map(|node| &node.node_id).collect();
+        let at = Field::Usage.at();
         for (index, call) in calls.iter().enumerate() {
             if let Some(node) = call.node_id.as_ref().filter(|node| !nodes.contains(node)) {
-                invalid.add(format!("/usage/{index}/nodeId"), "unknown_node", format!("the run has no node {node}"));
+                let message = format_args!("the run has no node {node}");
+                invalid.add(at.index(index).part(Part::NodeId), ViolationCode::UnknownNode, message);
             }
         }
     }
     invalid.into_result().map_err(Refusal::Invalid)
+}
+
+/// Reports what is wrong with the calls, whatever run they are of.
+fn check_each(calls: &[LlmCall], invalid: &mut Invalid) {
+    let at = Field::Usage.at();
+    let message = format_args!("must be 1 to {} reports", limits::USAGE_CALLS);
+    if calls.is_empty() {
+        invalid.add(at, ViolationCode::OutOfRange, message);
+    } else if calls.len() > limits::USAGE_CALLS {
+        invalid.add(at, ViolationCode::TooMany, message);
+    }
+    for (index, call) in calls.iter().enumerate() {
+        call.check(&at.index(index), invalid);
+    }
 }

@@ -14,14 +14,16 @@ use crate::flow::{Answer, Refusal, ended_only, find_item, find_run, read_runs, u
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
 use crate::instance::Instance;
-use crate::invalid::Invalid;
 use crate::limits;
+use crate::place::Field;
 use crate::ports::{
     AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution, StoreError, StoreErrorClass,
 };
+use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
 use crate::snapshot::{NodeRun, RequestParts, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,8 +44,9 @@ pub struct Command {
 /// Replays a run.
 ///
 /// # Errors
-/// `NotFound`, `Invalid`; `Conflict` for a run that is still open, or that is itself too deep a replay; those of a
-/// create.
+/// `NotFound`; `Invalid`, where a place that a replay has no field for is one of the first request, which does not fit
+/// the version that it is to be repeated on; `Conflict` for a run that is still open, or that is itself too deep a
+/// replay; those of a create.
 #[expect(clippy::too_many_arguments, reason = "ports and policy, who, what, and the new run's id and time")]
 pub async fn replay_run<S, E>(
     store: &S,
@@ -86,8 +89,9 @@ where
     let snapshot = snapshot.ok_or_else(|| unknown(original))?;
     ended_only(&old, "replayed")?;
     if old.about.replay_depth >= limits::REPLAY_DEPTH {
-        let message = format!("run {} is a replay of a replay, {} deep already", old.run_id, old.about.replay_depth);
-        return Err(Refusal::Conflict { code: "looping_risk", message });
+        let message =
+            format_args!("run {} is a replay of a replay, {} deep already", old.run_id, old.about.replay_depth);
+        return Err(Refusal::conflict(ConflictCode::LoopingRisk, message));
     }
     let request = load_request(store, &old).await?;
     let mut invalid = Invalid::default();
@@ -98,11 +102,10 @@ where
         Some(version) => {
             let Some(request) = request else {
                 let message = "the run was made before its request was kept: replay it without a version";
-                return Err(Refusal::Invalid(Invalid::one("/version", "not_available", message)));
+                return Err(Refusal::Invalid(Invalid::one(Field::Version, ViolationCode::NotAvailable, message)));
             };
             let repeated = repeated_request(store, &old, snapshot, request, version).await?;
-            let planned = resolve_and_plan(store, policy, caller, &repeated, run_id, now).await;
-            planned.map_err(said_of_the_version)?
+            resolve_and_plan(store, policy, caller, &repeated, run_id, now).await?
         }
     };
     plan.about = About {
@@ -113,8 +116,8 @@ where
     };
     if let Some(from) = &command.from_node {
         if !plan.snapshot.nodes.iter().any(|node| node.node_id == *from) {
-            let message = format!("the run has no node {from}");
-            return Err(Refusal::Invalid(Invalid::one("/fromNodeId", "unknown_node", message)));
+            let message = format_args!("the run has no node {from}");
+            return Err(Refusal::Invalid(Invalid::one(Field::FromNode, ViolationCode::UnknownNode, message)));
         }
         let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len()), now).await?;
         reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
@@ -135,7 +138,7 @@ async fn same_again<S: ReadCatalog>(
 ) -> Answer<Plan> {
     if old.spec.definition_owner.is_some() && find_discoverable(store, old.spec.definition_id).await?.is_none() {
         let message = "the definition of this run is no longer shared with other tenants";
-        return Err(Refusal::Invalid(Invalid::one("", "not_available", message)));
+        return Err(Refusal::Invalid(Invalid::one(Field::Whole, ViolationCode::NotAvailable, message)));
     }
     let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
     Ok(Plan {
@@ -156,15 +159,12 @@ async fn repeated_request<S: ReadCatalog>(
 ) -> Answer<create_run::Command> {
     let key = InstanceKey { tenant: old.tenant_id.clone(), id: old.spec.instance_id };
     let instance = find_item(store, &key).await?;
-    let instance = instance
-        .ok_or_else(|| Refusal::NotFound { what: "workflow instance", id: old.spec.instance_id.to_string() })?;
+    let instance = instance.ok_or_else(|| Refusal::not_found(Thing::WorkflowInstance, old.spec.instance_id))?;
     let source = Source::Configuration {
         definition: DefinitionRef::Id(old.spec.definition_id),
         version,
         compute_node: Some(old.spec.compute_node.clone()),
         processor_configs: instance.content.processor_configs.clone(),
-        named_at: "/version",
-        version_at: "/version",
     };
     Ok(create_run::Command {
         input: snapshot.input,
@@ -182,20 +182,6 @@ async fn repeated_request<S: ReadCatalog>(
         evaluation_of: old.about.evaluation_of,
         ..create_run::Command::new(source)
     })
-}
-
-/// What is wrong with the old request on the new version is said of the version: the caller sent nothing else.
-fn said_of_the_version(refusal: Refusal) -> Refusal {
-    let Refusal::Invalid(invalid) = refusal else { return refusal };
-    let mut said = Invalid::default();
-    for violation in invalid.violations {
-        let message = match violation.pointer.as_str() {
-            "/version" => violation.message,
-            pointer => format!("the first request does not fit this version: {pointer}: {}", violation.message),
-        };
-        said.add("/version", violation.code, message);
-    }
-    Refusal::Invalid(said)
 }
 
 async fn load_request<S: ReadRuns>(store: &S, run: &Run) -> Answer<Option<RequestParts>> {

@@ -8,13 +8,15 @@ use crate::flow::control_run::answer;
 use crate::flow::record_usage::{UsageRecorded, record_calls};
 use crate::flow::{Answer, Refusal, conflict, find_run};
 use crate::id::{NodeId, RunId};
-use crate::invalid::Invalid;
 use crate::lifecycle::RunStatus;
 use crate::limits;
+use crate::place::{Field, Part};
 use crate::ports::{AnswerNode, AnswerTask, RecordReports, RecordUsage, StopExecution};
+use crate::refusal::ConflictCode;
 use crate::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use crate::run::{Run, RunError};
 use crate::usage::LlmCall;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::{SignedDuration, Timestamp};
 
 /// Makes a token for a worker that reports on this run. Its text is returned here and nowhere else.
@@ -34,8 +36,8 @@ pub async fn create_report_token<S: AnswerNode + RecordReports>(
     let mut invalid = Invalid::default();
     let allowed = limits::REPORT_TOKEN_SECONDS;
     if !allowed.contains(&expires_in_seconds) {
-        let message = format!("must be from {} to {} seconds", allowed.start(), allowed.end());
-        invalid.add("/expiresInSeconds", "out_of_range", message);
+        let message = format_args!("must be from {} to {} seconds", allowed.start(), allowed.end());
+        invalid.add(Field::TokenLifetime, ViolationCode::OutOfRange, message);
     }
     if let Some(node) = &node_id {
         check_node(store, &run, node, &mut invalid).await?;
@@ -95,13 +97,15 @@ where
     let run = run.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
     let mut invalid = Invalid::default();
     if token.node_id.as_ref().is_some_and(|only| only != node_id) {
-        invalid.add("/nodeId", "unknown_node", "the token is for another node");
+        invalid.add(Field::Node, ViolationCode::UnknownNode, "the token is for another node");
     } else {
         check_node(store, &run, node_id, &mut invalid).await?;
     }
+    let usage = Field::Usage.at();
     for (index, call) in report.usage.iter().enumerate() {
         if call.node_id.as_ref().is_some_and(|of| of != node_id) {
-            invalid.add(format!("/usage/{index}/nodeId"), "unknown_node", "a report is about one node");
+            let at = usage.index(index);
+            invalid.add(at.part(Part::NodeId), ViolationCode::UnknownNode, "a report is about one node");
         }
     }
     if let Some(NodeOutcome::Failure(error)) = &report.outcome {
@@ -120,14 +124,14 @@ where
         && !store.record_progress(&caller.tenant, run_id, node_id, progress).await.map_err(Refusal::Store)?
         && report.outcome.is_none()
     {
-        let message = format!("node {node_id} is not under way");
-        return Err(Refusal::Conflict { code: "not_waiting", message });
+        let message = format_args!("node {node_id} is not under way");
+        return Err(Refusal::conflict(ConflictCode::NotWaiting, message));
     }
     let run = match report.outcome {
         Some(_) if usage.as_ref().is_some_and(|usage| usage.run.status() == RunStatus::Canceling) => {
             return Err(conflict(&usage.map_or(run, |usage| usage.run), "takes no results"));
         }
-        Some(outcome) => answer(store, engine, &caller, run_id, node_id, outcome, "/result", now).await?,
+        Some(outcome) => answer(store, engine, &caller, run_id, node_id, outcome, now).await?,
         None => usage.as_ref().map_or(run, |usage| usage.run.clone()),
     };
     Ok(Reported { run, usage })
@@ -138,11 +142,12 @@ const RESERVED_CODES: [&str; 5] = ["States.", "DynamoDB.", "DynamoDb.", "Lambda.
 
 fn check_code(code: &str, invalid: &mut Invalid) {
     if code.is_empty() || code.chars().count() > RunError::CODE_CHARS || code.chars().any(char::is_control) {
-        let message = format!("must be 1 to {} characters without control characters", RunError::CODE_CHARS);
-        invalid.add("/error/code", "out_of_range", message);
+        let message = format_args!("must be 1 to {} characters without control characters", RunError::CODE_CHARS);
+        invalid.add(Field::FailureCode, ViolationCode::OutOfRange, message);
     }
     if let Some(reserved) = RESERVED_CODES.iter().find(|reserved| code.starts_with(**reserved)) {
-        invalid.add("/error/code", "reserved", format!("must not begin with {reserved}: those are the engine's own"));
+        let message = format_args!("must not begin with {reserved}: those are the engine's own");
+        invalid.add(Field::FailureCode, ViolationCode::Reserved, message);
     }
 }
 
@@ -171,8 +176,8 @@ pub async fn comment_on<S: AnswerNode + RecordReports>(
 ) -> Answer<Comment> {
     find_run(store, caller, run_id, now).await?;
     if text.trim().is_empty() || text.chars().count() > limits::COMMENT_CHARS {
-        let message = format!("must be 1 to {} characters, not all of them blank", limits::COMMENT_CHARS);
-        return Err(Refusal::Invalid(Invalid::one("/text", "out_of_range", message)));
+        let message = format_args!("must be 1 to {} characters, not all of them blank", limits::COMMENT_CHARS);
+        return Err(Refusal::Invalid(Invalid::one(Field::CommentText, ViolationCode::OutOfRange, message)));
     }
     let comment = Comment { id, text, by: caller.principal.0.clone(), at: now };
     store.add_comment(&caller.tenant, run_id, &comment).await.map_err(Refusal::Store)?;
@@ -182,7 +187,7 @@ pub async fn comment_on<S: AnswerNode + RecordReports>(
 async fn check_node<S: AnswerNode>(store: &S, run: &Run, node_id: &NodeId, invalid: &mut Invalid) -> Answer<()> {
     let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
     if !snapshot.is_some_and(|snapshot| snapshot.nodes.iter().any(|node| node.node_id == *node_id)) {
-        invalid.add("/nodeId", "unknown_node", format!("the run has no node {node_id}"));
+        invalid.add(Field::Node, ViolationCode::UnknownNode, format_args!("the run has no node {node_id}"));
     }
     Ok(())
 }

@@ -7,10 +7,12 @@ use crate::caller::Caller;
 use crate::change::RunChange;
 use crate::flow::{Answer, Refusal, change_run, ended_only, find_run};
 use crate::id::RunId;
-use crate::invalid::Invalid;
+use crate::place::Field;
 use crate::ports::{ChangeRun, Changed, PurgeRuns, RunRef, StoreResult};
+use crate::refusal::ConflictCode;
 use crate::retention::Retention;
 use crate::run::Run;
+use crate::violation::Invalid;
 use jiff::Timestamp;
 
 /// Puts a run, open or ended, under another rule. A rule that has run out already lets it go at once.
@@ -25,7 +27,7 @@ pub async fn change_retention<S: ChangeRun>(
     now: Timestamp,
 ) -> Answer<Run> {
     let mut invalid = Invalid::default();
-    retention.check("", &mut invalid);
+    retention.check(&Field::Whole.at(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     change_run(store, caller, run_id, now, |run| {
         Ok((run.spec.retention != Some(retention)).then(|| run.kept_by(retention, now)))
@@ -46,8 +48,8 @@ pub async fn delete_run<S: ChangeRun + PurgeRuns>(
     let run = find_run(store, caller, run_id, now).await?;
     ended_only(&run, "deleted")?;
     if store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
-        let message = format!("run {run_id} has deliveries that have neither arrived nor been given up");
-        return Err(Refusal::Conflict { code: "deliveries_open", message });
+        let message = format_args!("run {run_id} has deliveries that have neither arrived nor been given up");
+        return Err(Refusal::conflict(ConflictCode::DeliveriesOpen, message));
     }
     // Hidden first: should this stop halfway, nobody sees half a run, and the sweep finishes it.
     change_run(store, caller, run_id, now, |run| Ok(run.let_go(now))).await?;

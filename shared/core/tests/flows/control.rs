@@ -5,6 +5,7 @@ use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
@@ -100,7 +101,7 @@ fn a_run_can_be_paused_only_so_often() {
         world.pause(&run).expect("accepted");
         world.resume(&run).expect("accepted");
     }
-    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "too_many_pauses", .. })));
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: ConflictCode::TooManyPauses, .. })));
 }
 
 #[test]
@@ -108,10 +109,10 @@ fn an_ended_or_stopping_run_can_be_neither_paused_nor_resumed() {
     let world = World::new();
     let run = world.running(1);
     world.cancel(run.run_id).expect("accepted");
-    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "wrong_status", .. })));
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: ConflictCode::WrongStatus, .. })));
     world.settle(&run, EngineEnd::Aborted, &Default::default());
-    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: "run_ended", .. })));
-    assert!(matches!(world.resume(&run), Err(Refusal::Conflict { code: "run_ended", .. })));
+    assert!(matches!(world.pause(&run), Err(Refusal::Conflict { code: ConflictCode::RunEnded, .. })));
+    assert!(matches!(world.resume(&run), Err(Refusal::Conflict { code: ConflictCode::RunEnded, .. })));
 }
 
 #[test]
@@ -171,12 +172,21 @@ fn a_run_waits_until_its_last_node_is_answered() {
 fn a_wrong_node_or_one_that_no_longer_waits_is_a_conflict() {
     let world = World::new();
     let run = world.running(1);
-    assert!(matches!(world.answer(&run, "frequencies", "1"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert!(matches!(
+        world.answer(&run, "frequencies", "1"),
+        Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })
+    ));
     world.reach_wait(&run, "frequencies");
-    assert!(matches!(world.answer(&run, "readability", "1"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert!(matches!(
+        world.answer(&run, "readability", "1"),
+        Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })
+    ));
     assert!(matches!(world.answer(&run, "nowhere", "1"), Err(Refusal::Invalid(_))));
     world.answer(&run, "frequencies", "1").expect("accepted");
-    assert!(matches!(world.answer(&run, "frequencies", "2"), Err(Refusal::Conflict { code: "not_waiting", .. })));
+    assert!(matches!(
+        world.answer(&run, "frequencies", "2"),
+        Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })
+    ));
     assert_eq!(world.engine.take_answer("token-of-frequencies").as_deref(), Some("1"));
 }
 
@@ -220,5 +230,5 @@ fn a_delivery_under_way_is_not_begun_a_second_time() {
     world.store.seed_delivery(begun, Vec::new());
     let again =
         block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, owed[0].number, world.clock.now()));
-    assert!(matches!(again, Err(Refusal::Conflict { code: "attempt_under_way", .. })));
+    assert!(matches!(again, Err(Refusal::Conflict { code: ConflictCode::AttemptUnderWay, .. })));
 }

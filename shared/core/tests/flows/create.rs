@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 fn places(refusal: Refusal) -> Vec<(String, &'static str)> {
     let Refusal::Invalid(invalid) = refusal else { panic!("not a refusal of input: {refusal}") };
-    invalid.violations.into_iter().map(|violation| (violation.pointer, violation.code)).collect()
+    invalid.violations.into_iter().map(|violation| (violation.place.to_string(), violation.code.as_str())).collect()
 }
 
 #[test]
@@ -111,24 +111,24 @@ fn every_fault_of_a_request_is_reported_at_once_and_nothing_is_written() {
     let mut found = places(world.create(command, 1).expect_err("refused"));
     found.sort();
     let mut expected: Vec<(String, &str)> = [
-        ("/completionCallbackUrl", "callback_url_not_allowed"),
-        ("/dataSources/store", "unknown_node"),
-        ("/dataTargets/store/uploadBucket", "registry_value"),
-        ("/executionBudgetUsd", "out_of_range"),
-        ("/input/title", "schema_violation"),
-        ("/layers/0", "layer_not_ready"),
-        ("/layers/1", "not_found"),
-        ("/maxRunDurationSeconds", "out_of_range"),
-        ("/name", "out_of_range"),
-        ("/processorParams/frequencies/top", "wrong_type"),
-        ("/processorParams/frequencies/up", "unknown_parameter"),
-        ("/processorParams/readability/formula", "missing_parameter"),
-        ("/tags/text", "unknown_node"),
-        ("/workflowDefinition/nodes/frequencies/parameters/language/default", "unresolved_variable"),
+        ("CallbackUrl", "callback_url_not_allowed"),
+        ("DataSources<store>", "unknown_node"),
+        (r#"DataTargets<store>{"uploadBucket"}"#, "registry_value"),
+        ("ExecutionBudget", "out_of_range"),
+        (r#"Input{"title"}"#, "schema_violation"),
+        ("Layers[0]", "layer_not_ready"),
+        ("Layers[1]", "not_found"),
+        ("MaxRunDuration", "out_of_range"),
+        ("Name", "out_of_range"),
+        (r#"ProcessorParams<frequencies>{"top"}"#, "wrong_type"),
+        (r#"ProcessorParams<frequencies>{"up"}"#, "unknown_parameter"),
+        (r#"ProcessorParams<readability>{"formula"}"#, "missing_parameter"),
+        ("ProcessorTags<text>", "unknown_node"),
+        (r#"Document.Nodes<frequencies>.Parameters{"language"}.Default"#, "unresolved_variable"),
     ]
     .map(|(place, code)| (place.to_owned(), code))
     .into();
-    expected.push((format!("/labels/{}", "l".repeat(200)), "out_of_range"));
+    expected.push((format!("Labels{{{:?}}}", "l".repeat(200)), "out_of_range"));
     expected.sort();
     assert_eq!(found, expected);
     assert_eq!(world.store.writes(), writes);
@@ -141,7 +141,7 @@ fn what_would_not_fit_the_execution_is_refused_before_anything_is_written() {
     let writes = world.store.writes();
     let input = format!("{{\"title\":\"{}\"}}", "x".repeat(262_144));
     let refusal = world.create(Command { input: Some(raw(&input)), ..command() }, 1).expect_err("refused");
-    assert_eq!(places(refusal), [(String::new(), "too_large")]);
+    assert_eq!(places(refusal), [("Whole".to_owned(), "too_large")]);
     assert_eq!(world.store.writes(), writes);
 }
 
@@ -256,7 +256,7 @@ fn another_tenants_definition_is_unknown() {
     let mut world = World::new();
     world.caller = fixture::caller("other");
     let refusal = world.create(command(), 1).expect_err("refused");
-    assert_eq!(places(refusal), [("/workflowInstanceConfiguration/workflowDefinitionId".to_owned(), "not_found")]);
+    assert_eq!(places(refusal), [("Definition".to_owned(), "not_found")]);
 }
 
 #[test]

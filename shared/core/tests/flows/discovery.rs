@@ -32,7 +32,9 @@ fn of_version(version: VersionRule) -> Command {
 
 fn refusal(answer: Answer<Accepted>) -> (String, &'static str) {
     match answer {
-        Err(Refusal::Invalid(invalid)) => (invalid.violations[0].pointer.clone(), invalid.violations[0].code),
+        Err(Refusal::Invalid(invalid)) => {
+            (invalid.violations[0].place.to_string(), invalid.violations[0].code.as_str())
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -60,7 +62,7 @@ fn a_deprecated_version_makes_no_new_runs() {
     let world = World::new();
     let now = world.clock.now();
     block_on(deprecate_version(&world.store, &world.caller, &definition(), 1, now)).expect("deprecated");
-    let at = "/workflowInstanceConfiguration/version".to_owned();
+    let at = "Version".to_owned();
     for rule in [VersionRule::Active, VersionRule::Latest, VersionRule::Number(1)] {
         assert_eq!(refusal(world.create(of_version(rule), 1)), (at.clone(), "version_deprecated"), "{rule}");
     }
@@ -74,7 +76,7 @@ fn a_deprecated_version_makes_no_new_runs() {
 #[test]
 fn a_draft_is_run_by_its_owner_and_by_nobody_else() {
     let world = World::new();
-    let at = "/workflowInstanceConfiguration/version".to_owned();
+    let at = "Version".to_owned();
     assert_eq!(refusal(world.create(of_version(VersionRule::Draft), 1)), (at.clone(), "no_such_version"));
     let now = world.clock.now();
     block_on(save_draft(&world.store, &world.caller, &definition(), fixture::document(), now)).expect("saved");
@@ -202,7 +204,7 @@ fn a_run_can_be_replayed_on_another_version_with_what_its_request_said() {
     let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, replayed.run_id)).expect("reads").expect("one");
     assert_eq!(snapshot.nodes[2].params["formula"], "flesch");
     assert_eq!(snapshot.nodes[2].tag.as_ref().map(|tag| tag.as_str()), Some("v2"));
-    assert_eq!(refusal(replay(VersionRule::Number(9), 3)), ("/version".to_owned(), "no_such_version"));
+    assert_eq!(refusal(replay(VersionRule::Number(9), 3)), ("Version".to_owned(), "no_such_version"));
 }
 
 #[test]
@@ -214,8 +216,8 @@ fn a_run_that_evaluates_another_is_linked_to_it() {
     let links = block_on(sluice_core::ports::ReadRuns::list_links(&world.store, &run.tenant_id, run.run_id));
     assert_eq!(links.expect("reads").evaluations, [evaluation.run_id]);
     let nobody = Command { evaluation_of: Some(fixture::run_id(99)), ..command() };
-    assert_eq!(refusal(world.create(nobody, 3)), ("/evaluationOf".to_owned(), "not_found"));
+    assert_eq!(refusal(world.create(nobody, 3)), ("EvaluationOf".to_owned(), "not_found"));
     world.share(true);
     let theirs = world.create_as(&fixture::caller("other"), evaluating, 4);
-    assert_eq!(refusal(theirs), ("/evaluationOf".to_owned(), "not_found"));
+    assert_eq!(refusal(theirs), ("EvaluationOf".to_owned(), "not_found"));
 }

@@ -8,6 +8,7 @@ use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{Clock, ReadRuns};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::{block_on, fixture};
@@ -119,7 +120,10 @@ fn a_node_after_the_chosen_one_is_never_reused() {
 fn only_an_ended_run_of_ones_own_can_be_replayed() {
     let mut world = World::new();
     let open = world.running(1);
-    assert!(matches!(world.replay(&open, Command::default(), 2), Err(Refusal::Conflict { code: "run_open", .. })));
+    assert!(matches!(
+        world.replay(&open, Command::default(), 2),
+        Err(Refusal::Conflict { code: ConflictCode::RunOpen, .. })
+    ));
     world.end(&open, EngineEnd::Failed, None).expect("settled");
     assert!(matches!(world.replay(&open, from("nowhere"), 3), Err(Refusal::Invalid(_))));
     world.caller = fixture::caller("other");
@@ -135,7 +139,10 @@ fn the_chain_of_replays_is_bounded() {
         world.engine.claim(&world.store, &run.execution_arn(), world.clock.now());
         world.end(&run, EngineEnd::Failed, None).expect("settled");
     }
-    assert!(matches!(world.replay(&run, Command::default(), 99), Err(Refusal::Conflict { code: "looping_risk", .. })));
+    assert!(matches!(
+        world.replay(&run, Command::default(), 99),
+        Err(Refusal::Conflict { code: ConflictCode::LoopingRisk, .. })
+    ));
 }
 
 #[test]

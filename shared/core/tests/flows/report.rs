@@ -6,6 +6,7 @@ use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::ports::{Clock, LoadRun, ReadRuns};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::{Run, RunError, RunSpec};
 use sluice_core::step::{Step, StepStatus};
@@ -73,7 +74,7 @@ fn a_worker_reports_success_with_its_token() {
     assert_eq!(reported.run.status(), RunStatus::Running);
     assert_eq!(world.engine.take_answer("a-task-token").as_deref(), Some(r#"{"n":1.10}"#));
     let again = world.report(&token, &run, NODE, success("2"));
-    assert!(matches!(again, Err(Refusal::Conflict { code: "not_waiting", .. })), "{again:?}");
+    assert!(matches!(again, Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })), "{again:?}");
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn a_worker_cannot_speak_for_the_engine() {
         let failure = NodeOutcome::Failure(RunError { code: code.to_owned(), message: String::new() });
         let refused = world.report(&token, &run, NODE, NodeReport { outcome: Some(failure), ..NodeReport::default() });
         let Err(Refusal::Invalid(invalid)) = refused else { panic!("{code}: {refused:?}") };
-        assert_eq!(invalid.violations[0].pointer, "/error/code", "{code}");
+        assert_eq!(invalid.violations[0].place.to_string(), "FailureCode", "{code}");
     }
 }
 
@@ -110,7 +111,7 @@ fn progress_shows_on_the_step_and_only_while_it_is_under_way() {
     let step = block_on(world.store.load_step(&run.tenant_id, run.run_id, &node_id(NODE))).expect("reads");
     assert_eq!(step.expect("a step").progress, Some(progress));
     let not_begun = world.report(&token, &run, "store", report);
-    assert!(matches!(not_begun, Err(Refusal::Conflict { code: "not_waiting", .. })), "{not_begun:?}");
+    assert!(matches!(not_begun, Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })), "{not_begun:?}");
 }
 
 #[test]
@@ -136,10 +137,10 @@ fn a_token_does_not_outlive_its_run() {
     let token = world.token(&run, None);
     world.end(&run, EngineEnd::Failed, None).expect("settled");
     let late = world.report(&token, &run, NODE, success("1"));
-    assert!(matches!(late, Err(Refusal::Conflict { code: "run_ended", .. })), "{late:?}");
+    assert!(matches!(late, Err(Refusal::Conflict { code: ConflictCode::RunEnded, .. })), "{late:?}");
     let now = world.clock.now();
     let made = block_on(create_report_token(&world.store, &world.caller, run.run_id, None, 600, "s", now));
-    assert!(matches!(made, Err(Refusal::Conflict { code: "run_ended", .. })));
+    assert!(matches!(made, Err(Refusal::Conflict { code: ConflictCode::RunEnded, .. })));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::flow::{Answer, Refusal, find_run, read_runs};
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::ports::{Clock, RunFilter, StoreErrorClass};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
 use sluice_testkit::block_on;
@@ -113,9 +114,9 @@ fn a_rule_can_be_changed_on_open_and_ended_runs() {
 fn only_an_ended_run_to_whom_nothing_is_owed_can_be_deleted() {
     let world = World::new();
     let run = world.kept(with_callback(command()), 1, 60);
-    assert!(matches!(world.delete(&run), Err(Refusal::Conflict { code: "run_open", .. })));
+    assert!(matches!(world.delete(&run), Err(Refusal::Conflict { code: ConflictCode::RunOpen, .. })));
     let settled = world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
-    assert!(matches!(world.delete(&run), Err(Refusal::Conflict { code: "deliveries_open", .. })));
+    assert!(matches!(world.delete(&run), Err(Refusal::Conflict { code: ConflictCode::DeliveriesOpen, .. })));
     for delivery in &settled.owed {
         world.deliver(delivery);
     }

@@ -4,6 +4,7 @@ use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::Clock;
+use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::usage::LlmCall;
 use sluice_testkit::block_on;
@@ -114,11 +115,14 @@ fn what_cannot_be_is_refused_with_its_place() {
     let Err(Refusal::Invalid(invalid)) = world.use_up(&run, vec![call("a", 1), nobody, nameless]) else {
         panic!("refused");
     };
-    let places: Vec<&str> = invalid.violations.iter().map(|violation| violation.pointer.as_str()).collect();
-    assert_eq!(places, ["/usage/2/callId", "/usage/2/model", "/usage/1/nodeId"]);
+    let places: Vec<String> = invalid.violations.iter().map(|violation| violation.place.to_string()).collect();
+    assert_eq!(places, ["Usage[2].CallId", "Usage[2].Model", "Usage[1].NodeId"]);
     assert!(matches!(world.use_up(&run, vec![]), Err(Refusal::Invalid(_))));
     let pending = world.pending(2);
-    assert!(matches!(world.use_up(&pending, vec![call("a", 1)]), Err(Refusal::Conflict { code: "wrong_status", .. })));
+    assert!(matches!(
+        world.use_up(&pending, vec![call("a", 1)]),
+        Err(Refusal::Conflict { code: ConflictCode::WrongStatus, .. })
+    ));
 }
 
 #[test]

@@ -100,8 +100,6 @@ pub fn command() -> Command {
         version: sluice_core::definition::VersionRule::Active,
         compute_node: None,
         processor_configs: std::collections::BTreeMap::new(),
-        named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
-        version_at: "/workflowInstanceConfiguration/version",
     });
     command.variables.variables.insert("language".to_owned(), "en".into());
     let formula = std::collections::BTreeMap::from([("formula".to_owned(), "flesch".into())]);

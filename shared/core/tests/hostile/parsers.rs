@@ -13,9 +13,10 @@ use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, IdempotencyKey, InstanceId, LayerName, NodeId,
     ProcessorKey, RunId, Tag, TenantId,
 };
-use sluice_core::invalid::Invalid;
 use sluice_core::operator::{Processor, ProcessorTarget};
+use sluice_core::place::{Field, Place, Step};
 use sluice_core::template::{Variables, check_schema};
+use sluice_core::violation::{Invalid, Violation, ViolationCode};
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};
@@ -182,20 +183,32 @@ fn check_document(value: &Value) -> Result<(), TestCaseError> {
         Err(invalid) => {
             prop_assert!(!invalid.violations.is_empty());
             for violation in invalid.violations {
-                prop_assert!(
-                    violation.pointer.is_empty()
-                        || value.pointer(&violation.pointer).is_some()
-                        || is_absent(&violation)
-                );
+                prop_assert!(find(&value, &violation.place).is_some() || is_absent(&violation));
             }
         }
     }
     Ok(())
 }
 
+/// What stands at a place of a document. Its parts have the names that the document's JSON gives them.
+fn find<'a>(document: &'a Value, place: &Place) -> Option<&'a Value> {
+    place.steps.iter().try_fold(document, |value, step| match step {
+        Step::Index(index) => value.get(index),
+        Step::Key(key) => value.get(key),
+        Step::Part(part) => {
+            let name = format!("{part:?}");
+            value.get(name[..1].to_lowercase() + &name[1..])
+        }
+        Step::Node(node) => value.as_array()?.iter().find(|one| one["id"] == node.as_str()),
+    })
+}
+
 /// What is missing has a place too.
-fn is_absent(violation: &sluice_core::invalid::Violation) -> bool {
-    matches!(violation.code, "missing_processor" | "no_nodes" | "out_of_range" | "cycle")
+fn is_absent(violation: &Violation) -> bool {
+    matches!(
+        violation.code,
+        ViolationCode::MissingProcessor | ViolationCode::NoNodes | ViolationCode::OutOfRange | ViolationCode::Cycle
+    )
 }
 
 fn sample_document() -> Value {
@@ -282,7 +295,7 @@ proptest! {
         };
         let mut filled = json!({"text": text});
         let mut invalid = Invalid::default();
-        variables.fill(&mut filled, "/nodes/0", &mut invalid);
+        variables.fill(&mut filled, &Field::Document.at(), &mut invalid);
         if !text.contains("{{") && !text.contains("[[") {
             prop_assert_eq!(filled, json!({"text": text}));
             prop_assert!(invalid.violations.is_empty());
@@ -320,7 +333,7 @@ proptest! {
         value in any_json(),
     ) {
         let mut invalid = Invalid::default();
-        check_schema(&schema, &value, "/input", &mut invalid);
-        prop_assert!(invalid.violations.iter().all(|one| one.pointer.starts_with("/input")));
+        check_schema(&schema, &value, &Field::Input.at(), &mut invalid);
+        prop_assert!(invalid.violations.iter().all(|one| one.place.field == Field::Input));
     }
 }

@@ -1,10 +1,11 @@
 //! Schemas and values that are made to cost much. All are refused, or evaluated within the bounds, on a small stack.
 
 use serde_json::{Value, json};
-use sluice_core::invalid::Invalid;
 use sluice_core::limits;
+use sluice_core::place::Field;
 use sluice_core::schema::{inspect, measure};
 use sluice_core::template::{check_schema, compile_schema};
+use sluice_core::violation::{Invalid, ViolationCode};
 use std::time::{Duration, Instant};
 
 /// What a thread of the runtime has.
@@ -28,13 +29,13 @@ use Outcome::{Breaks, Holds, Refused, TooCostly};
 fn outcome(schema: &Value, value: &Value) -> (Outcome, Invalid) {
     let mut invalid = Invalid::default();
     if let Err(reason) = compile_schema(schema) {
-        invalid.add("", "invalid_schema", reason);
+        invalid.add(Field::Whole, ViolationCode::InvalidSchema, reason);
         return (Refused(""), invalid);
     }
-    check_schema(schema, value, "/input", &mut invalid);
+    check_schema(schema, value, &Field::Input.at(), &mut invalid);
     let outcome = match invalid.violations.first() {
         None => Holds,
-        Some(violation) if violation.code == "invalid_schema" => TooCostly,
+        Some(violation) if violation.code == ViolationCode::InvalidSchema => TooCostly,
         Some(_) => Breaks,
     };
     (outcome, invalid)
@@ -428,7 +429,7 @@ fn formats_cost_no_more_than_their_text() {
 fn a_violation_repeats_no_value() {
     let schema = json!({"properties": {"password": {"maxLength": 3}, "n": {"enum": many(1_000, |index| index)}}});
     let mut invalid = Invalid::default();
-    check_schema(&schema, &json!({"password": "sk-secret", "n": "sk-secret"}), "/input", &mut invalid);
+    check_schema(&schema, &json!({"password": "sk-secret", "n": "sk-secret"}), &Field::Input.at(), &mut invalid);
     assert_eq!(invalid.violations.len(), 2);
     assert!(!invalid.to_string().contains("sk-secret"), "{invalid}");
     assert!(invalid.violations.iter().all(|one| one.message.chars().count() <= limits::SCHEMA_MESSAGE_CHARS + 1));

@@ -1,13 +1,15 @@
 //! The parameters of paths, parsed once: what names nothing that could be is answered before a function is called.
 
+use crate::fault::Faults;
 use crate::http::Request;
+use crate::problem::Problem;
 use sluice_core::definition::VersionRule;
-use sluice_core::flow::Refusal;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, LayerName, NodeId, ProcessorKey, RunId,
     TenantId,
 };
-use sluice_core::invalid::Invalid;
+use sluice_core::refusal::{Refusal, Thing};
+use sluice_core::violation::ViolationCode;
 use std::str::FromStr;
 
 /// Something that a path names.
@@ -15,9 +17,8 @@ pub trait PathParameter: Sized {
     /// Reads the text that stands where the template has `{name}`.
     ///
     /// # Errors
-    /// [`Refusal::NotFound`] for the name of something that is there or not; [`Refusal::Invalid`] for a name that its
-    /// caller gives.
-    fn read(name: &'static str, text: &str) -> Result<Self, Refusal>;
+    /// 404 for the name of something that is there or not; 400 for a name that its caller gives.
+    fn read(name: &'static str, text: &str) -> Result<Self, Problem>;
 
     /// Says in the log which thing the request is about.
     fn log(&self, _request: &Request) {}
@@ -38,8 +39,8 @@ impl<'a> Parameters<'a> {
     /// The next one.
     ///
     /// # Errors
-    /// As [`PathParameter::read`]; [`Refusal::NotFound`] when the template has no more.
-    pub(super) fn take<T: PathParameter>(&mut self) -> Result<T, Refusal> {
+    /// As [`PathParameter::read`]; 404 when the template has no more.
+    pub(super) fn take<T: PathParameter>(&mut self) -> Result<T, Problem> {
         // A test holds every row's parameters to its template: there is always a next one.
         let (name, text) = self.rest.next().unwrap_or_default();
         let parameter = T::read(name, &text)?;
@@ -61,19 +62,19 @@ pub struct VersionNumber(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryNumber(pub u32);
 
-fn not_found(what: &'static str, text: &str) -> Refusal {
-    Refusal::NotFound { what, id: text.to_owned() }
+fn not_found(what: Thing, text: &str) -> Problem {
+    Refusal::not_found(what, text).into()
 }
 
 /// A number from 1 in its only spelling.
-fn number(what: &'static str, text: &str) -> Result<u32, Refusal> {
+fn number(what: Thing, text: &str) -> Result<u32, Problem> {
     let number = text.parse::<u32>().ok().filter(|number| *number > 0 && number.to_string() == text);
     number.ok_or_else(|| not_found(what, text))
 }
 
 impl PathParameter for RunId {
-    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
-        text.parse().map_err(|InvalidId(_)| not_found("workflow run", text))
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        text.parse().map_err(|InvalidId(_)| not_found(Thing::WorkflowRun, text))
     }
 
     fn log(&self, request: &Request) {
@@ -82,44 +83,44 @@ impl PathParameter for RunId {
 }
 
 impl PathParameter for VersionNumber {
-    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
-        number("version", text).map(Self)
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        number(Thing::Version, text).map(Self)
     }
 }
 
 impl PathParameter for DeliveryNumber {
-    fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
-        number("delivery", text).map(Self)
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        number(Thing::Delivery, text).map(Self)
     }
 }
 
 /// Names of things that are there or not: what can name none is not found.
 macro_rules! found_or_not {
-    ($($type:ty: $what:literal),+ $(,)?) => {
+    ($($type:ty: $what:ident),+ $(,)?) => {
         $(impl PathParameter for $type {
-            fn read(_: &'static str, text: &str) -> Result<Self, Refusal> {
-                text.parse().map_err(|_| not_found($what, text))
+            fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+                text.parse().map_err(|_| not_found(Thing::$what, text))
             }
         })+
     };
 }
 
 found_or_not!(
-    NodeId: "step",
-    DefinitionRef: "workflow definition",
+    NodeId: Step,
+    DefinitionRef: WorkflowDefinition,
     // A name is unique in its tenant only, so that another's definition is named by its id.
-    DefinitionId: "discoverable workflow definition",
-    VersionRule: "version",
-    InstanceId: "workflow instance",
+    DefinitionId: DiscoverableDefinition,
+    VersionRule: Version,
+    InstanceId: WorkflowInstance,
 );
 
 /// Names that their callers give: what is none is invalid, and they are told why.
 macro_rules! given {
     ($($type:ty),+) => {
         $(impl PathParameter for $type {
-            fn read(name: &'static str, text: &str) -> Result<Self, Refusal> {
+            fn read(name: &'static str, text: &str) -> Result<Self, Problem> {
                 <Self as FromStr>::from_str(text).map_err(|InvalidId(message)| {
-                    Refusal::Invalid(Invalid::one(format!("path:{name}"), "invalid", message))
+                    Faults::one(format!("path:{name}"), ViolationCode::Invalid, message).into()
                 })
             }
         })+

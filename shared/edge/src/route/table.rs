@@ -8,8 +8,8 @@ use super::operation::{Answer, Body, Operation, described};
 use super::parameter::{DeliveryNumber, VersionNumber};
 use super::{FromPath, NoRoute, Parameters, Route, Routes};
 use crate::problem::{
-    ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, RUN_ENDED, RUN_OPEN,
-    TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
+    ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, Problem, RUN_ENDED,
+    RUN_OPEN, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
 };
 use crate::wire::control_run::{AnswerNodeBody, RedeliverFailedBody, RedeliveriesView, RedeliveryView, ReplayRunBody};
 use crate::wire::create_run::CreateRunBody;
@@ -33,7 +33,6 @@ use crate::wire::{
     VersionList,
 };
 use sluice_core::definition::VersionRule;
-use sluice_core::flow::Refusal;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
 };
@@ -152,7 +151,7 @@ macro_rules! functions {
         }
 
         impl FromPath for $name {
-            fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Refusal> {
+            fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Problem> {
                 $(if id == RouteId::$id {
                     let route = Self::$id $({ $($field: parameters.take()?),+ })?;
                     parameters.finish();

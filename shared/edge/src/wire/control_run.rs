@@ -3,6 +3,7 @@
 use super::fields;
 use super::runs::run_path;
 use super::schema::{RunName, VersionRule};
+use crate::fault::Faults;
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
@@ -13,9 +14,9 @@ use sluice_core::flow::control_run::Redelivered;
 use sluice_core::flow::replay_run::Command;
 use sluice_core::id::{IdempotencyKey, NodeId, RunId};
 use sluice_core::idempotency::Operation;
-use sluice_core::invalid::Invalid;
 use sluice_core::ports::DeliveryRef;
 use sluice_core::retention::Retention;
+use sluice_core::violation::ViolationCode;
 use utoipa::ToSchema;
 
 /// The body of `POST /v1/workflow-runs/{runId}/data`.
@@ -40,10 +41,10 @@ impl json::Body for AnswerNodeBody {
 /// Everything that is wrong with the body itself.
 pub fn answer(request: &Request) -> Result<(NodeId, Box<RawValue>), Problem> {
     let body: AnswerNodeBody = request.json()?;
-    let mut invalid = Invalid::default();
-    match fields::id("/nodeId", &body.node_id, &mut invalid) {
+    let mut faults = Faults::default();
+    match fields::id("/nodeId", &body.node_id, &mut faults) {
         Some(node_id) => Ok((node_id, body.data)),
-        None => Err(invalid.into()),
+        None => Err(faults.into()),
     }
 }
 
@@ -77,15 +78,15 @@ impl json::Body for ReplayRunBody {
 /// Everything that is wrong with it and can be told from it alone.
 pub fn replay(request: &Request) -> Result<Command, Problem> {
     let body: ReplayRunBody = request.json_or_empty()?;
-    let mut invalid = Invalid::default();
+    let mut faults = Faults::default();
     let key = body.idempotency_key.as_deref();
     let command = Command {
-        from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut invalid)),
-        version: body.version.map(|raw| fields::version("/version", Some(&raw), &mut invalid)),
+        from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut faults)),
+        version: body.version.map(|raw| fields::version("/version", Some(&raw), &mut faults)),
         name: body.name,
-        idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, &mut invalid)?,
+        idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, &mut faults)?,
     };
-    invalid.into_result()?;
+    faults.into_result()?;
     Ok(command)
 }
 
@@ -137,7 +138,7 @@ impl json::Body for RedeliverFailedBody {
 pub fn failed_since(request: &Request) -> Result<Timestamp, Problem> {
     let body: RedeliverFailedBody = request.json()?;
     let since = body.failed_since.parse();
-    Ok(since.map_err(|_| Invalid::one("/failedSince", "invalid", fields::NOT_A_TIME))?)
+    Ok(since.map_err(|_| Faults::one("/failedSince", ViolationCode::Invalid, fields::NOT_A_TIME))?)
 }
 
 /// Deliveries that are sent again.

@@ -3,18 +3,18 @@
 use super::fields::{self, RunFields};
 use super::instances::{InstanceConfigurationBody, ProcessorConfigs};
 use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode};
+use crate::fault::{Faults, ReadingCode};
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId};
 use sluice_core::idempotency::Operation;
-use sluice_core::invalid::Invalid;
 use sluice_core::retention::Retention;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -85,9 +85,9 @@ impl CreateRun {
     /// Everything that is wrong with it and can be told from it alone.
     pub fn read(request: &Request) -> Result<Self, Problem> {
         let body: CreateRunBody = request.json()?;
-        let mut invalid = Invalid::default();
+        let mut faults = Faults::default();
         let token = body.client_token.as_deref();
-        let claim = fields::claim(request, Operation::Create, "clientToken", token, &mut invalid)?;
+        let claim = fields::claim(request, Operation::Create, "clientToken", token, &mut faults)?;
         let fields = RunFields {
             name: body.name,
             input: body.input,
@@ -108,35 +108,26 @@ impl CreateRun {
         };
         let mut configs = ProcessorConfigs::default();
         let source = match (body.workflow_instance_id, body.workflow_instance_configuration) {
-            (Some(id), None) => fields::id("/workflowInstanceId", &id, &mut invalid).map(Source::Instance),
-            (None, Some(configuration)) => configuration_source(configuration, &mut configs, &mut invalid),
+            (Some(id), None) => fields::id("/workflowInstanceId", &id, &mut faults).map(Source::Instance),
+            (None, Some(configuration)) => configuration_source(configuration, &mut configs, &mut faults),
             (Some(_), Some(_)) | (None, None) => {
                 let message = "exactly one of workflowInstanceId and workflowInstanceConfiguration must be given";
-                invalid.add("", "exactly_one", message);
+                faults.add("", ReadingCode::ExactlyOne, message);
                 None
             }
         };
         // The other fields are looked at even if there is no source, so that everything is reported.
         let command = match source {
-            Some(source) => Some(fields.into_command(source, claim, &mut invalid)),
+            Some(source) => Some(fields.into_command(source, claim, &mut faults)),
             None => {
                 let nowhere = Source::Instance(sluice_core::id::InstanceId(Default::default()));
-                fields.into_command(nowhere, None, &mut invalid);
+                fields.into_command(nowhere, None, &mut faults);
                 None
             }
         };
-        invalid.into_result()?;
-        let command = command.ok_or_else(|| Invalid::one("", "invalid", "must name what to run"))?;
+        faults.into_result()?;
+        let command = command.ok_or_else(|| Faults::one("", ViolationCode::Invalid, "must name what to run"))?;
         Ok(Self { command, configs })
-    }
-
-    /// The core names a processor config by its node; the body has a list.
-    pub fn locate(configs: &ProcessorConfigs, refusal: Refusal) -> Problem {
-        let mut problem = Problem::from(refusal);
-        for violation in &mut problem.errors {
-            violation.pointer = configs.locate(CONFIGURATION, &violation.pointer);
-        }
-        problem
     }
 
     pub fn into_parts(self) -> (Command, ProcessorConfigs) {
@@ -147,23 +138,16 @@ impl CreateRun {
 fn configuration_source(
     body: InstanceConfigurationBody,
     configs: &mut ProcessorConfigs,
-    invalid: &mut Invalid,
+    faults: &mut Faults,
 ) -> Option<Source> {
     let at = |field: &str| format!("{CONFIGURATION}/{field}");
     let definition: Option<DefinitionRef> =
-        fields::id(at("workflowDefinitionId"), &body.workflow_definition_id, invalid);
-    let version = fields::version(&at("version"), body.version.as_deref(), invalid);
+        fields::id(at("workflowDefinitionId"), &body.workflow_definition_id, faults);
+    let version = fields::version(&at("version"), body.version.as_deref(), faults);
     let compute_node = match &body.compute_node_id {
-        Some(key) => Some(fields::id(at("computeNodeId"), key, invalid)?),
+        Some(key) => Some(fields::id(at("computeNodeId"), key, faults)?),
         None => None,
     };
-    *configs = ProcessorConfigs::read(CONFIGURATION, body.processor_configs, invalid);
-    Some(Source::Configuration {
-        definition: definition?,
-        version,
-        compute_node,
-        processor_configs: configs.by_node(),
-        named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
-        version_at: "/workflowInstanceConfiguration/version",
-    })
+    *configs = ProcessorConfigs::read(CONFIGURATION, body.processor_configs, faults);
+    Some(Source::Configuration { definition: definition?, version, compute_node, processor_configs: configs.by_node() })
 }

@@ -1,6 +1,7 @@
 //! Definitions, their versions and their drafts.
 
 use super::schema::{DefinitionTag, Description, DisplayName, JsonSchema};
+use crate::fault::Faults;
 use crate::json;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -8,9 +9,9 @@ use sluice_core::concurrency::Concurrency;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
 use sluice_core::flow::manage_definitions::DefinitionChange;
 use sluice_core::id::{DefinitionId, DefinitionName};
-use sluice_core::invalid::Invalid;
 use sluice_core::retention::Retention;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
@@ -54,7 +55,7 @@ impl json::Body for CreateDefinitionBody {
 
 impl CreateDefinitionBody {
     /// Everything but the name. Adds what is wrong with it.
-    pub fn into_change(self, invalid: &mut Invalid) -> DefinitionChange {
+    pub fn into_change(self, faults: &mut Faults) -> DefinitionChange {
         DefinitionChange {
             display_name: self.display_name,
             description: self.description,
@@ -63,7 +64,7 @@ impl CreateDefinitionBody {
             max_run_duration_seconds: self.max_run_duration_seconds.map(Some),
             exclude_paused_time: self.exclude_paused_time,
             discoverable: self.discoverable,
-            tags: tags(self.tags, invalid),
+            tags: tags(self.tags, faults),
         }
     }
 }
@@ -111,8 +112,8 @@ impl json::Body for ChangeDefinitionBody {
 impl ChangeDefinitionBody {
     /// # Errors
     /// Everything that is wrong with the body itself.
-    pub fn into_change(self) -> Result<DefinitionChange, Invalid> {
-        let mut invalid = Invalid::default();
+    pub fn into_change(self) -> Result<DefinitionChange, Faults> {
+        let mut faults = Faults::default();
         let change = DefinitionChange {
             display_name: self.display_name,
             description: self.description,
@@ -121,18 +122,18 @@ impl ChangeDefinitionBody {
             max_run_duration_seconds: self.max_run_duration_seconds,
             exclude_paused_time: self.exclude_paused_time,
             discoverable: self.discoverable,
-            tags: tags(self.tags, &mut invalid),
+            tags: tags(self.tags, &mut faults),
         };
-        invalid.into_result()?;
+        faults.into_result()?;
         Ok(change)
     }
 }
 
-fn tags(given: Option<Vec<String>>, invalid: &mut Invalid) -> Option<BTreeSet<String>> {
+fn tags(given: Option<Vec<String>>, faults: &mut Faults) -> Option<BTreeSet<String>> {
     let mut tags = BTreeSet::new();
     for (index, tag) in given?.into_iter().enumerate() {
         if !tags.insert(tag) {
-            invalid.add(format!("/tags/{index}"), "repeated", "must be given only once");
+            faults.add(format_args!("/tags/{index}"), ViolationCode::Repeated, "must be given only once");
         }
     }
     Some(tags)

@@ -4,15 +4,16 @@
 
 use super::Paging;
 use super::schema::{DefinitionTag, Description, DisplayName, JsonSchema};
+use crate::fault::Faults;
 use crate::http::Request;
 use serde::Serialize;
 use serde_json::Value;
 use sluice_core::definition::{Definition, Edge, Node, Version};
 use sluice_core::flow::manage_definitions::DiscoverFilter;
 use sluice_core::id::{DefinitionId, DefinitionName, TenantId};
-use sluice_core::invalid::Invalid;
 use sluice_core::limits;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeSet;
 use utoipa::ToSchema;
 
@@ -20,19 +21,19 @@ use utoipa::ToSchema;
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn query(request: &Request) -> Result<(DiscoverFilter, Paging), Invalid> {
+pub fn query(request: &Request) -> Result<(DiscoverFilter, Paging), Faults> {
     const PARAMETERS: [&str; 4] = ["text", "tag", "limit", "cursor"];
     let mut query = request.query(&PARAMETERS);
     let text = |most: usize| {
         move |text: &str| match (1..=most).contains(&text.chars().count()) {
             true => Ok(text.to_owned()),
-            false => Err(format!("must be 1 to {most} characters")),
+            false => Err((ViolationCode::OutOfRange, format!("must be 1 to {most} characters"))),
         }
     };
     let filter = DiscoverFilter {
-        text: query.read("text", text(limits::DISPLAY_NAME_CHARS)),
-        tag: query.read("tag", |tag| match tag.chars().any(char::is_control) {
-            true => Err("must have no control characters".to_owned()),
+        text: query.read_or("text", text(limits::DISPLAY_NAME_CHARS)),
+        tag: query.read_or("tag", |tag| match tag.chars().any(char::is_control) {
+            true => Err((ViolationCode::Invalid, "must have no control characters".to_owned())),
             false => text(limits::DEFINITION_TAGS.1)(tag),
         }),
     };

@@ -1,6 +1,8 @@
 //! Reading fields that several bodies have. Each reports what is wrong and lets the others be looked at too.
 
+use crate::fault::{Faults, ReadingCode, Token};
 use crate::http::Request;
+use crate::json;
 use crate::problem::Problem;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -8,11 +10,12 @@ use sluice_core::definition::VersionRule;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{InvalidId, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
-use sluice_core::invalid::{Invalid, pointer_token};
 use sluice_core::retention::Retention;
 use sluice_core::snapshot::Callback;
 use sluice_core::template::Variables;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::str::FromStr;
 
 /// What both ways to a run take, by the names of the body.
@@ -37,12 +40,12 @@ pub struct RunFields {
 }
 
 impl RunFields {
-    pub fn into_command(self, source: Source, idempotency: Option<IdempotencyClaim>, invalid: &mut Invalid) -> Command {
+    pub fn into_command(self, source: Source, idempotency: Option<IdempotencyClaim>, faults: &mut Faults) -> Command {
         let callback = match (self.completion_callback_url, self.completion_callback_context) {
             (Some(url), context) => Some(Callback { url, context }),
             (None, Some(_)) => {
                 let message = "needs completionCallbackUrl: there is nowhere to send it";
-                invalid.add("/completionCallbackContext", "needs_other_field", message);
+                faults.add("/completionCallbackContext", ReadingCode::NeedsOtherField, message);
                 None
             }
             (None, None) => None,
@@ -51,28 +54,28 @@ impl RunFields {
         Command {
             name: self.name,
             input: self.input,
-            data_sources: by_node("/dataSources", self.data_sources, invalid),
-            data_targets: by_node("/dataTargets", self.data_targets, invalid),
-            processor_params: by_node("/processorParams", self.processor_params, invalid),
-            tags: by_node("/tags", self.tags, invalid)
+            data_sources: by_node("/dataSources", self.data_sources, faults),
+            data_targets: by_node("/dataTargets", self.data_targets, faults),
+            processor_params: by_node("/processorParams", self.processor_params, faults),
+            tags: by_node("/tags", self.tags, faults)
                 .into_iter()
-                .filter_map(|(node, tag)| Some((node.clone(), id(format!("/tags/{node}"), &tag, invalid)?)))
+                .filter_map(|(node, tag)| Some((node.clone(), id(format_args!("/tags/{node}"), &tag, faults)?)))
                 .collect(),
             layers: layers
                 .iter()
                 .enumerate()
-                .filter_map(|(index, layer)| id(format!("/layers/{index}"), layer, invalid))
+                .filter_map(|(index, layer)| id(format_args!("/layers/{index}"), layer, faults))
                 .collect(),
             labels: self.labels.unwrap_or_default(),
             variables: Variables {
                 variables: self.variables.unwrap_or_default(),
                 runtime_variables: self.runtime_variables.unwrap_or_default(),
             },
-            execution_budget_usd: number("/executionBudgetUsd", self.execution_budget_usd.as_deref(), invalid),
+            execution_budget_usd: number("/executionBudgetUsd", self.execution_budget_usd.as_deref(), faults),
             max_run_duration_seconds: self.max_run_duration_seconds,
             callback,
             retention: self.retention,
-            evaluation_of: self.evaluation_of.and_then(|run| id("/evaluationOf", &run, invalid)),
+            evaluation_of: self.evaluation_of.and_then(|run| id("/evaluationOf", &run, faults)),
             idempotency,
             ..Command::new(source)
         }
@@ -83,47 +86,47 @@ impl RunFields {
 pub const NOT_A_TIME: &str = "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z";
 
 /// An identifier.
-pub fn id<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invalid: &mut Invalid) -> Option<T> {
+pub fn id<T: FromStr<Err = InvalidId>>(at: impl Display, text: &str, faults: &mut Faults) -> Option<T> {
     match text.parse() {
         Ok(id) => Some(id),
         Err(InvalidId(message)) => {
-            invalid.add(at, "invalid", message);
+            faults.add(at, ViolationCode::Invalid, message);
             None
         }
     }
 }
 
 /// An ARN of the wanted kind.
-pub fn arn<T: FromStr<Err = InvalidId>>(at: impl Into<String>, text: &str, invalid: &mut Invalid) -> Option<T> {
+pub fn arn<T: FromStr<Err = InvalidId>>(at: impl Display, text: &str, faults: &mut Faults) -> Option<T> {
     match text.parse() {
         Ok(arn) => Some(arn),
         Err(InvalidId(message)) => {
-            invalid.add(at, "invalid_arn", message);
+            faults.add(at, ViolationCode::InvalidArn, message);
             None
         }
     }
 }
 
 /// A map by node id.
-fn by_node<T>(at: &str, map: Option<BTreeMap<String, T>>, invalid: &mut Invalid) -> BTreeMap<NodeId, T> {
+fn by_node<T>(at: impl Display, map: Option<BTreeMap<String, T>>, faults: &mut Faults) -> BTreeMap<NodeId, T> {
     map.unwrap_or_default()
         .into_iter()
-        .filter_map(|(key, value)| Some((id(format!("{at}/{}", pointer_token(&key)), &key, invalid)?, value)))
+        .filter_map(|(key, value)| Some((id(format_args!("{at}/{}", Token(&key)), &key, faults)?, value)))
         .collect()
 }
 
 /// A JSON number, as its caller wrote it.
-pub fn number(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> Option<String> {
+pub fn number(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) -> Option<String> {
     let literal = raw?.get();
     if literal.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return Some(literal.to_owned());
     }
-    invalid.add(at, "wrong_type", "must be a number");
+    faults.add(at, ViolationCode::WrongType, "must be a number");
     None
 }
 
 /// `3`, `"active"`, `"latest"` or `"draft"`; active when absent.
-pub fn version(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> VersionRule {
+pub fn version(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) -> VersionRule {
     match raw.map(RawValue::get) {
         None => VersionRule::Active,
         Some("\"active\"") => VersionRule::Active,
@@ -132,7 +135,8 @@ pub fn version(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> Versi
         Some(literal) => match literal.parse() {
             Ok(rule @ VersionRule::Number(_)) => rule,
             Ok(VersionRule::Active | VersionRule::Latest | VersionRule::Draft) | Err(_) => {
-                invalid.add(at, "invalid", "must be \"active\", \"latest\", \"draft\" or a version number from 1");
+                let code = if json::is_whole(literal) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
+                faults.add(at, code, "must be \"active\", \"latest\", \"draft\" or a version number from 1");
                 VersionRule::Active
             }
         },
@@ -148,14 +152,18 @@ pub fn claim(
     operation: Operation,
     field: &str,
     in_body: Option<&str>,
-    invalid: &mut Invalid,
+    faults: &mut Faults,
 ) -> Result<Option<IdempotencyClaim>, Problem> {
     const HEADER: &str = "header:Idempotency-Key";
     let in_header = request.header("idempotency-key");
     if let (Some(header), Some(body)) = (in_header, in_body)
         && header != body
     {
-        invalid.add(format!("/{field}"), "key_mismatch", "must equal the Idempotency-Key header, or be left out");
+        faults.add(
+            format_args!("/{field}"),
+            ReadingCode::KeyMismatch,
+            "must equal the Idempotency-Key header, or be left out",
+        );
         return Ok(None);
     }
     let (at, text) = match (in_header, in_body) {
@@ -163,7 +171,7 @@ pub fn claim(
         (None, Some(text)) => (format!("/{field}"), text),
         (None, None) => return Ok(None),
     };
-    let Some(key) = id(at, text, invalid) else {
+    let Some(key) = id(at, text, faults) else {
         return Ok(None);
     };
     Ok(Some(IdempotencyClaim { operation, key, payload_hash: request.payload_hash()? }))

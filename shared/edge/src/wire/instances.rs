@@ -2,6 +2,7 @@
 
 use super::fields;
 use super::schema::{self, DefinitionReference};
+use crate::fault::Faults;
 use crate::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +11,8 @@ use sluice_core::definition::VersionRule;
 use sluice_core::flow::create_run::DEFAULT_COMPUTE_NODE;
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, NodeId, Tag};
 use sluice_core::instance::{Instance, ProcessorConfig};
-use sluice_core::invalid::Invalid;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -59,18 +60,18 @@ pub struct Configuration {
 impl InstanceConfigurationBody {
     /// # Errors
     /// Everything that is wrong with the body itself.
-    pub fn read(self) -> Result<Configuration, Invalid> {
-        let mut invalid = Invalid::default();
-        let definition = fields::id("/workflowDefinitionId", &self.workflow_definition_id, &mut invalid);
-        let version = fields::version("/version", self.version.as_deref(), &mut invalid);
+    pub fn read(self) -> Result<Configuration, Faults> {
+        let mut faults = Faults::default();
+        let definition = fields::id("/workflowDefinitionId", &self.workflow_definition_id, &mut faults);
+        let version = fields::version("/version", self.version.as_deref(), &mut faults);
         let key = self.compute_node_id.as_deref().unwrap_or(DEFAULT_COMPUTE_NODE);
-        let compute_node = fields::id("/computeNodeId", key, &mut invalid);
-        let configs = ProcessorConfigs::read("", self.processor_configs, &mut invalid);
+        let compute_node = fields::id("/computeNodeId", key, &mut faults);
+        let configs = ProcessorConfigs::read("", self.processor_configs, &mut faults);
         match (definition, compute_node) {
-            (Some(definition), Some(compute_node)) if invalid.violations.is_empty() => {
+            (Some(definition), Some(compute_node)) if faults.is_empty() => {
                 Ok(Configuration { definition, version, compute_node, configs })
             }
-            _ => Err(invalid),
+            _ => Err(faults),
         }
     }
 }
@@ -81,16 +82,20 @@ pub struct ProcessorConfigs(Vec<(NodeId, ProcessorConfig)>);
 
 impl ProcessorConfigs {
     /// Reads `processorConfigs` of the object at `at`.
-    pub fn read(at: &str, bodies: Option<Vec<ProcessorConfigBody>>, invalid: &mut Invalid) -> Self {
+    pub fn read(at: &str, bodies: Option<Vec<ProcessorConfigBody>>, faults: &mut Faults) -> Self {
         let mut configs: Vec<(NodeId, ProcessorConfig)> = Vec::new();
         for (index, body) in bodies.unwrap_or_default().into_iter().enumerate() {
             let at = format!("{at}/processorConfigs/{index}");
-            let tag: Option<Tag> = body.tag.and_then(|tag| fields::id(format!("{at}/tag"), &tag, invalid));
-            let Some(node) = fields::id::<NodeId>(format!("{at}/nodeId"), &body.node_id, invalid) else {
+            let tag: Option<Tag> = body.tag.and_then(|tag| fields::id(format_args!("{at}/tag"), &tag, faults));
+            let Some(node) = fields::id::<NodeId>(format_args!("{at}/nodeId"), &body.node_id, faults) else {
                 continue;
             };
             if configs.iter().any(|(known, _)| *known == node) {
-                invalid.add(format!("{at}/nodeId"), "repeated", format!("node {node} is configured twice"));
+                faults.add(
+                    format_args!("{at}/nodeId"),
+                    ViolationCode::Repeated,
+                    format!("node {node} is configured twice"),
+                );
             }
             configs.push((node, ProcessorConfig { params: body.params.unwrap_or_default(), tag }));
         }
@@ -101,17 +106,9 @@ impl ProcessorConfigs {
         self.0.iter().cloned().collect()
     }
 
-    /// A pointer that names a config of the object at `at` by its node, as a pointer into the list.
-    pub fn locate(&self, at: &str, pointer: &str) -> String {
-        let list = format!("{at}/processorConfigs/");
-        let Some(rest) = pointer.strip_prefix(&list) else {
-            return pointer.to_owned();
-        };
-        let (node, below) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        match self.0.iter().position(|(known, _)| known.as_str() == node) {
-            Some(index) => format!("{list}{index}{below}"),
-            None => pointer.to_owned(),
-        }
+    /// Where in the caller's list a node is configured.
+    pub fn index(&self, node: &NodeId) -> Option<usize> {
+        self.0.iter().position(|(known, _)| known == node)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fields::{self, RunFields};
 use super::schema::{CallbackUrl, Labels, ObjectsByNode, RunName, TagsByNode, Usd, ValuesByNode, VersionRule};
+use crate::fault::Faults;
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
@@ -11,7 +12,6 @@ use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName};
 use sluice_core::idempotency::Operation;
-use sluice_core::invalid::Invalid;
 use sluice_core::retention::Retention;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -69,16 +69,14 @@ impl json::Body for InvokeDefinitionBody {
 /// Everything that is wrong with it and can be told from it alone.
 pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, Problem> {
     let body: InvokeDefinitionBody = request.json_or_empty()?;
-    let mut invalid = Invalid::default();
+    let mut faults = Faults::default();
     let key = body.idempotency_key.as_deref();
-    let claim = fields::claim(request, Operation::Invoke, "idempotencyKey", key, &mut invalid)?;
+    let claim = fields::claim(request, Operation::Invoke, "idempotencyKey", key, &mut faults)?;
     let source = Source::Configuration {
         definition,
-        version: fields::version("/version", body.version.as_deref(), &mut invalid),
+        version: fields::version("/version", body.version.as_deref(), &mut faults),
         compute_node: None,
         processor_configs: BTreeMap::new(),
-        named_at: "path:definition",
-        version_at: "/version",
     };
     let fields = RunFields {
         name: body.name,
@@ -98,7 +96,7 @@ pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, 
         retention: body.retention,
         evaluation_of: None,
     };
-    let command = fields.into_command(source, claim, &mut invalid);
-    invalid.into_result()?;
+    let command = fields.into_command(source, claim, &mut faults);
+    faults.into_result()?;
     Ok(command)
 }

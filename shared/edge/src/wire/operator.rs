@@ -5,6 +5,7 @@ use super::schema::{
     CallbackOrigin, ClusterArn, ContainerName, Description, FunctionArn, SecurityGroupId, StateMachineArn, SubnetId,
     TaskDefinitionArn, TenantOrAll, Usd,
 };
+use crate::fault::{Faults, ReadingCode, Token};
 use crate::json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,13 +15,13 @@ use sluice_core::arn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
-use sluice_core::invalid::{Invalid, pointer_token};
 use sluice_core::limits;
 use sluice_core::operator::{
     ComputeNode, ContainerTask, LaunchType, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants,
 };
 use sluice_core::retention::Retention;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -78,17 +79,14 @@ impl json::Body for ProcessorBody {
 impl ProcessorBody {
     /// # Errors
     /// Everything that is wrong with the body itself.
-    pub fn into_processor(self, key: ProcessorKey, now: Timestamp) -> Result<Processor, Invalid> {
-        let mut invalid = Invalid::default();
-        self.check_fields(&mut invalid);
+    pub fn into_processor(self, key: ProcessorKey, now: Timestamp) -> Result<Processor, Faults> {
+        let mut faults = Faults::default();
+        self.check_fields(&mut faults);
         if self.description.as_ref().is_some_and(|text| text.chars().count() > limits::DESCRIPTION_CHARS) {
-            invalid.add(
-                "/description",
-                "too_long",
-                format!("must be at most {} characters", limits::DESCRIPTION_CHARS),
-            );
+            let message = format_args!("must be at most {} characters", limits::DESCRIPTION_CHARS);
+            faults.add("/description", ViolationCode::OutOfRange, message);
         }
-        invalid.into_result()?;
+        faults.into_result()?;
         let target = match self.kind {
             ProcessorKind::Lambda => ProcessorTarget::Lambda { function_arn: self.function_arn.unwrap_or_default() },
             ProcessorKind::StateMachine => {
@@ -108,7 +106,7 @@ impl ProcessorBody {
     }
 
     /// Each kind has fields of its own, and takes no other's.
-    fn check_fields(&self, invalid: &mut Invalid) {
+    fn check_fields(&self, faults: &mut Faults) {
         use ProcessorKind::{Ecs, Lambda, StateMachine};
         for (pointer, of, is_needed, is_given) in [
             ("/functionArn", Lambda, true, self.function_arn.is_some()),
@@ -122,10 +120,10 @@ impl ProcessorBody {
             ("/assignPublicIp", Ecs, false, self.assign_public_ip.is_some()),
         ] {
             if is_given && of != self.kind {
-                invalid.add(pointer, "unknown_field", "is not a field of this kind of processor");
+                faults.add(pointer, ReadingCode::UnknownField, "is not a field of this kind of processor");
             }
             if is_needed && !is_given && of == self.kind {
-                invalid.add(pointer, "missing_field", "must be given");
+                faults.add(pointer, ViolationCode::MissingField, "must be given");
             }
         }
     }
@@ -163,14 +161,14 @@ impl ComputeNodeBody {
         key: ComputeNodeKey,
         own_runner: Option<&arn::StateMachineArn>,
         now: Timestamp,
-    ) -> Result<ComputeNode, Invalid> {
-        let mut invalid = Invalid::default();
+    ) -> Result<ComputeNode, Faults> {
+        let mut faults = Faults::default();
         let state_machine_arn = match (&self.state_machine_arn, own_runner) {
-            (Some(text), _) => fields::arn("/stateMachineArn", text, &mut invalid),
+            (Some(text), _) => fields::arn("/stateMachineArn", text, &mut faults),
             (None, Some(own_runner)) => Some(own_runner.clone()),
             (None, None) => {
                 let message = "must be given: this deployment has no runner of its own";
-                invalid.add("/stateMachineArn", "missing_field", message);
+                faults.add("/stateMachineArn", ViolationCode::MissingField, message);
                 None
             }
         };
@@ -179,13 +177,12 @@ impl ComputeNodeBody {
             .unwrap_or_default()
             .into_iter()
             .filter_map(|(name, status)| {
-                let at = format!("/layers/{}", pointer_token(&name));
-                Some((fields::id(at, &name, &mut invalid)?, status))
+                Some((fields::id(format_args!("/layers/{}", Token(&name)), &name, &mut faults)?, status))
             })
             .collect();
-        let max_budget = max_budget(self.max_budget_usd.as_deref(), &mut invalid);
-        let Some(state_machine_arn) = state_machine_arn else { return Err(invalid) };
-        invalid.into_result()?;
+        let max_budget = max_budget(self.max_budget_usd.as_deref(), &mut faults);
+        let Some(state_machine_arn) = state_machine_arn else { return Err(faults) };
+        faults.into_result()?;
         Ok(ComputeNode {
             key,
             state_machine_arn,
@@ -198,13 +195,13 @@ impl ComputeNodeBody {
     }
 }
 
-fn max_budget(raw: Option<&RawValue>, invalid: &mut Invalid) -> Option<MicroUsd> {
-    let literal = fields::number("/maxBudgetUsd", raw, invalid)?;
+fn max_budget(raw: Option<&RawValue>, faults: &mut Faults) -> Option<MicroUsd> {
+    let literal = fields::number("/maxBudgetUsd", raw, faults)?;
     match MicroUsd::parse(&literal, MicroUsd::from_usd(limits::BUDGET_USD)) {
         Ok(MicroUsd(0)) => None,
         Ok(budget) => Some(budget),
         Err(error) => {
-            invalid.add("/maxBudgetUsd", "out_of_range", error.to_string());
+            faults.add("/maxBudgetUsd", error.code(), error);
             None
         }
     }

@@ -6,6 +6,7 @@ use super::fields;
 use super::runs::run_path;
 use super::schema::CommentText;
 use super::usage::{self, ReportedCallBody, UsageCounts};
+use crate::fault::{Faults, ReadingCode};
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
@@ -15,12 +16,12 @@ use serde_json::value::RawValue;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::report_run::{NodeReport, Reported};
 use sluice_core::id::{NodeId, RunId};
-use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
 use sluice_core::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use sluice_core::run::RunError;
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use utoipa::ToSchema;
 
 /// Seconds that a token is valid unless its maker says otherwise.
@@ -48,9 +49,9 @@ impl json::Body for CreateReportTokenBody {
 /// Everything that is wrong with the body itself.
 pub fn token_wanted(request: &Request) -> Result<(Option<NodeId>, i64), Problem> {
     let body: CreateReportTokenBody = request.json_or_empty()?;
-    let mut invalid = Invalid::default();
-    let node_id = body.node_id.and_then(|node| fields::id("/nodeId", &node, &mut invalid));
-    invalid.into_result()?;
+    let mut faults = Faults::default();
+    let node_id = body.node_id.and_then(|node| fields::id("/nodeId", &node, &mut faults));
+    faults.into_result()?;
     Ok((node_id, body.expires_in_seconds.unwrap_or(TOKEN_SECONDS)))
 }
 
@@ -157,16 +158,16 @@ struct ProgressBody {
 /// Everything that is wrong with the body itself.
 pub fn report(request: &Request, now: Timestamp) -> Result<(NodeId, NodeReport), Problem> {
     let body: ReportBody = request.json()?;
-    let mut invalid = Invalid::default();
-    let node_id: Option<NodeId> = fields::id("/nodeId", &body.node_id, &mut invalid);
-    let progress = body.progress.map(|progress| read_progress(progress, now, &mut invalid));
+    let mut faults = Faults::default();
+    let node_id: Option<NodeId> = fields::id("/nodeId", &body.node_id, &mut faults);
+    let progress = body.progress.map(|progress| read_progress(progress, now, &mut faults));
     let is_alive = Progress { percent: None, message: None, at: now };
     for (field, is_given, status) in [
         ("/result", body.result.is_some(), ReportStatus::Succeeded),
         ("/error", body.error.is_some(), ReportStatus::Failed),
     ] {
         if is_given && body.status != status {
-            invalid.add(field, "needs_other_field", "makes no sense with this status");
+            faults.add(field, ReadingCode::NeedsOtherField, "makes no sense with this status");
         }
     }
     let (outcome, progress) = match (body.status, body.error) {
@@ -175,39 +176,39 @@ pub fn report(request: &Request, now: Timestamp) -> Result<(NodeId, NodeReport),
             let result = body.result.map_or_else(|| "null".to_owned(), |result| result.get().to_owned());
             (Some(NodeOutcome::Result(result)), progress)
         }
-        (ReportStatus::Failed, Some(error)) => (Some(NodeOutcome::Failure(read_error(&error, &mut invalid))), progress),
+        (ReportStatus::Failed, Some(error)) => (Some(NodeOutcome::Failure(read_error(&error, &mut faults))), progress),
         (ReportStatus::Failed, None) => {
-            invalid.add("/error", "missing_field", "must be given of a node that FAILED");
+            faults.add("/error", ViolationCode::MissingField, "must be given of a node that FAILED");
             (None, progress)
         }
     };
-    let calls = usage::calls(body.usage.unwrap_or_default(), node_id.as_ref(), |_| None, now, &mut invalid);
+    let calls = usage::calls(body.usage.unwrap_or_default(), node_id.as_ref(), |_| None, now, &mut faults);
     for (index, call) in calls.iter().enumerate() {
         if call.node_id.is_some() && call.node_id != node_id {
             let message = "must be the node that is reported on, or be left out";
-            invalid.add(format!("/usage/{index}/nodeId"), "unknown_node", message);
+            faults.add(format_args!("/usage/{index}/nodeId"), ViolationCode::UnknownNode, message);
         }
     }
-    invalid.into_result()?;
-    let node_id = node_id.ok_or_else(|| Invalid::one("/nodeId", "invalid", "must name a node"))?;
+    faults.into_result()?;
+    let node_id = node_id.ok_or_else(|| Faults::one("/nodeId", ViolationCode::Invalid, "must name a node"))?;
     Ok((node_id, NodeReport { outcome, progress, usage: calls }))
 }
 
-fn read_progress(body: ProgressBody, now: Timestamp, invalid: &mut Invalid) -> Progress {
+fn read_progress(body: ProgressBody, now: Timestamp, faults: &mut Faults) -> Progress {
     if body.percent.is_some_and(|percent| percent > 100) {
-        invalid.add("/progress/percent", "out_of_range", "must be from 0 to 100");
+        faults.add("/progress/percent", ViolationCode::OutOfRange, "must be from 0 to 100");
     }
     if body.message.as_ref().is_some_and(|message| message.chars().count() > limits::PROGRESS_CHARS) {
         let message = format!("must be at most {} characters", limits::PROGRESS_CHARS);
-        invalid.add("/progress/message", "out_of_range", message);
+        faults.add("/progress/message", ViolationCode::OutOfRange, message);
     }
     Progress { percent: body.percent, message: body.message, at: now }
 }
 
-fn read_error(body: &ReportErrorBody, invalid: &mut Invalid) -> RunError {
+fn read_error(body: &ReportErrorBody, faults: &mut Faults) -> RunError {
     if body.code.is_empty() || body.code.chars().count() > RunError::CODE_CHARS {
         let message = format!("must be 1 to {} characters", RunError::CODE_CHARS);
-        invalid.add("/error/code", "out_of_range", message);
+        faults.add("/error/code", ViolationCode::OutOfRange, message);
     }
     RunError::new(&body.code, &body.message, RunError::FULL_MESSAGE_CHARS)
 }

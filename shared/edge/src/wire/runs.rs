@@ -3,6 +3,7 @@
 use super::schema::{CallbackUrl, Labels, Usd};
 use super::snapshot::SnapshotView;
 use super::{Paging, fields};
+use crate::fault::Faults;
 use crate::http::{Query, Request};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,7 +13,6 @@ use sluice_core::budget::MicroUsd;
 use sluice_core::definition::NodeType;
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId};
-use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
 use sluice_core::ports::{self, RunFilter};
@@ -22,6 +22,7 @@ use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
+use sluice_core::violation::ViolationCode;
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
@@ -408,7 +409,7 @@ pub struct DeliveryList {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Paging), Invalid> {
+pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Paging), Faults> {
     const FILTERS: [&str; 10] = [
         "status",
         "workflowDefinitionId",
@@ -426,15 +427,15 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
         query.read(name, |text| text.parse::<Timestamp>().map_err(|_| fields::NOT_A_TIME))
     };
     let filter = RunFilter {
-        statuses: query.read("status", statuses).unwrap_or_default(),
+        statuses: query.read_or("status", statuses).unwrap_or_default(),
         definition_id: query.read("workflowDefinitionId", str::parse),
         instance_id: query.read("workflowInstanceId", str::parse),
         label: query.read("label", |text| match text.split_once(':') {
             Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
             Some(_) | None => Err("must be a label's name and value with a colon between them"),
         }),
-        created_by: query.read("createdBy", |text| match text {
-            "" => Err("must not be empty"),
+        created_by: query.read_or("createdBy", |text| match text {
+            "" => Err((ViolationCode::OutOfRange, "must not be empty")),
             _ => Ok(text.to_owned()),
         }),
         replay_of: query.read("replayOf", str::parse),
@@ -458,11 +459,13 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
 }
 
 /// Statuses with commas between them.
-fn statuses(text: &str) -> Result<BTreeSet<RunStatus>, String> {
+fn statuses(text: &str) -> Result<BTreeSet<RunStatus>, (ViolationCode, String)> {
     if text.split(',').count() > limits::FILTER_STATUSES {
-        return Err(format!("must be at most {} statuses", limits::FILTER_STATUSES));
+        let message = format!("must be at most {} statuses", limits::FILTER_STATUSES);
+        return Err((ViolationCode::TooMany, message));
     }
-    text.split(',').map(|status| status.parse().map_err(str::to_owned)).collect()
+    let read = |status: &str| status.parse().map_err(|message: &str| (ViolationCode::Invalid, message.to_owned()));
+    text.split(',').map(read).collect()
 }
 
 /// The query of `GET /v1/workflow-runs/{runId}`.
@@ -477,7 +480,7 @@ pub struct GetRun {
 impl GetRun {
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn read(request: &Request) -> Result<Self, Invalid> {
+    pub fn read(request: &Request) -> Result<Self, Faults> {
         let mut query = request.query(&["waitSeconds", "include"]);
         let wait_seconds = query.number("waitSeconds", 0..=limits::WAIT_SECONDS).unwrap_or(0);
         let include = query.read("include", |text| match text {

@@ -3,7 +3,9 @@
 //! **Invariant:** a cost is read from the number as it was written, never through floating point.
 
 use super::fields;
+use super::refusal::Form;
 use super::schema::{CallCost, CallText};
+use crate::fault::Faults;
 use crate::http::Request;
 use crate::json;
 use crate::problem::Problem;
@@ -11,14 +13,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, Value, json};
-use sluice_core::budget::{InvalidBudget, MicroUsd, NanoUsd};
+use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::flow::record_usage::UsageRecorded;
 use sluice_core::id::NodeId;
-use sluice_core::invalid::Invalid;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
+use sluice_core::place::Field;
 use sluice_core::time::rfc3339_millis;
 use sluice_core::usage::{LlmCall, UsageCount, UsageLedger, UsageTotals};
+use sluice_core::violation::{Invalid, ViolationCode};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -69,9 +72,9 @@ impl json::Body for ReportUsageBody {
 /// Everything that is wrong with the body itself.
 pub fn of_request(request: &Request, now: Timestamp) -> Result<Vec<LlmCall>, Problem> {
     let body: ReportUsageBody = request.json()?;
-    let mut invalid = Invalid::default();
-    let calls = calls(body.usage, None, |_| None, now, &mut invalid);
-    invalid.into_result()?;
+    let mut faults = Faults::default();
+    let calls = calls(body.usage, None, |_| None, now, &mut faults);
+    faults.into_result()?;
     Ok(calls)
 }
 
@@ -80,16 +83,19 @@ pub fn of_request(request: &Request, now: Timestamp) -> Result<Vec<LlmCall>, Pro
 ///
 /// # Errors
 /// Everything that makes it no usable report.
-pub fn of_result(usage: &Value, node_id: &NodeId, attempt: u64, now: Timestamp) -> Result<Vec<LlmCall>, Invalid> {
+pub fn of_result(usage: &Value, node_id: &NodeId, attempt: u64, now: Timestamp) -> Result<Vec<LlmCall>, Faults> {
     // Numbers keep their literals on this way.
     let body: ReportUsageBody = json::read(&json!({"usage": usage}).to_string())?;
-    let mut invalid = Invalid::default();
+    let mut faults = Faults::default();
     let call_id = |index| Some(format!("{node_id}/{attempt}/{index}"));
-    let calls = calls(body.usage, Some(node_id), call_id, now, &mut invalid);
+    let calls = calls(body.usage, Some(node_id), call_id, now, &mut faults);
+    let mut invalid = Invalid::default();
+    let at = Field::Usage.at();
     for (index, call) in calls.iter().enumerate() {
-        call.check(&format!("/usage/{index}"), &mut invalid);
+        call.check(&at.index(index), &mut invalid);
     }
-    invalid.into_result()?;
+    faults.extend(Form::Plain.faults(invalid));
+    faults.into_result()?;
     Ok(calls)
 }
 
@@ -99,17 +105,17 @@ pub(super) fn calls(
     node_id: Option<&NodeId>,
     call_id: impl Fn(usize) -> Option<String>,
     now: Timestamp,
-    invalid: &mut Invalid,
+    faults: &mut Faults,
 ) -> Vec<LlmCall> {
     let mut calls = Vec::with_capacity(bodies.len());
     for (index, body) in bodies.into_iter().enumerate() {
         let at = |field: &str| format!("/usage/{index}/{field}");
         let given_id = body.call_id.or_else(|| call_id(index));
         if given_id.is_none() {
-            invalid.add(at("callId"), "missing_field", "must be given");
+            faults.add(at("callId"), ViolationCode::MissingField, "must be given");
         }
         let node_id = match &body.node_id {
-            Some(text) => fields::id(at("nodeId"), text, invalid),
+            Some(text) => fields::id(at("nodeId"), text, faults),
             None => node_id.cloned(),
         };
         calls.push(LlmCall {
@@ -120,7 +126,7 @@ pub(super) fn calls(
             input_tokens: body.input_tokens.unwrap_or(0),
             output_tokens: body.output_tokens.unwrap_or(0),
             cached_tokens: body.cached_tokens.unwrap_or(0),
-            cost_nano_usd: cost(&at("costUsd"), body.cost_usd.as_deref(), invalid),
+            cost_nano_usd: cost(&at("costUsd"), body.cost_usd.as_deref(), faults),
             latency_ms: body.latency_ms.unwrap_or(0),
             reported_at: now,
         });
@@ -128,15 +134,10 @@ pub(super) fn calls(
     calls
 }
 
-fn cost(at: &str, raw: Option<&RawValue>, invalid: &mut Invalid) -> NanoUsd {
-    let Some(literal) = fields::number(at, raw, invalid) else { return NanoUsd::default() };
+fn cost(at: &str, raw: Option<&RawValue>, faults: &mut Faults) -> NanoUsd {
+    let Some(literal) = fields::number(at, raw, faults) else { return NanoUsd::default() };
     NanoUsd::parse(&literal, MicroUsd::from_usd(limits::CALL_COST_USD)).unwrap_or_else(|error| {
-        let code = match error {
-            InvalidBudget::NotANumber => "wrong_type",
-            InvalidBudget::Negative | InvalidBudget::TooLarge(_) => "out_of_range",
-            InvalidBudget::TooPrecise(_) => "too_precise",
-        };
-        invalid.add(at, code, error.to_string());
+        faults.add(at, error.code(), error);
         NanoUsd::default()
     })
 }
@@ -256,9 +257,8 @@ mod tests {
     fn of(usage: &str) -> Result<Vec<LlmCall>, Vec<(String, &'static str)>> {
         let usage: Value = serde_json::from_str(usage).expect("JSON");
         let node = "frequencies".parse().expect("a node");
-        of_result(&usage, &node, 2, Timestamp::UNIX_EPOCH).map_err(|invalid| {
-            invalid.violations.into_iter().map(|violation| (violation.pointer, violation.code)).collect()
-        })
+        of_result(&usage, &node, 2, Timestamp::UNIX_EPOCH)
+            .map_err(|faults| faults.into_vec().into_iter().map(|fault| (fault.pointer, fault.code.as_str())).collect())
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             ("[1]", "/usage/0", "wrong_type"),
             (r#"[{"model":"m"}]"#, "/usage/0/provider", "missing_field"),
             (r#"[{"provider":"p","model":"m","tokens":1}]"#, "/usage/0/tokens", "unknown_field"),
-            (r#"[{"provider":"p","model":"m","inputTokens":-1}]"#, "/usage/0/inputTokens", "invalid"),
+            (r#"[{"provider":"p","model":"m","inputTokens":-1}]"#, "/usage/0/inputTokens", "out_of_range"),
             (r#"[{"provider":"p","model":"m","costUsd":"1"}]"#, "/usage/0/costUsd", "wrong_type"),
             (r#"[{"provider":"p","model":"m","costUsd":1e6}]"#, "/usage/0/costUsd", "out_of_range"),
             (r#"[{"provider":"","model":"m"}]"#, "/usage/0/provider", "out_of_range"),

@@ -11,6 +11,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::limits;
+use sluice_core::refusal::Refusal;
 use sluice_core::retention::Retention;
 use sluice_edge::cursor;
 use sluice_edge::event::{self, Happening};
@@ -131,7 +132,7 @@ fn read_everything(request: &Request) -> Result<(), TestCaseError> {
             &serde_json::from_str::<sluice_core::definition::VersionDocument>(&text).expect("reads"),
             &document
         );
-        settle(request, document.check(&tenant(), &BTreeMap::new()))?;
+        settle(request, document.check(&tenant(), &BTreeMap::new()).map_err(Refusal::Invalid))?;
     }
     if let Some(body) = settle(request, request.json::<InstanceConfigurationBody>())? {
         settle(request, body.read())?;
@@ -238,7 +239,7 @@ fn list_places(value: &Value, at: String, pointers: &mut Vec<String>) {
         }
         Value::Object(fields) => {
             for (key, field) in fields {
-                list_places(field, format!("{at}/{}", sluice_core::invalid::pointer_token(key)), pointers);
+                list_places(field, format!("{at}/{}", sluice_edge::fault::Token(key)), pointers);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

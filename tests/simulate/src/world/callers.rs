@@ -2,6 +2,7 @@
 
 use super::*;
 use sluice_core::flow::create_run::start_input;
+use sluice_core::refusal::Thing;
 use sluice_core::run::{About, RunSpec};
 
 impl World {
@@ -186,7 +187,7 @@ impl World {
                 let answer = if mutation == Some(Mutation::CancelSilentlyIgnored) {
                     match store.load_run(&caller.tenant, run_id).await {
                         Ok(Some(run)) => Ok(Canceled::Already(run)),
-                        Ok(None) => Err(Refusal::NotFound { what: "workflow run", id: run_id.to_string() }),
+                        Ok(None) => Err(Refusal::not_found(Thing::WorkflowRun, run_id)),
                         Err(error) => Err(Refusal::Store(error)),
                     }
                 } else {
@@ -260,8 +261,6 @@ impl World {
             version: VersionRule::Active,
             compute_node: None,
             processor_configs: BTreeMap::new(),
-            named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
-            version_at: "/workflowInstanceConfiguration/version",
         });
         command.variables.variables.insert("language".to_owned(), "en".into());
         if let Ok(node) = "readability".parse() {

@@ -15,6 +15,7 @@ use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::AnswerNode;
+use sluice_core::refusal::ConflictCode;
 use sluice_core::report::NodeOutcome;
 use sluice_core::run::Run;
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
@@ -88,7 +89,7 @@ async fn answer_against_answer(arena: Arena, round: u32) -> &'static str {
         (Err(refusal), Ok(_)) => ("no", NO, refusal),
         both => panic!("round {round}: {both:?}"),
     };
-    assert!(matches!(refusal, Refusal::Conflict { code: "not_waiting", .. }), "{refusal:?}");
+    assert!(matches!(refusal, Refusal::Conflict { code: ConflictCode::NotWaiting, .. }), "{refusal:?}");
     assert_eq!(engine.take_answer(&token).as_deref(), Some(taken), "the runner has the answer that was accepted");
     let table = arena.party(0);
     let kept = table.store.load_answer(&mine(), run.run_id, &ask()).await.expect("loaded");

@@ -7,6 +7,7 @@ use sluice_core::flow::Refusal;
 use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, TerminationReason};
+use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run, RunState, Times};
 use sluice_testkit::fixture;
 
@@ -30,7 +31,7 @@ fn is_over(run: &Run, expected: (RunStatus, TerminationReason), changes: u64) {
 }
 
 fn ended_before(refusal: &Refusal) {
-    assert!(matches!(refusal, Refusal::Conflict { code: "run_ended", .. }), "{refusal:?}");
+    assert!(matches!(refusal, Refusal::Conflict { code: ConflictCode::RunEnded, .. }), "{refusal:?}");
 }
 
 async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {

@@ -45,8 +45,6 @@ fn command(key: &str, payload: &str) -> Command {
         version: VersionRule::Active,
         compute_node: None,
         processor_configs: BTreeMap::from([(node("readability"), readability)]),
-        named_at: "/workflowInstanceConfiguration/workflowDefinitionId",
-        version_at: "/workflowInstanceConfiguration/version",
     });
     command.variables.variables = BTreeMap::from([("language".to_owned(), json!("en"))]);
     command.name = Some(payload.to_owned());

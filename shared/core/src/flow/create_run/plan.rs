@@ -1,20 +1,21 @@
 //! The plan of a run: every rule about a request's content. Pure.
 
 use super::{Command, Policy, Resolved};
-use crate::budget::{InvalidBudget, MicroUsd};
+use crate::budget::MicroUsd;
 use crate::caller::Caller;
 use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::ProcessorConfig;
-use crate::invalid::{Invalid, pointer_token};
 use crate::limits;
 use crate::operator::{ComputeNode, ContainerTask, LayerStatus, Processor, ProcessorTarget, TenantSettings};
+use crate::place::{Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::{About, Run, RunSpec, SnapshotRef};
 use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::template;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -81,16 +82,13 @@ pub fn plan(
     check_layers(command, &resolved.compute_node, &mut invalid);
     check_duration(command.max_run_duration_seconds, &mut invalid);
     if let Some(retention) = command.retention {
-        retention.check("/retention", &mut invalid);
+        retention.check(&Field::Retention.at(), &mut invalid);
     }
     if let Some(callback) = &command.callback {
         check_destination(policy, &resolved.tenant, &callback.url, &mut invalid);
         if callback.context.as_ref().is_some_and(|context| context.get().len() > limits::CALLBACK_CONTEXT_BYTES) {
-            invalid.add(
-                "/completionCallbackContext",
-                "too_large",
-                format!("must be at most {} bytes", limits::CALLBACK_CONTEXT_BYTES),
-            );
+            let message = format_args!("must be at most {} bytes", limits::CALLBACK_CONTEXT_BYTES);
+            invalid.add(Field::CallbackContext, ViolationCode::TooLarge, message);
         }
     }
     // A stored version was checked when it was made; its processors may have been withdrawn since.
@@ -99,13 +97,11 @@ pub fn plan(
         Err(_) if resolved.definition.tenant != caller.tenant => {
             // Which, is its owner's business.
             let message = "this definition names a processor that this tenant may not use";
-            invalid.add("/workflowDefinition", "unknown_processor", message);
+            invalid.add(Field::Document, ViolationCode::UnknownProcessor, message);
             return Err(Refusal::Invalid(invalid));
         }
         Err(faults) => {
-            for fault in faults.violations {
-                invalid.add("/workflowDefinition".to_owned() + &fault.pointer, fault.code, fault.message);
-            }
+            invalid.extend(faults);
             return Err(Refusal::Invalid(invalid));
         }
     };
@@ -183,8 +179,9 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Answer<()> {
     if bytes <= most {
         return Ok(());
     }
-    let message = format!("{what} would take {bytes} bytes, above the bound of {most}: pass large data by reference");
-    Err(Refusal::Invalid(Invalid::one("", "too_large", message)))
+    let message =
+        format_args!("{what} would take {bytes} bytes, above the bound of {most}: pass large data by reference");
+    Err(Refusal::Invalid(Invalid::one(Field::Whole, ViolationCode::TooLarge, message)))
 }
 
 fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<MicroUsd> {
@@ -193,12 +190,7 @@ fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<M
         Ok(MicroUsd(0)) => None,
         Ok(budget) => Some(budget),
         Err(error) => {
-            let code = match error {
-                InvalidBudget::NotANumber => "wrong_type",
-                InvalidBudget::Negative | InvalidBudget::TooLarge(_) => "out_of_range",
-                InvalidBudget::TooPrecise(_) => "too_precise",
-            };
-            invalid.add("/executionBudgetUsd", code, error.to_string());
+            invalid.add(Field::ExecutionBudget, error.code(), error);
             None
         }
     }
@@ -207,17 +199,18 @@ fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<M
 /// The duration a request or a definition asks for.
 pub(crate) fn check_duration(seconds: Option<u64>, invalid: &mut Invalid) {
     if seconds.is_some_and(|seconds| !limits::DURATION_SECONDS.contains(&seconds)) {
-        invalid.add("/maxRunDurationSeconds", "out_of_range", "must be from 1 to 2592000 seconds (30 days)");
+        let message = "must be from 1 to 2592000 seconds (30 days)";
+        invalid.add(Field::MaxRunDuration, ViolationCode::OutOfRange, message);
     }
 }
 
 /// Callbacks go to Function URLs in the allowed regions and, where the tenant has a list of its own, to none but those.
 fn check_destination(policy: &Policy, tenant: &TenantSettings, url: &str, invalid: &mut Invalid) {
-    const AT: &str = "/completionCallbackUrl";
+    const AT: Field = Field::CallbackUrl;
     match policy.destinations.admit(url) {
         Ok(destination) if tenant.admits_destination(&destination.url) => {}
-        Ok(_) => invalid.add(AT, "callback_url_not_allowed", "is not on this tenant's list of destinations"),
-        Err(message) => invalid.add(AT, "callback_url_not_allowed", message),
+        Ok(_) => invalid.add(AT, ViolationCode::CallbackUrlNotAllowed, "is not on this tenant's list of destinations"),
+        Err(message) => invalid.add(AT, ViolationCode::CallbackUrlNotAllowed, message),
     }
 }
 
@@ -226,24 +219,28 @@ pub(crate) fn check_name(name: Option<&str>, invalid: &mut Invalid) {
     if let Some(name) = name
         && (name.is_empty() || name.chars().count() > limits::DISPLAY_NAME_CHARS || name.chars().any(char::is_control))
     {
-        let message = format!("must be 1 to {} characters without control characters", limits::DISPLAY_NAME_CHARS);
-        invalid.add("/name", "out_of_range", message);
+        let most = limits::DISPLAY_NAME_CHARS;
+        let message = format_args!("must be 1 to {most} characters without control characters");
+        invalid.add(Field::Name, ViolationCode::OutOfRange, message);
     }
 }
 
 fn check_texts(command: &Command, invalid: &mut Invalid) {
     check_name(command.name.as_deref(), invalid);
     if command.labels.len() > limits::LABELS {
-        invalid.add("/labels", "too_many", format!("must be at most {} labels", limits::LABELS));
+        let message = format_args!("must be at most {} labels", limits::LABELS);
+        invalid.add(Field::Labels, ViolationCode::TooMany, message);
     }
     if command.labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > limits::LABELS_BYTES {
-        invalid.add("/labels", "too_large", format!("must be at most {} bytes together", limits::LABELS_BYTES));
+        let message = format_args!("must be at most {} bytes together", limits::LABELS_BYTES);
+        invalid.add(Field::Labels, ViolationCode::TooLarge, message);
     }
     let (name_chars, value_chars) = limits::LABEL_CHARS;
     for (name, value) in &command.labels {
         if name.is_empty() || name.chars().count() > name_chars || value.chars().count() > value_chars {
-            let message = format!("a label's name has 1 to {name_chars} characters, its value at most {value_chars}");
-            invalid.add(format!("/labels/{}", pointer_token(name)), "out_of_range", message);
+            let message =
+                format_args!("a label's name has 1 to {name_chars} characters, its value at most {value_chars}");
+            invalid.add(Field::Labels.at().key(name), ViolationCode::OutOfRange, message);
         }
     }
 }
@@ -256,47 +253,53 @@ fn check_input(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
         Some(input) => serde_json::from_str(input.get()).unwrap_or(Value::Null),
         None => Value::Null,
     };
-    template::check_schema(schema, &value, "/input", invalid);
+    template::check_schema(schema, &value, &Field::Input.at(), invalid);
 }
 
 /// Every map by node names only nodes of its kind.
 fn check_node_maps(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
     let document = &resolved.version.document;
-    let mut check = |field: &str, id: &NodeId, admits: fn(&Node) -> bool, what: &str| {
+    let mut check = |field: Field, id: &NodeId, admits: fn(&Node) -> bool, what: &str| {
         if !document.node(id).is_some_and(admits) {
-            let message = format!("this version has no {what} node {id}");
-            invalid.add(format!("/{field}/{id}"), "unknown_node", message);
+            let message = format_args!("this version has no {what} node {id}");
+            invalid.add(field.at().node(id), ViolationCode::UnknownNode, message);
         }
     };
     for id in command.data_sources.keys() {
-        check("dataSources", id, |node| node.node_type == NodeType::DataSource, "data-source");
+        check(Field::DataSources, id, |node| node.node_type == NodeType::DataSource, "data-source");
     }
     for id in command.data_targets.keys() {
-        check("dataTargets", id, |node| node.node_type == NodeType::DataTarget, "data-target");
+        check(Field::DataTargets, id, |node| node.node_type == NodeType::DataTarget, "data-target");
     }
     for id in command.processor_params.keys() {
-        check("processorParams", id, |node| node.processor.is_some(), "processor");
+        check(Field::ProcessorParams, id, |node| node.processor.is_some(), "processor");
     }
     for id in command.tags.keys() {
-        check("tags", id, |node| node.processor.is_some(), "processor");
+        check(Field::ProcessorTags, id, |node| node.processor.is_some(), "processor");
     }
     for id in resolved.instance.content.processor_configs.keys() {
-        check("workflowInstanceConfiguration/processorConfigs", id, |node| node.processor.is_some(), "processor");
+        check(Field::ProcessorConfigs, id, |node| node.processor.is_some(), "processor");
     }
 }
 
 fn check_layers(command: &Command, compute_node: &ComputeNode, invalid: &mut Invalid) {
     if command.layers.len() > limits::LAYERS {
-        invalid.add("/layers", "too_many", format!("must be at most {} layers", limits::LAYERS));
+        let message = format_args!("must be at most {} layers", limits::LAYERS);
+        invalid.add(Field::Layers, ViolationCode::TooMany, message);
     }
+    let layers = Field::Layers.at();
     for (index, layer) in command.layers.iter().enumerate() {
-        let at = format!("/layers/{index}");
+        let at = layers.index(index);
         match compute_node.layers.get(layer) {
             Some(LayerStatus::Ready) => {}
             Some(status) => {
-                invalid.add(at, "layer_not_ready", format!("layer {layer} is {}, not READY", status.as_str()));
+                let message = format_args!("layer {layer} is {}, not READY", status.as_str());
+                invalid.add(at, ViolationCode::LayerNotReady, message);
             }
-            None => invalid.add(at, "not_found", format!("compute node {} has no layer {layer}", compute_node.key)),
+            None => {
+                let message = format_args!("compute node {} has no layer {layer}", compute_node.key);
+                invalid.add(at, ViolationCode::NotFound, message);
+            }
         }
     }
 }
@@ -310,7 +313,8 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         (_, NodeType::External) => NodeRun::External,
         (Some(key), _) => match resolved.processors.get(key) {
             Some(processor) => {
-                check_tag(&processor.target, command.tags.get(&node.id), &format!("/tags/{}", node.id), invalid);
+                let tags = Field::ProcessorTags.at();
+                check_tag(&processor.target, command.tags.get(&node.id), &tags.node(&node.id), invalid);
                 check_config_tag(&processor.target, node, config, invalid);
                 processor_run(processor, tag.as_ref())
             }
@@ -341,8 +345,9 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
 }
 
 fn check_config_tag(target: &ProcessorTarget, node: &Node, config: Option<&ProcessorConfig>, invalid: &mut Invalid) {
-    let at = format!("/workflowInstanceConfiguration/processorConfigs/{}/tag", node.id);
-    check_tag(target, config.and_then(|config| config.tag.as_ref()), &at, invalid);
+    let configs = Field::ProcessorConfigs.at();
+    let tag = config.and_then(|config| config.tag.as_ref());
+    check_tag(target, tag, &configs.node(&node.id).part(Part::Tag), invalid);
 }
 
 fn processor_run(processor: &Processor, tag: Option<&Tag>) -> NodeRun {
@@ -356,18 +361,20 @@ fn processor_run(processor: &Processor, tag: Option<&Tag>) -> NodeRun {
 
 /// The caller's values for a data target, with the compute node's registry values beside them.
 fn enriched_target(id: &NodeId, given: Option<&Value>, compute_node: &ComputeNode, invalid: &mut Invalid) -> Value {
+    let targets = Field::DataTargets.at();
+    let at = targets.node(id);
     let mut target = match given {
         Some(Value::Object(given)) => given.clone(),
         None => serde_json::Map::new(),
         Some(_) => {
-            invalid.add(format!("/dataTargets/{id}"), "wrong_type", "must be an object");
+            invalid.add(at, ViolationCode::WrongType, "must be an object");
             serde_json::Map::new()
         }
     };
     for (name, value) in &compute_node.registry {
         if target.insert(name.clone(), value.clone()).is_some() {
-            let at = format!("/dataTargets/{id}/{}", pointer_token(name));
-            invalid.add(at, "registry_value", "is set by the compute node and cannot be overwritten");
+            let message = "is set by the compute node and cannot be overwritten";
+            invalid.add(at.key(name), ViolationCode::RegistryValue, message);
         }
     }
     Value::Object(target)
@@ -381,26 +388,29 @@ fn resolve_params(
     config: Option<&ProcessorConfig>,
     invalid: &mut Invalid,
 ) -> BTreeMap<String, Value> {
-    let at_run = format!("/processorParams/{}", node.id);
-    let at_instance = format!("/workflowInstanceConfiguration/processorConfigs/{}/params", node.id);
+    let (run, instance, document) = (Field::ProcessorParams.at(), Field::ProcessorConfigs.at(), Field::Document.at());
+    let at_run = run.node(&node.id);
+    let config_at = instance.node(&node.id);
+    let at_instance = config_at.part(Part::Params);
+    let nodes = document.part(Part::Nodes);
+    let node_at = nodes.node(&node.id);
+    let at_version = node_at.part(Part::Parameters);
     let from_run = command.processor_params.get(&node.id);
     let from_instance = config.map(|config| &config.params);
     let mut params = BTreeMap::new();
     for (name, parameter) in &node.parameters {
+        let (at_run, at_instance, at_version) = (at_run.key(name), at_instance.key(name), at_version.key(name));
+        let at_default = at_version.part(Part::Default);
         let (value, at) = if let Some(value) = from_run.and_then(|params| params.get(name)) {
-            (Some(value.clone()), format!("{at_run}/{}", pointer_token(name)))
+            (Some(value.clone()), &at_run)
         } else {
             let (value, at) = match from_instance.and_then(|params| params.get(name)) {
-                Some(value) => (Some(value), format!("{at_instance}/{}", pointer_token(name))),
-                None => {
-                    let at =
-                        format!("/workflowDefinition/nodes/{}/parameters/{}/default", node.id, pointer_token(name));
-                    (parameter.default.as_ref(), at)
-                }
+                Some(value) => (Some(value), &at_instance),
+                None => (parameter.default.as_ref(), &at_default),
             };
             let mut value = value.cloned();
             if let Some(value) = &mut value {
-                command.variables.fill(value, &at, invalid);
+                command.variables.fill(value, at, invalid);
             }
             (value, at)
         };
@@ -408,18 +418,21 @@ fn resolve_params(
             Some(value) if parameter.parameter_type.admits(&value) => {
                 params.insert(name.clone(), value);
             }
-            Some(_) => invalid.add(at, "wrong_type", format!("must be {}", parameter.parameter_type.as_str())),
+            Some(_) => {
+                let message = format_args!("must be {}", parameter.parameter_type.as_str());
+                invalid.add(at, ViolationCode::WrongType, message);
+            }
             None if parameter.required => {
-                let at = format!("{at_run}/{}", pointer_token(name));
-                invalid.add(at, "missing_parameter", format!("node {} needs the parameter {name}", node.id));
+                let message = format_args!("node {} needs the parameter {name}", node.id);
+                invalid.add(at_run, ViolationCode::MissingParameter, message);
             }
             None => {}
         }
     }
     for (given, at) in [(from_run, &at_run), (from_instance, &at_instance)] {
         for name in given.into_iter().flat_map(BTreeMap::keys).filter(|name| !node.parameters.contains_key(*name)) {
-            let at = format!("{at}/{}", pointer_token(name));
-            invalid.add(at, "unknown_parameter", format!("node {} has no parameter {name}", node.id));
+            let message = format_args!("node {} has no parameter {name}", node.id);
+            invalid.add(at.key(name), ViolationCode::UnknownParameter, message);
         }
     }
     params

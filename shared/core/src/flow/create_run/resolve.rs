@@ -10,11 +10,14 @@ use crate::definition::{Definition, Version, VersionRule};
 use crate::flow::{Answer, Refusal, find_item};
 use crate::id::{DefinitionId, DefinitionRef, ProcessorKey, TenantId};
 use crate::instance::{Instance, InstanceContent};
-use crate::invalid::Invalid;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
+use crate::place::Field;
 use crate::ports::ReadCatalog;
+use crate::refusal::Thing;
+use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 
 /// What a command's names stand for.
@@ -36,34 +39,35 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     now: Timestamp,
 ) -> Answer<Resolved> {
     let tenant = &caller.tenant;
-    let (content, known_instance, named_at, version_at) = match source {
+    // Who names an instance names its definition and its version with it.
+    let (content, known_instance, definition_at, version_at) = match source {
         Source::Instance(id) => match find_item(store, &InstanceKey { tenant: tenant.clone(), id: *id }).await? {
-            Some(instance) => (instance.content.clone(), Some(instance), "/workflowInstanceId", "/workflowInstanceId"),
-            None => return Err(unknown("/workflowInstanceId", "workflow instance", &id.to_string())),
+            Some(instance) => (instance.content.clone(), Some(instance), Field::Instance, Field::Instance),
+            None => return Err(unknown(Field::Instance, Thing::WorkflowInstance, id)),
         },
-        Source::Configuration { definition, version, compute_node, processor_configs, named_at, version_at } => {
+        Source::Configuration { definition, version, compute_node, processor_configs } => {
             let definition_id = match definition {
                 DefinitionRef::Id(id) => *id,
                 DefinitionRef::Name(name) => {
                     let key = NameKey { tenant: tenant.clone(), name: name.clone() };
                     match find_item(store, &key).await? {
                         Some(id) => *id,
-                        None => return Err(unknown(named_at, "workflow definition", name.as_str())),
+                        None => return Err(unknown(Field::Definition, Thing::WorkflowDefinition, name)),
                     }
                 }
             };
             let compute_node = match compute_node {
                 Some(key) => key.clone(),
                 None => DEFAULT_COMPUTE_NODE.parse().map_err(|error: crate::id::InvalidId| {
-                    Refusal::Invalid(Invalid::one("/workflowInstanceConfiguration/computeNodeId", "invalid", error.0))
+                    Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
                 })?,
             };
             let processor_configs = processor_configs.clone();
             (
                 InstanceContent { definition_id, version: *version, compute_node, processor_configs },
                 None,
-                *named_at,
-                *version_at,
+                Field::Definition,
+                Field::Version,
             )
         }
     };
@@ -78,13 +82,11 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
         Some(definition) => definition,
         None => find_discoverable(store, content.definition_id)
             .await?
-            .ok_or_else(|| unknown(named_at, "workflow definition", &content.definition_id.to_string()))?,
+            .ok_or_else(|| unknown(definition_at, Thing::WorkflowDefinition, content.definition_id))?,
     };
+    let compute_node = found.get(&content.compute_node).filter(|node| node.tenants.admits(tenant));
     let compute_node =
-        found.get(&content.compute_node).filter(|node| node.tenants.admits(tenant)).ok_or_else(|| {
-            let at = "/workflowInstanceConfiguration/computeNodeId";
-            unknown(at, "compute node", content.compute_node.as_str())
-        })?;
+        compute_node.ok_or_else(|| unknown(Field::ComputeNode, Thing::ComputeNode, &content.compute_node))?;
     let stored_instance = known_instance.or_else(|| found.get(&instance_key));
     let version = find_version(store, tenant, &definition, content.version, version_at).await?;
     let keys = version.document.processor_keys();
@@ -112,7 +114,7 @@ async fn find_version<S: ReadCatalog>(
     tenant: &TenantId,
     definition: &Definition,
     rule: VersionRule,
-    at: &'static str,
+    at: Field,
 ) -> Answer<Arc<Version>> {
     let name = &definition.name;
     let refused = |code, message| Err(Refusal::Invalid(Invalid::one(at, code, message)));
@@ -126,25 +128,24 @@ async fn find_version<S: ReadCatalog>(
     };
     let (tenant, definition_id) = (definition.tenant.clone(), definition.id);
     let found = match number {
-        None => return refused("no_such_version", format!("workflow definition {name} has no {rule} version")),
+        None => {
+            return refused(ViolationCode::NoSuchVersion, format!("workflow definition {name} has no {rule} version"));
+        }
         Some(0) => find_item(store, &DraftKey { tenant, definition_id }).await?,
         Some(number) => find_item(store, &VersionKey { tenant, definition_id, number }).await?,
     };
     let Some(version) = found else {
-        return refused("no_such_version", format!("workflow definition {name} has no version {rule}"));
+        return refused(ViolationCode::NoSuchVersion, format!("workflow definition {name} has no version {rule}"));
     };
     if definition.deprecated_versions.contains(&version.number) {
         let message =
             format!("version {} of workflow definition {name} is deprecated: it makes no new runs", version.number);
-        return refused("version_deprecated", message);
+        return refused(ViolationCode::VersionDeprecated, message);
     }
     Ok(version)
 }
 
-fn unknown(at: &str, what: &'static str, id: &str) -> Refusal {
-    if at.starts_with("path:") {
-        Refusal::NotFound { what, id: id.to_owned() }
-    } else {
-        Refusal::Invalid(Invalid::one(at, "not_found", format!("there is no {what} {id}")))
-    }
+/// What a request names does not exist, or belongs to another tenant.
+pub(in crate::flow) fn unknown(at: Field, what: Thing, id: impl Display) -> Refusal {
+    Refusal::Invalid(Invalid::one(at, ViolationCode::NotFound, format_args!("there is no {what} {id}")))
 }

@@ -1,0 +1,128 @@
+//! Why a request was refused, whichever flow refused it.
+
+use crate::concurrency::SlotScope;
+use crate::id::RunId;
+use crate::ports::StoreError;
+use crate::violation::Invalid;
+use std::fmt;
+
+/// What a flow answers with.
+pub type Answer<T> = Result<T, Refusal>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Bad input. Nothing was written.
+    #[error("the request is invalid: {0}")]
+    Invalid(Invalid),
+    /// What is asked for does not exist, or belongs to another tenant.
+    #[error("there is no {what} {id}")]
+    NotFound { what: Thing, id: String },
+    /// The caller may not do this at all.
+    #[error("only the operator may {0}")]
+    OperatorOnly(&'static str),
+    /// It cannot be done to the thing as it is now.
+    #[error("{message}")]
+    Conflict { code: ConflictCode, message: String },
+    /// The idempotency key was first used with another payload.
+    #[error("this idempotency key was first used with another request, which made run {run_id}")]
+    KeyReused { run_id: RunId },
+    /// The idempotency key made a run that is gone by now.
+    #[error("this idempotency key made run {run_id}, which is no longer kept")]
+    RunExpired { run_id: RunId },
+    /// As many runs are open as may be. Nothing was written; later there may be room.
+    #[error("{limit} runs are open, as many as this {} may have at once", scope.as_str())]
+    TooManyRuns { scope: SlotScope, limit: u32 },
+    /// The queue is as long as may be. Nothing was written; later there may be room.
+    #[error("{} runs wait already, as many as may", crate::limits::QUEUED_RUNS)]
+    QueueFull,
+    /// A report token that is none, not of this run, or no longer valid. All the same to who holds it.
+    #[error("the report token is not valid for this run")]
+    InvalidReportToken,
+    #[error("the store could not be used")]
+    Store(#[source] StoreError),
+}
+
+crate::codes! {
+    /// Why something cannot be done to a thing as it is now.
+    pub enum ConflictCode {
+        NameTaken = "name_taken": "the name is taken",
+        RunEnded = "run_ended": "the run has ended",
+        WrongStatus = "wrong_status": "the run is in no status for this",
+        RunOpen = "run_open": "the run has not ended",
+        NotWaiting = "not_waiting": "the node waits for no answer",
+        LoopingRisk = "looping_risk": "too many replays of replays",
+        TooManyPauses = "too_many_pauses": "the run was paused too often",
+        AttemptUnderWay = "attempt_under_way": "the delivery is being attempted",
+        DeliveriesOpen = "deliveries_open": "somebody has yet to be told of the run's end",
+        TooManyVersions = "too_many_versions": "the definition has as many versions as it may",
+    }
+}
+
+/// What can be asked for and not be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Thing {
+    WorkflowRun,
+    Step,
+    Delivery,
+    WorkflowDefinition,
+    DiscoverableDefinition,
+    /// Named by its definition's id.
+    Draft,
+    Version,
+    WorkflowInstance,
+    Processor,
+    ComputeNode,
+}
+
+impl Thing {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkflowRun => "workflow run",
+            Self::Step => "step",
+            Self::Delivery => "delivery",
+            Self::WorkflowDefinition => "workflow definition",
+            Self::DiscoverableDefinition => "discoverable workflow definition",
+            Self::Draft => "draft of workflow definition",
+            Self::Version => "version",
+            Self::WorkflowInstance => "workflow instance",
+            Self::Processor => "processor",
+            Self::ComputeNode => "compute node",
+        }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Refusal {
+    /// There is no such thing, as far as this caller may know.
+    pub fn not_found(what: Thing, id: impl fmt::Display) -> Self {
+        Self::NotFound { what, id: id.to_string() }
+    }
+
+    pub fn conflict(code: ConflictCode, message: impl fmt::Display) -> Self {
+        Self::Conflict { code, message: message.to_string() }
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_has_one_meaning() {
+        let texts: BTreeSet<&str> = ConflictCode::ALL.iter().map(|code| code.as_str()).collect();
+        let meanings: BTreeSet<&str> = ConflictCode::ALL.iter().map(|code| code.meaning()).collect();
+        assert_eq!((texts.len(), meanings.len()), (ConflictCode::ALL.len(), ConflictCode::ALL.len()));
+    }
+}
