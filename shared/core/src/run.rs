@@ -1,8 +1,10 @@
 //! The run: what was frozen of it, where it stands, and the one way to change it.
 
+mod end;
 mod spec;
 mod state;
 
+pub use end::{EndDetails, RunError};
 pub use spec::{About, RunSpec, SnapshotRef};
 pub use state::{Course, Ended, Gate, Progress, RunState, Times};
 
@@ -12,9 +14,7 @@ use crate::id::{RunId, TenantId};
 use crate::lifecycle::{Decision, Move, RunEvent, RunStatus, step};
 use crate::retention::Retention;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use utoipa::ToSchema;
 
 /// A run: the head of everything that is kept of it.
 ///
@@ -33,57 +33,6 @@ pub struct Run {
     pub updated_at: Timestamp,
     /// Optimistic lock.
     pub rev: u64,
-}
-
-/// Why a run failed, as its caller sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RunError {
-    /// From Step Functions or the processor, e.g. `States.TaskFailed`; at most 256 characters.
-    pub code: String,
-    /// At most [`RunError::HEAD_MESSAGE_CHARS`] in a head; longer in the run's output item.
-    pub message: String,
-}
-
-impl RunError {
-    pub const CODE_CHARS: usize = 256;
-    pub const HEAD_MESSAGE_CHARS: usize = 512;
-    /// What a webhook says at most.
-    pub const FULL_MESSAGE_CHARS: usize = 8_192;
-
-    pub fn new(code: &str, message: &str, most: usize) -> Self {
-        Self { code: code.chars().take(Self::CODE_CHARS).collect(), message: message.chars().take(most).collect() }
-    }
-
-    /// What Step Functions says of a failure. The runner's own causes are JSON that names the failed node; they become
-    /// a sentence. Any other cause is kept as it is.
-    pub fn from_engine(code: &str, cause: &str) -> Self {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct RunnerCause {
-            node_id: String,
-            #[serde(default)]
-            cause: serde_json::Value,
-        }
-        let message = match serde_json::from_str::<RunnerCause>(cause) {
-            Ok(RunnerCause { node_id, cause }) => match cause.as_str() {
-                Some(text) if !text.is_empty() => format!("node {node_id}: {text}"),
-                None if !cause.is_null() => format!("node {node_id}: {cause}"),
-                Some(_) | None => format!("node {node_id} failed"),
-            },
-            Err(_other_form) => cause.to_owned(),
-        };
-        Self::new(code, &message, Self::FULL_MESSAGE_CHARS)
-    }
-}
-
-/// What the engine says of an execution's end, from its event or from `DescribeExecution`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EndDetails {
-    /// When the execution stopped, by the engine's times.
-    pub stopped_at: Option<Timestamp>,
-    /// The execution's output, JSON text as the engine gave it.
-    pub output: Option<String>,
-    pub error: Option<RunError>,
 }
 
 impl Run {

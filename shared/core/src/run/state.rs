@@ -3,7 +3,7 @@
 //! **Invariant:** which state follows which is decided by [`step`](crate::lifecycle::step) alone; what stands here is only
 //! what the next state takes over from the one before.
 
-use super::RunError;
+use super::end::RunError;
 use crate::concurrency::SlotScope;
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason};
 use crate::retention::Retention;

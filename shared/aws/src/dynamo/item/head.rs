@@ -11,6 +11,8 @@ use sluice_core::time::{millis, millis_opt};
 use std::collections::BTreeSet;
 use std::mem::take;
 
+pub(super) const RUN: &str = "run";
+
 /// The attributes of a head, but for its keys. An attribute is absent where it would be `None`, empty or zero; `deliveries`
 /// is always there.
 ///
@@ -208,7 +210,7 @@ fn take_gate(stored: &mut StoredRun) -> Gate {
 }
 
 fn needed<T>(found: Option<T>, attribute: &'static str) -> ItemResult<T> {
-    found.ok_or(ItemError::Attribute { kind: super::RUN, attribute })
+    found.ok_or(ItemError::Attribute { kind: RUN, attribute })
 }
 
 /// Refuses a head that has more than its state took.

@@ -3,7 +3,7 @@
 use super::form::{
     DOCUMENT, Item, ItemError, ItemResult, RUN_ID, TENANT_ID, check, document, parsed, read, set, stamped, text, write,
 };
-use super::head::StoredRun;
+use super::head::{RUN, StoredRun};
 use crate::dynamo::keys::{self, Link};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -18,7 +18,6 @@ use sluice_core::snapshot::Snapshot;
 use sluice_core::step::Step;
 use sluice_core::time::millis_opt;
 
-pub(super) const RUN: &str = "run";
 const SNAPSHOT: &str = "snapshot";
 const REQUEST: &str = "request";
 const OUTPUT: &str = "output";
