@@ -1,6 +1,7 @@
 //! For tests only: the ports of `sluice-core` in memory. They keep the contracts written at the traits, can be made to
 //! fail before or after their effect, and yield at every call, so that a test decides who goes next and who dies.
 
+pub mod arbitrary;
 pub mod clock;
 pub mod contract;
 pub mod engine;

@@ -11,5 +11,6 @@ mod reconcile;
 mod replay;
 mod report;
 mod retention;
+mod state;
 mod usage;
 mod world;
