@@ -116,15 +116,6 @@ const STANDING: &[&str] = &[
     "shared/aws: dynamo -> dynamo::catalog -> dynamo",
     "shared/core: flow::create_run -> flow::create_run::plan -> flow::create_run",
     "shared/core: flow::create_run -> flow::create_run::resolve -> flow::create_run",
-    "shared/edge: http -> problem -> http",
-    "shared/edge: metrics -> problem -> telemetry -> metrics",
-    "shared/edge: openapi -> openapi::parts -> openapi",
-    "shared/edge: openapi -> openapi::refine -> openapi",
-    "shared/edge: openapi -> openapi::routes -> openapi",
-    "shared/edge: openapi -> openapi::webhook -> openapi",
-    "shared/edge: wire -> wire::discover -> wire",
-    "shared/edge: wire -> wire::report_run -> wire::runs -> wire",
-    "shared/edge: wire -> wire::runs -> wire",
 ];
 
 #[test]

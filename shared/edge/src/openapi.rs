@@ -3,15 +3,16 @@
 
 mod parts;
 mod refine;
+mod schemas;
 mod webhook;
 
 use crate::fault::Faults;
 use crate::http::Response;
 use crate::problem::{self, Kind, Problem, ProblemBody};
-use crate::route::operation::{Described, Operation, described};
-use crate::route::{Access, OPERATIONS, ROUTES, Route};
+use crate::route::{Access, OPERATIONS, Operation, ROUTES, Route, described};
 use parts::{gateway_message, headers, parameters};
 use refine::refine;
+use schemas::{Schemas, to_header, to_parameter, to_schema};
 use serde_json::{Map, Value, json};
 use sluice_core::envelope::Envelope;
 use sluice_core::lifecycle::RunStatus;
@@ -114,44 +115,6 @@ fn tags() -> Value {
         {"name": "read-runs", "description": "See runs, their steps, inputs, usage, comments and deliveries"},
         {"name": "manage-definitions", "description": "Define workflows; as the operator, declare what they may run and where"},
     ])
-}
-
-/// Schemas by their name.
-#[derive(Default)]
-struct Schemas(Map<String, Value>);
-
-impl Schemas {
-    /// Adds a type with its parts, and refers to it.
-    ///
-    /// # Panics
-    /// When two types that are not the same have one name.
-    fn reference(&mut self, schema: Described) -> Value {
-        let all = schema();
-        let reference = to_schema(&all[0].0);
-        for (name, schema) in all {
-            let schema = written(&schema);
-            if let Some(other) = self.0.insert(name.clone(), schema.clone()) {
-                assert_eq!(other, schema, "two types are described as {name}");
-            }
-        }
-        reference
-    }
-}
-
-fn written<T: serde::Serialize>(part: &T) -> Value {
-    serde_json::to_value(part).unwrap_or_default()
-}
-
-fn to_schema(name: &str) -> Value {
-    json!({"$ref": format!("#/components/schemas/{name}")})
-}
-
-fn to_parameter(name: &str) -> Value {
-    json!({"$ref": format!("#/components/parameters/{name}")})
-}
-
-fn to_header(name: &str) -> Value {
-    json!({"$ref": format!("#/components/headers/{name}")})
 }
 
 fn described_operation(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {

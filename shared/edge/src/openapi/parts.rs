@@ -1,7 +1,7 @@
 //! What operations refer to: parameters, headers, and what the gateway says by itself.
 
-use super::Schemas;
-use crate::route::operation::described;
+use super::schemas::Schemas;
+use crate::route::described;
 use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 use serde_json::{Map, Value, json};
 use sluice_core::id::{
@@ -69,7 +69,7 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
         ("order", json!({"enum": ["asc", "desc"], "default": "desc"}), "`asc` for the oldest first"),
         (
             "limit",
-            json!({"type": "integer", "minimum": 1, "maximum": limits::PAGE_ITEMS, "default": crate::wire::DEFAULT_LIMIT}),
+            json!({"type": "integer", "minimum": 1, "maximum": limits::PAGE_ITEMS, "default": crate::wire::paging::DEFAULT_LIMIT}),
             "Items on a page at most",
         ),
         ("cursor", schemas.reference(described::<Cursor>), "The `nextCursor` of the page before"),

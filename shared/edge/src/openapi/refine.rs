@@ -1,6 +1,6 @@
 //! What the wire types do not say: fields that go together, values, examples.
 
-use super::to_schema;
+use super::schemas::to_schema;
 use serde_json::{Map, Value, json};
 
 /// What the types do not say.

@@ -1,6 +1,6 @@
 //! What a receiver of webhooks is told.
 
-use super::{to_header, to_schema};
+use super::schemas::{to_header, to_schema};
 use serde_json::{Value, json};
 use sluice_core::delivery::RETRY_SCHEDULE_SECONDS;
 use sluice_core::limits;

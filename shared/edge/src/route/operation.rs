@@ -1,7 +1,6 @@
 //! What a row of the table says of its route: in code, what requests are matched by; in words and schemas, what the API's
 //! description is made of.
 
-use super::{Access, Route, RouteId};
 use crate::problem::Kind;
 use utoipa::ToSchema;
 use utoipa::openapi::RefOr;
@@ -29,32 +28,15 @@ pub struct Operation {
     pub conflicts: &'static [&'static Kind],
 }
 
-impl Operation {
-    pub(super) const fn route(&self, id: RouteId, function: &'static str) -> Route {
-        let access = match self.operator {
-            Some(what) => Access::Operator(what),
-            None => Access::Tenant,
-        };
-        self.route_for(access, id, function)
-    }
-
-    pub(super) const fn open_route(&self, id: RouteId, function: &'static str) -> Route {
-        self.route_for(Access::ReportToken, id, function)
-    }
-
-    const fn route_for(&self, access: Access, id: RouteId, function: &'static str) -> Route {
-        Route {
-            id,
-            name: self.name,
-            function,
-            method: self.method,
-            path: self.path,
-            access,
-            query: self.query,
-            takes_key: self.takes_key,
-            takes_body: self.body.is_some(),
-        }
-    }
+/// Who may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Every tenant.
+    Tenant,
+    /// Only the operator may do this.
+    Operator(&'static str),
+    /// Whoever holds a report token. No authorizer is asked: the token says all that is to be known of its holder.
+    ReportToken,
 }
 
 /// A type's schema, and those it is made of.

@@ -4,9 +4,8 @@
 //! goes; method and path, by which requests are matched and the template's routes are checked; and what the API's
 //! description says of it. A row that no function answers, or a function that answers what has no row, does not compile.
 
-use super::operation::{Answer, Body, Operation, described};
-use super::parameter::{DeliveryNumber, VersionNumber};
-use super::{FromPath, NoRoute, Parameters, Route, Routes};
+use super::operation::{Access, Answer, Body, Operation, described};
+use super::parameter::{DeliveryNumber, Parameters, VersionNumber};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, Problem, RUN_ENDED,
     RUN_OPEN, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
@@ -100,6 +99,74 @@ const PROCESSOR: &str = "/v1/processors/{key}";
 const COMPUTE_NODE: &str = "/v1/compute-nodes/{key}";
 const TENANT: &str = "/v1/tenants/{tenant}";
 
+/// What requests are matched by.
+#[derive(Debug)]
+pub struct Route {
+    pub id: RouteId,
+    /// The operation's name, such as `createRun`: [`RouteId`] as the API's description spells it.
+    pub name: &'static str,
+    /// The function that answers it.
+    pub function: &'static str,
+    pub method: &'static str,
+    /// A template, such as `/v1/workflow-runs/{runId}`.
+    pub path: &'static str,
+    pub access: Access,
+    /// The parameters of its query.
+    pub query: &'static [&'static str],
+    /// Whether it takes an idempotency key; then it makes a run.
+    pub takes_key: bool,
+    pub takes_body: bool,
+}
+
+impl Route {
+    /// The route of a row. Whose it is says the row, unless it stands among those of report tokens.
+    const fn of(row: &Operation, id: RouteId, function: &'static str, open: Option<Access>) -> Self {
+        let access = match (open, row.operator) {
+            (Some(open), _) => open,
+            (None, Some(what)) => Access::Operator(what),
+            (None, None) => Access::Tenant,
+        };
+        Self {
+            id,
+            name: row.name,
+            function,
+            method: row.method,
+            path: row.path,
+            access,
+            query: row.query,
+            takes_key: row.takes_key,
+            takes_body: row.body.is_some(),
+        }
+    }
+}
+
+/// The routes of one function.
+pub trait Routes: FromPath {
+    /// As the table names it.
+    const FUNCTION: &'static str;
+    /// Those that are open to the network.
+    type Open: FromPath;
+}
+
+/// A route with the parameters of its path.
+pub trait FromPath: Sized + Send {
+    /// Reads the parameters of a path that was matched; `None` for a route that is none of these.
+    ///
+    /// # Errors
+    /// As [`PathParameter::read`].
+    fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Problem>;
+}
+
+/// The open routes of a function that has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {}
+
+impl FromPath for NoRoute {
+    fn from_path(_: RouteId, _: &mut Parameters<'_>) -> Result<Option<Self>, Problem> {
+        Ok(None)
+    }
+}
+
 /// Writes the table once: as the enum of every route, as one enum for each function with the parameters of its paths, as
 /// [`ROUTES`] to match requests by, and as [`OPERATIONS`] to describe them.
 macro_rules! functions {
@@ -119,8 +186,8 @@ macro_rules! functions {
 
         /// Every route, in the order of [`RouteId`].
         pub static ROUTES: &[Route] = &[$(
-            $($operation.route(RouteId::$id, $name),)+
-            $($($open_operation.open_route(RouteId::$open_id, $name),)+)?
+            $(Route::of(&$operation, RouteId::$id, $name, None),)+
+            $($(Route::of(&$open_operation, RouteId::$open_id, $name, Some(Access::ReportToken)),)+)?
         )+];
 
         /// What the API's description says of every route, in the order of [`ROUTES`]. Apart from these, so that a function

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** nothing here shows a limit, a retention, a person of the owner's, or a private part of a version.
 
-use super::Paging;
+use super::paging::Paging;
 use super::schema::{DefinitionTag, Description, DisplayName, JsonSchema};
 use crate::fault::Faults;
 use crate::http::Request;

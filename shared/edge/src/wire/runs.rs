@@ -1,8 +1,9 @@
 //! Runs, steps and deliveries as their callers see them, and the filters of their list.
 
+use super::fields;
+use super::paging::Paging;
 use super::schema::{CallbackUrl, Labels, Usd};
 use super::snapshot::SnapshotView;
-use super::{Paging, fields};
 use crate::fault::Faults;
 use crate::http::{Query, Request};
 use jiff::Timestamp;
