@@ -142,7 +142,8 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
         }
         let asked = H::Route::from_path(route.id, &mut parameters)?;
         let route = asked.ok_or_else(route::nowhere)?;
-        self.handler.answer(Asked { route, caller, request, deadline }).await
+        // Boxed: a handler's future holds the whole flow, and deeper types than that the compiler does not lay out.
+        Box::pin(self.handler.answer(Asked { route, caller, request, deadline })).await
     }
 
     /// The answer, or 503 when there is none in time: Lambda would end the invocation, and the gateway say 502.
