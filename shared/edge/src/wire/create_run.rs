@@ -143,7 +143,7 @@ fn configuration_source(
     let at = |field: &str| format!("{CONFIGURATION}/{field}");
     let definition: Option<DefinitionRef> =
         fields::id(at("workflowDefinitionId"), &body.workflow_definition_id, faults);
-    let version = fields::version(&at("version"), body.version.as_deref(), faults);
+    let version = fields::version(at("version"), body.version.as_deref(), faults);
     let compute_node = match &body.compute_node_id {
         Some(key) => Some(fields::id(at("computeNodeId"), key, faults)?),
         None => None,
