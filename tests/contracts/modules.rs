@@ -25,7 +25,7 @@ fn sources(root: &Path) -> BTreeMap<Module, String> {
         for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
             let path = entry.path();
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            let module = [at, &[name.clone()]].concat();
+            let module = [at, std::slice::from_ref(&name)].concat();
             if path.is_dir() {
                 collect(&path, &module, sources);
             } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -58,7 +58,7 @@ fn the_same_request_with_the_same_key_is_one_run_and_one_execution() {
 fn the_same_key_with_another_request_is_refused_and_changes_nothing() {
     let acme = Journey::of("other-payload");
     acme.define("instant", &instant());
-    let first = acme.create_with_key("k", &body("instant", json!({"executionBudgetUsd": 1.5})).to_string());
+    let first = acme.create_with_key("k", body("instant", json!({"executionBudgetUsd": 1.5})).to_string());
     let run_id = text(&first.json()["id"]);
     acme.ended(&run_id);
     acme.delivered(&run_id);
