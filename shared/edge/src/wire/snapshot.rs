@@ -100,8 +100,7 @@ struct SnapshotNodeView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = SnapshotNodeRun)]
 struct NodeRunView {
-    /// `value`, `lambda`, `stateMachine`, `ecs`, `external`, or `hidden`: the owner of the definition keeps it to
-    /// itself.
+    /// `value`, `lambda`, `stateMachine`, `ecs`, `external`, or `hidden` where the definition's owner does not tell.
     kind: &'static str,
     /// Of the function with its tag, of the state machine, or of the task definition with its revision.
     #[schema(nullable = false)]
