@@ -22,7 +22,7 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
-/// The frozen run. In JSON, which is its stored form, it is one flat object: [`Stored`].
+/// The frozen run. In JSON, which is its stored form, it is one flat object.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "Stored", into = "Stored")]
 pub struct Snapshot {

@@ -153,7 +153,7 @@ pub trait FromPath: Sized + Send {
     /// Reads the parameters of a path that was matched; `None` for a route that is none of these.
     ///
     /// # Errors
-    /// As [`PathParameter::read`].
+    /// As [`PathParameter::read`](super::PathParameter::read).
     fn from_path(id: RouteId, parameters: &mut Parameters<'_>) -> Result<Option<Self>, Problem>;
 }
 
