@@ -5,7 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use sluice_core::budget::NanoUsd;
 use sluice_core::concurrency::{Concurrency, OnLimit};
-use sluice_core::definition::{Definition, Version, VersionRule};
+use sluice_core::definition::{Definition, Version};
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::Source;
 use sluice_core::flow::record_usage::record_usage;
@@ -19,7 +19,7 @@ use sluice_core::run::Run;
 use sluice_core::usage::LlmCall;
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{caller, definition_id, tenant};
+use sluice_testkit::fixture::{active, caller, definition_id, tenant};
 use sluice_testkit::samples::{self, CALLBACK_URL, NEW_RUN, OUTPUT, RUNNING, SUCCEEDED, World, request};
 use support::answer;
 
@@ -358,13 +358,7 @@ fn a_foreign_definition_keeps_its_private_parts_to_itself() {
         world.store.change_definition(&Definition { rev: 2, ..definition.clone() }, Some(&version)).await
     };
     assert!(block_on(saved).expect("saved"));
-    let source = Source::Configuration {
-        definition: DefinitionRef::Id(id),
-        version: VersionRule::Active,
-        compute_node: None,
-        processor_configs: Default::default(),
-    };
-    create(&world, NEW_RUN, source);
+    create(&world, NEW_RUN, active(DefinitionRef::Id(id)));
     let response = get(&world, "dev", &format!("/v1/workflow-runs/{NEW_RUN}?include=snapshot"));
     let run = json_of(&response);
     assert_eq!(run["workflowDefinitionOwner"], "owner");

@@ -75,6 +75,14 @@ impl MicroUsd {
         parse(literal, 6, Finer::Refuse, most.0, most).map(Self)
     }
 
+    /// Reads a cap: 0 is none.
+    ///
+    /// # Errors
+    /// As [`MicroUsd::parse`].
+    pub fn parse_cap(literal: &str, most: Self) -> Result<Option<Self>, InvalidBudget> {
+        Self::parse(literal, most).map(|cap| Some(cap).filter(|cap| *cap > Self::default()))
+    }
+
     /// As a JSON number in US dollars, exact and without an exponent: `1.25`, `0.000001`, `100000`.
     pub fn to_json_number(self) -> serde_json::Number {
         serde_json::from_str(&self.to_string()).unwrap_or_else(|_| serde_json::Number::from(0))

@@ -6,10 +6,10 @@ use serde_json::json;
 use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::caller::{Caller, Principal};
-use sluice_core::definition::{Definition, Version, VersionDocument};
+use sluice_core::definition::{Definition, Version, VersionDocument, VersionRule};
 use sluice_core::destination::Destinations;
-use sluice_core::flow::create_run::Policy;
-use sluice_core::id::{DefinitionId, RunId, TenantId};
+use sluice_core::flow::create_run::{Command, Policy, Source};
+use sluice_core::id::{DefinitionId, DefinitionRef, RunId, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
 use sluice_core::ports::{ManageDefinitions, ManageOperator};
 use std::collections::BTreeMap;
@@ -54,6 +54,28 @@ pub fn policy() -> Policy {
         destinations: Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: Vec::new() },
         max_budget: MicroUsd::from_usd(100_000),
     }
+}
+
+/// The active version of a definition, on the node that a request gets which names none.
+pub fn active(definition: DefinitionRef) -> Source {
+    Source::Configuration {
+        definition,
+        version: VersionRule::Active,
+        compute_node: None,
+        processor_configs: BTreeMap::new(),
+    }
+}
+
+/// A request for a run of a definition whose active version is [`document`], with no more than that one needs.
+///
+/// # Panics
+/// Never: the document has the node.
+pub fn command(definition: DefinitionRef) -> Command {
+    let mut command = Command::new(active(definition));
+    command.variables.variables.insert("language".to_owned(), "en".into());
+    let formula = BTreeMap::from([("formula".to_owned(), "flesch".into())]);
+    command.processor_params.insert("readability".parse().expect("a node"), formula);
+    command
 }
 
 /// A source, two processors side by side, and a target: parameters of most kinds, a retry, an input schema.

@@ -193,7 +193,7 @@ impl World {
             name: Some("sample".to_owned()),
             data_sources: BTreeMap::from([(sure("text".parse()), json!({"bucket": "corpora"}))]),
             labels: BTreeMap::from([("conversation".to_owned(), "c-17".to_owned())]),
-            execution_budget_usd: Some("1.10".to_owned()),
+            execution_budget: Ok(Some(MicroUsd(1_100_000))),
             callback: Some(callback),
             ..Command::new(source)
         };

@@ -14,7 +14,7 @@ use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef, limits_of};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
-use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::create_run::{Accepted, Command, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::dispatch_runs::dispatch_runs;
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition};

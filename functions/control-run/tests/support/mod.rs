@@ -5,7 +5,6 @@ use control_run::App;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
 use sluice_core::caller::{Caller, Principal};
-use sluice_core::definition::VersionRule;
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::create_run::{Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
@@ -22,7 +21,7 @@ use sluice_edge::identity::IdentityConfig;
 use sluice_edge::metrics::{self, Emitter};
 use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{definition_id, tenant};
+use sluice_testkit::fixture::{active, definition_id, tenant};
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{NEW_RUN, World, instance, policy, run_id};
 use std::collections::BTreeMap;
@@ -106,12 +105,7 @@ async fn define_approval(world: &World) {
 }
 
 async fn wait(world: &World) {
-    let source = Source::Configuration {
-        definition: DefinitionRef::Id(definition_id(8)),
-        version: VersionRule::Active,
-        compute_node: None,
-        processor_configs: BTreeMap::new(),
-    };
+    let source = active(DefinitionRef::Id(definition_id(8)));
     let run = running(world, WAITING, Command::new(source)).await;
     let approve: NodeId = "approve".parse().expect("a node");
     let now = world.clock.now();

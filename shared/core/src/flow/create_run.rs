@@ -7,24 +7,23 @@
 //! Decision (2026-11-22): the answer to a create is the run as recorded (`PENDING`), also when the start is refused
 //! at once: the end comes by webhook and by reading, and a replay of the request gives the same bytes.
 
+mod command;
 mod plan;
 mod resolve;
 
+pub use command::{Command, DEFAULT_COMPUTE_NODE, Policy, Source};
 pub use plan::{Plan, PreparedRun, plan, start_input};
 pub(crate) use plan::{check_duration, check_name};
 pub use resolve::Resolved;
 pub(crate) use resolve::find_discoverable;
 
-use crate::budget::MicroUsd;
 use crate::caller::Caller;
 use crate::change::NewRun;
 use crate::concurrency::{Admission, Limit, OnLimit};
-use crate::definition::VersionRule;
-use crate::destination::Destinations;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, transition_run};
-use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
+use crate::id::RunId;
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
-use crate::instance::{Instance, ProcessorConfig};
+use crate::instance::Instance;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::place::Field;
 use crate::ports::{
@@ -32,86 +31,10 @@ use crate::ports::{
     StartRequest,
 };
 use crate::refusal::Thing;
-use crate::retention::Retention;
 use crate::run::{EndDetails, Run, RunError, RunState};
-use crate::snapshot::Callback;
-use crate::template::Variables;
 use jiff::Timestamp;
-use serde_json::Value;
-use serde_json::value::RawValue;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// A request for a run, whichever way in it came.
-#[derive(Clone, Debug)]
-pub struct Command {
-    pub source: Source,
-    pub name: Option<String>,
-    /// As the caller wrote it.
-    pub input: Option<Box<RawValue>>,
-    pub data_sources: BTreeMap<NodeId, Value>,
-    pub data_targets: BTreeMap<NodeId, Value>,
-    pub processor_params: BTreeMap<NodeId, BTreeMap<String, Value>>,
-    pub tags: BTreeMap<NodeId, Tag>,
-    pub layers: Vec<LayerName>,
-    pub labels: BTreeMap<String, String>,
-    pub variables: Variables,
-    /// The number as the caller wrote it. Absent or 0: no cap.
-    pub execution_budget_usd: Option<String>,
-    pub max_run_duration_seconds: Option<u64>,
-    pub callback: Option<Callback>,
-    pub retention: Option<Retention>,
-    /// The run of the same tenant that this one evaluates.
-    pub evaluation_of: Option<RunId>,
-    pub idempotency: Option<IdempotencyClaim>,
-}
-
-impl Command {
-    /// A command with nothing but its source.
-    pub fn new(source: Source) -> Self {
-        Self {
-            source,
-            name: None,
-            input: None,
-            data_sources: BTreeMap::new(),
-            data_targets: BTreeMap::new(),
-            processor_params: BTreeMap::new(),
-            tags: BTreeMap::new(),
-            layers: Vec::new(),
-            labels: BTreeMap::new(),
-            variables: Variables::default(),
-            execution_budget_usd: None,
-            max_run_duration_seconds: None,
-            callback: None,
-            retention: None,
-            evaluation_of: None,
-            idempotency: None,
-        }
-    }
-}
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub enum Source {
-    Instance(InstanceId),
-    /// Find or create the instance.
-    Configuration {
-        definition: DefinitionRef,
-        version: VersionRule,
-        compute_node: Option<ComputeNodeKey>,
-        processor_configs: BTreeMap<NodeId, ProcessorConfig>,
-    },
-}
-
-/// The compute node of a configuration that names none.
-pub const DEFAULT_COMPUTE_NODE: &str = "default";
-
-/// What the deployment allows.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    pub destinations: Destinations,
-    pub max_budget: MicroUsd,
-}
 
 /// The answer to an accepted request.
 #[derive(Clone, Debug, PartialEq, Eq)]

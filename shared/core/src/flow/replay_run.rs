@@ -175,7 +175,7 @@ async fn repeated_request<S: ReadCatalog>(
         variables: request.variables,
         layers: snapshot.layers,
         labels: old.about.labels.clone(),
-        execution_budget_usd: old.spec.execution_budget_micro_usd.map(|budget| budget.to_string()),
+        execution_budget: Ok(old.spec.execution_budget_micro_usd),
         max_run_duration_seconds: old.spec.max_run_duration_seconds,
         callback: snapshot.callback,
         retention: old.spec.retention,

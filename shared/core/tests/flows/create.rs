@@ -1,4 +1,4 @@
-use crate::world::{World, command, raw, with_callback, with_key};
+use crate::world::{World, cap, command, raw, with_callback, with_key};
 use serde_json::{Value, json};
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, create_run};
@@ -32,10 +32,7 @@ fn the_execution_input_carries_the_budget_exactly() {
         [("0.1", "0.1", 100_000), ("1.25", "1.25", 1_250_000), ("0.000001", "0.000001", 1), ("1e-6", "0.000001", 1)]
     {
         let world = World::new();
-        let run = world
-            .create(Command { execution_budget_usd: Some(literal.to_owned()), ..command() }, 1)
-            .expect("accepted")
-            .run;
+        let run = world.create(Command { execution_budget: cap(literal), ..command() }, 1).expect("accepted").run;
         let input = world.engine.execution(&run.execution_arn()).expect("started").input;
         assert!(
             input.contains(&format!("\"executionBudgetUsd\":{usd},\"executionBudgetMicroUsd\":{micro},")),
@@ -47,9 +44,9 @@ fn the_execution_input_carries_the_budget_exactly() {
 
 #[test]
 fn no_cap_and_a_cap_of_zero_are_null_in_the_execution() {
-    for budget in [None, Some("0".to_owned()), Some("0.000".to_owned())] {
+    for budget in [Ok(None), cap("0"), cap("0.000")] {
         let world = World::new();
-        let run = world.create(Command { execution_budget_usd: budget, ..command() }, 1).expect("accepted").run;
+        let run = world.create(Command { execution_budget: budget, ..command() }, 1).expect("accepted").run;
         let input: Value =
             serde_json::from_str(&world.engine.execution(&run.execution_arn()).expect("started").input).expect("JSON");
         assert_eq!(input["executionBudgetUsd"], Value::Null);
@@ -94,7 +91,7 @@ fn every_fault_of_a_request_is_reported_at_once_and_nothing_is_written() {
     let mut command = command();
     command.name = Some(String::new());
     command.input = Some(raw(r#"{"title": 3}"#));
-    command.execution_budget_usd = Some("-1".to_owned());
+    command.execution_budget = cap("-1");
     command.max_run_duration_seconds = Some(0);
     command.data_sources.insert("store".parse().expect("a node"), json!({}));
     command.data_targets.insert("store".parse().expect("a node"), json!({"uploadBucket": "mine"}));

@@ -1,4 +1,4 @@
-use crate::world::{World, command, with_callback};
+use crate::world::{World, cap, command, with_callback};
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::{Answer, Refusal};
@@ -16,10 +16,8 @@ impl World {
     }
 
     fn capped(&self, budget: &str) -> Run {
-        let command = sluice_core::flow::create_run::Command {
-            execution_budget_usd: Some(budget.to_owned()),
-            ..with_callback(command())
-        };
+        let command =
+            sluice_core::flow::create_run::Command { execution_budget: cap(budget), ..with_callback(command()) };
         let run = self.create(command, 1).expect("accepted").run;
         assert!(self.engine.claim(&self.store, &run.execution_arn(), self.clock.now()));
         self.run(run.run_id)

@@ -1,8 +1,9 @@
 //! One tenant's seeded world, and the few things that tests do with it.
 
 use serde_json::value::RawValue;
+use sluice_core::budget::{InvalidBudget, MicroUsd};
 use sluice_core::caller::Caller;
-use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::create_run::{Accepted, Command, create_run};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::flow::transition_run::{Transition, transition};
@@ -10,6 +11,7 @@ use sluice_core::flow::{Answer, cancel_run};
 use sluice_core::id::{DefinitionRef, RunId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::limits;
 use sluice_core::ports::{Clock, DeliveryRef};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
@@ -95,16 +97,12 @@ impl World {
 }
 
 pub fn command() -> Command {
-    let mut command = Command::new(Source::Configuration {
-        definition: DefinitionRef::Id(fixture::definition_id(7)),
-        version: sluice_core::definition::VersionRule::Active,
-        compute_node: None,
-        processor_configs: std::collections::BTreeMap::new(),
-    });
-    command.variables.variables.insert("language".to_owned(), "en".into());
-    let formula = std::collections::BTreeMap::from([("formula".to_owned(), "flesch".into())]);
-    command.processor_params.insert("readability".parse().expect("a node"), formula);
-    command
+    fixture::command(DefinitionRef::Id(fixture::definition_id(7)))
+}
+
+/// What a caller who writes `literal` asks for.
+pub fn cap(literal: &str) -> Result<Option<MicroUsd>, InvalidBudget> {
+    MicroUsd::parse_cap(literal, MicroUsd::from_usd(limits::BUDGET_USD))
 }
 
 pub fn with_callback(mut command: Command) -> Command {

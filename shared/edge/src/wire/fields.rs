@@ -6,10 +6,12 @@ use crate::json;
 use crate::problem::Problem;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use sluice_core::budget::{InvalidBudget, MicroUsd};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{InvalidId, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::limits;
 use sluice_core::retention::Retention;
 use sluice_core::snapshot::Callback;
 use sluice_core::template::Variables;
@@ -71,7 +73,7 @@ impl RunFields {
                 variables: self.variables.unwrap_or_default(),
                 runtime_variables: self.runtime_variables.unwrap_or_default(),
             },
-            execution_budget_usd: number("/executionBudgetUsd", self.execution_budget_usd.as_deref(), faults),
+            execution_budget: cap("/executionBudgetUsd", self.execution_budget_usd.as_deref(), faults),
             max_run_duration_seconds: self.max_run_duration_seconds,
             callback,
             retention: self.retention,
@@ -123,6 +125,14 @@ pub fn number(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) -> 
     }
     faults.add(at, ViolationCode::WrongType, "must be a number");
     None
+}
+
+/// A cap on what may be spent, in US dollars. What is a number and no cap is told by who holds it against the other rules.
+pub fn cap(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) -> Result<Option<MicroUsd>, InvalidBudget> {
+    match number(at, raw, faults) {
+        Some(literal) => MicroUsd::parse_cap(&literal, MicroUsd::from_usd(limits::BUDGET_USD)),
+        None => Ok(None),
+    }
 }
 
 /// `3`, `"active"`, `"latest"` or `"draft"`; active when absent.

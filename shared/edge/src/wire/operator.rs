@@ -180,7 +180,11 @@ impl ComputeNodeBody {
                 Some((fields::id(format_args!("/layers/{}", Token(&name)), &name, &mut faults)?, status))
             })
             .collect();
-        let max_budget = max_budget(self.max_budget_usd.as_deref(), &mut faults);
+        let max_budget = fields::cap("/maxBudgetUsd", self.max_budget_usd.as_deref(), &mut faults);
+        let max_budget = max_budget.unwrap_or_else(|error| {
+            faults.add("/maxBudgetUsd", error.code(), error);
+            None
+        });
         let Some(state_machine_arn) = state_machine_arn else { return Err(faults) };
         faults.into_result()?;
         Ok(ComputeNode {
@@ -192,18 +196,6 @@ impl ComputeNodeBody {
             max_budget,
             updated_at: now,
         })
-    }
-}
-
-fn max_budget(raw: Option<&RawValue>, faults: &mut Faults) -> Option<MicroUsd> {
-    let literal = fields::number("/maxBudgetUsd", raw, faults)?;
-    match MicroUsd::parse(&literal, MicroUsd::from_usd(limits::BUDGET_USD)) {
-        Ok(MicroUsd(0)) => None,
-        Ok(budget) => Some(budget),
-        Err(error) => {
-            faults.add("/maxBudgetUsd", error.code(), error);
-            None
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
+use sluice_core::budget::InvalidBudget;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::limits;
 use sluice_core::refusal::Refusal;
@@ -380,12 +381,21 @@ proptest! {
     }
 
     #[test]
-    fn a_budget_literal_is_kept_or_refused(literal in prop_oneof![json_text(), r"-?[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,9})?"]) {
+    fn a_cap_is_what_was_written_or_is_refused_for_what_it_is(literal in prop_oneof![json_text(), r"-?[0-9]{1,20}(\.[0-9]{1,9})?([eE][+-]?[0-9]{1,9})?"]) {
         let request = request_with(&format!("{{\"executionBudgetUsd\":{literal}}}"));
         let answer = invoke_definition::command(&request, "flow".parse().expect("a name"));
         if let Some(command) = settle(&request, answer)? {
-            let expected = (literal != "null").then_some(literal);
-            prop_assert_eq!(command.execution_budget_usd, expected);
+            let asked = literal.parse::<f64>().unwrap_or(0.0);
+            let most = limits::BUDGET_USD as f64;
+            let is_told = match command.execution_budget {
+                Ok(None) => asked == 0.0,
+                Ok(Some(cap)) => (cap.0 as f64 / 1e6 - asked).abs() <= 1e-9 * asked && asked <= most,
+                Err(InvalidBudget::Negative) => asked < 0.0 || literal.starts_with('-'),
+                Err(InvalidBudget::TooLarge(_)) => asked >= most,
+                Err(InvalidBudget::TooPrecise(_)) => literal.contains(['.', 'e', 'E']),
+                Err(InvalidBudget::NotANumber) => literal.contains(['e', 'E']),
+            };
+            prop_assert!(is_told, "{} was read as {:?}", literal, command.execution_budget);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who acts from outside: callers, and the invocations that events and schedules make.
 
 use super::*;
+use sluice_core::budget::MicroUsd;
 use sluice_core::flow::create_run::start_input;
 use sluice_core::refusal::Thing;
 use sluice_core::run::{About, RunSpec};
@@ -256,16 +257,7 @@ impl World {
     }
 
     fn command(&mut self, run_id: RunId, key: Option<&(String, String)>) -> Command {
-        let mut command = Command::new(Source::Configuration {
-            definition: DefinitionRef::Id(definitions()[self.rng.usize(0..2)]),
-            version: VersionRule::Active,
-            compute_node: None,
-            processor_configs: BTreeMap::new(),
-        });
-        command.variables.variables.insert("language".to_owned(), "en".into());
-        if let Ok(node) = "readability".parse() {
-            command.processor_params.insert(node, BTreeMap::from([("formula".to_owned(), "flesch".into())]));
-        }
+        let mut command = fixture::command(DefinitionRef::Id(definitions()[self.rng.usize(0..2)]));
         if self.rng.u32(0..10) < 9 {
             let context = self.dice.inject(F::HostileContext, 3).then(|| CONTEXTS[self.rng.usize(0..CONTEXTS.len())]);
             if let Some(context) = context {
@@ -276,7 +268,7 @@ impl World {
                 RECEIVERS[self.rng.usize(0..RECEIVERS.len())].clone_into(&mut callback.url);
             }
         }
-        command.execution_budget_usd = (self.rng.u32(0..3) == 0).then(|| CAP_USD.to_owned());
+        command.execution_budget = Ok((self.rng.u32(0..3) == 0).then_some(CAP));
         command.max_run_duration_seconds = (self.rng.u32(0..10) == 0).then(|| self.rng.u64(30..3_600));
         command.retention = (self.rng.u32(0..3) == 0).then(|| seed::rule(&mut self.rng));
         command.idempotency = key.and_then(|(key, payload)| claim(Operation::Create, key, payload));
@@ -285,7 +277,7 @@ impl World {
 }
 
 /// The cap of runs that have one.
-pub(super) const CAP_USD: &str = "0.00001";
+pub(super) const CAP: MicroUsd = MicroUsd(10);
 /// What callers want to hear again.
 const CONTEXTS: [&str; 3] = [
     r#"{"n":12345678901234567890123,"x":1.10,"k":"\u00e9"}"#,

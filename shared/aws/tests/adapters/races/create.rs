@@ -4,18 +4,16 @@ use super::arena::{Arena, Tally, rounds};
 use crate::support::sample::{self, mine, noon};
 use aws_sdk_dynamodb::types::Select;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use sluice_aws::ids;
-use sluice_core::definition::{Definition, VersionRule};
-use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::definition::Definition;
+use sluice_core::flow::create_run::{Accepted, Command, create_run};
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::{DefinitionRef, NodeId, RunId};
-use sluice_core::instance::ProcessorConfig;
+use sluice_core::id::{DefinitionRef, RunId};
 use sluice_core::ports::{ManageDefinitions, ManageOperator, ReadRuns, RunFilter};
 use sluice_core::run::Run;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fixture;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 const CALLERS: u32 = 64;
 const PROCESSES: usize = 8;
@@ -38,15 +36,7 @@ async fn seeded() -> Arena {
 }
 
 fn command(key: &str, payload: &str) -> Command {
-    let node = |text: &str| text.parse::<NodeId>().expect("a node");
-    let readability = ProcessorConfig { params: BTreeMap::from([("formula".to_owned(), json!("flesch"))]), tag: None };
-    let mut command = Command::new(Source::Configuration {
-        definition: DefinitionRef::Name("text-report".parse().expect("a name")),
-        version: VersionRule::Active,
-        compute_node: None,
-        processor_configs: BTreeMap::from([(node("readability"), readability)]),
-    });
-    command.variables.variables = BTreeMap::from([("language".to_owned(), json!("en"))]);
+    let mut command = fixture::command(DefinitionRef::Name("text-report".parse().expect("a name")));
     command.name = Some(payload.to_owned());
     command.idempotency = Some(sample::claim(key, payload));
     command

@@ -1,7 +1,8 @@
 //! The plan of a run: every rule about a request's content. Pure.
 
-use super::{Command, Policy, Resolved};
-use crate::budget::MicroUsd;
+use super::command::{Command, Policy};
+use super::resolve::Resolved;
+use crate::budget::{InvalidBudget, MicroUsd};
 use crate::caller::Caller;
 use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
@@ -184,16 +185,15 @@ fn check_size(what: &str, bytes: usize, most: usize) -> Answer<()> {
     Err(Refusal::Invalid(Invalid::one(Field::Whole, ViolationCode::TooLarge, message)))
 }
 
+/// The run's cap, within what the deployment allows.
 fn budget(command: &Command, policy: &Policy, invalid: &mut Invalid) -> Option<MicroUsd> {
-    let literal = command.execution_budget_usd.as_deref()?;
-    match MicroUsd::parse(literal, policy.max_budget) {
-        Ok(MicroUsd(0)) => None,
-        Ok(budget) => Some(budget),
-        Err(error) => {
-            invalid.add(Field::ExecutionBudget, error.code(), error);
-            None
-        }
-    }
+    let error = match command.execution_budget {
+        Ok(cap) if cap.is_none_or(|cap| cap <= policy.max_budget) => return cap,
+        Ok(_) | Err(InvalidBudget::TooLarge(_)) => InvalidBudget::TooLarge(policy.max_budget),
+        Err(error) => error,
+    };
+    invalid.add(Field::ExecutionBudget, error.code(), error);
+    None
 }
 
 /// The duration a request or a definition asks for.

@@ -3,7 +3,7 @@
 //! Decision (2026-11-22): a shared definition's processors must be open to the tenant that runs it as well: sharing
 //! a workflow does not share the operator's trust.
 
-use super::{DEFAULT_COMPUTE_NODE, Source};
+use super::command::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
 use crate::catalog::{DefinitionKey, DraftKey, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey, Wanted};
 use crate::definition::{Definition, Version, VersionRule};

@@ -1,0 +1,85 @@
+//! What is asked for when a run is created, and what the deployment allows.
+
+use crate::budget::{InvalidBudget, MicroUsd};
+use crate::definition::VersionRule;
+use crate::destination::Destinations;
+use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
+use crate::idempotency::IdempotencyClaim;
+use crate::instance::ProcessorConfig;
+use crate::retention::Retention;
+use crate::snapshot::Callback;
+use crate::template::Variables;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// A request for a run, whichever way in it came.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub source: Source,
+    pub name: Option<String>,
+    /// As the caller wrote it.
+    pub input: Option<Box<RawValue>>,
+    pub data_sources: BTreeMap<NodeId, Value>,
+    pub data_targets: BTreeMap<NodeId, Value>,
+    pub processor_params: BTreeMap<NodeId, BTreeMap<String, Value>>,
+    pub tags: BTreeMap<NodeId, Tag>,
+    pub layers: Vec<LayerName>,
+    pub labels: BTreeMap<String, String>,
+    pub variables: Variables,
+    /// The cap, if there is one. What a caller wrote instead of one is refused together with everything else.
+    pub execution_budget: Result<Option<MicroUsd>, InvalidBudget>,
+    pub max_run_duration_seconds: Option<u64>,
+    pub callback: Option<Callback>,
+    pub retention: Option<Retention>,
+    /// The run of the same tenant that this one evaluates.
+    pub evaluation_of: Option<RunId>,
+    pub idempotency: Option<IdempotencyClaim>,
+}
+
+impl Command {
+    /// A command with nothing but its source.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            name: None,
+            input: None,
+            data_sources: BTreeMap::new(),
+            data_targets: BTreeMap::new(),
+            processor_params: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            layers: Vec::new(),
+            labels: BTreeMap::new(),
+            variables: Variables::default(),
+            execution_budget: Ok(None),
+            max_run_duration_seconds: None,
+            callback: None,
+            retention: None,
+            evaluation_of: None,
+            idempotency: None,
+        }
+    }
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub enum Source {
+    Instance(InstanceId),
+    /// Find or create the instance.
+    Configuration {
+        definition: DefinitionRef,
+        version: VersionRule,
+        compute_node: Option<ComputeNodeKey>,
+        processor_configs: BTreeMap<NodeId, ProcessorConfig>,
+    },
+}
+
+/// The compute node of a configuration that names none.
+pub const DEFAULT_COMPUTE_NODE: &str = "default";
+
+/// What the deployment allows.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub destinations: Destinations,
+    pub max_budget: MicroUsd,
+}
