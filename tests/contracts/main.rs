@@ -8,4 +8,5 @@ mod pages;
 mod processor;
 mod runner;
 mod samples;
+mod supply_chain;
 mod template;

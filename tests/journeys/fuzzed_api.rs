@@ -75,6 +75,7 @@ fn whatever_is_asked_the_answer_is_as_described() {
             .current_dir(&folder)
             .env("HOME", &folder)
             .env("API_URL", &acme.stack.gateway_url)
+            .env("EMULATOR_KEY", &acme.stack.emulator_key.1)
             .env("TENANT_TOKEN", token(&acme.tenant))
             .env("OPERATOR_TOKEN", token(&acme.stack.tenant))
             .env("REPORT_TOKEN", &world.report_token)

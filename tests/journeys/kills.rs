@@ -336,12 +336,14 @@ impl Gate {
         let address = listener.local_addr().expect("an address");
         let (waiting, kept) = mpsc::channel();
         let aws = stack.aws_endpoint_url.trim_start_matches("http://").to_owned();
+        // What passes was signed for the gate's own address: the emulator's guard takes it by the key.
+        let key = format!("\r\n{}: {}\r\n\r\n", stack.emulator_key.0, stack.emulator_key.1);
         let passed: Arc<Mutex<usize>> = Arc::default();
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let (aws, passed, waiting) = (aws.clone(), Arc::clone(&passed), waiting.clone());
+                let (aws, key, passed, waiting) = (aws.clone(), key.clone(), Arc::clone(&passed), waiting.clone());
                 // Whoever is killed breaks off in the middle.
-                thread::spawn(move || drop(pass(connection, &aws, keep, &passed, &waiting)));
+                thread::spawn(move || drop(pass(connection, &aws, &key, keep, &passed, &waiting)));
             }
         });
         Self { address, kept }
@@ -361,6 +363,7 @@ impl Gate {
 fn pass(
     mut near: TcpStream,
     aws: &str,
+    key: &str,
     keep: Keep,
     passed: &Mutex<usize>,
     waiting: &Sender<TcpStream>,
@@ -379,7 +382,7 @@ fn pass(
             *passed += 1;
         }
         let mut far = TcpStream::connect(aws)?;
-        far.write_all(&[head.as_bytes(), &body].concat())?;
+        far.write_all(&[head.trim_end().as_bytes(), key.as_bytes(), &body].concat())?;
         let Some((answer, answer_body)) = read_message(&mut BufReader::new(far))? else { return Ok(()) };
         if matches!(keep, Keep::OnTheWayBack(kept) if kept == operation) {
             drop(waiting.send(near));

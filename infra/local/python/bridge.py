@@ -30,6 +30,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.response import StreamingBody
 
+from function_credentials import execution_credentials
+
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 REGION = os.environ["AWS_REGION"]
 ADMINISTRATOR = {
@@ -135,15 +137,12 @@ def sign(request: dict):
 def function_credentials(access_key_id: str):
     """The function that signs with this key, and its role's credentials.
 
-    Under AUTH=true ministack gives each function credentials of its role, made by `execution_credentials` from the
-    function's and the role's ARN. The same function of the same installed package makes them here once more; that they
-    are the ones the running ministack knows, and whose they are, is asked of it by a signed sts:GetCallerIdentity.
+    They are made here once more, as the emulator made them; that they are the ones the running ministack knows, and whose
+    they are, is asked of it by a signed sts:GetCallerIdentity.
     """
-    from ministack.core.lambda_runtime import execution_credentials
-
     for page in client("lambda", ADMINISTRATOR).get_paginator("list_functions").paginate():
         for function in page["Functions"]:
-            found = execution_credentials(function)
+            found = execution_credentials(function, ADMINISTRATOR["secretAccessKey"])
             if found["AWS_ACCESS_KEY_ID"] == access_key_id:
                 credentials = {
                     "accessKeyId": found["AWS_ACCESS_KEY_ID"],

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::error::AwsError;
-use crate::ministack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY};
+use crate::ministack::REGION;
 use crate::venv::Venv;
 use crate::wait::wait_for;
-use crate::{Error, place};
+use crate::{Credentials, Error, place};
 
 type Answer = Result<Value, AwsError>;
 
@@ -31,18 +31,24 @@ struct Asking {
 }
 
 impl Bridge {
-    pub(crate) fn start(venv: &Venv, folder: &Path, endpoint_url: &str) -> Result<Self, Error> {
+    /// `administrator` is who asks where nobody else is named.
+    pub(crate) fn start(
+        venv: &Venv,
+        folder: &Path,
+        endpoint_url: &str,
+        administrator: &Credentials,
+    ) -> Result<Self, Error> {
         let log = folder.join("bridge.log");
         let errors = OpenOptions::new().create(true).append(true).open(&log);
         let mut child = Command::new(venv.program("python"))
             .arg(place::python_program("bridge.py"))
             // The credentials of whoever runs this must not be used, not even by accident.
             .envs([("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")])
-            .envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)])
+            .env("AWS_ACCESS_KEY_ID", &administrator.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &administrator.secret_access_key)
             .envs([("AWS_REGION", REGION), ("AWS_DEFAULT_REGION", REGION), ("AWS_ENDPOINT_URL", endpoint_url)])
             .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")])
-            // ministack's own code, which knows its functions' credentials, reads this when it is loaded.
-            .envs([("AUTH", "true"), ("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUTF8", "1")])
+            .envs([("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUTF8", "1")])
             .env_remove("AWS_PROFILE")
             .env_remove("AWS_SESSION_TOKEN")
             .stdin(Stdio::piped())

@@ -1,4 +1,5 @@
-//! The two files by which other programs find a running stack: `endpoints.json` and `functions.env`.
+//! The two files by which other programs find a running stack: `endpoints.json` and `functions.env`. They have its keys, so
+//! only their owner may read them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,6 +19,7 @@ pub(crate) fn write(stack: &Stack) -> Result<(), Error> {
         "awsEndpointUrl": stack.aws_endpoint_url,
         "tenant": stack.tenant,
         "gatewayUrl": stack.gateway_url,
+        "gatewayHeaders": {stack.emulator_key.0: stack.emulator_key.1},
         "receiverUrl": stack.receiver.origin(),
         "region": stack.region,
         "accountId": stack.account,
@@ -30,8 +32,8 @@ pub(crate) fn write(stack: &Stack) -> Result<(), Error> {
         "bucket": stack.bucket,
         "pid": std::process::id(),
     });
-    place::written(&stack.folder.join(ENDPOINTS), &format!("{endpoints:#}\n"))?;
-    place::written(&stack.folder.join(FUNCTIONS_ENV), &functions_env(stack)?)
+    place::written_in_private(&stack.folder.join(ENDPOINTS), &format!("{endpoints:#}\n"))?;
+    place::written_in_private(&stack.folder.join(FUNCTIONS_ENV), &functions_env(stack)?)
 }
 
 /// A stack that has ended must not look like a running one.

@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::bridge::Bridge;
+use crate::guard::SEC_FETCH_SITE;
+use crate::ministack::KEY_HEADER;
 use crate::server::{HttpClient, Servers, error_chain, listen, read_whole, respond};
 
 pub(crate) const AUDIENCE: &str = "sluice";
@@ -98,19 +102,26 @@ fn is_open(method: &Method, path: &str) -> bool {
     method == Method::POST && run.is_some_and(|run| !run.is_empty() && !run.contains('/'))
 }
 
-/// Serves the API: everything is passed on to `gateway_url`, with a token where the caller brings none and needs one.
+/// Serves the API: everything is passed on to `gateway_url`, with the emulator's key, and with a token where the caller brings
+/// none and needs one.
 pub(crate) fn serve_proxy(
     servers: &Servers,
     listener: std::net::TcpListener,
     gateway_url: String,
+    emulator_key: &str,
     minter: Arc<Minter>,
 ) -> Result<(), Error> {
     let client = servers.client();
+    let key = HeaderValue::try_from(emulator_key).map_err(|error| Error::Io {
+        what: "making the emulator's key a header".to_owned(),
+        cause: std::io::Error::other(error),
+    })?;
     let gateway_url = Arc::<str>::from(gateway_url);
     servers.serve(listener, move |request| {
         let (client, gateway_url, minter) = (client.clone(), Arc::clone(&gateway_url), Arc::clone(&minter));
+        let key = key.clone();
         async move {
-            let passed = pass_on(request, &client, &gateway_url, &minter).await;
+            let passed = pass_on(request, &client, &gateway_url, key, &minter).await;
             Some(passed.unwrap_or_else(|reason| {
                 let body = json!({"message": format!("the local API proxy could not pass the request on: {reason}")});
                 respond(StatusCode::BAD_GATEWAY, "application/json", body.to_string())
@@ -123,6 +134,7 @@ async fn pass_on(
     request: Request<Incoming>,
     client: &HttpClient,
     gateway_url: &str,
+    emulator_key: HeaderValue,
     minter: &Minter,
 ) -> Result<Response<Full<Bytes>>, String> {
     let (mut parts, body) = request.into_parts();
@@ -141,10 +153,11 @@ async fn pass_on(
     let mut onward = Request::builder().method(parts.method).uri(format!("{gateway_url}{target}"));
     if let Some(headers) = onward.headers_mut() {
         *headers = parts.headers;
-        // These belong to the caller's connection; the client sets its own.
-        for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+        // These belong to the caller's connection, the client sets its own; and who asks has been checked at this door.
+        for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, ORIGIN, SEC_FETCH_SITE] {
             headers.remove(name);
         }
+        headers.insert(KEY_HEADER, emulator_key);
     }
     let onward = onward.body(Full::new(body)).map_err(|error| error.to_string())?;
     let response = client.request(onward).await.map_err(|error| error_chain(&error))?;

@@ -5,7 +5,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sluice_starter::Build;
 
 use crate::Error;
 use crate::wait::poll;
@@ -21,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A first build on a slow machine takes minutes.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// How often a command that runs is asked how far it is.
+const TELLING: Duration = Duration::from_millis(500);
 
 pub(crate) struct Kept {
     child: Arc<Mutex<Child>>,
@@ -56,21 +62,42 @@ impl Drop for Kept {
     }
 }
 
-/// Runs a command to its end; returns what it wrote to its standard output, where that is piped.
-pub(crate) fn run(command: &mut Command) -> io::Result<(ExitStatus, Vec<u8>)> {
+/// Runs a command to its end; returns what it wrote to its standard output, where that is piped. What it writes to its
+/// standard error, where that is piped, `build` follows; `meanwhile` is called about twice a second.
+pub(crate) fn run(
+    command: &mut Command,
+    build: &Build,
+    meanwhile: &mut dyn FnMut(),
+) -> io::Result<(ExitStatus, Vec<u8>)> {
     let mut child = command.spawn()?;
-    let output = child.stdout.take();
+    let output = child.stdout.take().map(|mut output| {
+        thread::spawn(move || {
+            let mut written = Vec::new();
+            output.read_to_end(&mut written).map(|_| written)
+        })
+    });
+    let errors = child.stderr.take().map(|errors| {
+        let build = build.clone();
+        thread::spawn(move || build.follow(errors))
+    });
     let child = Arc::new(Mutex::new(child));
     locked(&PASSING).push(Arc::clone(&child));
-    let mut written = Vec::new();
-    let read = output.map_or(Ok(0), |mut output| output.read_to_end(&mut written));
-    // Its output has ended, or it has none to wait for; polled, so that `end_all` gets at the child meanwhile.
+    let mut told = Instant::now();
+    // Polled, so that `end_all` gets at the child meanwhile.
     let ended = poll("a command to end", COMMAND_PATIENCE, Duration::from_millis(20), || {
+        if told.elapsed() > TELLING {
+            meanwhile();
+            told = Instant::now();
+        }
         let status = locked(&child).try_wait();
         status.map_err(Error::io("waiting for a command"))
     });
     locked(&PASSING).retain(|other| !Arc::ptr_eq(other, &child));
-    read?;
+    if let Some(errors) = errors {
+        drop(errors.join());
+    }
+    let panicked = |_| Err(io::Error::other("reading a command's output panicked"));
+    let written = output.map_or(Ok(Vec::new()), |output| output.join().unwrap_or_else(panicked))?;
     Ok((ended.map_err(io::Error::other)?, written))
 }
 

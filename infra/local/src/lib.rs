@@ -3,7 +3,8 @@
 //!
 //! What the emulator lacks compared with AWS is supplied here, in the open: a token issuer and a proxy in front of the API,
 //! the local-development tenant for Function URLs (whose events carry no authorizer on ministack), a webhook receiver that
-//! verifies SigV4 with botocore, and the callback origins that are allowed on this machine only.
+//! verifies SigV4 with botocore, the callback origins that are allowed on this machine only, a lock at the tables, and a guard
+//! at every port that keeps web pages out.
 //!
 //! A test binary shares one stack among its tests; its methods block, take `&self`, and may be called from many threads. A
 //! static is never dropped, but everything the stack started ends with the process, whichever way that ends.
@@ -32,6 +33,7 @@ mod deploy;
 mod error;
 mod files;
 mod gateway;
+mod guard;
 mod keeper;
 mod ministack;
 pub mod place;
@@ -45,7 +47,7 @@ mod wait;
 
 pub use error::{AwsError, Error};
 pub use keeper::end_all;
-pub use progress::Event;
+pub use progress::{Event, PHASES};
 pub use receiver::Receiver;
 pub use server::Answer;
 pub use stack::{Credentials, Invocation, Options, Stack};

@@ -74,6 +74,7 @@ fn develop(arguments: &Arguments, stop: &Receiver<()>) -> Result<bool, Error> {
     let mut phases = Phases::new();
     let started = Stack::start(&arguments.options, &mut |event| match event {
         Event::PhaseStarted { name } => phases.started(name),
+        Event::Now { text } => phases.now(text),
         Event::PhaseEnded { name, took } => phases.ended(name, took),
         Event::Note { text } => phases.note(text),
     });
@@ -172,12 +173,14 @@ fn introduce(stack: &Stack) {
         "\nThe API          {api}   (x-dev-tenant: NAME acts as another tenant; default and operator: {})",
         stack.tenant
     ));
+    line(format_args!("AWS              {}   ({}; new keys for each start:", stack.aws_endpoint_url, stack.region));
     line(format_args!(
-        "AWS              {}   (AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test, {})",
-        stack.aws_endpoint_url, stack.region
+        "                 AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={})",
+        stack.credentials.access_key_id, stack.credentials.secret_access_key
     ));
     line(format_args!("Webhooks         {}   (any name will do; GET shows what came)", stack.receiver.url("NAME")));
-    line("Function URLs    calls to them are signed: curl --aws-sigv4 aws:amz:us-east-1:lambda --user test:test ...");
+    line("Function URLs    calls to them are signed, as: curl --aws-sigv4 aws:amz:us-east-1:lambda \\");
+    line("                   --user $AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY ...");
     for (function, url) in &stack.function_urls {
         line(format_args!("  {function:<20} {url}"));
     }

@@ -1,4 +1,5 @@
-//! ministack, the AWS emulator: on 127.0.0.1 only, with its IAM checks on, in a clean environment.
+//! ministack, the AWS emulator: on 127.0.0.1 only, with its IAM checks on, in a clean environment, behind the guard of
+//! `python/emulator.py`.
 
 use std::env;
 use std::net::{Ipv4Addr, TcpListener};
@@ -6,23 +7,28 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::keeper::Kept;
 use crate::server::Servers;
 use crate::venv::Venv;
 use crate::wait::poll;
-use crate::{Error, place};
+use crate::{Credentials, Error, place};
 
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const ACCOUNT: &str = "000000000000";
-/// The emulator's built-in administrator; nothing outside this machine knows these names.
-pub(crate) const ACCESS_KEY_ID: &str = "test";
-pub(crate) const SECRET_ACCESS_KEY: &str = "test";
+/// Whoever shows the emulator's key in it needs no signature; the guard passes it on to nobody.
+pub(crate) const KEY_HEADER: &str = "x-sluice-emulator-key";
 
 const START_ATTEMPTS: u32 = 3;
 const START_PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) struct Ministack {
     pub(crate) url: String,
+    /// The administrator's, new for each start.
+    pub(crate) credentials: Credentials,
+    /// What gets in where nobody signs: to the API as the emulator serves it, and to its own paths. New for each start.
+    pub(crate) key: String,
     process: Kept,
 }
 
@@ -47,8 +53,15 @@ impl Ministack {
         place::made(&temporary)?;
         let temporary = temporary.canonicalize().map_err(Error::io("finding the temporary folder"))?;
 
+        let credentials = Credentials {
+            access_key_id: format!("AKIA{}", &random().to_uppercase()[..16]),
+            secret_access_key: format!("{}{}", random(), random()),
+            session_token: None,
+        };
+        let key = format!("{}{}", random(), random());
         let mut keeper = Command::new(venv.program("python"));
-        keeper.arg(place::python_program("keeper.py")).arg(&log).arg(venv.program("ministack"));
+        keeper.arg(place::python_program("keeper.py")).arg(&log);
+        keeper.arg(venv.program("python")).arg(place::python_program("emulator.py"));
         // The functions inherit ministack's environment, and nothing of this shell may reach them.
         keeper
             .env_clear()
@@ -57,6 +70,10 @@ impl Ministack {
             .env("TMPDIR", &temporary)
             .env("LANG", "C.UTF-8")
             .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("AWS_ACCESS_KEY_ID", &credentials.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &credentials.secret_access_key)
+            .env("SLUICE_EMULATOR_KEY", &key)
             .env("GATEWAY_PORT", port.to_string())
             .env("BIND_HOST", "127.0.0.1")
             .env("AWS_ENDPOINT_URL", &url)
@@ -75,15 +92,20 @@ impl Ministack {
             if process.has_ended() {
                 return Err(Error::Ended { what: "ministack", log: process.log().to_path_buf() });
             }
-            let answered = servers.request("GET", &ready, &[], Vec::new());
+            let answered = servers.request("GET", &ready, &[(KEY_HEADER, &key)], Vec::new());
             Ok(answered.is_ok_and(|answer| answer.status == 200).then_some(()))
         })?;
-        Ok(Self { url, process })
+        Ok(Self { url, credentials, key, process })
     }
 
     pub(crate) fn has_ended(&self) -> bool {
         self.process.has_ended()
     }
+}
+
+/// 122 random bits in hexadecimal, from the system's generator.
+fn random() -> String {
+    Uuid::new_v4().simple().to_string()
 }
 
 fn free_port() -> Result<u16, Error> {

@@ -2,6 +2,9 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
+#[cfg(unix)]
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -23,6 +26,18 @@ pub(crate) fn python_program(name: &str) -> PathBuf {
 
 pub(crate) fn made(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::io(format_args!("creating {}", folder.display())))
+}
+
+/// Writes a file that nobody else on this machine may read.
+pub(crate) fn written_in_private(path: &Path, content: &str) -> Result<(), Error> {
+    let failed = |cause| Error::Io { what: format!("writing {}", path.display()), cause };
+    drop(fs::remove_file(path));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    file.write_all(content.as_bytes()).map_err(failed)
 }
 
 pub(crate) fn written(path: &Path, content: &str) -> Result<(), Error> {

@@ -3,10 +3,26 @@ use std::time::{Duration, Instant};
 /// What happens while a stack starts, for whoever shows it.
 #[derive(Debug)]
 pub enum Event<'a> {
-    PhaseStarted { name: &'a str },
-    PhaseEnded { name: &'a str, took: Duration },
-    Note { text: &'a str },
+    /// One of [`PHASES`] begins.
+    PhaseStarted {
+        name: &'a str,
+    },
+    /// How far the phase is.
+    Now {
+        text: &'a str,
+    },
+    PhaseEnded {
+        name: &'a str,
+        took: Duration,
+    },
+    Note {
+        text: &'a str,
+    },
 }
+
+/// All phases, in their order.
+pub const PHASES: [&str; 6] =
+    ["Python environment", "Build", "Start ministack", "Package and deploy", "Local settings", "Seed"];
 
 /// Tells an observer about phases and notes.
 pub(crate) struct Progress<'a> {
@@ -28,6 +44,10 @@ impl<'a> Progress<'a> {
         let done = work(self)?;
         (self.observer)(Event::PhaseEnded { name, took: start.elapsed() });
         Ok(done)
+    }
+
+    pub(crate) fn now(&mut self, text: &str) {
+        (self.observer)(Event::Now { text });
     }
 
     pub(crate) fn note(&mut self, text: impl AsRef<str>) {

@@ -356,16 +356,18 @@ mod tests {
         let folder = place::target().join("e2e/receiver");
         place::made(&folder).expect("a folder");
         let venv = venv::ready(&folder, &mut Progress::new(&mut |_| {})).expect("the Python environment");
-        let bridge = Arc::new(Bridge::start(&venv, &folder, "http://127.0.0.1:1").expect("the bridge"));
+        let credentials = Credentials {
+            access_key_id: "ASIAEXAMPLE".to_owned(),
+            secret_access_key: "secret".to_owned(),
+            session_token: Some("token".to_owned()),
+        };
+        let bridge = Bridge::start(&venv, &folder, "http://127.0.0.1:1", &credentials);
+        let bridge = Arc::new(bridge.expect("the bridge"));
         let servers = Servers::start().expect("the HTTP thread");
         Bench {
             receiver: Receiver::start(&servers, Arc::clone(&bridge)).expect("the receiver"),
             bridge,
-            credentials: Credentials {
-                access_key_id: "ASIAEXAMPLE".to_owned(),
-                secret_access_key: "secret".to_owned(),
-                session_token: Some("token".to_owned()),
-            },
+            credentials,
             _servers: servers,
         }
     });

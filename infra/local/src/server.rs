@@ -18,8 +18,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::Error;
 use crate::wait::wait_for;
+use crate::{Error, guard};
 
 /// Longer than anything behind the API may take: a long poll lasts 20 s, a cold function some seconds.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(90);
@@ -110,13 +110,15 @@ impl Servers {
         wait_for(answered).map_err(|error| failed(error.to_string()))?.map_err(failed)
     }
 
-    /// Serves connections of `listener` until the stack ends. `None` from the handler means: hang up without an answer.
+    /// Serves connections of `listener` until the stack ends, behind the [`guard`]. `None` from the handler means: hang up
+    /// without an answer.
     pub(crate) fn serve<H, F>(&self, listener: StdListener, handler: H) -> Result<(), Error>
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<Response<Full<Bytes>>>> + Send,
     {
         listener.set_nonblocking(true).map_err(Error::io("preparing a listener"))?;
+        let port = listener.local_addr().map_err(Error::io("reading a listener's address"))?.port();
         let _inside = self.handle.enter();
         let listener = TcpListener::from_std(listener).map_err(Error::io("preparing a listener"))?;
         self.handle.spawn(async move {
@@ -129,8 +131,15 @@ impl Servers {
                 let handler = handler.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| {
-                        let answer = handler(request);
-                        async move { answer.await.ok_or(HangUp) }
+                        let refusal = guard::refusal(&request, port);
+                        let answer = refusal.is_none().then(|| handler(request));
+                        async move {
+                            match answer {
+                                Some(answer) => answer.await,
+                                None => refusal,
+                            }
+                            .ok_or(HangUp)
+                        }
                     });
                     let connection =
                         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);

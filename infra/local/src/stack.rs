@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::bridge::Bridge;
 use crate::deploy::{Deployer, Deployment, PACKAGE_BUCKET, architecture, package};
 use crate::gateway::{AUDIENCE, Minter, serve_issuer, serve_proxy};
-use crate::ministack::{ACCESS_KEY_ID, ACCOUNT, Ministack, REGION, SECRET_ACCESS_KEY};
+use crate::ministack::{ACCOUNT, KEY_HEADER, Ministack, REGION};
 use crate::progress::{Event, Progress};
 use crate::receiver::Receiver;
 use crate::server::{Answer, Servers, listen};
@@ -22,8 +22,6 @@ use crate::{Error, binaries, files, place, sample, venv};
 /// The CloudFormation stack's name, and so the prefix of every function's.
 const STACK: &str = "sluice";
 const SAMPLE_STACK: &str = "sluice-sample";
-/// The webhook receiver in Rust, for the tests: see `infra/receivers`.
-const RECEIVER_PACKAGE: &str = "sluice-receiver";
 
 /// The functions that check a callback URL or a tenant's destinations, and the one that calls them.
 const CALLBACK_FUNCTIONS: [&str; 5] =
@@ -45,8 +43,11 @@ pub struct Options {
     pub callback_origins: Vec<String>,
     /// Whether to wait for another stack with the same folder to end, or to fail at once.
     pub wait_for_folder: bool,
-    /// Added to the `cargo build` of the functions.
-    pub build_arguments: Vec<String>,
+    /// Whether the functions are built among the whole workspace and with what its tests need, instead of by themselves.
+    ///
+    /// Cargo joins the features of all that is built together, development dependencies included. So the functions share
+    /// everything that `cargo test` has built; any other choice of packages would build the AWS SDK once more, for minutes.
+    pub build_with_tests: bool,
 }
 
 impl Options {
@@ -58,22 +59,17 @@ impl Options {
             tenant: "dev".to_owned(),
             callback_origins: Vec::new(),
             wait_for_folder: false,
-            build_arguments: Vec::new(),
+            build_with_tests: false,
         }
     }
 
     /// For a test binary: ports chosen by the system, a folder of its own, so that it runs beside `cargo dev`.
-    ///
-    /// The functions are built together with the tests, since development dependencies turn on features of shared crates:
-    /// so they share everything that `cargo test --workspace` has built, where another choice would build the SDK anew.
     pub fn test(name: &str) -> Self {
         Self {
             folder: place::target().join("e2e").join(name),
             port: 0,
             wait_for_folder: true,
-            build_arguments: ["--package", "sluice-tests", "--package", RECEIVER_PACKAGE, "--bins", "--tests"]
-                .map(str::to_owned)
-                .into(),
+            build_with_tests: true,
             ..Self::dev()
         }
     }
@@ -116,8 +112,10 @@ pub struct Stack {
     pub aws_endpoint_url: String,
     pub region: &'static str,
     pub account: &'static str,
-    /// The emulator's administrator.
+    /// The emulator's administrator, new for each start.
     pub credentials: Credentials,
+    /// The header by which a request gets in to the emulator that nobody signed, new for each start.
+    pub emulator_key: (&'static str, String),
     /// The default tenant, and the operator.
     pub tenant: String,
     pub table: String,
@@ -151,10 +149,10 @@ impl Stack {
         let (api_listener, api_address) = listen(options.port)?;
 
         let venv = progress.phase("Python environment", |progress| venv::ready(folder, progress))?;
-        let built = progress.phase("Build", |_| binaries::build(folder, &options.build_arguments))?;
+        let built = progress.phase("Build", |progress| binaries::build(folder, options.build_with_tests, progress))?;
         let servers = Servers::start()?;
         let ministack = progress.phase("Start ministack", |_| Ministack::start(&venv, folder, &servers))?;
-        let bridge = Arc::new(Bridge::start(&venv, folder, &ministack.url)?);
+        let bridge = Arc::new(Bridge::start(&venv, folder, &ministack.url, &ministack.credentials)?);
         bridge.ask_and_wait(json!({"op": "followLogs", "path": folder.join("functions.log")}))?;
         let issuer = serve_issuer(&servers, &bridge)?;
         let receiver = Receiver::start(&servers, Arc::clone(&bridge))?;
@@ -189,7 +187,7 @@ impl Stack {
         let functions = deployed_functions(&product);
         let minter = Arc::new(Minter::new(Arc::clone(&bridge), issuer, options.tenant.clone()));
         let gateway_url = format!("{}/_aws/execute-api/{}", ministack.url, one_of(&product, "AWS::ApiGatewayV2::Api")?);
-        serve_proxy(&servers, api_listener, gateway_url.clone(), Arc::clone(&minter))?;
+        serve_proxy(&servers, api_listener, gateway_url.clone(), &ministack.key, Arc::clone(&minter))?;
         let mut stack = Self {
             api_url: format!("http://{api_address}"),
             gateway_url,
@@ -197,11 +195,8 @@ impl Stack {
             aws_endpoint_url: ministack.url.clone(),
             region: REGION,
             account: ACCOUNT,
-            credentials: Credentials {
-                access_key_id: ACCESS_KEY_ID.to_owned(),
-                secret_access_key: SECRET_ACCESS_KEY.to_owned(),
-                session_token: None,
-            },
+            credentials: ministack.credentials.clone(),
+            emulator_key: (KEY_HEADER, ministack.key.clone()),
             tenant: options.tenant.clone(),
             table: one_of(&product, "AWS::DynamoDB::Table")?,
             runner_arn: one_of(&product, "AWS::StepFunctions::StateMachine")?,
@@ -240,7 +235,7 @@ impl Stack {
         self.servers.request(method, &format!("{}{path}", self.api_url), headers, body.into())
     }
 
-    /// Requests any URL, as it is.
+    /// Requests any URL, as it is; one of the emulator's is asked with the key that its guard wants.
     pub fn request_url(
         &self,
         method: &str,
@@ -248,7 +243,11 @@ impl Stack {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Result<Answer, Error> {
-        self.servers.request(method, url, headers, body.into())
+        let mut headers = headers.to_vec();
+        if url.strip_prefix(&self.aws_endpoint_url).is_some_and(|rest| rest.starts_with('/')) {
+            headers.push((self.emulator_key.0, &self.emulator_key.1));
+        }
+        self.servers.request(method, url, &headers, body.into())
     }
 
     /// Requests a path of a function's own URL, signed by botocore as the administrator.

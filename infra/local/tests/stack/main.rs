@@ -1,5 +1,8 @@
 //! The local stack itself: what stands in for AWS here must refuse what AWS refuses, or a green run proves nothing.
 
+mod hostile;
+mod table;
+
 use std::sync::LazyLock;
 use std::time::Duration;
 
