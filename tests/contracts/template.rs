@@ -3,6 +3,7 @@
 //! A test asks for a [`resource`] by its name or for all [`of_type`], and compares values; these words stand here, the tests
 //! in the room of their subject.
 
+mod account;
 mod functions;
 mod rights;
 mod table;

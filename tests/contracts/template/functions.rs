@@ -73,7 +73,10 @@ fn every_log_is_kept_for_a_set_time_and_never_has_data() {
     for function in functions() {
         let group = logical(function) + "Logs";
         let logging = &resource(&(logical(function) + "Function"))["LoggingConfig"];
-        assert_eq!(*logging, json!({"LogFormat": "JSON", "LogGroup": reference(&group)}));
+        assert_eq!(
+            *logging,
+            json!({"LogFormat": "JSON", "ApplicationLogLevel": "TRACE", "LogGroup": reference(&group)})
+        );
         assert!(logs.contains(group.as_str()), "{group}");
         assert_eq!(
             resource(&group)["LogGroupName"],

@@ -36,7 +36,7 @@ fn every_function_has_exactly_its_rights() {
     insta::assert_snapshot!(all.join("\n\n"), @r#"
     cancel-run
     Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on CancelRunLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
@@ -44,25 +44,25 @@ fn every_function_has_exactly_its_rights() {
     control-run
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:ConditionCheckItem on Table.Arn
     Indexes: dynamodb:Query on ${Table.Arn}/index/due
-    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
-    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}_*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
+    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}_*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on ControlRunLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     create-run
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}_*
+    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on CreateRunLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
     invoke-definition
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
-    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}_*
+    Executions: states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on InvokeDefinitionLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
@@ -82,10 +82,10 @@ fn every_function_has_exactly_its_rights() {
     reconcile-runs
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:ConditionCheckItem on Table.Arn
     Indexes: dynamodb:Query on ${Table.Arn}/index/open ${Table.Arn}/index/due ${Table.Arn}/index/queue
-    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
-    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}-*
-    ListExecutions: states:ListExecutions on arn:states::stateMachine:${AWS::StackName}-*
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}_*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
+    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}_*
+    ListExecutions: states:ListExecutions on arn:states::stateMachine:${AWS::StackName}_*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on ReconcileRunsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
@@ -93,11 +93,13 @@ fn every_function_has_exactly_its_rights() {
     run-callback
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
     Indexes: dynamodb:Query on ${Table.Arn}/index/queue
-    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}-*
-    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}-*:*
+    StartRuns: states:StartExecution on arn:states::stateMachine:${AWS::StackName}_*
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     CallFunctionUrls: lambda:InvokeFunctionUrl on arn:lambda:*:*:function:* if {"StringEquals":{"lambda:FunctionUrlAuthType":"AWS_IAM"}}
     CallFunctionsByUrl: lambda:InvokeFunction on arn:lambda:*:*:function:* if {"Bool":{"lambda:InvokedViaFunctionUrl":"true"}}
+    OnlyReceiversOfThisAccount: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda:*:${AWS::AccountId}:function:* if {"StringNotEquals":{"aws:ResourceTag/sluice-receiver":"true"}}
+    NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:*
     KeepFailedEvents: sqs:SendMessage on CallbackDeadLetters.Arn
     Log: logs:CreateLogStream logs:PutLogEvents on RunCallbackLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
@@ -112,7 +114,7 @@ fn the_runner_and_the_schedule_have_exactly_their_rights() {
     ReportUsage: lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-run-callback
     StartProcessors: states:StartExecution on arn:states::stateMachine:${ProcessorStateMachinePattern}
     FollowProcessors: states:DescribeExecution states:StopExecution on arn:states::execution:${ProcessorStateMachinePattern}:*
-    HearProcessorsEnd: events:PutTargets events:PutRule events:DescribeRule on arn:events::rule/StepFunctionsGetEventsForStepFunctionsExecutionRule
+    HearProcessorsEnd: events:PutTargets events:PutRule events:DescribeRule on arn:events::rule/StepFunctionsGetEventsForStepFunctionsExecutionRule arn:events::rule/StepFunctionsGetEventsForECSTaskRule
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords xray:GetSamplingRules xray:GetSamplingTargets on *
     DeliverLogs: logs:CreateLogDelivery logs:GetLogDelivery logs:UpdateLogDelivery logs:DeleteLogDelivery logs:ListLogDeliveries logs:PutResourcePolicy logs:DescribeResourcePolicies logs:DescribeLogGroups on *
 
@@ -126,9 +128,10 @@ fn a_function_url_is_called_only_where_it_checks_signatures() {
     let calls: Vec<&Value> = statements("RunCallbackRole")
         .into_iter()
         .filter(|statement| {
-            list(&statement["Action"])
-                .iter()
-                .any(|action| action.as_str().is_some_and(|action| action.starts_with("lambda:")))
+            let actions = list(&statement["Action"]);
+            let calls =
+                actions.iter().any(|action| action.as_str().is_some_and(|action| action.starts_with("lambda:")));
+            statement["Effect"] == "Allow" && calls
         })
         .collect();
     assert_eq!(calls.len(), 2);
@@ -150,11 +153,15 @@ fn a_function_url_is_called_only_where_it_checks_signatures() {
 fn rights(role: &str) -> String {
     let mut lines = Vec::new();
     for statement in statements(role) {
-        assert_eq!(statement["Effect"], "Allow", "{statement}");
+        let never = match statement["Effect"].as_str() {
+            Some("Allow") => "",
+            Some("Deny") => "never ",
+            other => panic!("{other:?}: {statement}"),
+        };
         let texts = |name: &str| list(&statement[name]).into_iter().map(short).collect::<Vec<_>>().join(" ");
         let condition = statement.get("Condition").map_or_else(String::new, |condition| format!(" if {condition}"));
         lines.push(format!(
-            "{}: {} on {}{condition}",
+            "{}: {never}{} on {}{condition}",
             statement["Sid"].as_str().unwrap_or("-"),
             texts("Action"),
             texts("Resource")

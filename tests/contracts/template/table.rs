@@ -12,14 +12,12 @@ fn the_table_keeps_what_it_must_and_forgets_what_it_may() {
     assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
     assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
     assert_eq!(table["TimeToLiveSpecification"], json!({"AttributeName": "ttl", "Enabled": true}));
-    assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
     assert_eq!(table["DeletionProtectionEnabled"], reference("TableDeletionProtection"));
     assert_eq!(DOCUMENT["Parameters"]["TableDeletionProtection"]["Default"], "true");
     let whole = &DOCUMENT["Resources"]["Table"];
-    for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
-        assert_eq!(whole[policy], reference("TableDeletionPolicy"));
-    }
-    assert_eq!(DOCUMENT["Parameters"]["TableDeletionPolicy"]["Default"], "Retain");
+    assert_eq!(whole["DeletionPolicy"], reference("TableDeletionPolicy"));
+    let replaced = json!({"Fn::FindInMap": ["ReplacedTable", reference("TableDeletionPolicy"), "Policy"]});
+    assert_eq!(whole["UpdateReplacePolicy"], replaced);
 }
 
 #[test]

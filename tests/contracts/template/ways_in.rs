@@ -70,13 +70,15 @@ fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
         "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
         "DeadLetterConfig": {"Arn": arn("EventDeadLetters")},
     }]);
+    let machines = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}_";
+    let machines = json!({"Fn::Sub": machines});
     let ended = resource("RunEndedRule");
     assert_eq!(
         ended["EventPattern"],
         json!({
             "source": ["aws.states"],
             "detail-type": ["Step Functions Execution Status Change"],
-            "detail": {"stateMachineArn": [{"Ref": "Runner"}], "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]},
+            "detail": {"stateMachineArn": [{"prefix": machines}], "status": ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"]},
         })
     );
     assert!(ended.get("EventBusName").is_none(), "Step Functions tells only the default bus");
