@@ -32,11 +32,42 @@ pub struct IdentityConfig {
     pub local_tenant: Option<TenantId>,
 }
 
-/// An ARN, or the beginning of one with `*` after it.
+/// The ARN of a caller, or the beginning of one with `*` after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
 
 impl Pattern {
+    /// Reads a pattern of users, of roles or of sessions. A role never calls by its own ARN but by that of one of its
+    /// sessions, so a pattern of roles becomes the pattern of their sessions:
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>.
+    ///
+    /// # Errors
+    /// What is wrong with a pattern that could never match, or that would match more than it says.
+    fn read(text: &str) -> Result<Self, String> {
+        let start = text.strip_suffix('*').unwrap_or(text);
+        if start.contains('*') {
+            return Err(format!("{text:?} has a * that is not at its end"));
+        }
+        let parts: Vec<&str> = start.splitn(6, ':').collect();
+        let ["arn", partition, "iam", _, account, resource] = parts[..] else {
+            return Ok(Self(text.to_owned()));
+        };
+        let is_exact = start.len() == text.len();
+        let Some(role) = resource.strip_prefix("role/") else {
+            if !is_exact && "role/".starts_with(resource) {
+                return Err(format!("{text:?} is for users and roles at once: say user/* or role/*"));
+            }
+            return Ok(Self(text.to_owned()));
+        };
+        // The ARN of a session does not show the path of its role.
+        let name = role.rsplit('/').next().unwrap_or(role);
+        if name.is_empty() && (is_exact || role.contains('/')) {
+            return Err(format!("{text:?} names a path of roles, which no caller shows: name the roles"));
+        }
+        let end = if is_exact { "/*" } else { "*" };
+        Ok(Self(format!("arn:{partition}:sts::{account}:assumed-role/{name}{end}")))
+    }
+
     fn matches(&self, arn: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(start) => arn.starts_with(start),
@@ -87,8 +118,10 @@ impl IdentityConfig {
                 .split(',')
                 .map(str::trim)
                 .filter(|text| !text.is_empty())
-                .map(|text| Pattern(text.to_owned()))
-                .collect(),
+                .map(|text| {
+                    Pattern::read(text).map_err(|message| ConfigError { name: "SLUICE_OPERATOR_PRINCIPALS", message })
+                })
+                .collect::<Result<_, _>>()?,
             principal_tenants: principal_tenants_of(&principal_tenants)?,
             local_tenant,
         })
@@ -168,9 +201,13 @@ fn principal_tenants_of(text: &str) -> Result<Vec<(Pattern, TenantId)>, ConfigEr
         name: NAME,
         message: format!("must be a JSON object of principal patterns and tenants: {error}"),
     })?;
-    let mut tenants = Vec::with_capacity(map.len());
-    for (pattern, text) in map {
-        tenants.push((Pattern(pattern), tenant(NAME, &text)?));
+    let mut tenants: Vec<(Pattern, TenantId)> = Vec::with_capacity(map.len());
+    for (text, tenant_text) in map {
+        let pattern = Pattern::read(text.trim()).map_err(|message| ConfigError { name: NAME, message })?;
+        if tenants.iter().any(|(known, _)| *known == pattern) {
+            return Err(ConfigError { name: NAME, message: format!("{text:?} says the same callers as another") });
+        }
+        tenants.push((pattern, tenant(NAME, &tenant_text)?));
     }
     tenants.sort_by_key(|(Pattern(pattern), _)| {
         std::cmp::Reverse((pattern.trim_end_matches('*').len(), !pattern.ends_with('*')))
@@ -239,6 +276,57 @@ mod tests {
     }
 
     #[test]
+    fn a_role_stands_for_its_sessions_and_for_no_others() {
+        let session = |name: &str| format!("arn:aws:sts::123456789012:assumed-role/{name}/i-1");
+        let cases = [
+            ("role/chat", "chat", true),
+            ("role/service/eu/chat", "chat", true),
+            ("role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0a1b", "AWSReservedSSO_Admin_0a1b", true),
+            ("role/chat*", "chat", true),
+            ("role/chat*", "chatter", true),
+            ("role/team/chat-*", "chat-eu", true),
+            ("role/*", "anyone", true),
+            ("role/chat", "chatter", false),
+            ("role/chat", "cha", false),
+            ("role/team/chat-*", "chatter", false),
+            ("user/chat", "chat", false),
+        ];
+        for (role, caller_role, matches) in cases {
+            let principal = format!("arn:aws:iam::123456789012:{role}");
+            let mapped = json!({principal.as_str(): "mapped"}).to_string();
+            let config = config(&[
+                ("SLUICE_OPERATOR_PRINCIPALS", principal.as_str()),
+                ("SLUICE_PRINCIPAL_TENANTS", mapped.as_str()),
+            ])
+            .expect("config");
+            let arn = session(caller_role);
+            let tenant = if matches { "mapped" } else { "123456789012" };
+            assert_eq!(
+                caller(&config, json!({"iam": {"accountId": "123456789012", "userArn": arn}})),
+                said(tenant, &arn, matches),
+                "{role} and {caller_role}"
+            );
+            let elsewhere = arn.replace("123456789012", "210987654321");
+            assert_eq!(
+                caller(&config, json!({"iam": {"accountId": "210987654321", "userArn": elsewhere}})),
+                said("210987654321", &elsewhere, false),
+                "{role} of another account"
+            );
+        }
+    }
+
+    #[test]
+    fn a_role_that_is_named_is_more_specific_than_a_beginning() {
+        let mapped =
+            r#"{"arn:aws:iam::123456789012:role/chat*":"all","arn:aws:iam::123456789012:role/bots/chat":"chat"}"#;
+        let config = config(&[("SLUICE_PRINCIPAL_TENANTS", mapped)]).expect("config");
+        assert_eq!(
+            caller(&config, json!({"iam": {"accountId": "123456789012", "userArn": CHAT}})),
+            said("chat", CHAT, false)
+        );
+    }
+
+    #[test]
     fn a_token_names_its_tenant_and_its_operator() {
         let config = config(&[]).expect("config");
         let token = |claims: Value, scopes: Value| json!({"jwt": {"claims": claims, "scopes": scopes}});
@@ -290,6 +378,11 @@ mod tests {
             ("SLUICE_LOCAL_TENANT", "a b"),
             ("SLUICE_PRINCIPAL_TENANTS", "[]"),
             ("SLUICE_PRINCIPAL_TENANTS", r#"{"arn:aws:*":"a b"}"#),
+            ("SLUICE_PRINCIPAL_TENANTS", r#"{"arn:aws:iam::1:role/a/b":"x","arn:aws:iam::1:role/b":"y"}"#),
+            ("SLUICE_OPERATOR_PRINCIPALS", "arn:aws:iam::123456789012:role/team/*"),
+            ("SLUICE_OPERATOR_PRINCIPALS", "arn:aws:iam::123456789012:role/"),
+            ("SLUICE_OPERATOR_PRINCIPALS", "arn:aws:iam::123456789012:*"),
+            ("SLUICE_OPERATOR_PRINCIPALS", "arn:aws:iam::*:role/admin"),
         ] {
             assert_eq!(config(&[(name, value)]).expect_err("refused").name, name);
         }
