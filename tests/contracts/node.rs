@@ -43,12 +43,14 @@ impl Walk {
 struct Node {
     kind: NodeRun,
     max_attempts: u32,
+    /// A value's.
+    data_source: Option<Value>,
     /// By state, what its calls come to, the last one for all that follow.
     answers: BTreeMap<&'static str, Vec<Value>>,
 }
 
 fn node(kind: NodeRun) -> Node {
-    Node { kind, max_attempts: 1, answers: BTreeMap::new() }
+    Node { kind, max_attempts: 1, data_source: None, answers: BTreeMap::new() }
 }
 
 fn function() -> Node {
@@ -77,6 +79,7 @@ impl Node {
     /// The execution input, as a start makes it from a snapshot.
     fn execution_input(&self) -> Value {
         let node_type = if self.kind == NodeRun::External { "external" } else { "processor" };
+        let node_type = if self.kind == NodeRun::Value { "data-source" } else { node_type };
         let snapshot: Snapshot = serde_json::from_value(json!({
             "runId": RUN_ID,
             "tenantId": "acme",
@@ -94,7 +97,7 @@ impl Node {
             "nodes": [{
                 "nodeId": "work", "nodeType": node_type, "run": self.kind,
                 "maxAttempts": self.max_attempts, "retryIntervalSeconds": 1, "retryBackoffRate": 2,
-                "params": {"top": 3}, "dependsOn": [], "dataSource": null, "dataTarget": null,
+                "params": {"top": 3}, "dependsOn": [], "dataSource": self.data_source, "dataTarget": null,
             }],
             "edges": [],
             "stages": [["work"]],
@@ -115,7 +118,7 @@ impl Node {
             "machine": json(RUNNER)["States"]["RunStage"]["ItemProcessor"],
             "input": input["stages"][0][0],
             "executionInput": input,
-            "variables": {"stageIndex": 0, "results": {}, "inlineLimit": 1_000, "causeLimit": 8_192},
+            "variables": {"stageIndex": 0, "results": {}, "causeLimit": 8_192},
             "answers": self.answers,
         });
         let mut python = Command::new(program("python").expect("the Python environment"))
@@ -155,6 +158,76 @@ fn a_result_that_tells_of_no_usage_is_recorded_at_once() {
         assert_eq!(walk.way, ["RecordStart", "ChooseKind", "InvokeFunction", "FindUsage", "RecordResult"], "{result}");
         assert_eq!(walk.output, json!({"nodeId": "work", "result": result}));
         assert_eq!(walk.written("RecordResult", ":result"), result.to_string());
+    }
+}
+
+#[test]
+fn a_result_of_any_letters_runs_like_one_of_ascii() {
+    // 120,000 bytes each.
+    for letter in ["a", "é", "漢", "😀"] {
+        let result = json!({"text": letter.repeat(120_000 / letter.len())});
+        let walk = function().when("InvokeFunction", [gives(&json!({"Payload": result}))]).walk();
+        assert_eq!(walk.way.last().map(String::as_str), Some("RecordResult"), "{letter}: {}", walk.output);
+        let recorded: Value = serde_json::from_str(&walk.written("RecordResult", ":result")).expect("JSON");
+        assert!(recorded == result, "{letter}: the result is kept whole");
+        let bytes: u64 = walk.written("RecordResult", ":bytes").parse().expect("a number");
+        assert!(bytes >= 120_000, "{letter}: never less than it is: {bytes}");
+        assert_eq!(walk.output["result"]["resultRef"]["bytes"], bytes, "{letter}: too large to travel inline");
+    }
+}
+
+#[test]
+fn no_size_is_counted_by_encoding() {
+    let runner = sluice_tests::text(RUNNER);
+    for function in ["$encodeUrl", "$base64encode", "$eval"] {
+        assert!(!runner.contains(function), "{function} takes as long as the text is");
+    }
+}
+
+#[test]
+fn a_value_and_an_answer_are_recorded_by_their_names_and_not_as_the_engine_reads_them() {
+    let value = json!({"text": "é"});
+    let source = Node { data_source: Some(value.clone()), ..node(NodeRun::Value) };
+    let walk = source.walk();
+    assert_eq!(walk.way, ["RecordStart", "ChooseKind", "RecordValue"]);
+    assert_eq!(walk.written("RecordValue", ":bytes"), value.to_string().len().to_string());
+    assert_eq!(walk.output, json!({"nodeId": "work", "result": value}));
+    let walk = node(NodeRun::External).when("AwaitAnswer", [gives(&value)]).walk();
+    let arguments = walk.arguments("RecordAnswer")[0];
+    let writes = arguments["UpdateExpression"].as_str().expect("an expression");
+    assert!(writes.contains("resultBytes = answerBytes"), "{writes}");
+    let removed = writes.split("REMOVE").nth(1).expect("something is removed");
+    assert!(!removed.split(", ").any(|name| name.trim() == "answer"), "the answer is the result: {writes}");
+    assert_eq!(walk.output, json!({"nodeId": "work", "result": value}));
+    for state in ["RecordValue", "RecordAnswer"] {
+        let values =
+            crate::runner::machine().of_nodes().state(state)["Arguments"]["ExpressionAttributeValues"].to_string();
+        assert!(!values.contains("$reply"), "{state} writes what the engine has made of it");
+    }
+}
+
+#[test]
+fn a_busy_account_takes_no_attempt_of_a_node() {
+    let throttled = || fails("Lambda.TooManyRequestsException");
+    let mut answers: Vec<Value> = (0..10).map(|_| throttled()).collect();
+    answers.push(gives(&json!({"Payload": {"words": 812}})));
+    let walk = function().when("InvokeFunction", answers).walk();
+    assert_eq!(walk.arguments("InvokeFunction").len(), 11);
+    assert_eq!(walk.output["result"], json!({"words": 812}));
+    assert_eq!(walk.written("RecordResult", ":attempt"), "1");
+    // It is not waited for without end.
+    let walk = function().when("InvokeFunction", [throttled()]).walk();
+    assert_eq!(walk.arguments("InvokeFunction").len(), 11);
+    assert_eq!(walk.written("RecordFailure", ":error"), "Lambda.TooManyRequestsException");
+}
+
+#[test]
+fn a_result_that_the_table_refuses_fails_the_node_by_either_name_of_the_refusal() {
+    for error in ["DynamoDB.ValidationException", "DynamoDB.AmazonDynamoDBException"] {
+        let node = function().when("InvokeFunction", [gives(&json!({"Payload": 1}))]);
+        let walk = node.when("RecordResult", [fails(error)]).walk();
+        assert_eq!(walk.way.last().map(String::as_str), Some("RecordFailure"), "{error}: {:?}", walk.way);
+        assert_eq!(walk.written("RecordFailure", ":error"), error);
     }
 }
 
@@ -203,7 +276,7 @@ fn an_answer_that_says_failure_is_a_failed_attempt() {
     let answers = [fails("Model.Refused"), gives(&json!({"approved": true}))];
     let walk = node(NodeRun::External).with_attempts(2).when("AwaitAnswer", answers).walk();
     let wait = ["ChooseKind", "ShowWaiting", "AwaitAnswer"];
-    let way = [&["RecordStart"][..], &wait, &["TryAgain", "BackOff"], &wait, &["RecordResult"]].concat();
+    let way = [&["RecordStart"][..], &wait, &["TryAgain", "BackOff"], &wait, &["RecordAnswer"]].concat();
     assert_eq!(walk.way, way);
     let waits = walk.arguments("AwaitAnswer");
     let attempts: Vec<&Value> = waits.iter().map(|wait| &wait["ExpressionAttributeValues"][":attempt"]["N"]).collect();

@@ -59,12 +59,14 @@ fn written_attributes(arguments: &Value) -> BTreeSet<String> {
     let names = &arguments["ExpressionAttributeNames"];
     let expression = arguments["UpdateExpression"].as_str().expect("an update expression");
     let mut found = BTreeSet::new();
-    let mut clause = "";
+    let (mut clause, mut before) = ("", "");
     for part in expression.split(", ").flat_map(|part| part.split_inclusive(' ')) {
         let word = part.trim();
         match word {
             "SET" | "ADD" | "REMOVE" => clause = word,
-            _ if word.is_empty() => {}
+            _ if word.is_empty() => continue,
+            // What stands behind `=` is read.
+            _ if before == "=" => {}
             _ if word.starts_with(':') || word.starts_with("if_not_exists") || word == "=" || word.ends_with(')') => {}
             _ => {
                 let name = names[word].as_str().unwrap_or(word);
@@ -72,6 +74,7 @@ fn written_attributes(arguments: &Value) -> BTreeSet<String> {
                 found.insert(name.to_owned());
             }
         }
+        before = word;
     }
     found
 }
@@ -181,6 +184,7 @@ fn the_runner_writes_only_what_others_read() {
         step,
         sorted(&[
             "answer",
+            "answerBytes",
             "answerErrorCode",
             "answerErrorMessage",
             "answeredToken",

@@ -610,11 +610,11 @@ mod history {
     const PER_NODE: u64 = 35;
     /// What a value takes beyond that.
     const PER_VALUE: u64 = 6;
-    /// One invocation with its service retries, and the wait before the next. A nested state machine's, which is dearer
-    /// than a function's: what is behind a processor's key may change after a version was checked.
-    const PER_ATTEMPT: u64 = 24;
+    /// One invocation with its service retries, and the wait before the next. A function's, which is waited for longest while
+    /// the account is busy: what is behind a processor's key may change after a version was checked.
+    const PER_ATTEMPT: u64 = 50;
     /// Whether a processor's result tells of usage, and the report of it.
-    const PER_USAGE: u64 = 16;
+    const PER_USAGE: u64 = 46;
     /// One wait for an answer from outside.
     const PER_WAIT: u64 = 31;
 

@@ -53,8 +53,10 @@ pub fn owed(
 /// out.
 fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage: &UsageCount) -> String {
     let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+    // An output that is no JSON cannot stand in the body, but is there all the same.
+    let is_unreadable = end.output.is_some() && output.is_none();
     let context = callback.and_then(|callback| callback.context.as_deref());
-    let body = envelope(run, end, output, false, usage, context);
+    let body = envelope(run, end, output, is_unreadable, usage, context);
     if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
         envelope(run, end, None, true, usage, context)
     } else {
@@ -104,7 +106,7 @@ pub struct Envelope<'a> {
     #[schema(value_type = Value, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a RawValue>,
-    /// There is an output, and it is too large for a webhook.
+    /// There is an output, and it is too large for a webhook, or no JSON.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     output_omitted: bool,
     /// What the run had reported of its LLM calls by its end.

@@ -16,6 +16,7 @@ pub mod definition;
 pub mod delivery;
 pub mod destination;
 pub mod envelope;
+pub mod failure;
 pub mod flow;
 pub mod id;
 pub mod idempotency;

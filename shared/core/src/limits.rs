@@ -119,6 +119,9 @@ limits! {
     pub const WEBHOOK_BODY_BYTES: usize = 300 * 1024;
     /// Seconds an idempotency key is kept at least.
     pub const IDEMPOTENCY_SECONDS: i64 = 24 * 3_600;
+    /// Bytes of the plan and of all inline results of a run together: what a Step Functions state may carry, less what
+    /// the runner itself keeps beside them.
+    pub const STATE_BYTES: usize = 240_000;
     /// Bytes of results that all nodes of a run may carry inline through the state machine together.
     pub const INLINE_RESULTS_BYTES: usize = 160_000;
     /// Bytes of one node's result that may travel inline, however few nodes there are.

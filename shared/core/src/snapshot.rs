@@ -81,6 +81,12 @@ pub struct SnapshotNode {
 }
 
 impl SnapshotNode {
+    /// The node's result, if it is in the plan already.
+    fn value_text(&self) -> Option<String> {
+        let value = self.data_source.as_ref().unwrap_or(&Value::Null);
+        (self.run == NodeRun::Value).then(|| value.to_string())
+    }
+
     /// The node as a tenant may see it that runs the definition without owning it.
     fn shown_to_others(mut self) -> Self {
         self.params.retain(|name, _| !self.private && !self.private_params.contains(name));
@@ -173,6 +179,8 @@ impl Snapshot {
             compute_node_budget_usd: Option<Number>,
             compute_node_budget_micro_usd: Option<u64>,
             inline_result_bytes: usize,
+            /// Bytes of the results that are in the plan already.
+            value_bytes: BTreeMap<&'a NodeId, usize>,
             record: &'a RecordKeys,
             input: Option<&'a RawValue>,
             layers: &'a [LayerName],
@@ -182,7 +190,8 @@ impl Snapshot {
         let by_id: BTreeMap<&NodeId, &SnapshotNode> = self.nodes.iter().map(|node| (&node.node_id, node)).collect();
         let stages =
             self.stages.iter().map(|stage| stage.iter().filter_map(|id| by_id.get(id).copied()).collect()).collect();
-        serde_json::to_string(&ExecutionInput {
+        let value_bytes = self.nodes.iter().filter_map(|node| Some((&node.node_id, node.value_text()?.len())));
+        let mut input = ExecutionInput {
             spec_version: "1",
             run_id: self.run_id,
             tenant_id: &self.tenant_id,
@@ -192,20 +201,41 @@ impl Snapshot {
             execution_budget_micro_usd: self.spec.execution_budget_micro_usd.map(|micro| micro.0),
             compute_node_budget_usd: self.spec.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
             compute_node_budget_micro_usd: self.spec.compute_node_budget_micro_usd.map(|micro| micro.0),
-            inline_result_bytes: inline_result_bytes(self.nodes.len()),
+            inline_result_bytes: inline_result_bytes(self.nodes.len(), 0),
+            value_bytes: value_bytes.collect(),
             record,
             input: self.input.as_deref(),
             layers: &self.layers,
             leaves: &self.leaves,
             stages,
-        })
+        };
+        // The runner counts nothing itself: what is left beside this very plan is said in it.
+        input.inline_result_bytes = inline_result_bytes(self.nodes.len(), serde_json::to_string(&input)?.len());
+        serde_json::to_string(&input)
+    }
+
+    /// What the runner does at a node.
+    pub fn run_of(&self, node_id: &NodeId) -> Option<&NodeRun> {
+        self.nodes.iter().find(|node| node.node_id == *node_id).map(|node| &node.run)
+    }
+
+    /// The result that the plan itself has for a node, as it was written: of a node whose result is its data source.
+    pub fn value_of(&self, node_id: &NodeId) -> Option<String> {
+        self.nodes.iter().find(|node| node.node_id == *node_id)?.value_text()
     }
 }
 
-/// Bytes of one node's result that travel inline. All nodes together stay below what a state may carry, so no DAG can
-/// outgrow the state machine; a larger result travels as a reference.
-pub fn inline_result_bytes(nodes: usize) -> usize {
-    (limits::INLINE_RESULTS_BYTES / nodes.max(1)).min(limits::INLINE_RESULT_BYTES)
+/// Bytes of one node's result that travel inline beside a plan of so many bytes. The plan and the results of all nodes together
+/// stay below what a state may carry, so no DAG can outgrow the state machine; a larger result travels as a reference.
+pub fn inline_result_bytes(nodes: usize, plan_bytes: usize) -> usize {
+    /// What stands around each result.
+    const AROUND: usize = 128;
+    /// A smaller result would be no larger as a reference.
+    const LEAST: usize = 256;
+    let nodes = nodes.max(1);
+    let share = limits::STATE_BYTES.saturating_sub(plan_bytes) / nodes;
+    let most = (limits::INLINE_RESULTS_BYTES / nodes).min(limits::INLINE_RESULT_BYTES);
+    most.min(share.saturating_sub(AROUND)).max(LEAST)
 }
 
 /// A snapshot as it is stored, with the names under which every version has stored it.

@@ -11,7 +11,7 @@ use sluice_core::ports::{AnswerNode, ChangeRun, Changed, LoadRun, StoreError, St
 use sluice_core::report::{NodeAnswer, NodeOutcome};
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
-use sluice_core::step::StepStatus;
+use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
 use sluice_core::usage::UsageLedger;
 
@@ -26,6 +26,12 @@ impl LoadRun for Store {
         const OPERATION: &str = "load a run's snapshot";
         let found = self.get(OPERATION, keys::snapshot(tenant, run_id)).await?;
         found.as_ref().map(item::to_snapshot).transpose().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
+        const OPERATION: &str = "load a step";
+        let found = self.get(OPERATION, keys::step(tenant, run_id, node_id)).await?;
+        found.map(item::to_step).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
@@ -56,10 +62,10 @@ impl ChangeRun for Store {
 
 // An answer belongs to the wait whose token it carries: a node that begins to wait anew has a new token and so no
 // answer, while a repetition of the runner's write (same token) loses none.
-const RECORD_RESULT: &str = "SET answer = :answer, answeredBy = :by, answeredAt = :at, answeredToken = taskToken \
+const RECORD_RESULT: &str = "SET answer = :answer, answerBytes = :bytes, answeredBy = :by, answeredAt = :at, answeredToken = taskToken \
     REMOVE answerErrorCode, answerErrorMessage";
 const RECORD_FAILURE: &str = "SET answerErrorCode = :code, answerErrorMessage = :message, answeredBy = :by, \
-    answeredAt = :at, answeredToken = taskToken REMOVE answer";
+    answeredAt = :at, answeredToken = taskToken REMOVE answer, answerBytes";
 const WAITS_UNANSWERED: &str = "#status = :waiting AND attribute_exists(taskToken) \
     AND (attribute_not_exists(answeredToken) OR answeredToken <> taskToken)";
 
@@ -74,7 +80,9 @@ impl AnswerNode for Store {
         let corrupt = |error| corrupt(OPERATION, error);
         let step = keys::step(&change.run.tenant_id, change.run.run_id, node_id);
         let step = match &answer.outcome {
-            NodeOutcome::Result(value) => Write::apply(step, RECORD_RESULT).with(":answer", s(value)),
+            NodeOutcome::Result(value) => {
+                Write::apply(step, RECORD_RESULT).with(":answer", s(value)).with(":bytes", n(value.len()))
+            }
             NodeOutcome::Failure(RunError { code, message }) => {
                 Write::apply(step, RECORD_FAILURE).with(":code", s(code)).with(":message", s(message))
             }

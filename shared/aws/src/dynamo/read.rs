@@ -38,12 +38,6 @@ impl ReadRuns for Store {
         items.into_iter().map(item::to_step).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
     }
 
-    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
-        const OPERATION: &str = "load a step";
-        let found = self.get(OPERATION, keys::step(tenant, run_id, node_id)).await?;
-        found.map(item::to_step).transpose().map_err(|error| corrupt(OPERATION, error))
-    }
-
     async fn list_links(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<RunLinks> {
         let (replays, evaluations) =
             tokio::try_join!(self.linked(tenant, run_id, Link::Replay), self.linked(tenant, run_id, Link::Evaluation))?;

@@ -40,7 +40,7 @@ async fn an_answer_takes_one_round_trip_and_a_lost_one_is_still_ours() {
 }
 
 #[tokio::test]
-async fn the_runners_repeated_write_loses_no_answer_and_its_last_one_clears_it_away() {
+async fn the_runners_repeated_write_loses_no_answer_and_its_last_one_makes_it_the_result() {
     let table = Table::new().await;
     let run = waiting(&table).await;
     let change = answered(&run, "approval");
@@ -50,9 +50,10 @@ async fn the_runners_repeated_write_loses_no_answer_and_its_last_one_clears_it_a
 
     table.end_wait(&run, "approval").await;
     let step = table.item(keys::step(&mine(), run.run_id, &node_id("approval"))).await.expect("a step");
-    for gone in ["taskToken", "answer", "answeredToken"] {
+    for gone in ["taskToken", "answeredToken"] {
         assert!(!step.contains_key(gone), "{gone}");
     }
+    assert_eq!((text(&step, "answer"), text(&step, "result")), (Some("1"), None), "kept once, as it was sent");
     assert_eq!(text(&step, "answeredBy"), Some("mine/someone"));
     assert_eq!(text(&step, "answeredAt"), Some("2026-11-22T12:00:00.123Z"));
 }

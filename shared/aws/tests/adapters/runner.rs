@@ -10,9 +10,10 @@ use sluice_aws::dynamo::keys;
 use sluice_aws::dynamo::keys::Key;
 use sluice_core::change::{RunChange, SlotChange};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
-use sluice_core::ports::{ChangeRun, Changed, LoadRun, ReadRuns, RecordRun, RunFilter};
+use sluice_core::ports::{AnswerNode, ChangeRun, Changed, LoadRun, ReadRuns, RecordRun, RunFilter};
 use sluice_core::run::{Gate, Run, RunError, RunState, Times};
 use sluice_core::step::{Step, StepStatus};
+use sluice_testkit::contract::store::answers::{answer, answered, waiting};
 use std::collections::BTreeSet;
 
 const RUNNER: &str = include_str!("../../../../infra/state-machines/runner.asl.json");
@@ -264,4 +265,50 @@ async fn steps_are_read_as_the_runner_writes_them() {
     assert_eq!(load_step("good").await, Some(with_result));
     assert_eq!(load_step("bad").await.as_ref(), Some(&steps[0]));
     assert_eq!(load_step("none").await, None);
+}
+
+#[tokio::test]
+async fn the_result_of_an_answered_node_is_the_answer_to_the_byte() {
+    let sent = r#"{"id": 9007199254740993, "price": 1.10, "most": 1E+2, "least": -0, "tiny": 1e-7, "name": "\u00e9é"}"#;
+    let table = Table::new().await;
+    let waits = waiting(&table).await;
+    let approval = "approval".parse().expect("a node");
+    let change = answered(&waits, "approval");
+    table.store.answer_node(&change, &approval, &answer(sent)).await.expect("an answer");
+    let key = || keys::step(&mine(), waits.run_id, &approval);
+    for _ in 0..2 {
+        // The second is a repetition after a lost answer.
+        assert!(write(&table, "RecordAnswer", key(), &[(":attempt", n(1)), (":now", s(LATER))]).await);
+    }
+    let later = [(":attempt", n(1)), (":now", s("2026-11-22T12:00:07.000Z"))];
+    assert!(!write(&table, "RecordAnswer", key(), &later).await, "somebody else's end");
+    let step = table.store.load_step(&mine(), waits.run_id, &approval).await.expect("loaded").expect("a step");
+    assert_eq!((step.status, step.result.as_deref()), (StepStatus::Succeeded, Some(sent)));
+    assert_eq!(step.result_bytes, Some(sent.len() as u64));
+    let listed = table.store.list_steps(&mine(), waits.run_id).await.expect("listed");
+    assert_eq!(listed[0], Step { result: None, ..step }, "results are left out of lists");
+}
+
+#[tokio::test]
+async fn a_functions_failure_is_read_as_its_type_and_message_and_a_workers_as_it_was_said() {
+    let table = Table::new().await;
+    let run = recorded(&table).await;
+    let cause = r#"{"errorMessage": "no \"text\"", "errorType": "ValueError", "stackTrace": ["a"]}"#;
+    for (node, kind, message) in [("function", "processor", "no \"text\""), ("worker", "external", cause)] {
+        let key = || keys::step(&mine(), run.run_id, &node.parse().expect("a node"));
+        let given = [
+            (":runId", s(run.run_id.to_string())),
+            (":tenantId", s("mine")),
+            (":nodeId", s(node)),
+            (":nodeType", s(kind)),
+            (":stage", n(0)),
+            (":now", s(LATER)),
+        ];
+        assert!(write(&table, "RecordStart", key(), &given).await);
+        let failure = [(":error", s("ValueError")), (":cause", s(cause)), (":attempt", n(1)), (":now", s(LATER))];
+        assert!(write(&table, "RecordFailure", key(), &failure).await);
+        let step = table.store.load_step(&mine(), run.run_id, &node.parse().expect("a node")).await;
+        let error = step.expect("loaded").expect("a step").error;
+        assert_eq!(error, Some(RunError { code: "ValueError".to_owned(), message: message.to_owned() }), "{node}");
+    }
 }

@@ -72,7 +72,11 @@ pub async fn get_step<S: ReadRuns>(
     now: Timestamp,
 ) -> Answer<Step> {
     let run = find_run(store, caller, run_id, now).await?;
-    if let Some(step) = store.load_step(&caller.tenant, run_id, node_id).await.map_err(Refusal::Store)? {
+    if let Some(mut step) = store.load_step(&caller.tenant, run_id, node_id).await.map_err(Refusal::Store)? {
+        // What was in the plan already is not written a second time.
+        if step.status == StepStatus::Succeeded && step.result.is_none() {
+            step.result = find_snapshot(store, caller, run_id).await?.value_of(node_id);
+        }
         return Ok(step.as_seen_in(&run));
     }
     let snapshot = find_snapshot(store, caller, run_id).await?;

@@ -119,7 +119,7 @@ where
             let message = format_args!("the run has no node {from}");
             return Err(Refusal::Invalid(Invalid::one(Field::FromNode, ViolationCode::UnknownNode, message)));
         }
-        let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len()), now).await?;
+        let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len(), 0), now).await?;
         reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
     }
     Ok((new_instance, plan))
@@ -226,7 +226,7 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
             }
         }
     }
-    let inline = inline_result_bytes(snapshot.nodes.len());
+    let inline = inline_result_bytes(snapshot.nodes.len(), 0);
     let mut finished: BTreeMap<NodeId, Step> = steps
         .into_iter()
         .filter(|step| step.status == StepStatus::Succeeded && !again.contains(&step.node_id))
@@ -234,9 +234,12 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
         .collect();
     for node in &mut snapshot.nodes {
         let Some(step) = finished.remove(&node.node_id) else { continue };
-        let inline_text = step.result.as_deref().filter(|text| text.len() <= inline);
-        let result = match (inline_text, step.result_bytes) {
-            (Some(text), _) => serde_json::from_str(text).unwrap_or_default(),
+        let inline_value = step.result.as_deref().filter(|text| text.len() <= inline);
+        // What cannot be read is referred to as it is, and not taken for nothing.
+        let inline_value = inline_value.and_then(|text| serde_json::from_str(text).ok());
+        let bytes = step.result_bytes.or(step.result.map(|text| text.len() as u64));
+        let result = match (inline_value, bytes) {
+            (Some(value), _) => value,
             (None, None) => Value::Null,
             (None, Some(bytes)) => {
                 let href = format!("/v1/workflow-runs/{original}/steps/{}", node.node_id);

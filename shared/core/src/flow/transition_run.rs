@@ -9,12 +9,16 @@ use crate::concurrency::QueueRef;
 
 use crate::envelope;
 use crate::flow::TRIES;
+use crate::id::NodeId;
 use crate::lifecycle::{EngineEnd, RunEvent, RunStatus};
-use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
+use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, LoadRun, StoreError, StoreErrorClass, StoreResult};
 use crate::run::{EndDetails, Run, RunError, RunState};
-use crate::snapshot::Callback;
+use crate::snapshot::{Callback, NodeRun, Snapshot};
 use crate::usage::UsageCount;
 use jiff::Timestamp;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// A transition of a run from one status to another that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,16 +84,22 @@ pub async fn transition<S: ChangeRun>(
     end: &EndDetails,
     now: Timestamp,
 ) -> StoreResult<Option<Transition>> {
-    let (mut callback, mut usage) = (None, None);
+    let (mut callback, mut usage, mut recorded) = (None, None, None);
     for _ in 0..TRIES {
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
-        if ends && run.snapshot.has_callback && callback.is_none() {
+        let has_output = event == RunEvent::EngineEnded(EngineEnd::Succeeded) && end.output.is_some();
+        if ends && (run.snapshot.has_callback || has_output) && recorded.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
                 StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
             })?;
-            callback = snapshot.callback;
+            let mut details = end.clone();
+            if has_output {
+                details.output = as_recorded(store, &run, &snapshot, end.output.as_deref().unwrap_or_default()).await?;
+            }
+            (callback, recorded) = (snapshot.callback, Some(details));
         }
+        let end = recorded.as_ref().unwrap_or(end);
         // A run that never started has used nothing.
         if ends && run.state.started_at().is_some() && usage.is_none() {
             usage = Some(store.load_usage(&run.tenant_id, run.run_id).await?.total);
@@ -117,6 +127,57 @@ pub async fn transition<S: ChangeRun>(
         }
     }
     Err(StoreError { operation: "change a run that keeps changing", class: StoreErrorClass::Conflict, source: None })
+}
+
+/// The execution's output, with the results that its caller wrote (values of the plan, answers to external nodes) as they were
+/// written: the engine has read them, and a number may have lost digits in it. References stay what they are.
+async fn as_recorded<S: LoadRun>(
+    store: &S,
+    run: &Run,
+    snapshot: &Snapshot,
+    output: &str,
+) -> StoreResult<Option<String>> {
+    type Fields = BTreeMap<String, Box<RawValue>>;
+    let read = |text: &str| serde_json::from_str::<Fields>(text).ok();
+    let results = |fields: &Fields| read(fields.get("results")?.get());
+    // Of another machine than the runner; or no JSON, which is said where the output is shown.
+    let Some((mut fields, mut results)) = read(output).and_then(|fields| results(&fields).map(|found| (fields, found)))
+    else {
+        return Ok(Some(output.to_owned()));
+    };
+    let mut is_changed = false;
+    for (node_id, result) in &mut results {
+        let Ok(node_id) = node_id.parse::<NodeId>() else { continue };
+        let written = match snapshot.run_of(&node_id) {
+            Some(NodeRun::Value) => snapshot.value_of(&node_id),
+            Some(NodeRun::External) => {
+                store.load_step(&run.tenant_id, run.run_id, &node_id).await?.and_then(|step| step.result)
+            }
+            Some(NodeRun::Lambda { .. } | NodeRun::StateMachine { .. } | NodeRun::Ecs(_) | NodeRun::Hidden) | None => {
+                None
+            }
+        };
+        let written = written.filter(|_| !refers_to(result, run, &node_id)).map(RawValue::from_string);
+        if let Some(Ok(written)) = written {
+            is_changed |= written.get() != result.get();
+            *result = written;
+        }
+    }
+    if !is_changed {
+        return Ok(Some(output.to_owned()));
+    }
+    let joined = serde_json::value::to_raw_value(&results).and_then(|joined| {
+        fields.insert("results".to_owned(), joined);
+        serde_json::to_string(&fields)
+    });
+    joined.map(Some).map_err(|error| StoreError::new("join the output of a run", StoreErrorClass::Corrupt, error))
+}
+
+/// Whether the runner gave a reference to a node's result in its place.
+fn refers_to(result: &RawValue, run: &Run, node_id: &NodeId) -> bool {
+    let reference: Value = serde_json::from_str(result.get()).unwrap_or_default();
+    let of = &reference["resultRef"];
+    of["runId"] == run.run_id.to_string() && of["nodeId"] == node_id.as_str() && of["bytes"].is_number()
 }
 
 /// Tells `run-callback` about new deliveries and freed slots. An announcement may be lost: deliveries and slots are

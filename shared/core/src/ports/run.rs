@@ -63,6 +63,13 @@ pub trait LoadRun: Send + Sync {
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Option<Snapshot>>> + Send;
+    /// A node's step with its result, except a result that the snapshot has already. Strongly consistent.
+    fn load_step(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+    ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
     /// The ledger of what the run's LLM calls have used; an empty one when no call was reported. Strongly consistent.
     fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
 }
@@ -217,13 +224,6 @@ pub trait ReadRuns: LoadRun {
     ) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
     /// The run's steps without their results, which may be large.
     fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
-    /// One step of the run with its result.
-    fn load_step(
-        &self,
-        tenant: &TenantId,
-        run_id: RunId,
-        node_id: &NodeId,
-    ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
     /// The ids of the runs that repeat this run and of those that evaluate it, at most 100 of each.
     fn list_links(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<RunLinks>> + Send;
     /// The answers that the run's nodes were given from outside, the oldest first.

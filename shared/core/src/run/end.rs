@@ -1,5 +1,6 @@
 //! How an execution ended, and why its run failed.
 
+use crate::failure;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,6 +24,12 @@ impl RunError {
         Self { code: code.chars().take(Self::CODE_CHARS).collect(), message: message.chars().take(most).collect() }
     }
 
+    /// A processor's failure at a node, from the error and the cause that the runner recorded.
+    pub fn of_processor(error: &str, cause: &str) -> Self {
+        let (code, message) = failure::shown(error, cause);
+        Self { code, message }
+    }
+
     /// What Step Functions says of a failure. The runner's own causes are JSON that names the failed node; they become
     /// a sentence. Any other cause is kept as it is.
     pub fn from_engine(code: &str, cause: &str) -> Self {
@@ -34,11 +41,15 @@ impl RunError {
             cause: serde_json::Value,
         }
         let message = match serde_json::from_str::<RunnerCause>(cause) {
-            Ok(RunnerCause { node_id, cause }) => match cause.as_str() {
-                Some(text) if !text.is_empty() => format!("node {node_id}: {text}"),
-                None if !cause.is_null() => format!("node {node_id}: {cause}"),
-                Some(_) | None => format!("node {node_id} failed"),
-            },
+            Ok(RunnerCause { node_id, cause }) => {
+                let text = cause.as_str().map_or_else(|| cause.to_string(), str::to_owned);
+                let (shown_code, text) = failure::shown(code, &text);
+                let message = match text.as_str() {
+                    "" | "null" => format!("node {node_id} failed"),
+                    text => format!("node {node_id}: {text}"),
+                };
+                return Self::new(&shown_code, &message, Self::FULL_MESSAGE_CHARS);
+            }
             Err(_other_form) => cause.to_owned(),
         };
         Self::new(code, &message, Self::FULL_MESSAGE_CHARS)

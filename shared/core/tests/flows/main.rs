@@ -7,6 +7,7 @@ mod control;
 mod create;
 mod definition;
 mod discovery;
+mod exact;
 mod reconcile;
 mod replay;
 mod report;

@@ -224,9 +224,10 @@ impl RunView {
     }
 }
 
-/// JSON text to be shown as it is.
+/// JSON text to be shown as it is. What an engine gave that is no JSON (`Infinity`) is shown as a text, and not as nothing.
 pub(super) fn raw(text: String) -> Option<Box<RawValue>> {
-    RawValue::from_string(text).ok()
+    let as_text = serde_json::value::to_raw_value(&text).ok();
+    RawValue::from_string(text).ok().or(as_text)
 }
 
 /// What happened to one node of a run.

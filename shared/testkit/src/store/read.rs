@@ -45,11 +45,6 @@ impl ReadRuns for MemoryStore {
         .await
     }
 
-    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
-        self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
-            .await
-    }
-
     async fn list_links(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<RunLinks> {
         self.act("list links", |tables| {
             let linked = |is_linked: fn(&Run) -> Option<RunId>| {

@@ -95,6 +95,11 @@ impl LoadRun for MemoryStore {
         .await
     }
 
+    async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
+        self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
+            .await
+    }
+
     async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
         self.act("load the usage", |tables| {
             Ok(tables.ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default())

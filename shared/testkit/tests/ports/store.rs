@@ -2,7 +2,7 @@
 
 use sluice_core::concurrency::QueueRef;
 use sluice_core::id::NodeId;
-use sluice_core::ports::ReadRuns;
+use sluice_core::ports::LoadRun;
 use sluice_core::run::Run;
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::contract::store::Ground;

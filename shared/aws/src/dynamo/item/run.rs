@@ -9,13 +9,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
 use sluice_core::concurrency::QueueRef;
+use sluice_core::definition::NodeType;
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::RunRef;
 use sluice_core::report::Progress;
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
-use sluice_core::step::Step;
+use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::millis_opt;
 
 const SNAPSHOT: &str = "snapshot";
@@ -227,6 +228,7 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
         #[serde(default, with = "millis_opt")]
         ended_at: Option<Timestamp>,
         result: Option<String>,
+        answer: Option<String>,
         result_bytes: Option<u64>,
         error_code: Option<String>,
         error_message: Option<String>,
@@ -236,18 +238,26 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
     let stored: Stored = read(STEP, item)?;
     let error = match (stored.error_code, stored.error_message) {
         (None, None) => None,
-        (code, message) => Some(RunError { code: code.unwrap_or_default(), message: message.unwrap_or_default() }),
+        (code, message) => {
+            let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+            // What an external node's worker reports is shown as it was said.
+            let is_reported = stored.node_type == NodeType::External.as_str();
+            Some(if is_reported { RunError { code, message } } else { RunError::of_processor(&code, &message) })
+        }
     };
+    let status = stored.status.parse().map_err(|_| ItemError::Attribute { kind: STEP, attribute: "status" })?;
+    // The result of an external node is what was answered, as it was sent.
+    let result = stored.result.or_else(|| stored.answer.filter(|_| status == StepStatus::Succeeded));
     Ok(Step {
         run_id: stored.run_id,
         node_id: stored.node_id,
         node_type: stored.node_type,
         stage: stored.stage,
-        status: stored.status.parse().map_err(|_| ItemError::Attribute { kind: STEP, attribute: "status" })?,
+        status,
         attempt: stored.attempt,
         started_at: stored.started_at,
         ended_at: stored.ended_at,
-        result: stored.result,
+        result,
         result_bytes: stored.result_bytes,
         error,
         progress: stored.progress,

@@ -53,8 +53,15 @@ impl Ground for Table {
     }
 
     async fn end_wait(&self, run: &Run, node: &str) {
-        let given = [(":result", s("1")), (":bytes", n(1)), (":attempt", n(1)), (":now", s(LATER))];
-        assert!(runner::write(self, "RecordResult", step_of(run, node), &given).await);
+        let (attempt, now) = ((":attempt", n(1)), (":now", s(LATER)));
+        let is_answered = self.item(step_of(run, node)).await.is_some_and(|step| step.contains_key("answer"));
+        let ended = if is_answered {
+            runner::write(self, "RecordAnswer", step_of(run, node), &[attempt, now]).await
+        } else {
+            let failure = [(":error", s("States.Timeout")), (":cause", s("")), attempt, now];
+            runner::write(self, "RecordFailure", step_of(run, node), &failure).await
+        };
+        assert!(ended);
     }
 
     async fn pause(&self) {
