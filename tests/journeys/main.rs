@@ -28,6 +28,7 @@ mod reports;
 mod retention;
 mod sample;
 mod secrets;
+mod smoke;
 mod snapshots;
 mod sweep_of_isolation;
 mod usage;
