@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use sluice_tests::text;
 
 use super::{DOCUMENT, HTTP_FUNCTIONS, arn, functions, list, logical, of_type, reference, resource, short, statements};
 use crate::runner::Machine;
@@ -333,4 +334,39 @@ fn a_webhook_reaches_no_function_of_the_account_that_is_no_receiver_and_none_of_
         })
         .collect();
     assert_eq!(named, all);
+}
+
+#[test]
+fn the_pages_and_the_script_for_an_account_name_what_there_is() {
+    let known = |section: &str| -> BTreeSet<&str> {
+        DOCUMENT[section].as_object().expect("a section").keys().map(String::as_str).collect()
+    };
+    let page = text("infra/first-hour.md");
+    let (_, given) = page.split_once("--parameter-overrides").expect("a command");
+    let given: Vec<&str> = given.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert!(given.len() >= 3);
+    for pair in given {
+        let name = pair.split('=').next().unwrap_or_default();
+        assert!(known("Parameters").contains(name), "there is no parameter {name}");
+    }
+    let script = text("infra/smoke/smoke.py");
+    let outputs = script.split("self.outputs[\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let outputs: BTreeSet<&str> = outputs.collect();
+    assert!(outputs.contains("ApiUrl") && outputs.is_subset(&known("Outputs")), "{outputs:?}");
+    // What only an account can tell, each with the way to see it.
+    for question in ["StopExecution", "JSONata", "State.EnteredTime", "IAM"] {
+        let rows = page.lines().filter(|line| line.starts_with('|') && line.contains(question));
+        assert!(rows.into_iter().any(|row| row.matches(" | ").count() == 2), "{question}");
+    }
+    // What costs money only when it is asked for is named with its price, and the danger with the way round it.
+    let page = text("infra/README.md");
+    for parameter in ["DetailedRouteMetrics", "TableKmsKeyArn"] {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{parameter}`")));
+        assert!(row.is_some_and(|row| row.contains(" USD ")), "{parameter}: {row:?}");
+    }
+    for named in
+        ["UrlCallerPolicyArn", "lambda:InvokedViaFunctionUrl", "sluice-receiver", "CallerAccounts", "PrincipalTenants"]
+    {
+        assert!(page.contains(named), "the page does not name {named}");
+    }
 }
