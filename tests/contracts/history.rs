@@ -185,6 +185,7 @@ fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Arc<Processor>> {
         tenants: Tenants(vec!["*".to_owned()]),
         description: None,
         updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
+        rev: 1,
     };
     BTreeMap::from([(processor.key.clone(), Arc::new(processor))])
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Journey, asking, body, errors, instant, refused, refused_soon, run_path, text};
+use crate::world::{Journey, asking, body, errors, instant, refused, run_path, text};
 
 /// All that a search finds, page by page: a page may be short, or empty, and still have a next one.
 fn found(journey: &Journey, query: &str) -> Vec<Value> {
@@ -99,7 +99,7 @@ fn a_discoverable_definition_is_found_by_its_words_and_its_tags() {
     assert_eq!(owner.patch("/v1/workflow-definitions/forecast-zyzzyva", json!({"tags": ["zyzzyva"]})).status, 200);
     assert_eq!(ids(&found(&other, "tag=zyzzyva")), [id.as_str()]);
     assert_eq!(ids(&found(&other, "tag=weather&text=zyzzyva")), Vec::<String>::new());
-    let nowhere = refused_soon(|| other.get(&format!("/v1/discoverable-definitions/{second}")));
+    let nowhere = other.get(&format!("/v1/discoverable-definitions/{second}"));
     assert_eq!(refused(&nowhere), (404, "not_found".to_owned()));
 }
 
@@ -190,12 +190,12 @@ fn what_its_owner_takes_back_makes_no_new_runs() {
     let run_id = runner.start(&id, json!({}));
     let taken_back = owner.patch("/v1/workflow-definitions/lent", json!({"discoverable": false}));
     assert_eq!(taken_back.status, 200, "{}", taken_back.text());
-    let created = refused_soon(|| runner.post("/v1/workflow-runs", body(&id, json!({}))));
+    let created = runner.post("/v1/workflow-runs", body(&id, json!({})));
     assert_eq!(errors(&created, 400), ["/workflowInstanceConfiguration/workflowDefinitionId not_found"]);
     let by_instance = json!({"workflowInstanceId": saved.json()["id"]});
-    let by_instance = refused_soon(|| runner.post("/v1/workflow-runs", &by_instance));
+    let by_instance = runner.post("/v1/workflow-runs", &by_instance);
     assert_eq!(errors(&by_instance, 400), ["/workflowInstanceId not_found"]);
-    let invoked = refused_soon(|| runner.post(&format!("/v1/workflow-definitions/{id}/invoke"), ""));
+    let invoked = runner.post(&format!("/v1/workflow-definitions/{id}/invoke"), "");
     assert_eq!(refused(&invoked), (404, "not_found".to_owned()));
     // What was begun goes on.
     assert_eq!(runner.answered(&run_id)["status"], "SUCCEEDED");

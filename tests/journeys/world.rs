@@ -86,7 +86,7 @@ impl Journey {
         self.neighbour(&self.stack.tenant)
     }
 
-    /// What the operator allows this tenant from now on. Functions that know another rule already keep it for five seconds.
+    /// What the operator allows this tenant from now on: it counts at once.
     pub fn allow(&self, settings: &Value) {
         let path = format!("/v1/tenants/{}", self.tenant);
         let answer = self.operator().put(&path, settings);
@@ -413,9 +413,4 @@ pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
 
 pub fn within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     poll(what, patience, POLL, || Ok(ask())).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// The answer once every function's process knows what was changed: each remembers for up to five seconds what it knew.
-pub fn refused_soon(ask: impl Fn() -> Answer) -> Answer {
-    eventually("what was changed to be known", || Some(ask()).filter(|answer| answer.status >= 400))
 }

@@ -294,7 +294,7 @@ fn a_start_that_is_not_answered_is_left_to_the_reconciler() {
 /// One open run at once, and no more.
 fn limit(world: &World, on_limit: OnLimit) {
     let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit });
-    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant("dev")) };
     block_on(world.store.save_tenant(&settings)).expect("saved");
 }
 

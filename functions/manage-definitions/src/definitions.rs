@@ -131,7 +131,7 @@ where
 
     pub(crate) async fn get_draft(&self, caller: &Caller, definition: &DefinitionRef) -> Result<Response, Problem> {
         let (_, draft) = flow::get_draft(&self.store, caller, definition).await?;
-        Ok(Response::json(200, &DraftView::from(&*draft)))
+        Ok(Response::json(200, &DraftView::from(&**draft)))
     }
 
     pub(crate) async fn save_draft(
@@ -143,7 +143,7 @@ where
         let document = request.json::<DraftBody>()?.into_document();
         let now = self.clock.now();
         let (_, draft) = flow::save_draft(&self.store, caller, definition, document, now).await?;
-        Ok(Response::json(200, &DraftView::from(&draft)))
+        Ok(Response::json(200, &DraftView::from(&**draft)))
     }
 
     pub(crate) async fn delete_draft(&self, caller: &Caller, definition: &DefinitionRef) -> Result<Response, Problem> {

@@ -227,7 +227,7 @@ fn create(world: &World, id: &str, source: Source) -> Run {
 fn a_queued_run_knows_its_place() {
     let world = block_on(World::new());
     let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Queue });
-    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant("dev")) };
     block_on(world.store.save_tenant(&settings)).expect("saved");
     let ids = [NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e", "8f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"];
     let places = ids.map(|id| {

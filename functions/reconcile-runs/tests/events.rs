@@ -148,7 +148,7 @@ fn a_queue_that_nobody_told_of_is_looked_at() {
     let world = block_on(World::new());
     let limited = |most| {
         let concurrency = Some(Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Queue });
-        let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+        let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant("dev")) };
         block_on(world.store.save_tenant(&settings)).expect("saved");
     };
     limited(1);

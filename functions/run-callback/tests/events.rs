@@ -378,7 +378,7 @@ fn usage_that_could_not_be_recorded_is_reported_again() {
 /// A run that waits until another ends: the one that has the tenant's only slot, and the one that wants it.
 fn queue_up(world: &World) -> [RunId; 2] {
     let concurrency = Some(Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Queue });
-    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant("dev")) };
+    let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant("dev")) };
     block_on(world.store.save_tenant(&settings)).expect("saved");
     [samples::NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"].map(|id| {
         let (run_id, now, policy) = (samples::run_id(id), world.clock.now(), samples::policy());

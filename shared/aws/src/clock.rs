@@ -19,8 +19,3 @@ impl Clock for SystemClock {
         tokio::time::sleep(duration).await;
     }
 }
-
-/// For measuring how old something in memory is. Tests can move it.
-pub(crate) fn monotonic_now() -> tokio::time::Instant {
-    tokio::time::Instant::now()
-}

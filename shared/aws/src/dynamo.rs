@@ -26,9 +26,12 @@ mod usage;
 
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use item::{Item, ItemResult};
+use aws_sdk_dynamodb::types::AttributeValue;
+use item::{Item, ItemResult, n};
 use keys::Key;
+use sluice_core::memory::Memory;
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The table, and what this process remembers of it.
@@ -36,12 +39,12 @@ use std::sync::Arc;
 pub struct Store {
     client: aws_sdk_dynamodb::Client,
     table: Arc<str>,
-    cache: Arc<catalog::Cache>,
+    memory: Memory,
 }
 
 impl Store {
     pub fn new(client: aws_sdk_dynamodb::Client, table: &str) -> Self {
-        Self { client, table: table.into(), cache: Arc::default() }
+        Self { client, table: table.into(), memory: Memory::default() }
     }
 
     /// One item, strongly consistent.
@@ -59,9 +62,30 @@ impl Store {
 
     /// Writes one item if there is none under its key yet, and says whether it did.
     async fn put_new(&self, operation: &'static str, item: ItemResult<Item>) -> StoreResult<bool> {
+        self.put_if(operation, item, "attribute_not_exists(pk)", None).await
+    }
+
+    /// Writes one item in the place of its last revision, and says whether it did. The first one takes the place of nothing,
+    /// or of an item of before revisions.
+    async fn put_over(&self, operation: &'static str, item: ItemResult<Item>, rev: u64) -> StoreResult<bool> {
+        match rev.checked_sub(1) {
+            None => Err(corrupt(operation, "what is written has rev 1 or more")),
+            Some(0) => self.put_if(operation, item, "attribute_not_exists(rev)", None).await,
+            Some(before) => self.put_if(operation, item, "rev = :before", Some((":before", n(before)))).await,
+        }
+    }
+
+    async fn put_if(
+        &self,
+        operation: &'static str,
+        item: ItemResult<Item>,
+        condition: &str,
+        value: Option<(&str, AttributeValue)>,
+    ) -> StoreResult<bool> {
         let item = item.map_err(|error| corrupt(operation, error))?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
+        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item)).condition_expression(condition);
+        let values = value.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
+        match put.set_expression_attribute_values(values).send().await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>

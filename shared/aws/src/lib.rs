@@ -15,7 +15,7 @@ pub mod webhook;
 
 use config::Settings;
 
-/// Everything outside, ready to use. Cheap to clone: all clones share connections and caches.
+/// Everything outside, ready to use. Cheap to clone: all clones share connections and what they remember.
 #[derive(Clone, Debug)]
 pub struct Aws {
     pub store: dynamo::Store,

@@ -1,19 +1,22 @@
 //! The catalog: what tenants and the operator have declared, each thing under a key of its own type. The type of a key
 //! says what lies under it, so nothing has to be taken apart after it was read.
 
-use crate::definition::{Definition, Version};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, ProcessorKey, TenantId};
+use crate::definition::{Definition, Outline};
+use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ProcessorKey, TenantId};
+use crate::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use crate::instance::Instance;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
+use crate::prepared::PreparedVersion;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
 /// Names one thing of the catalog.
 pub trait CatalogKey: Clone + Debug + Ord + Send + Sync {
-    type Item: Clone + Debug + PartialEq + Send + Sync + 'static;
+    type Item: Debug + PartialEq + Send + Sync + 'static;
     /// The keys of this kind among those that are wanted.
-    fn among(wanted: &mut Wanted) -> &mut BTreeSet<Self>;
+    fn among(wanted: &Wanted) -> &BTreeSet<Self>;
+    fn among_mut(wanted: &mut Wanted) -> &mut BTreeSet<Self>;
     /// The things of this kind that were found.
     fn found(found: &Found) -> &BTreeMap<Self, Arc<Self::Item>>;
     fn found_mut(found: &mut Found) -> &mut BTreeMap<Self, Arc<Self::Item>>;
@@ -38,6 +41,17 @@ macro_rules! kinds {
             pub fn len(&self) -> usize {
                 [$(self.$plural.len()),*].into_iter().sum()
             }
+
+            /// What is not among the others.
+            #[must_use]
+            pub fn without(mut self, others: &Self) -> Self {
+                $(self.$plural.retain(|key| !others.$plural.contains(key));)*
+                self
+            }
+
+            pub fn extend(&mut self, others: Self) {
+                $(self.$plural.extend(others.$plural);)*
+            }
         }
 
         impl Found {
@@ -45,11 +59,25 @@ macro_rules! kinds {
             pub fn len(&self) -> usize {
                 [$(self.$plural.len()),*].into_iter().sum()
             }
+
+            pub fn extend(&mut self, others: Self) {
+                $(self.$plural.extend(others.$plural);)*
+            }
+
+            /// What there is of the things that are wanted.
+            #[must_use]
+            pub fn only(mut self, wanted: &Wanted) -> Self {
+                $(self.$plural.retain(|key, _| wanted.$plural.contains(key));)*
+                self
+            }
         }
 
         $(impl CatalogKey for $key {
             type Item = $item;
-            fn among(wanted: &mut Wanted) -> &mut BTreeSet<Self> {
+            fn among(wanted: &Wanted) -> &BTreeSet<Self> {
+                &wanted.$plural
+            }
+            fn among_mut(wanted: &mut Wanted) -> &mut BTreeSet<Self> {
                 &mut wanted.$plural
             }
             fn found(found: &Found) -> &BTreeMap<Self, Arc<Self::Item>> {
@@ -63,15 +91,16 @@ macro_rules! kinds {
 }
 
 kinds! {
-    names: NameKey => DefinitionId,
+    names: NameKey => Named,
     definitions: DefinitionKey => Definition,
-    versions: VersionKey => Version,
-    drafts: DraftKey => Version,
-    owners: OwnerKey => TenantId,
+    versions: VersionKey => PreparedVersion,
+    drafts: DraftKey => Draft,
+    owners: OwnerKey => Shared,
     instances: InstanceKey => Instance,
     compute_nodes: ComputeNodeKey => ComputeNode,
     processors: ProcessorKey => Processor,
     tenants: SettingsKey => TenantSettings,
+    claims: ClaimKey => IdempotencyRecord,
 }
 
 impl Wanted {
@@ -80,26 +109,27 @@ impl Wanted {
     }
 
     #[must_use]
-    pub fn and<K: CatalogKey>(mut self, key: K) -> Self {
-        K::among(&mut self).insert(key);
+    pub fn and(mut self, key: impl CatalogKey) -> Self {
+        self.add(key);
         self
     }
 
     #[must_use]
     pub fn and_all<K: CatalogKey>(mut self, keys: impl IntoIterator<Item = K>) -> Self {
-        K::among(&mut self).extend(keys);
+        self.add_all(keys);
         self
     }
 
-    /// The tenants whose things are wanted.
-    pub fn tenants(&self) -> impl Iterator<Item = &TenantId> {
-        let names = self.names.iter().map(|key| &key.tenant);
-        let definitions = self.definitions.iter().map(|key| &key.tenant);
-        let versions = self.versions.iter().map(|key| &key.tenant);
-        let drafts = self.drafts.iter().map(|key| &key.tenant);
-        let instances = self.instances.iter().map(|key| &key.tenant);
-        let settings = self.tenants.iter().map(|key| &key.0);
-        names.chain(definitions).chain(versions).chain(drafts).chain(instances).chain(settings)
+    pub fn add<K: CatalogKey>(&mut self, key: K) {
+        K::among_mut(self).insert(key);
+    }
+
+    pub fn add_all<K: CatalogKey>(&mut self, keys: impl IntoIterator<Item = K>) {
+        K::among_mut(self).extend(keys);
+    }
+
+    pub fn has<K: CatalogKey>(&self, key: &K) -> bool {
+        K::among(self).contains(key)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -116,6 +146,11 @@ impl Found {
         K::found(self).get(key).cloned()
     }
 
+    /// Everything of one kind.
+    pub fn all<K: CatalogKey>(&self) -> &BTreeMap<K, Arc<K::Item>> {
+        K::found(self)
+    }
+
     pub fn put<K: CatalogKey>(&mut self, key: K, item: Arc<K::Item>) {
         K::found_mut(self).insert(key, item);
     }
@@ -124,7 +159,7 @@ impl Found {
     pub fn put_all<'a, K: CatalogKey + 'a>(
         &mut self,
         keys: impl IntoIterator<Item = &'a K>,
-        find: impl Fn(&K) -> Option<K::Item>,
+        mut find: impl FnMut(&K) -> Option<K::Item>,
     ) {
         for key in keys {
             if let Some(item) = find(key) {
@@ -138,6 +173,31 @@ impl Found {
         let own = self.get(&SettingsKey(tenant.clone()));
         own.unwrap_or_else(|| Arc::new(TenantSettings::open(tenant.clone())))
     }
+}
+
+/// The definition to which a name belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub id: DefinitionId,
+    /// The definition's own, so that nobody has to read that first. Only good for a guess.
+    pub outline: Outline,
+}
+
+/// A definition that every tenant may run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    pub owner: TenantId,
+    /// The definition's own, so that nobody has to read that first. Only good for a guess.
+    pub outline: Outline,
+}
+
+/// What is to become a version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// Of number 0.
+    pub version: Arc<PreparedVersion>,
+    /// Its optimistic lock, from 1.
+    pub rev: u64,
 }
 
 /// The definition to which a name belongs in its tenant.
@@ -161,7 +221,7 @@ pub struct VersionKey {
     pub number: u32,
 }
 
-/// The draft of a definition: a version of number 0.
+/// The draft of a definition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DraftKey {
     pub tenant: TenantId,
@@ -181,3 +241,17 @@ pub struct InstanceKey {
 /// What the operator allows a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SettingsKey(pub TenantId);
+
+/// The first request with an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClaimKey {
+    pub tenant: TenantId,
+    pub operation: Operation,
+    pub key: IdempotencyKey,
+}
+
+impl ClaimKey {
+    pub fn of(tenant: &TenantId, claim: &IdempotencyClaim) -> Self {
+        Self { tenant: tenant.clone(), operation: claim.operation, key: claim.key.clone() }
+    }
+}

@@ -5,8 +5,10 @@ use crate::concurrency::{Admission, Limit, SlotScope};
 use crate::delivery::Delivery;
 use crate::id::{RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
+use crate::instance::Instance;
 use crate::run::Run;
 use crate::usage::{LlmCall, UsageLedger};
+use std::sync::Arc;
 
 /// A new run, with everything that is written when it is recorded.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct NewRun {
     pub request_text: String,
     /// Whether the run takes slots or joins a queue. The run's `slots` and state say the same.
     pub admission: Admission,
+    /// The run's instance where there was none yet; it may be made by others meanwhile.
+    pub instance: Option<Arc<Instance>>,
     pub idempotency: Option<(IdempotencyClaim, IdempotencyRecord)>,
 }
 

@@ -35,6 +35,8 @@ pub struct Definition {
     pub latest_version: u32,
     /// Versions that make no new runs.
     pub deprecated_versions: BTreeSet<u32>,
+    /// What the active and the newest version name, where that is not too much: see [`Outline`].
+    pub processors: BTreeMap<u32, BTreeSet<ProcessorKey>>,
     /// Of each tenant's runs of this definition.
     pub concurrency: Option<Concurrency>,
     /// Of runs that say nothing of their own.
@@ -63,6 +65,7 @@ impl Definition {
             active_version: None,
             latest_version: 0,
             deprecated_versions: BTreeSet::new(),
+            processors: BTreeMap::new(),
             concurrency: None,
             retention: None,
             max_run_duration_seconds: None,
@@ -73,6 +76,54 @@ impl Definition {
             updated_at: now,
             rev: 1,
         }
+    }
+}
+
+/// What of a definition tells which versions a run may be made of, and which processors those name: enough to ask for them
+/// before the definition itself was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outline {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_version: Option<u32>,
+    pub latest_version: u32,
+    /// By version; those of a version that is not here are not known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub processors: BTreeMap<u32, BTreeSet<ProcessorKey>>,
+}
+
+impl Outline {
+    /// Keys of one version at most: an outline is read with every definition.
+    const MOST_PROCESSORS: usize = 40;
+
+    /// The number of the version that `rule` means. `None` for the draft, which has none.
+    pub fn number(&self, rule: VersionRule) -> Option<u32> {
+        match rule {
+            VersionRule::Active => self.active_version,
+            VersionRule::Latest => Some(self.latest_version).filter(|number| *number > 0),
+            VersionRule::Number(number) => Some(number),
+            VersionRule::Draft => None,
+        }
+    }
+}
+
+impl Definition {
+    pub fn outline(&self) -> Outline {
+        Outline {
+            active_version: self.active_version,
+            latest_version: self.latest_version,
+            processors: self.processors.clone(),
+        }
+    }
+
+    /// Keeps in mind what a version names, as long as that is the active or the newest one.
+    pub fn note_processors(&mut self, number: u32, document: &VersionDocument) {
+        let keys = document.processor_keys();
+        if keys.len() <= Outline::MOST_PROCESSORS {
+            self.processors.insert(number, keys);
+        }
+        let (active, latest) = (self.active_version, self.latest_version);
+        self.processors.retain(|number, _| Some(*number) == active || *number == latest);
     }
 }
 
@@ -350,8 +401,40 @@ impl VersionDocument {
         tenant: &TenantId,
         processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
     ) -> Result<Layout, Invalid> {
+        self.check_all(Some((tenant, processors)))
+    }
+
+    /// The part of [`Self::check`] that depends on nothing else, and so never changes its mind.
+    ///
+    /// # Errors
+    /// Every violation found, by its place in the document.
+    pub fn check_alone(&self) -> Result<Layout, Invalid> {
+        self.check_all(None)
+    }
+
+    /// The other part: what depends on the processors as they are now.
+    ///
+    /// # Errors
+    /// Every violation found, by its place in the document.
+    pub fn check_processors(
+        &self,
+        tenant: &TenantId,
+        processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
+    ) -> Result<(), Invalid> {
         let mut invalid = Invalid::default();
-        self.check_nodes(tenant, processors, &mut invalid);
+        let nodes = DOCUMENT.part(Part::Nodes);
+        for (index, node) in self.nodes.iter().enumerate() {
+            check_processor(node, &nodes.index(index), tenant, processors, &mut invalid);
+        }
+        invalid.into_result()
+    }
+
+    fn check_all(
+        &self,
+        processors: Option<(&TenantId, &BTreeMap<ProcessorKey, Arc<Processor>>)>,
+    ) -> Result<Layout, Invalid> {
+        let mut invalid = Invalid::default();
+        self.check_nodes(processors, &mut invalid);
         if let Some(schema) = &self.input_schema
             && let Err(message) = crate::template::compile_schema(schema)
         {
@@ -378,8 +461,7 @@ impl VersionDocument {
 
     fn check_nodes(
         &self,
-        tenant: &TenantId,
-        processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
+        processors: Option<(&TenantId, &BTreeMap<ProcessorKey, Arc<Processor>>)>,
         invalid: &mut Invalid,
     ) {
         let nodes = DOCUMENT.part(Part::Nodes);
@@ -400,7 +482,9 @@ impl VersionDocument {
                 let message = format_args!("node id {} is used twice", node.id);
                 invalid.add(at.part(Part::Id), ViolationCode::DuplicateNode, message);
             }
-            check_processor(node, &at, tenant, processors, invalid);
+            if let Some((tenant, processors)) = processors {
+                check_processor(node, &at, tenant, processors, invalid);
+            }
             check_parameters(node, &at, invalid);
             if let Some(retry) = node.retry {
                 let at = at.part(Part::Retry);

@@ -5,6 +5,7 @@ pub mod control_run;
 pub mod create_run;
 pub mod deliver;
 pub mod dispatch_runs;
+mod inquiry;
 pub mod manage_definitions;
 pub mod manage_operator;
 pub mod read_runs;
@@ -84,9 +85,10 @@ pub(crate) fn ended_only(run: &Run, what: &str) -> Answer<()> {
 }
 
 pub(crate) fn keeps_changing() -> Refusal {
-    Refusal::Store(StoreError {
-        operation: "change a run that keeps changing",
-        class: StoreErrorClass::Conflict,
-        source: None,
-    })
+    contended("change a run that keeps changing")
+}
+
+/// Others were faster, again and again. Nothing was written.
+pub(crate) fn contended(operation: &'static str) -> Refusal {
+    Refusal::Store(StoreError { operation, class: StoreErrorClass::Conflict, source: None })
 }

@@ -33,6 +33,8 @@ pub struct Processor {
     pub tenants: Tenants,
     pub description: Option<String>,
     pub updated_at: Timestamp,
+    /// Its optimistic lock, from 1.
+    pub rev: u64,
 }
 
 /// The thing behind a processor's key.
@@ -161,12 +163,21 @@ pub struct TenantSettings {
     /// an allowed region.
     pub destinations: Option<Vec<String>>,
     pub updated_at: Timestamp,
+    /// Their optimistic lock, from 1; 0 where nothing was ever said.
+    pub rev: u64,
 }
 
 impl TenantSettings {
     /// Those of a tenant that has none of its own.
     pub fn open(tenant: TenantId) -> Self {
-        Self { tenant, concurrency: None, retention: None, destinations: None, updated_at: Timestamp::UNIX_EPOCH }
+        Self {
+            tenant,
+            concurrency: None,
+            retention: None,
+            destinations: None,
+            updated_at: Timestamp::UNIX_EPOCH,
+            rev: 0,
+        }
     }
 
     /// Whether callbacks of this tenant may go to `url`, as far as its own list goes.
@@ -189,6 +200,8 @@ pub struct ComputeNode {
     /// The node's own spending ceiling per run, beside the caller's cap.
     pub max_budget: Option<MicroUsd>,
     pub updated_at: Timestamp,
+    /// Its optimistic lock, from 1.
+    pub rev: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

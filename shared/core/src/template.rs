@@ -31,30 +31,48 @@ pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
 /// Checks `value` against `schema`; every violation is reported below `at`. Values are not repeated: one may be a
 /// secret, or as large as the request.
 pub fn check_schema(schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
-    let validator = match compile_schema(schema) {
-        Ok(validator) => validator,
-        Err(message) => return invalid.add(at, ViolationCode::InvalidSchema, message),
-    };
-    let steps = match schema::inspect(schema).and_then(|inspected| schema::measure(&inspected, value)) {
-        Ok(steps) => steps,
-        Err(message) => {
-            return invalid.add(at, ViolationCode::InvalidSchema, format_args!("cannot be checked: {message}"));
-        }
-    };
-    if validator.is_valid(value) {
-        return;
+    match CompiledSchema::new(schema) {
+        Ok(compiled) => compiled.check(schema, value, at, invalid),
+        Err(message) => invalid.add(at, ViolationCode::InvalidSchema, message),
     }
-    if steps > limits::SCHEMA_STEPS_IN_DETAIL {
-        let message = "breaks the schema, and is too large to say where";
-        return invalid.add(at, ViolationCode::SchemaViolation, message);
+}
+
+/// A JSON Schema made ready for more than one value.
+#[derive(Debug)]
+pub struct CompiledSchema(jsonschema::Validator);
+
+impl CompiledSchema {
+    /// [`compile_schema`].
+    ///
+    /// # Errors
+    /// A sentence for the tenant.
+    pub fn new(schema: &Value) -> Result<Self, String> {
+        compile_schema(schema).map(Self)
     }
-    for error in validator.iter_errors(value) {
-        if invalid.is_full() {
+
+    /// [`check_schema`] for the schema that this was made of.
+    pub fn check(&self, schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
+        let steps = match schema::inspect(schema).and_then(|inspected| schema::measure(&inspected, value)) {
+            Ok(steps) => steps,
+            Err(message) => {
+                return invalid.add(at, ViolationCode::InvalidSchema, format_args!("cannot be checked: {message}"));
+            }
+        };
+        if self.0.is_valid(value) {
             return;
         }
-        let message = shortened(error.masked_with("the value").to_string());
-        let steps = steps_to(error.instance_path().as_str(), value);
-        invalid.add(at.along(&steps), ViolationCode::SchemaViolation, message);
+        if steps > limits::SCHEMA_STEPS_IN_DETAIL {
+            let message = "breaks the schema, and is too large to say where";
+            return invalid.add(at, ViolationCode::SchemaViolation, message);
+        }
+        for error in self.0.iter_errors(value) {
+            if invalid.is_full() {
+                return;
+            }
+            let message = shortened(error.masked_with("the value").to_string());
+            let steps = steps_to(error.instance_path().as_str(), value);
+            invalid.add(at.along(&steps), ViolationCode::SchemaViolation, message);
+        }
     }
 }
 

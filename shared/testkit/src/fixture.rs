@@ -1,6 +1,5 @@
 //! Things that most tests need: a caller, a small definition, and ids that stay the same.
 
-use crate::store::MemoryStore;
 use jiff::Timestamp;
 use serde_json::json;
 use sluice_core::arn::StateMachineArn;
@@ -118,6 +117,7 @@ pub fn processors(now: Timestamp) -> Vec<Processor> {
                 tenants: Tenants(vec!["*".to_owned()]),
                 description: None,
                 updated_at: now,
+                rev: 1,
             })
         })
         .collect()
@@ -139,6 +139,7 @@ pub fn compute_node(now: Timestamp) -> ComputeNode {
         layers: BTreeMap::from([(models, LayerStatus::Ready), (corpora, LayerStatus::Creating)]),
         max_budget: Some(MicroUsd::from_usd(50)),
         updated_at: now,
+        rev: 1,
     }
 }
 
@@ -146,7 +147,7 @@ pub fn compute_node(now: Timestamp) -> ComputeNode {
 ///
 /// # Panics
 /// When the store refuses.
-pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Definition {
+pub async fn seed(store: &(impl ManageDefinitions + ManageOperator), tenant_id: &str, now: Timestamp) -> Definition {
     for processor in processors(now) {
         assert!(store.save_processor(&processor).await.is_ok());
     }
@@ -157,7 +158,8 @@ pub async fn seed(store: &MemoryStore, tenant_id: &str, now: Timestamp) -> Defin
         ..Definition::new(tenant(tenant_id), definition_id(7), name, now)
     };
     assert!(store.create_definition(&created).await.is_ok());
-    let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..created };
+    let mut definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..created };
+    definition.note_processors(1, &document());
     let version = Version {
         definition_id: definition.id,
         number: 1,

@@ -148,6 +148,7 @@ impl World {
                 tenants: Tenants(vec!["*".to_owned()]),
                 description: None,
                 updated_at: now,
+                rev: 1,
             };
             sure(self.store.save_processor(&processor).await);
         }
@@ -162,6 +163,7 @@ impl World {
             ]),
             max_budget: None,
             updated_at: now,
+            rev: 1,
         };
         sure(self.store.save_compute_node(&node).await);
     }

@@ -12,7 +12,7 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
-use sluice_core::catalog::{Found, OwnerKey, SettingsKey, Wanted};
+use sluice_core::catalog::{Draft, Found, Named, OwnerKey, SettingsKey, Shared, Wanted};
 use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
@@ -23,6 +23,7 @@ use sluice_core::id::{
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::instance::Instance;
 use sluice_core::limits;
+use sluice_core::memory::Memory;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun, ManageDefinitions,
@@ -45,6 +46,15 @@ pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     pub faults: Faults,
     pub laxity: Option<Laxity>,
+    process: Arc<Process>,
+}
+
+/// What one process knows of the table: clones of a store share it, [another process](MemoryStore::another_process) does not.
+#[derive(Debug, Default)]
+struct Process {
+    memory: Memory,
+    /// For [`Laxity::CatalogRemembered`].
+    answers: Mutex<(Wanted, Found)>,
 }
 
 impl MemoryStore {
@@ -90,6 +100,10 @@ pub enum Laxity {
     SlotFreedTwice,
     /// `record_usage` counts a call as often as it is reported.
     UsageNotIdempotent,
+    /// A process that has read something of the catalog does not read it again.
+    CatalogRemembered,
+    /// `save_…` of what the operator declares, and of a draft, does not look at the revision.
+    DeclaredUnconditional,
 }
 
 type RunKey = (TenantId, RunId);
@@ -122,7 +136,7 @@ struct Tables {
     definitions: BTreeMap<(TenantId, DefinitionId), Definition>,
     versions: BTreeMap<(TenantId, DefinitionId, u32), Version>,
     instances: BTreeMap<(TenantId, InstanceId), Instance>,
-    drafts: BTreeMap<(TenantId, DefinitionId), Version>,
+    drafts: BTreeMap<(TenantId, DefinitionId), Draft>,
     processors: BTreeMap<ProcessorKey, Processor>,
     compute_nodes: BTreeMap<ComputeNodeKey, ComputeNode>,
     tenants: BTreeMap<TenantId, TenantSettings>,

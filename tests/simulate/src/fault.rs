@@ -101,6 +101,8 @@ faults! {
     PurgeCrash "S09" "killed halfway through a purge",
     RetentionRaces "S10" "retention changed or run deleted while others use it",
     ListChanged "S11" "tenant's list of destinations changed under way",
+    CatalogChanged "S12" "version, node or processor withdrawn or given back under way, by any of two processes",
+    ProcessReplaced "S13" "a process that remembers nothing in the place of one that does",
 }
 
 /// Faults of the matrix that are not played, each with the reason: what happens outside the flows is tested where it

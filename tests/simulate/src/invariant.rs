@@ -12,6 +12,7 @@ use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::store::MemoryStore;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod catalog;
 mod queue;
 mod retention;
 mod usage;
@@ -23,7 +24,7 @@ type History<T> = Vec<(Timestamp, T)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Its number in the fault matrix's list: `I1` to `I13`. `R1` is that of retention: nothing of a run is shown after its
-    /// time, goes before it, or stays behind.
+    /// time, goes before it, or stays behind. `C1` is that of the catalog: a change that was answered counts at once.
     pub invariant: &'static str,
     pub text: String,
 }
@@ -63,6 +64,7 @@ pub struct Ledger {
     owed: retention::Owed,
     usage: BTreeMap<RunId, usage::Used>,
     destinations: BTreeMap<TenantId, History<Option<Vec<String>>>>,
+    catalog: catalog::Catalog,
 }
 
 /// The answers to the node of a run that waits once.
@@ -158,6 +160,7 @@ impl Ledger {
         received: &[Received],
     ) -> Check {
         self.watch_settings(now, store);
+        self.watch_catalog(store);
         let mut changed = Vec::new();
         let mut present = 0;
         store.each_run(|run| {
@@ -168,6 +171,9 @@ impl Ledger {
         });
         for run in &changed {
             self.check_change(now, run)?;
+            if !self.seen.contains_key(&run.run_id) {
+                self.check_admitted(run, store)?;
+            }
         }
         self.check_queues(now, &changed)?;
         for run in changed {
@@ -270,12 +276,6 @@ impl Ledger {
         let history = self.destinations.get(tenant).map(Vec::as_slice).unwrap_or_default();
         let origin = crate::receiver::origin(url);
         history.is_empty() || in_force(history, now).any(|list| list.as_ref().is_none_or(|list| list.contains(&origin)))
-    }
-
-    /// Whether somebody who acts at `now` may have found `url` missing on the tenant's list.
-    pub fn could_be_refused(&self, now: Timestamp, tenant: &TenantId) -> bool {
-        let history = self.destinations.get(tenant).map(Vec::as_slice).unwrap_or_default();
-        in_force(history, now).any(Option::is_some)
     }
 
     /// What must hold once faults have stopped and the reconciler has had its time.

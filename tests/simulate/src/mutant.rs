@@ -72,10 +72,12 @@ pub enum Mutation {
     GoneRunAnswered,
     /// A webhook goes out although its receiver is no longer on the tenant's list.
     ListNotAsked,
+    /// A process answers from what it has read of the catalog before.
+    CatalogRemembered,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -106,6 +108,7 @@ impl Mutation {
         Self::ExpiredRunShown,
         Self::GoneRunAnswered,
         Self::ListNotAsked,
+        Self::CatalogRemembered,
     ];
 }
 
@@ -123,6 +126,7 @@ impl Mutation {
             Self::SlotsKept => Some(Laxity::SlotsKept),
             Self::SlotFreedTwice => Some(Laxity::SlotFreedTwice),
             Self::UsageNotIdempotent => Some(Laxity::UsageNotIdempotent),
+            Self::CatalogRemembered => Some(Laxity::CatalogRemembered),
             Self::StartBeforeWrite
             | Self::ClaimUnconditional
             | Self::BodyRebuiltPerAttempt

@@ -14,11 +14,11 @@ use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef, limits_of};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
-use sluice_core::flow::create_run::{Accepted, Command, create_run};
+use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::dispatch_runs::dispatch_runs;
-use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition};
-use sluice_core::flow::manage_operator::save_tenant;
+use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition, deprecate_version};
+use sluice_core::flow::manage_operator::{save_compute_node, save_processor, save_tenant};
 use sluice_core::flow::reconcile_runs::{Bounds, reconcile_runs};
 use sluice_core::flow::replay_run;
 use sluice_core::flow::transition_run::transition;
@@ -133,6 +133,14 @@ struct Created {
     gone: BTreeSet<RunId>,
     answer: Answer<Accepted>,
     at: Timestamp,
+    /// What was asked for; `None` for a replay.
+    asked: Option<Asked>,
+}
+
+/// What a request for a run names.
+struct Asked {
+    definition: DefinitionId,
+    url: Option<String>,
 }
 
 /// Why an execution waits, and for which token.
@@ -174,6 +182,8 @@ pub struct World {
     dice: Dice,
     clock: SimClock,
     store: MemoryStore,
+    /// The table as two processes see it, each with what it remembers.
+    processes: [MemoryStore; 2],
     /// Where the deployment before this one plans its runs.
     before: MemoryStore,
     engine: MemoryEngine,
@@ -225,6 +235,7 @@ impl World {
             play: play.clone(),
             dice,
             clock,
+            processes: [store.another_process(), store.another_process()],
             store,
             before,
             engine,
@@ -295,7 +306,8 @@ impl World {
             54..=57 => self.use_up(),
             58..=60 => self.report(),
             61..=62 => self.retain(),
-            63 => self.change_limits(),
+            63 if self.rng.bool() => self.change_limits(),
+            63 => self.change_catalog(),
             64 => self.look(),
             65 | 67..=68 if !self.ledger.has_half_purged() => self.retain(),
             65..=68 => self.kill(),

@@ -3,6 +3,7 @@
 use lambda_runtime::{Context, LambdaEvent};
 use manage_definitions::App;
 use serde_json::{Value, json};
+use sluice_core::catalog::Draft;
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::id::DefinitionId;
@@ -16,6 +17,7 @@ use sluice_testkit::block_on;
 use sluice_testkit::fixture::{definition_id, tenant};
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{self, RUNNER_ARN, World, policy};
+use std::sync::Arc;
 
 /// A definition of the tenant `library` that every tenant may run.
 pub const DISCOVERABLE: &str = "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6099";
@@ -44,13 +46,15 @@ pub fn world() -> World {
         let now = world.clock.now();
         let draft =
             version(samples::definition_id(), 0, &json!({"nodes": [{"id": "only", "type": "data-source"}]}), &world);
-        world.store.save_draft(&tenant("dev"), &draft).await.expect("a draft");
+        let draft = Draft { version: Arc::new(draft.into()), rev: 1 };
+        assert!(world.store.save_draft(&tenant("dev"), &draft).await.expect("a draft"));
         let settings = TenantSettings {
             concurrency: Some(Concurrency { max_concurrent_runs: 50, on_limit: OnLimit::Queue }),
             updated_at: now,
+            rev: 1,
             ..TenantSettings::open(tenant("acme"))
         };
-        world.store.save_tenant(&settings).await.expect("settings");
+        assert!(world.store.save_tenant(&settings).await.expect("settings"));
         world
     })
 }

@@ -1,11 +1,11 @@
 //! Definitions, versions, drafts and instances; processors, compute nodes and tenants' settings.
 
-use super::catalog::Thing;
 use super::page::{Range, Walk};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use item::{Item, ItemResult, n};
+use item::n;
 use keys::Key;
+use sluice_core::catalog::Draft;
 use sluice_core::definition::{Definition, Version};
 use sluice_core::id::{DefinitionId, TenantId};
 use sluice_core::instance::Instance;
@@ -14,22 +14,23 @@ use sluice_core::ports::{
     DefinitionSaved, ManageDefinitions, ManageOperator, Page, SHARDS, SaveInstance, StoreError, StoreErrorClass,
     StoreResult,
 };
-use std::sync::Arc;
 
 impl ManageDefinitions for Store {
     async fn create_definition(&self, definition: &Definition) -> StoreResult<DefinitionSaved> {
         const OPERATION: &str = "create a definition";
         const NAME: usize = 1;
         let head = item::from_definition(definition).map_err(|error| corrupt(OPERATION, error))?;
-        let mut writes = vec![Write::put_new(head), Write::put_new(item::from_definition_name(definition))];
+        let unwritable = |error| corrupt(OPERATION, error);
+        let name = item::from_definition_name(definition).map_err(unwritable)?;
+        let mut writes = vec![Write::put_new(head), Write::put_new(name)];
         if definition.discoverable {
-            writes.push(Write::put(item::from_discoverable(definition)));
+            writes.push(Write::put(item::from_discoverable(definition).map_err(unwritable)?));
         }
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(DefinitionSaved::Done),
             Transacted::Refused(mut refusals) => match refusals.at(NAME) {
                 Some(Some(holder)) => {
-                    let holder = item::to_definition_name(&holder).map_err(|error| corrupt(OPERATION, error))?;
+                    let holder = item::to_definition_name(&holder).map_err(unwritable)?.id;
                     // Held by this definition: an earlier try was carried out and its answer lost.
                     Ok(if holder == definition.id { DefinitionSaved::Done } else { DefinitionSaved::NameTaken(holder) })
                 }
@@ -53,22 +54,19 @@ impl ManageDefinitions for Store {
                 .only_if("rev = :expected")
                 .with(":expected", n(expected)),
         ];
-        // Written with every change: whether it was discoverable before, nobody has to know.
-        let discoverable = keys::discoverable(definition.id);
+        // Both are written with every change: whether it was discoverable before, nobody has to know, and what they tell of
+        // its versions is always the definition's own. A definition keeps its name.
+        writes.push(Write::put(item::from_definition_name(definition).map_err(unwritable)?));
         writes.push(if definition.discoverable {
-            Write::put(item::from_discoverable(definition))
+            Write::put(item::from_discoverable(definition).map_err(unwritable)?)
         } else {
-            Write::delete(discoverable.clone())
+            Write::delete(keys::discoverable(definition.id))
         });
         if let Some(version) = version {
             writes.push(Write::put_new(item::from_version(&definition.tenant, version).map_err(unwritable)?));
         }
         match self.transact(OPERATION, writes).await? {
-            Transacted::Written => {
-                self.cache.forget(&keys::definition(&definition.tenant, definition.id));
-                self.cache.forget(&discoverable);
-                Ok(true)
-            }
+            Transacted::Written => Ok(true),
             Transacted::Refused(refusals) if refusals.include(HEAD) => Ok(false),
             // A version of that number exists, although the definition has not counted it.
             Transacted::Refused(_) => {
@@ -77,8 +75,8 @@ impl ManageDefinitions for Store {
         }
     }
 
-    async fn save_draft(&self, tenant: &TenantId, draft: &Version) -> StoreResult<()> {
-        self.put("save a draft", item::from_draft(tenant, draft)).await
+    async fn save_draft(&self, tenant: &TenantId, draft: &Draft) -> StoreResult<bool> {
+        self.put_over("save a draft", item::from_draft(tenant, draft), draft.rev).await
     }
 
     async fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<()> {
@@ -182,25 +180,21 @@ impl std::fmt::Display for DiscoverPlace {
 impl SaveInstance for Store {
     async fn save_instance(&self, instance: &Instance) -> StoreResult<()> {
         // Its id comes from its content, so what is there already is the same.
-        if self.put_new("save an instance", item::from_instance(instance)).await? {
-            let key = keys::instance(&instance.tenant, instance.id);
-            self.cache.remember(key, Thing::Instance(Arc::new(instance.clone())));
-        }
-        Ok(())
+        self.put_new("save an instance", item::from_instance(instance)).await.map(|_whether_it_was_new| ())
     }
 }
 
 impl ManageOperator for Store {
-    async fn save_processor(&self, processor: &Processor) -> StoreResult<()> {
-        self.declare("save a processor", item::from_processor(processor), &keys::processor(&processor.key)).await
+    async fn save_processor(&self, processor: &Processor) -> StoreResult<bool> {
+        self.put_over("save a processor", item::from_processor(processor), processor.rev).await
     }
 
-    async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<()> {
-        self.declare("save a compute node", item::from_compute_node(node), &keys::compute_node(&node.key)).await
+    async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<bool> {
+        self.put_over("save a compute node", item::from_compute_node(node), node.rev).await
     }
 
-    async fn save_tenant(&self, settings: &TenantSettings) -> StoreResult<()> {
-        self.declare("save a tenant's settings", item::from_tenant(settings), &keys::tenant(&settings.tenant)).await
+    async fn save_tenant(&self, settings: &TenantSettings) -> StoreResult<bool> {
+        self.put_over("save a tenant's settings", item::from_tenant(settings), settings.rev).await
     }
 
     async fn list_processors(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<Processor>> {
@@ -219,15 +213,6 @@ impl ManageOperator for Store {
         let walk = listing("list tenants", keys::tenants(), true);
         let key = |position: &str| position.parse().ok().map(|tenant| keys::tenant(&tenant));
         self.page(&walk, limit, cursor, key, item::to_tenant).await
-    }
-}
-
-impl Store {
-    /// The operator's last word stands.
-    async fn declare(&self, operation: &'static str, item: ItemResult<Item>, key: &Key) -> StoreResult<()> {
-        self.put(operation, item).await?;
-        self.cache.forget(key);
-        Ok(())
     }
 }
 

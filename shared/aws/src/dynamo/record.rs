@@ -1,5 +1,5 @@
-//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, request, and the links from
-//! the runs that it repeats or evaluates, in one transaction, one round trip.
+//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, request, the links from the
+//! runs that it repeats or evaluates, and its instance where there was none, in one transaction, one round trip.
 
 use super::slots::CounterWrites;
 use super::transact::{Transacted, Write};
@@ -44,6 +44,9 @@ impl RecordRun for Store {
         writes.push(Write::put_new(item::from_request(&new.run, &new.request_text)));
         for (link, original) in item::links(&new.run) {
             writes.push(Write::put(item::from_link(link, original, &new.run)));
+        }
+        if let Some(instance) = &new.instance {
+            writes.push(Write::keep(item::from_instance(instance).map_err(unwritable)?));
         }
         let mut refusals = match self.transact(RECORD, writes).await? {
             Transacted::Written => return Ok(Recorded::Created),

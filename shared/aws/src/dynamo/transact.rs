@@ -1,7 +1,7 @@
 //! One transaction: all of its writes or none.
 
 use super::item::Item;
-use super::keys::Key;
+use super::keys::{self, Key};
 use super::{Store, class, corrupt, failed};
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
@@ -63,6 +63,8 @@ enum What {
         set: Item,
         remove: &'static [&'static str],
     },
+    /// Writes the item if there is none, and leaves one that is there as it is.
+    Keep(Item),
     /// Does to the item what the expression says.
     Apply {
         key: Key,
@@ -88,6 +90,11 @@ impl Write {
 
     pub fn update(key: Key, set: Item, remove: &'static [&'static str]) -> Self {
         Self::new(What::Update { key, set, remove })
+    }
+
+    /// Writes the item if there is none under its key. Unlike [`Self::put_new`] it refuses nothing.
+    pub fn keep(item: Item) -> Self {
+        Self::new(What::Keep(item))
     }
 
     pub fn apply(key: Key, expression: &'static str) -> Self {
@@ -142,8 +149,25 @@ impl Write {
                 let (expression, names, values) = update_expression(set, remove);
                 (key, expression, names, values)
             }
+            What::Keep(mut item) => {
+                let key: Item = [keys::PK, keys::SK].iter().filter_map(|name| item.remove_entry(*name)).collect();
+                let (expression, names, values) = keep_expression(item);
+                let update = Update::builder()
+                    .table_name(table)
+                    .set_key(Some(key))
+                    .update_expression(expression)
+                    .set_expression_attribute_names(Some(names))
+                    .set_expression_attribute_values(Some(values));
+                return Ok(TransactWriteItem::builder().update(update.build()?).build());
+            }
             What::Delete(key) => {
-                let delete = Delete::builder().table_name(table).set_key(Some(key.into_item()));
+                let delete = Delete::builder()
+                    .table_name(table)
+                    .set_key(Some(key.into_item()))
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
+                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
+                    .return_values_on_condition_check_failure(old);
                 return Ok(TransactWriteItem::builder().delete(delete.build()?).build());
             }
             What::Check(key) => {
@@ -192,6 +216,17 @@ fn update_expression(set: Item, remove: &[&str]) -> (String, HashMap<String, Str
         expression = format!("{expression} REMOVE {}", removes.join(", "));
     }
     (expression, names, values)
+}
+
+/// Each attribute is set where there is none yet.
+fn keep_expression(item: Item) -> (String, HashMap<String, String>, Item) {
+    let (mut names, mut values, mut sets) = (HashMap::new(), Item::new(), Vec::new());
+    for (index, (name, value)) in item.into_iter().enumerate() {
+        sets.push(format!("#k{index} = if_not_exists(#k{index}, :k{index})"));
+        names.insert(format!("#k{index}"), name);
+        values.insert(format!(":k{index}"), value);
+    }
+    (format!("SET {}", sets.join(", ")), names, values)
 }
 
 impl Store {

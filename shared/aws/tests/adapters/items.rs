@@ -7,8 +7,9 @@ use serde_json::{Map, Value, json};
 use sluice_aws::dynamo::item::{self, Item, StoredRun};
 use sluice_aws::dynamo::keys::Link;
 use sluice_core::budget::{MicroUsd, NanoUsd};
+use sluice_core::catalog::{Draft, Named, Shared};
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
-use sluice_core::definition::{Definition, VersionRule};
+use sluice_core::definition::{Definition, Outline, VersionRule};
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
 use sluice_core::idempotency::IdempotencyRecord;
 use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
@@ -20,6 +21,7 @@ use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
 use sluice_core::usage::{LlmCall, UsageLedger};
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// An item in DynamoDB's own JSON, its attributes sorted.
 fn plain(item: &Item) -> Value {
@@ -315,7 +317,10 @@ fn a_definitions_items() {
     };
     assert_eq!(item::to_definition(item::from_definition(&definition).expect("an item")).expect("reads"), definition);
     golden!("definition", item::from_definition(&definition).expect("an item"));
-    golden!("definition-name", item::from_definition_name(&definition));
+    let name = item::from_definition_name(&definition).expect("an item");
+    let named = item::to_definition_name(&name).expect("reads");
+    assert_eq!(named, Named { id: definition.id, outline: definition.outline() });
+    golden!("definition-name", name);
     let version = sample::version(&definition, 2);
     assert_eq!(item::to_version(item::from_version(&mine(), &version).expect("an item")).expect("reads"), version);
     golden!("version", item::from_version(&mine(), &version).expect("an item"));
@@ -324,6 +329,9 @@ fn a_definitions_items() {
 #[test]
 fn what_came_later_to_a_definitions_items() {
     let definition = Definition {
+        active_version: Some(2),
+        latest_version: 3,
+        processors: BTreeMap::from([(2, fixture::document().processor_keys()), (3, BTreeSet::new())]),
         deprecated_versions: BTreeSet::from([1, 3]),
         concurrency: Some(Concurrency { max_concurrent_runs: 5, on_limit: OnLimit::Queue }),
         retention: Some(Retention { max_age_seconds: 86_400, preserve_on_failure: true }),
@@ -336,13 +344,35 @@ fn what_came_later_to_a_definitions_items() {
     let item = item::from_definition(&definition).expect("an item");
     assert_eq!(item::to_definition(item.clone()).expect("reads"), definition);
     golden!("definition-full", item);
-    let discoverable = item::from_discoverable(&definition);
-    assert_eq!(item::to_discoverable(&discoverable).expect("a tenant"), mine());
+    let discoverable = item::from_discoverable(&definition).expect("an item");
+    let shared = Shared { owner: mine(), outline: definition.outline() };
+    assert_eq!(item::to_discoverable(&discoverable).expect("reads"), shared);
     golden!("discoverable", discoverable);
-    let draft = sample::version(&definition, 0);
+    let draft = Draft { version: Arc::new(sample::version(&definition, 0).into()), rev: 2 };
     let item = item::from_draft(&mine(), &draft).expect("an item");
     assert_eq!(item::to_draft(item.clone()).expect("reads"), draft);
     golden!("draft", item);
+}
+
+#[test]
+fn items_of_before_outlines_and_revisions_are_read() {
+    let definition = sample::definition(&mine(), 7, "text-report");
+    let without = |mut item: Item, attribute: &str| {
+        assert!(item.remove(attribute).is_some(), "{attribute}");
+        item
+    };
+    let name = without(item::from_definition_name(&definition).expect("an item"), "outline");
+    assert_eq!(
+        item::to_definition_name(&name).expect("reads"),
+        Named { id: definition.id, outline: Outline::default() }
+    );
+    let shared = without(item::from_discoverable(&definition).expect("an item"), "outline");
+    assert_eq!(item::to_discoverable(&shared).expect("reads"), Shared { owner: mine(), outline: Outline::default() });
+    let draft = Draft { version: Arc::new(sample::version(&definition, 0).into()), rev: 2 };
+    let draft = without(item::from_draft(&mine(), &draft).expect("an item"), "rev");
+    assert_eq!(item::to_draft(draft).expect("reads").rev, 0);
+    let node = without(item::from_compute_node(&fixture::compute_node(noon())).expect("an item"), "rev");
+    assert_eq!(item::to_compute_node(node).expect("reads").rev, 0);
 }
 
 #[test]
@@ -374,6 +404,7 @@ fn what_the_operator_declares() {
         tenants: Tenants(vec!["mine".to_owned(), "yours".to_owned()]),
         description: Some("…".to_owned()),
         updated_at: noon(),
+        rev: 3,
     };
     assert_eq!(item::to_processor(item::from_processor(&processor).expect("an item")).expect("reads"), processor);
     golden!("processor", item::from_processor(&processor).expect("an item"));
@@ -401,6 +432,7 @@ fn what_the_operator_declares() {
         retention: Some(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false }),
         destinations: Some(vec!["https://abc.lambda-url.eu-west-1.on.aws".to_owned()]),
         updated_at: noon(),
+        rev: 3,
     };
     let nowhere = TenantSettings { destinations: Some(Vec::new()), ..settings.clone() };
     for settings in [&settings, &nowhere, &TenantSettings::open(mine())] {

@@ -3,7 +3,6 @@
 
 mod catalog;
 mod control;
-mod create_run;
 mod definitions;
 mod engine;
 mod items;
@@ -11,6 +10,7 @@ mod lists;
 mod outside;
 mod purge;
 mod races;
+mod round_trips;
 mod rules;
 mod runner;
 mod slots;

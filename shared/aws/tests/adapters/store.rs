@@ -7,10 +7,10 @@ use jiff::SignedDuration;
 use sluice_core::concurrency::{Concurrency, Limit, OnLimit, SlotScope};
 use sluice_core::definition::Definition;
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{
     Deliveries, LoadRun, ManageDefinitions, ManageOperator, ReadRuns, RecordRun, Recorded, StoreErrorClass,
 };
+use sluice_testkit::contract::store::definitions::{draft, settings};
 use sluice_testkit::contract::store::purges::lived;
 use sluice_testkit::contract::store::runs::{
     an_attempt_is_recorded_with_its_delivery, in_an_hour, of_two_changes_to_a_definition_one_wins, owing,
@@ -129,8 +129,8 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
     table.store.record_run(&sample::slot_run(sample::run(&mine(), 4, noon()), &limits)).await.expect("recorded");
     let shown = Definition { discoverable: true, ..sample::definition(&mine(), 5, "shown") };
     table.store.create_definition(&shown).await.expect("created");
-    table.store.save_draft(&mine(), &sample::version(&shown, 0)).await.expect("saved");
-    table.store.save_tenant(&TenantSettings::open(mine())).await.expect("saved");
+    assert!(table.store.save_draft(&mine(), &draft(&shown, "someone", 1)).await.expect("saved"));
+    assert!(table.store.save_tenant(&settings(&mine(), 5)).await.expect("saved"));
     let mut kinds = BTreeSet::new();
     for ((pk, sk), item) in table.everything().await {
         assert_eq!(item.get("v"), Some(&sluice_aws::dynamo::item::n(1)), "{pk} {sk}");

@@ -1,8 +1,10 @@
 //! Create a run: plan it purely, record it, then start it.
 //!
-//! **Invariants:** the record exists before the execution; a refused request wrote nothing and used up no key; warm,
-//! this is one transaction and one start; a run that finds its limits reached is refused or queued in one transaction
-//! too.
+//! **Invariants:** the record exists before the execution; a refused request wrote nothing and used up no key; what admits a
+//! run was read for this very request; a run that finds its limits reached is refused or queued in one transaction too.
+//!
+//! This is three calls in sequence: one read of everything that can change, one transaction, one start. A process that does
+//! not know the definition, or remembers it otherwise than it is now, reads once more.
 //!
 //! Decision (2026-11-22): the answer to a create is the run as recorded (`PENDING`), also when the start is refused
 //! at once: the end comes by webhook and by reading, and a replay of the request gives the same bytes.
@@ -14,8 +16,8 @@ mod resolve;
 pub use command::{Command, DEFAULT_COMPUTE_NODE, Policy, Source};
 pub use plan::{Plan, PreparedRun, plan, start_input};
 pub(crate) use plan::{check_duration, check_name};
+use resolve::Resolution;
 pub use resolve::Resolved;
-pub(crate) use resolve::find_discoverable;
 
 use crate::caller::Caller;
 use crate::change::NewRun;
@@ -23,12 +25,10 @@ use crate::concurrency::{Admission, Limit, OnLimit};
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, transition_run};
 use crate::id::RunId;
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
-use crate::instance::Instance;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, ChangeRun, LoadRun, ReadCatalog, RecordRun, Recorded, SaveInstance, StartExecution, StartOutcome,
-    StartRequest,
+    AnnounceDue, ChangeRun, LoadRun, ReadCatalog, RecordRun, Recorded, StartExecution, StartOutcome, StartRequest,
 };
 use crate::refusal::Thing;
 use crate::run::{EndDetails, Run, RunError, RunState};
@@ -62,20 +62,22 @@ pub async fn create_run<S, E>(
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: ReadCatalog + SaveInstance + RecordRun + ChangeRun,
+    S: ReadCatalog + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
-    let keys = store.record_keys(&caller.tenant, run_id);
-    let planned = resolve_and_plan(store, policy, caller, &command, run_id, now).await;
-    match planned.and_then(|(new_instance, plan)| Ok((new_instance, plan.prepare(&keys)?))) {
-        Ok((new_instance, prepared)) => {
-            record_and_start(store, engine, new_instance, prepared, command.idempotency, now).await
-        }
-        Err(refusal) => first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
-    }
+    let resolved = match &command.idempotency {
+        None => Box::new(resolve::resolve(store, caller, &command.source, now).await?),
+        Some(claim) => match resolve::resolve_keyed(store, caller, &command.source, claim, now).await? {
+            Resolution::New(resolved) => resolved,
+            Resolution::Repeated(first) => return replay(store, Some(claim), Arc::unwrap_or_clone(first), now).await,
+        },
+    };
+    let plan = plan_evaluating(store, policy, caller, &command, &resolved, run_id, now).await?;
+    let prepared = plan.prepare(&store.record_keys(&caller.tenant, run_id))?;
+    record_and_start(store, engine, prepared, command.idempotency, now).await
 }
 
-/// Everything that is decided before anything is written; with the instance, if it has to be saved.
+/// [`create_run`] up to its plan, for a command without an idempotency key.
 pub(super) async fn resolve_and_plan<S>(
     store: &S,
     policy: &Policy,
@@ -83,19 +85,31 @@ pub(super) async fn resolve_and_plan<S>(
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Arc<Instance>>, Plan)>
+) -> Answer<Plan>
 where
     S: ReadCatalog + LoadRun,
 {
     let resolved = resolve::resolve(store, caller, &command.source, now).await?;
+    plan_evaluating(store, policy, caller, command, &resolved, run_id, now).await
+}
+
+/// A plan, if the run that it is to evaluate is there.
+async fn plan_evaluating<S: LoadRun>(
+    store: &S,
+    policy: &Policy,
+    caller: &Caller,
+    command: &Command,
+    resolved: &Resolved,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<Plan> {
     if let Some(evaluated) = command.evaluation_of {
         let found = store.load_run(&caller.tenant, evaluated).await.map_err(Refusal::Store)?;
         if !found.is_some_and(|run| run.is_visible(now)) {
             return Err(resolve::unknown(Field::EvaluationOf, Thing::WorkflowRun, evaluated));
         }
     }
-    let plan = plan(policy, caller, command, &resolved, run_id, now)?;
-    Ok((resolved.instance_is_new.then_some(resolved.instance), plan))
+    plan(policy, caller, command, resolved, run_id, now)
 }
 
 /// Records a prepared run and starts it, or answers with the first run of its key.
@@ -106,21 +120,17 @@ where
 pub(super) async fn record_and_start<S, E>(
     store: &S,
     engine: &E,
-    new_instance: Option<Arc<Instance>>,
     prepared: PreparedRun,
     claim: Option<IdempotencyClaim>,
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: SaveInstance + RecordRun + ChangeRun,
+    S: RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
-    if let Some(instance) = &new_instance {
-        store.save_instance(instance).await.map_err(Refusal::Store)?;
-    }
-    let PreparedRun { run, snapshot_text, request_text, start_input, limits } = prepared;
-    let mut new =
-        NewRun { run, snapshot_text, request_text, admission: Admission::Slots(Vec::new()), idempotency: None };
+    let PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance } = prepared;
+    let admission = Admission::Slots(Vec::new());
+    let mut new = NewRun { run, snapshot_text, request_text, admission, instance: new_instance, idempotency: None };
     let mut full = None;
     for _ in 0..TRIES {
         admit(&mut new, &limits, full, claim.as_ref(), now);

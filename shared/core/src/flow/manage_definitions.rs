@@ -1,16 +1,18 @@
 //! Manage definitions, versions and instances.
 
 use crate::caller::Caller;
-use crate::catalog::{DefinitionKey, DraftKey, InstanceKey, NameKey, VersionKey, Wanted};
+use crate::catalog::{DefinitionKey, Draft, DraftKey, InstanceKey, NameKey, VersionKey, Wanted};
 use crate::concurrency::Concurrency;
 use crate::definition::{Definition, Version, VersionDocument, VersionRule};
-use crate::flow::create_run::{check_duration, find_discoverable};
-use crate::flow::{Answer, Refusal, find_item};
+use crate::flow::create_run::check_duration;
+use crate::flow::inquiry::find_discoverable;
+use crate::flow::{Answer, Refusal, contended, find_item};
 use crate::id::{DefinitionId, DefinitionName, DefinitionRef, InstanceId};
 use crate::instance::{Instance, InstanceContent};
 use crate::limits;
 use crate::place::Field;
 use crate::ports::{DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError, StoreErrorClass};
+use crate::prepared::PreparedVersion;
 use crate::refusal::{ConflictCode, Thing};
 use crate::retention::Retention;
 use crate::violation::{Invalid, ViolationCode};
@@ -120,7 +122,7 @@ pub async fn find_definition<S: ManageDefinitions>(
         DefinitionRef::Id(id) => *id,
         DefinitionRef::Name(name) => {
             let key = NameKey { tenant: caller.tenant.clone(), name: name.clone() };
-            *find_item(store, &key).await?.ok_or_else(not_found)?
+            find_item(store, &key).await?.ok_or_else(not_found)?.id
         }
     };
     store.load_definition(&caller.tenant, id).await.map_err(Refusal::Store)?.ok_or_else(not_found)
@@ -168,6 +170,7 @@ pub async fn add_version<S: ManageDefinitions>(
         if activate {
             definition.active_version = Some(definition.latest_version);
         }
+        definition.note_processors(definition.latest_version, &document);
         Ok(Some(Version {
             definition_id: definition.id,
             number: definition.latest_version,
@@ -211,9 +214,11 @@ pub async fn activate_version<S: ManageDefinitions>(
     number: u32,
     now: Timestamp,
 ) -> Answer<Definition> {
+    let version = get_version(store, caller, definition, number).await?;
     mark_version(store, caller, definition, number, now, |definition| {
         definition.active_version = Some(number);
         definition.deprecated_versions.remove(&number);
+        definition.note_processors(number, &version.document);
     })
     .await
 }
@@ -265,18 +270,26 @@ pub async fn save_draft<S: ManageDefinitions>(
     definition: &DefinitionRef,
     document: VersionDocument,
     now: Timestamp,
-) -> Answer<(Definition, Version)> {
+) -> Answer<(Definition, Arc<PreparedVersion>)> {
     check_document(store, caller, &document).await?;
     let definition = find_definition(store, caller, definition).await?;
-    let draft = Version {
+    let version = Version {
         definition_id: definition.id,
         number: 0,
         document,
         created_at: now,
         created_by: caller.principal.0.clone(),
     };
-    store.save_draft(&caller.tenant, &draft).await.map_err(Refusal::Store)?;
-    Ok((definition, draft))
+    let key = DraftKey { tenant: caller.tenant.clone(), definition_id: definition.id };
+    let mut draft = Draft { version: Arc::new(version.into()), rev: 0 };
+    for _ in 0..TRIES {
+        let current = find_item(store, &key).await?;
+        draft.rev = current.map_or(0, |current| current.rev) + 1;
+        if store.save_draft(&caller.tenant, &draft).await.map_err(Refusal::Store)? {
+            return Ok((definition, draft.version));
+        }
+    }
+    Err(contended("write a draft that keeps changing"))
 }
 
 /// The draft of a definition.
@@ -287,11 +300,11 @@ pub async fn get_draft<S: ManageDefinitions>(
     store: &S,
     caller: &Caller,
     definition: &DefinitionRef,
-) -> Answer<(Definition, Arc<Version>)> {
+) -> Answer<(Definition, Arc<PreparedVersion>)> {
     let definition = find_definition(store, caller, definition).await?;
     let key = DraftKey { tenant: caller.tenant.clone(), definition_id: definition.id };
     match find_item(store, &key).await? {
-        Some(draft) => Ok((definition, draft)),
+        Some(draft) => Ok((definition, Arc::clone(&draft.version))),
         None => Err(Refusal::not_found(Thing::Draft, definition.id)),
     }
 }
@@ -371,7 +384,7 @@ pub async fn get_discoverable_version<S: ReadCatalog>(
     let not_found = || Refusal::not_found(Thing::Version, rule);
     let number = number.filter(|number| *number > 0).ok_or_else(not_found)?;
     let key = VersionKey { tenant: definition.tenant.clone(), definition_id: id, number };
-    let mut version = Version::clone(&*find_item(store, &key).await?.ok_or_else(not_found)?);
+    let mut version = Version::clone(&**find_item(store, &key).await?.ok_or_else(not_found)?);
     version.document = version.document.shown_to_others();
     Ok((definition, version))
 }
@@ -385,7 +398,7 @@ pub async fn get_version<S: ManageDefinitions>(
     caller: &Caller,
     definition: &DefinitionRef,
     number: u32,
-) -> Answer<Arc<Version>> {
+) -> Answer<Arc<PreparedVersion>> {
     let definition = find_definition(store, caller, definition).await?;
     let key = VersionKey { tenant: caller.tenant.clone(), definition_id: definition.id, number };
     let found = find_item(store, &key).await?;
@@ -408,8 +421,7 @@ async fn change<S: ManageDefinitions>(
             return Ok((changed, version));
         }
     }
-    let operation = "change a definition that keeps changing";
-    Err(Refusal::Store(StoreError { operation, class: StoreErrorClass::Conflict, source: None }))
+    Err(contended("change a definition that keeps changing"))
 }
 
 /// Finds or creates an instance.

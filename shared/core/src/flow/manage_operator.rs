@@ -1,9 +1,12 @@
 //! Manage what is the operator's: processors, compute nodes and their layers, and what each tenant may do.
+//!
+//! **Invariant:** every write is conditional on the revision it was decided on, and decided anew when somebody else was
+//! faster: no write undoes another that it has not seen.
 
 use crate::caller::Caller;
 use crate::catalog::{SettingsKey, Wanted};
 use crate::destination::Destinations;
-use crate::flow::{Answer, Refusal, find_item};
+use crate::flow::{Answer, Refusal, TRIES, contended, find_item};
 use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
 use crate::limits;
 use crate::operator::{ComputeNode, LayerStatus, Processor, TenantSettings};
@@ -27,32 +30,52 @@ pub fn operator_only(caller: &Caller, what: &'static str) -> Answer<()> {
 ///
 /// # Errors
 /// `OperatorOnly`, `Invalid`.
-pub async fn save_processor<S: ManageOperator>(store: &S, caller: &Caller, processor: Processor) -> Answer<Processor> {
+pub async fn save_processor<S: ReadCatalog + ManageOperator>(
+    store: &S,
+    caller: &Caller,
+    mut processor: Processor,
+) -> Answer<Processor> {
     operator_only(caller, "declare processors")?;
     let mut invalid = Invalid::default();
     processor.target.check(&mut invalid);
     check_tenants(&processor.tenants.0, &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_processor(&processor).await.map_err(Refusal::Store)?;
-    Ok(processor)
+    for _ in 0..TRIES {
+        let current = find_item(store, &processor.key).await?;
+        processor.rev = current.map_or(0, |current| current.rev) + 1;
+        if store.save_processor(&processor).await.map_err(Refusal::Store)? {
+            return Ok(processor);
+        }
+    }
+    Err(contended("declare a processor that keeps changing"))
 }
 
 /// Declares a compute node, or declares it anew.
 ///
 /// # Errors
 /// `OperatorOnly`, `Invalid`.
-pub async fn save_compute_node<S: ManageOperator>(
+pub async fn save_compute_node<S: ReadCatalog + ManageOperator>(
     store: &S,
     caller: &Caller,
-    node: ComputeNode,
+    mut node: ComputeNode,
 ) -> Answer<ComputeNode> {
     operator_only(caller, "declare compute nodes")?;
+    check_compute_node(&node)?;
+    for _ in 0..TRIES {
+        let current = find_item(store, &node.key).await?;
+        node.rev = current.map_or(0, |current| current.rev) + 1;
+        if store.save_compute_node(&node).await.map_err(Refusal::Store)? {
+            return Ok(node);
+        }
+    }
+    Err(contended("declare a compute node that keeps changing"))
+}
+
+fn check_compute_node(node: &ComputeNode) -> Answer<()> {
     let mut invalid = Invalid::default();
 
     check_tenants(&node.tenants.0, &mut invalid);
-    invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_compute_node(&node).await.map_err(Refusal::Store)?;
-    Ok(node)
+    invalid.into_result().map_err(Refusal::Invalid)
 }
 
 /// Sets the status of one layer of a compute node.
@@ -67,10 +90,16 @@ pub async fn save_layer<S: ReadCatalog + ManageOperator>(
     status: LayerStatus,
     now: Timestamp,
 ) -> Answer<ComputeNode> {
-    let mut node = ComputeNode::clone(&*get_compute_node(store, caller, key).await?);
-    node.layers.insert(layer, status);
-    node.updated_at = now;
-    save_compute_node(store, caller, node).await
+    for _ in 0..TRIES {
+        let mut node = ComputeNode::clone(&*get_compute_node(store, caller, key).await?);
+        node.layers.insert(layer.clone(), status);
+        (node.updated_at, node.rev) = (now, node.rev + 1);
+        check_compute_node(&node)?;
+        if store.save_compute_node(&node).await.map_err(Refusal::Store)? {
+            return Ok(node);
+        }
+    }
+    Err(contended("change a compute node that keeps changing"))
 }
 
 /// One processor, to the operator.
@@ -101,11 +130,11 @@ pub async fn get_compute_node<S: ReadCatalog>(
 ///
 /// # Errors
 /// `OperatorOnly`, `Invalid`.
-pub async fn save_tenant<S: ManageOperator>(
+pub async fn save_tenant<S: ReadCatalog + ManageOperator>(
     store: &S,
     caller: &Caller,
     destinations: &Destinations,
-    settings: TenantSettings,
+    mut settings: TenantSettings,
 ) -> Answer<TenantSettings> {
     operator_only(caller, "set what tenants may do")?;
     let mut invalid = Invalid::default();
@@ -133,8 +162,13 @@ pub async fn save_tenant<S: ManageOperator>(
         }
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
-    store.save_tenant(&settings).await.map_err(Refusal::Store)?;
-    Ok(settings)
+    for _ in 0..TRIES {
+        settings.rev = get_tenant(store, caller, &settings.tenant).await?.rev + 1;
+        if store.save_tenant(&settings).await.map_err(Refusal::Store)? {
+            return Ok(settings);
+        }
+    }
+    Err(contended("set what a tenant may do while others do"))
 }
 
 /// What a tenant may do, to the operator. A tenant that nothing was said of may do everything.

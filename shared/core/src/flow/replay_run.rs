@@ -6,18 +6,16 @@
 use crate::caller::Caller;
 use crate::catalog::InstanceKey;
 use crate::definition::VersionRule;
-use crate::flow::create_run::{
-    self, Accepted, Plan, Policy, Source, check_name, find_discoverable, record_and_start, resolve_and_plan,
-};
+use crate::flow::create_run::{self, Accepted, Plan, Policy, Source, check_name, record_and_start, resolve_and_plan};
 use crate::flow::dispatch_runs::current_limits;
+use crate::flow::inquiry::find_discoverable;
 use crate::flow::{Answer, Refusal, ended_only, find_item, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
-use crate::instance::Instance;
 use crate::limits;
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, SaveInstance, StartExecution, StoreError, StoreErrorClass,
+    AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, StartExecution, StoreError, StoreErrorClass,
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
@@ -27,7 +25,6 @@ use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// What a caller asks for.
 #[derive(Clone, Debug, Default)]
@@ -59,15 +56,13 @@ pub async fn replay_run<S, E>(
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: ReadCatalog + SaveInstance + ReadRuns + RecordRun + ChangeRun,
+    S: ReadCatalog + ReadRuns + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
     let planned = plan(store, policy, caller, original, &command, run_id, now).await;
-    match planned.and_then(|(new_instance, plan)| Ok((new_instance, plan.prepare(&keys)?))) {
-        Ok((new_instance, prepared)) => {
-            record_and_start(store, engine, new_instance, prepared, command.idempotency, now).await
-        }
+    match planned.and_then(|plan| plan.prepare(&keys)) {
+        Ok(prepared) => record_and_start(store, engine, prepared, command.idempotency, now).await,
         Err(refusal) => create_run::first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
 }
@@ -80,7 +75,7 @@ async fn plan<S>(
     command: &Command,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<(Option<Arc<Instance>>, Plan)>
+) -> Answer<Plan>
 where
     S: ReadCatalog + ReadRuns,
 {
@@ -97,8 +92,8 @@ where
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
-    let (new_instance, mut plan) = match command.version {
-        None => (None, same_again(store, caller, &old, snapshot, request, run_id, now).await?),
+    let mut plan = match command.version {
+        None => same_again(store, caller, &old, snapshot, request, run_id, now).await?,
         Some(version) => {
             let Some(request) = request else {
                 let message = "the run was made before its request was kept: replay it without a version";
@@ -122,7 +117,7 @@ where
         let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len(), 0), now).await?;
         reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
     }
-    Ok((new_instance, plan))
+    Ok(plan)
 }
 
 /// The frozen snapshot again, under today's limits. What another tenant has shared may be repeated as long as it shares
@@ -146,6 +141,7 @@ async fn same_again<S: ReadCatalog>(
         about: old.about.clone(),
         snapshot: Snapshot { run_id, spec, ..snapshot },
         request: request.unwrap_or_default(),
+        new_instance: None,
     })
 }
 

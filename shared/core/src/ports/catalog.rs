@@ -3,14 +3,32 @@
 use super::store::StoreResult;
 use crate::catalog::{CatalogKey, Found, Wanted};
 use crate::instance::Instance;
+use crate::memory::Memory;
 use std::future::Future;
 use std::sync::Arc;
 
-/// Reads definitions, versions, instances, processors, compute nodes and tenants' settings.
+/// Reads definitions, versions, instances, processors, compute nodes, tenants' settings and used idempotency keys.
 pub trait ReadCatalog: Send + Sync {
-    /// What exists of the things that are wanted, of any kinds. In one round trip, or none where all are cached:
-    /// versions for good, drafts never, everything else for five seconds.
-    fn read_catalog(&self, wanted: &Wanted) -> impl Future<Output = StoreResult<Found>> + Send;
+    /// What exists of the things that are wanted, of any kinds, as it is at some moment after the question was asked: strongly
+    /// consistent, in one round trip for each hundred of them.
+    fn read_afresh(&self, wanted: &Wanted) -> impl Future<Output = StoreResult<Found>> + Send;
+
+    /// What this process remembers.
+    fn memory(&self) -> &Memory;
+
+    /// [`Self::read_afresh`], but for versions that this process has read before: those never change.
+    fn read_catalog(&self, wanted: &Wanted) -> impl Future<Output = StoreResult<Found>> + Send {
+        async move {
+            let mut unknown = wanted.clone();
+            let mut found = self.memory().recall(&mut unknown);
+            if !unknown.is_empty() {
+                let read = self.read_afresh(&unknown).await?;
+                self.memory().learn(&read);
+                found.extend(read);
+            }
+            Ok(found)
+        }
+    }
 
     /// The one thing under a key.
     fn get<K: CatalogKey>(&self, key: &K) -> impl Future<Output = StoreResult<Option<Arc<K::Item>>>> + Send {

@@ -2,6 +2,7 @@
 
 use super::catalog::ReadCatalog;
 use super::store::{Page, StoreResult};
+use crate::catalog::Draft;
 use crate::definition::{Definition, Version};
 use crate::id::{DefinitionId, TenantId};
 use crate::instance::Instance;
@@ -29,8 +30,9 @@ pub trait ManageDefinitions: ReadCatalog {
         definition: &Definition,
         version: Option<&Version>,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Writes the definition's draft in the place of an earlier draft.
-    fn save_draft(&self, tenant: &TenantId, draft: &Version) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Writes the draft, if the one that is there is still at `draft.rev - 1`; for a draft of `rev` 1, if there is none.
+    /// `false` when that is not so, and nothing was written.
+    fn save_draft(&self, tenant: &TenantId, draft: &Draft) -> impl Future<Output = StoreResult<bool>> + Send;
     /// Deletes the definition's draft. Deleting a draft that does not exist is no error.
     fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> impl Future<Output = StoreResult<()>> + Send;
     /// A page of the definitions, of all tenants, that every tenant may run, in no particular order. Eventually
@@ -40,7 +42,7 @@ pub trait ManageDefinitions: ReadCatalog {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Definition>>> + Send;
-    /// The definition as it is stored now; no cache is asked. Strongly consistent.
+    /// The definition as it is stored now. Strongly consistent.
     fn load_definition(
         &self,
         tenant: &TenantId,
@@ -70,12 +72,12 @@ pub trait ManageDefinitions: ReadCatalog {
     ) -> impl Future<Output = StoreResult<Page<Instance>>> + Send;
 }
 
-/// Writes and lists what the operator declares. Each `save_` writes the whole thing in the place of what was stored
-/// under its key before.
+/// Writes and lists what the operator declares. Each `save_` writes the whole thing if the one that is stored is at its
+/// `rev - 1`, and one of `rev` 1 if nothing is stored. `false` when that is not so, and nothing was written.
 pub trait ManageOperator: Send + Sync {
-    fn save_processor(&self, processor: &Processor) -> impl Future<Output = StoreResult<()>> + Send;
-    fn save_compute_node(&self, node: &ComputeNode) -> impl Future<Output = StoreResult<()>> + Send;
-    fn save_tenant(&self, settings: &TenantSettings) -> impl Future<Output = StoreResult<()>> + Send;
+    fn save_processor(&self, processor: &Processor) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn save_compute_node(&self, node: &ComputeNode) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn save_tenant(&self, settings: &TenantSettings) -> impl Future<Output = StoreResult<bool>> + Send;
     fn list_processors(
         &self,
         limit: u32,

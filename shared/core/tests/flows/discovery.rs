@@ -1,9 +1,8 @@
 use crate::world::{World, command};
 use serde_json::json;
-use sluice_core::caller::Caller;
 use sluice_core::definition::{VersionDocument, VersionRule};
 use sluice_core::flow::control_run::answer_node;
-use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::create_run::{Accepted, Command, Source};
 use sluice_core::flow::manage_definitions::{
     DefinitionChange, DiscoverFilter, add_version, change_definition, deprecate_version, discover_definitions,
     get_discoverable_version, save_draft,
@@ -44,11 +43,6 @@ impl World {
         let tags = Some(["text".to_owned()].into());
         let said = DefinitionChange { discoverable: Some(discoverable), tags, ..DefinitionChange::default() };
         block_on(change_definition(&self.store, &self.caller, &definition(), said, self.clock.now())).expect("shared");
-    }
-
-    fn create_as(&self, caller: &Caller, command: Command, id: u128) -> Answer<Accepted> {
-        let (policy, now) = (fixture::policy(), self.clock.now());
-        block_on(create_run(&self.store, &self.engine, &policy, caller, command, fixture::run_id(id), now))
     }
 
     fn add(&self, document: VersionDocument, activate: bool) {

@@ -8,6 +8,7 @@ mod create;
 mod definition;
 mod discovery;
 mod exact;
+mod fresh;
 mod reconcile;
 mod replay;
 mod report;

@@ -48,6 +48,11 @@ impl World {
         block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, run_id, now))
     }
 
+    pub fn create_as(&self, caller: &Caller, command: Command, id: u128) -> Answer<Accepted> {
+        let (policy, now) = (fixture::policy(), self.clock.now());
+        block_on(create_run(&self.store, &self.engine, &policy, caller, command, fixture::run_id(id), now))
+    }
+
     /// A run with a webhook, recorded and started but not yet claimed.
     pub fn pending(&self, id: u128) -> Run {
         self.create(with_callback(command()), id).expect("accepted").run

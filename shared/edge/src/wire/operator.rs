@@ -77,6 +77,8 @@ impl json::Body for ProcessorBody {
 }
 
 impl ProcessorBody {
+    /// Without a revision.
+    ///
     /// # Errors
     /// Everything that is wrong with the body itself.
     pub fn into_processor(self, key: ProcessorKey, now: Timestamp) -> Result<Processor, Faults> {
@@ -102,7 +104,8 @@ impl ProcessorBody {
                 assign_public_ip: self.assign_public_ip.unwrap_or(false),
             }),
         };
-        Ok(Processor { key, target, tenants: Tenants(self.tenants), description: self.description, updated_at: now })
+        let (tenants, description) = (Tenants(self.tenants), self.description);
+        Ok(Processor { key, target, tenants, description, updated_at: now, rev: 0 })
     }
 
     /// Each kind has fields of its own, and takes no other's.
@@ -195,6 +198,7 @@ impl ComputeNodeBody {
             layers,
             max_budget,
             updated_at: now,
+            rev: 0,
         })
     }
 }
@@ -237,6 +241,7 @@ impl TenantBody {
             retention: self.retention,
             destinations: self.destinations,
             updated_at: now,
+            rev: 0,
         }
     }
 }

@@ -131,6 +131,7 @@ pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Ti
         snapshot_text,
         request_text: r#"{"input":{"n": 1.10}}"#.to_owned(),
         admission: Admission::Slots(Vec::new()),
+        instance: None,
         idempotency,
     }
 }

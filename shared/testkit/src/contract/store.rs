@@ -42,6 +42,8 @@ macro_rules! store_rules {
             a_runs_replays_are_found_with_it,
             what_evaluates_a_run_is_found_with_it_beside_what_repeats_it,
             a_late_repetition_is_known_by_the_run_itself_and_leaves_it_alone,
+            an_instance_is_recorded_with_its_first_run_and_stays_as_it_is,
+            the_first_request_with_a_key_is_found_beside_other_things,
         }
         $crate::rules! {
             judge: $judge, of: store::slots,
@@ -122,6 +124,9 @@ macro_rules! store_rules {
             discoverable_definitions_of_all_tenants_are_listed_once_each,
             a_tenant_without_settings_has_open_ones,
             tenants_with_settings_are_listed_as_they_were_set_last,
+            what_is_declared_is_written_over_the_revision_before_and_no_other,
+            a_name_and_a_shared_definition_tell_of_its_versions,
+            of_racing_declarations_none_undoes_another,
         }
         $crate::rules! {
             judge: $judge, of: store::lists,

@@ -22,6 +22,13 @@ impl MemoryStore {
         lock(&self.tables).deliveries.values().for_each(look);
     }
 
+    /// Whether every compute node, and whether every processor, admits a tenant.
+    pub fn admits(&self, tenant: &TenantId) -> (bool, bool) {
+        let tables = lock(&self.tables);
+        let node = tables.compute_nodes.values().all(|node| node.tenants.admits(tenant));
+        (node, tables.processors.values().all(|processor| processor.tenants.admits(tenant)))
+    }
+
     /// A definition as it is stored.
     pub fn definition(&self, tenant: &TenantId, id: DefinitionId) -> Option<Definition> {
         lock(&self.tables).definitions.get(&(tenant.clone(), id)).cloned()

@@ -33,13 +33,9 @@ impl ManageDefinitions for MemoryStore {
         .await
     }
 
-    async fn save_draft(&self, tenant: &TenantId, draft: &Version) -> StoreResult<()> {
-        self.act("save the draft", |tables| {
-            tables.writes += 1;
-            tables.drafts.insert((tenant.clone(), draft.definition_id), draft.clone());
-            Ok(())
-        })
-        .await
+    async fn save_draft(&self, tenant: &TenantId, draft: &Draft) -> StoreResult<bool> {
+        let key = (tenant.clone(), draft.version.definition_id);
+        self.declare("save the draft", draft, |tables| &mut tables.drafts, key).await
     }
 
     async fn delete_draft(&self, tenant: &TenantId, id: DefinitionId) -> StoreResult<()> {
@@ -110,31 +106,16 @@ impl ManageDefinitions for MemoryStore {
 }
 
 impl ManageOperator for MemoryStore {
-    async fn save_processor(&self, processor: &Processor) -> StoreResult<()> {
-        self.act("save the processor", |tables| {
-            tables.writes += 1;
-            tables.processors.insert(processor.key.clone(), processor.clone());
-            Ok(())
-        })
-        .await
+    async fn save_processor(&self, processor: &Processor) -> StoreResult<bool> {
+        self.declare("save the processor", processor, |tables| &mut tables.processors, processor.key.clone()).await
     }
 
-    async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<()> {
-        self.act("save the compute node", |tables| {
-            tables.writes += 1;
-            tables.compute_nodes.insert(node.key.clone(), node.clone());
-            Ok(())
-        })
-        .await
+    async fn save_compute_node(&self, node: &ComputeNode) -> StoreResult<bool> {
+        self.declare("save the compute node", node, |tables| &mut tables.compute_nodes, node.key.clone()).await
     }
 
-    async fn save_tenant(&self, settings: &TenantSettings) -> StoreResult<()> {
-        self.act("save the tenant", |tables| {
-            tables.writes += 1;
-            tables.tenants.insert(settings.tenant.clone(), settings.clone());
-            Ok(())
-        })
-        .await
+    async fn save_tenant(&self, settings: &TenantSettings) -> StoreResult<bool> {
+        self.declare("save the tenant", settings, |tables| &mut tables.tenants, settings.tenant.clone()).await
     }
 
     async fn list_tenants(&self, limit: u32, cursor: Option<&str>) -> StoreResult<Page<TenantSettings>> {
@@ -154,5 +135,59 @@ impl ManageOperator for MemoryStore {
             page("compute nodes", tables.compute_nodes.values().cloned().collect(), limit, cursor)
         })
         .await
+    }
+}
+
+impl MemoryStore {
+    /// Writes a thing over its last revision.
+    async fn declare<K: Ord + Send, T: Revised + Clone + Send + Sync>(
+        &self,
+        operation: &'static str,
+        thing: &T,
+        table: impl FnOnce(&mut Tables) -> &mut BTreeMap<K, T> + Send,
+        key: K,
+    ) -> StoreResult<bool> {
+        let expected = thing.rev().checked_sub(1);
+        let expected = expected.ok_or_else(|| StoreError::new(operation, StoreErrorClass::Corrupt, "it has no rev"))?;
+        let is_lax = self.laxity == Some(Laxity::DeclaredUnconditional);
+        self.act(operation, |tables| {
+            let things = table(tables);
+            if !is_lax && things.get(&key).map_or(0, T::rev) != expected {
+                return Ok(false);
+            }
+            things.insert(key, thing.clone());
+            tables.writes += 1;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// What has a revision.
+trait Revised {
+    fn rev(&self) -> u64;
+}
+
+impl Revised for Processor {
+    fn rev(&self) -> u64 {
+        self.rev
+    }
+}
+
+impl Revised for ComputeNode {
+    fn rev(&self) -> u64 {
+        self.rev
+    }
+}
+
+impl Revised for TenantSettings {
+    fn rev(&self) -> u64 {
+        self.rev
+    }
+}
+
+impl Revised for Draft {
+    fn rev(&self) -> u64 {
+        self.rev
     }
 }

@@ -45,6 +45,10 @@ impl RecordRun for MemoryStore {
             };
             tables.move_slots(run, &slots, self.laxity);
             tables.writes += 1;
+            if let Some(instance) = &new.instance {
+                let key = (instance.tenant.clone(), instance.id);
+                tables.instances.entry(key).or_insert_with(|| Instance::clone(instance));
+            }
             tables.snapshots.insert(place.clone(), new.snapshot_text.clone());
             tables.requests.insert(place.clone(), new.request_text.clone());
             tables.runs.insert(place, run.clone());

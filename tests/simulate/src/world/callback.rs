@@ -4,6 +4,7 @@ use super::*;
 use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
 use sluice_core::delivery::{Attempt, Delivery};
+use sluice_core::memory::Memory;
 use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult};
 use sluice_core::run::{RunState, Times};
 
@@ -114,8 +115,12 @@ async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Opti
 struct Unlisted(MemoryStore);
 
 impl ReadCatalog for Unlisted {
-    async fn read_catalog(&self, _wanted: &Wanted) -> StoreResult<Found> {
+    async fn read_afresh(&self, _wanted: &Wanted) -> StoreResult<Found> {
         Ok(Found::default())
+    }
+
+    fn memory(&self) -> &Memory {
+        self.0.memory()
     }
 }
 

@@ -31,6 +31,15 @@ impl World {
         self.tasks.iter().any(|task| task.kind == kind && task.about.as_ref().is_some_and(|(_, id)| *id == run_id))
     }
 
+    /// One of the processes. Now and then a new one has come in its place.
+    pub(super) fn some_process(&mut self) -> MemoryStore {
+        let index = self.rng.usize(0..self.processes.len());
+        if self.dice.inject(F::ProcessReplaced, 8) {
+            self.processes[index] = self.store.another_process();
+        }
+        self.processes[index].clone()
+    }
+
     pub(super) fn some_caller(&mut self) -> Caller {
         self.callers[self.rng.usize(0..self.callers.len())].clone()
     }
@@ -80,11 +89,19 @@ impl World {
     pub(super) fn spawn_create(&mut self, caller: Caller, key: Option<(String, String)>) {
         let run_id = self.new_run_id(&caller.tenant);
         let clock = self.instance_clock();
-        let (store, engine, mutation) = (self.store.clone(), self.engine.clone(), self.play.mutation);
+        let (store, engine, mutation) = (self.some_process(), self.engine.clone(), self.play.mutation);
         let command = self.command(run_id, key.as_ref());
         if self.dice.inject(F::AliasMoved, 8) {
             self.move_alias(&caller);
         }
+        self.ledger.begins(run_id);
+        let asked = match &command.source {
+            Source::Configuration { definition: DefinitionRef::Id(definition), .. } => {
+                let url = command.callback.as_ref().map(|callback| callback.url.clone());
+                Some(Asked { definition: *definition, url })
+            }
+            Source::Configuration { .. } | Source::Instance(_) => None,
+        };
         let gone = self.ledger.all_gone(self.clock.true_time());
         let about = caller.tenant.clone();
         let what = format!("create {run_id} for {} with key {key:?}", caller.tenant);
@@ -105,7 +122,16 @@ impl World {
             {
                 answer = Ok(Accepted { run: first.run, replayed: true, start_delayed: false, ended: None });
             }
-            Told::Created(Box::new(Created { tenant: caller.tenant, run_id, is_replay: false, key, gone, answer, at }))
+            Told::Created(Box::new(Created {
+                tenant: caller.tenant,
+                run_id,
+                is_replay: false,
+                key,
+                gone,
+                answer,
+                at,
+                asked,
+            }))
         });
     }
 
@@ -140,7 +166,7 @@ impl World {
     }
 
     pub(super) fn move_alias(&mut self, caller: &Caller) {
-        let (store, caller, now) = (self.store.clone(), caller.clone(), self.clock.now());
+        let (store, caller, now) = (self.some_process(), caller.clone(), self.clock.now());
         let number = self.rng.u32(1..3);
         self.spawn(TaskKind::Other, None, format!("activate version {number} for {}", caller.tenant), async move {
             let definition = DefinitionRef::Id(fixture::definition_id(7));
@@ -230,7 +256,8 @@ impl World {
         };
         let caller = self.caller_of(&tenant);
         let run_id = self.new_run_id(&tenant);
-        let (store, engine, clock) = (self.store.clone(), self.engine.clone(), self.instance_clock());
+        let (store, engine, clock) = (self.some_process(), self.engine.clone(), self.instance_clock());
+        self.ledger.begins(run_id);
         let from_node: Option<NodeId> = if self.rng.bool() { "readability".parse().ok() } else { None };
         let version = match self.rng.u32(0..5) {
             0 => Some(VersionRule::Number(self.rng.u32(1..3))),
@@ -252,7 +279,16 @@ impl World {
             let (command, at) = (replay_run::Command { from_node, version, name: None, idempotency }, clock.now());
             let policy = fixture::policy();
             let answer = replay_run::replay_run(&store, &engine, &policy, &caller, original, command, run_id, at).await;
-            Told::Created(Box::new(Created { tenant: caller.tenant, run_id, is_replay: true, key, gone, answer, at }))
+            Told::Created(Box::new(Created {
+                tenant: caller.tenant,
+                run_id,
+                is_replay: true,
+                key,
+                gone,
+                answer,
+                at,
+                asked: None,
+            }))
         });
     }
 

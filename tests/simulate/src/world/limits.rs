@@ -1,13 +1,13 @@
-//! Operators and owners change their minds: limits, and where callbacks may go.
+//! Operators and owners change their minds: limits, where callbacks may go, and what runs may be made of.
 
 use super::*;
-use sluice_core::operator::TenantSettings;
+use sluice_core::operator::{TenantSettings, Tenants};
 
 impl World {
     pub(super) fn change_limits(&mut self) {
         let caller = self.some_caller();
         self.dice.count(F::LimitMoved);
-        let (store, clock) = (self.store.clone(), self.instance_clock());
+        let (store, clock) = (self.some_process(), self.instance_clock());
         let concurrency = seed::limit(&mut self.rng);
         if self.rng.bool() {
             let id = definitions()[self.rng.usize(0..2)];
@@ -31,6 +31,41 @@ impl World {
         self.spawn(TaskKind::Other, None, format!("settings {settings:?}"), async move {
             let allowed = fixture::policy().destinations;
             let _whether_it_worked = save_tenant(&store, &operator, &allowed, settings).await;
+            Told::Nothing
+        });
+    }
+
+    /// A version is deprecated or activated; a node or a processor is withdrawn from the tenants, or given back.
+    pub(super) fn change_catalog(&mut self) {
+        if !self.dice.is_armed() {
+            return;
+        }
+        self.dice.count(F::CatalogChanged);
+        let caller = self.some_caller();
+        let (store, clock) = (self.some_process(), self.instance_clock());
+        let at = DefinitionRef::Id(definitions()[self.rng.usize(0..2)]);
+        let number = self.rng.u32(1..3);
+        let operator = Caller { is_operator: true, ..caller.clone() };
+        let allowed = if self.rng.u32(0..3) == 0 { vec!["other".to_owned()] } else { vec!["*".to_owned()] };
+        let tenants = Tenants(allowed);
+        let choice = self.rng.u32(0..5);
+        let what = format!("catalog {choice}: version {number} of {at} of {}, {tenants:?}", caller.tenant);
+        self.spawn(TaskKind::Other, None, what, async move {
+            let now = clock.now();
+            let _whether_it_worked = match choice {
+                0 => deprecate_version(&store, &caller, &at, number, now).await.map(|_| ()),
+                1 | 2 => activate_version(&store, &caller, &at, number, now).await.map(|_| ()),
+                3 => {
+                    let mut node = fixture::compute_node(now);
+                    node.tenants = tenants;
+                    save_compute_node(&store, &operator, node).await.map(|_| ())
+                }
+                _ => {
+                    let mut processor = fixture::processors(now).remove(0);
+                    processor.tenants = tenants;
+                    save_processor(&store, &operator, processor).await.map(|_| ())
+                }
+            };
             Told::Nothing
         });
     }

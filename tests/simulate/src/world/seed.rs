@@ -21,7 +21,8 @@ pub(super) async fn seed(store: &MemoryStore, tenant: &TenantId, now: Timestamp,
         let changed =
             Definition { active_version: Some(1), latest_version: 2, concurrency, retention, rev, ..definition };
         for number in (changed.latest_version - 1)..=changed.latest_version {
-            let changed = Definition { rev: changed.rev + u64::from(number) - 1, ..changed.clone() };
+            let mut changed = Definition { rev: changed.rev + u64::from(number) - 1, ..changed.clone() };
+            changed.note_processors(number, &fixture::document());
             let version = Version {
                 definition_id: changed.id,
                 number,
@@ -35,7 +36,7 @@ pub(super) async fn seed(store: &MemoryStore, tenant: &TenantId, now: Timestamp,
     }
     if let Some(rng) = rng {
         let concurrency = limit(rng);
-        let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant.clone()) };
+        let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant.clone()) };
         assert!(store.save_tenant(&settings).await.is_ok(), "the world can be seeded");
     }
 }

@@ -1,6 +1,7 @@
 //! Life and death of invocations, and what their answers say.
 
 use super::*;
+use sluice_core::violation::{Invalid, ViolationCode};
 
 impl World {
     pub(super) fn kill(&mut self) {
@@ -174,7 +175,8 @@ impl World {
     }
 
     fn hear_created(&mut self, what: &str, created: Created) -> Check {
-        let Created { tenant, run_id, is_replay, key, gone, answer, at } = created;
+        let Created { tenant, run_id, is_replay, key, gone, answer, at, asked } = created;
+        let url = asked.as_ref().and_then(|asked| asked.url.as_deref());
         let now = self.clock.true_time();
         match answer {
             Ok(accepted) => {
@@ -182,6 +184,9 @@ impl World {
                 self.note(format_args!("answered {what}: {answered} replayed={}", accepted.replayed));
                 if gone.contains(&answered) {
                     return broken("R1", format!("{what} was answered with run {answered} after its time"));
+                }
+                if asked.is_some() && !accepted.replayed {
+                    self.ledger.told_admitted(&accepted.run, url)?;
                 }
                 self.ledger.told(&accepted.run, borrowed(&key), at)
             }
@@ -215,8 +220,11 @@ impl World {
                 }
                 let is_just = match &refusal {
                     Refusal::TooManyRuns { .. } => self.ledger.could_be_rejected(now, &tenant),
-                    // A callback that the tenant's list has not; a version of a run that was made without its request.
-                    Refusal::Invalid(_) => is_replay || self.ledger.could_be_refused(now, &tenant),
+                    // What was withdrawn, or a callback that the tenant's list has not; a version of a run that was made without
+                    // its request.
+                    Refusal::Invalid(_) => asked
+                        .as_ref()
+                        .is_none_or(|asked| self.ledger.could_be_refused(&tenant, asked.definition, run_id, url)),
                     // A replay of a run that is open, unknown or too deep.
                     Refusal::Conflict { .. } | Refusal::NotFound { .. } => is_replay,
                     Refusal::OperatorOnly(_)
@@ -226,7 +234,10 @@ impl World {
                     | Refusal::InvalidReportToken
                     | Refusal::Store(_) => false,
                 };
-                if matches!(refusal, Refusal::Invalid(_)) && !is_replay {
+                let is_unlisted = |invalid: &Invalid| {
+                    invalid.violations.iter().any(|violation| violation.code == ViolationCode::CallbackUrlNotAllowed)
+                };
+                if matches!(&refusal, Refusal::Invalid(invalid) if is_unlisted(invalid)) && !is_replay {
                     self.dice.count(F::ForeignDestination);
                 }
                 if is_just { Ok(()) } else { broken("I8", format!("a good request was refused: {refusal}")) }

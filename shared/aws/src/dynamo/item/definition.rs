@@ -1,17 +1,20 @@
 //! Definitions, their versions and drafts; instances.
 
-use super::form::{Item, ItemError, ItemResult, TENANT_ID, check, parsed, read, set, stamped, write};
+use super::form::{Item, ItemError, ItemResult, TENANT_ID, check, n, parsed, read, set, stamped, text, write};
 use crate::dynamo::keys;
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sluice_core::canonical;
+use sluice_core::catalog::{Draft, Named, Shared};
 use sluice_core::concurrency::Concurrency;
-use sluice_core::definition::{Definition, Version, VersionDocument};
+use sluice_core::definition::{Definition, Outline, Version, VersionDocument};
 use sluice_core::id::{DefinitionId, DefinitionName, InstanceId, TenantId};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::retention::Retention;
 use sluice_core::time::millis;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub const DEFINITION: &str = "definition";
 pub const DEFINITION_NAME: &str = "definition-name";
@@ -35,6 +38,9 @@ struct StoredDefinition {
     latest_version: u32,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     deprecated_versions: BTreeSet<u32>,
+    /// JSON: processors by version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    processors: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     concurrency: Option<Concurrency>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +70,10 @@ pub fn from_definition(definition: &Definition) -> ItemResult<Item> {
         active_version: definition.active_version,
         latest_version: definition.latest_version,
         deprecated_versions: definition.deprecated_versions.clone(),
+        processors: (!definition.processors.is_empty())
+            .then(|| serde_json::to_string(&definition.processors))
+            .transpose()
+            .map_err(|source| ItemError::Document { kind: DEFINITION, source })?,
         concurrency: definition.concurrency,
         retention: definition.retention,
         max_run_duration_seconds: definition.max_run_duration_seconds,
@@ -99,6 +109,12 @@ pub fn to_definition(item: Item) -> ItemResult<Definition> {
         active_version: stored.active_version,
         latest_version: stored.latest_version,
         deprecated_versions: stored.deprecated_versions,
+        processors: match stored.processors {
+            None => BTreeMap::new(),
+            Some(text) => {
+                serde_json::from_str(&text).map_err(|source| ItemError::Document { kind: DEFINITION, source })?
+            }
+        },
         concurrency: stored.concurrency,
         retention: stored.retention,
         max_run_duration_seconds: stored.max_run_duration_seconds,
@@ -112,28 +128,42 @@ pub fn to_definition(item: Item) -> ItemResult<Definition> {
 }
 
 /// Holds a name for its definition.
-pub fn from_definition_name(definition: &Definition) -> Item {
+pub fn from_definition_name(definition: &Definition) -> ItemResult<Item> {
     let key = keys::definition_name(&definition.tenant, &definition.name);
     let mut item = stamped(Item::new(), DEFINITION_NAME, key);
-    set(&mut item, [("definitionId", definition.id.to_string())]);
-    item
+    set(&mut item, [("definitionId", definition.id.to_string()), outline(DEFINITION_NAME, definition)?]);
+    Ok(item)
 }
 
-pub fn to_definition_name(item: &Item) -> ItemResult<DefinitionId> {
+pub fn to_definition_name(item: &Item) -> ItemResult<Named> {
     check(DEFINITION_NAME, item)?;
-    parsed(DEFINITION_NAME, item, "definitionId")
+    Ok(Named { id: parsed(DEFINITION_NAME, item, "definitionId")?, outline: to_outline(DEFINITION_NAME, item)? })
 }
 
 /// Says whose a definition is that every tenant may run.
-pub fn from_discoverable(definition: &Definition) -> Item {
+pub fn from_discoverable(definition: &Definition) -> ItemResult<Item> {
     let mut item = stamped(Item::new(), DISCOVERABLE, keys::discoverable(definition.id));
-    set(&mut item, [(TENANT_ID, definition.tenant.to_string())]);
-    item
+    set(&mut item, [(TENANT_ID, definition.tenant.to_string()), outline(DISCOVERABLE, definition)?]);
+    Ok(item)
 }
 
-pub fn to_discoverable(item: &Item) -> ItemResult<TenantId> {
+pub fn to_discoverable(item: &Item) -> ItemResult<Shared> {
     check(DISCOVERABLE, item)?;
-    parsed(DISCOVERABLE, item, TENANT_ID)
+    Ok(Shared { owner: parsed(DISCOVERABLE, item, TENANT_ID)?, outline: to_outline(DISCOVERABLE, item)? })
+}
+
+const OUTLINE: &str = "outline";
+
+/// Written with every change of the definition, in the same transaction.
+fn outline(kind: &'static str, definition: &Definition) -> ItemResult<(&'static str, String)> {
+    let outline = serde_json::to_string(&definition.outline());
+    Ok((OUTLINE, outline.map_err(|source| ItemError::Document { kind, source })?))
+}
+
+/// An item of before outlines has none: nothing is known then.
+fn to_outline(kind: &'static str, item: &Item) -> ItemResult<Outline> {
+    let outline = text(item, OUTLINE).map(serde_json::from_str).transpose();
+    Ok(outline.map_err(|source| ItemError::Document { kind, source })?.unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -157,14 +187,26 @@ pub fn to_version(item: Item) -> ItemResult<Version> {
 }
 
 /// A draft looks like a version, whose number is 0.
-pub fn from_draft(tenant: &TenantId, draft: &Version) -> ItemResult<Item> {
-    let stored = StoredVersion { version: 0, ..stored_version(DRAFT, draft)? };
-    write(DRAFT, &stored, keys::draft(tenant, draft.definition_id))
+pub fn from_draft(tenant: &TenantId, draft: &Draft) -> ItemResult<Item> {
+    let stored = StoredVersion { version: 0, ..stored_version(DRAFT, &draft.version)? };
+    let mut item = write(DRAFT, &stored, keys::draft(tenant, draft.version.definition_id))?;
+    item.insert(REV.to_owned(), n(draft.rev));
+    Ok(item)
 }
 
-pub fn to_draft(item: Item) -> ItemResult<Version> {
-    version(DRAFT, item)
+/// A draft of before revisions has none.
+pub fn to_draft(item: Item) -> ItemResult<Draft> {
+    let rev = match item.get(REV) {
+        None => 0,
+        Some(AttributeValue::N(rev)) => {
+            rev.parse().map_err(|_| ItemError::Attribute { kind: DRAFT, attribute: REV })?
+        }
+        Some(_) => return Err(ItemError::Attribute { kind: DRAFT, attribute: REV }),
+    };
+    Ok(Draft { version: Arc::new(version(DRAFT, item)?.into()), rev })
 }
+
+const REV: &str = "rev";
 
 fn stored_version(kind: &'static str, version: &Version) -> ItemResult<StoredVersion> {
     let document = serde_json::to_string(&version.document);

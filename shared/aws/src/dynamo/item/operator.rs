@@ -27,6 +27,9 @@ struct StoredProcessor {
     description: Option<String>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
+    // Items of before revisions have none.
+    #[serde(default)]
+    rev: u64,
 }
 
 pub fn from_processor(processor: &Processor) -> ItemResult<Item> {
@@ -36,6 +39,7 @@ pub fn from_processor(processor: &Processor) -> ItemResult<Item> {
         tenants: processor.tenants.clone(),
         description: processor.description.clone(),
         updated_at: processor.updated_at,
+        rev: processor.rev,
     };
     let mut item = write(PROCESSOR, &stored, keys::processor(&processor.key))?;
     set(&mut item, [(keys::TENANT_KEY, keys::processors()), (keys::TIME_KEY, processor.key.to_string())]);
@@ -50,6 +54,7 @@ pub fn to_processor(item: Item) -> ItemResult<Processor> {
         tenants: stored.tenants,
         description: stored.description,
         updated_at: stored.updated_at,
+        rev: stored.rev,
     })
 }
 
@@ -65,6 +70,9 @@ struct StoredComputeNode {
     max_budget_micro_usd: Option<MicroUsd>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
+    // Items of before revisions have none.
+    #[serde(default)]
+    rev: u64,
 }
 
 pub fn from_compute_node(node: &ComputeNode) -> ItemResult<Item> {
@@ -77,6 +85,7 @@ pub fn from_compute_node(node: &ComputeNode) -> ItemResult<Item> {
         layers: node.layers.clone(),
         max_budget_micro_usd: node.max_budget,
         updated_at: node.updated_at,
+        rev: node.rev,
     };
     let mut item = write(COMPUTE_NODE, &stored, keys::compute_node(&node.key))?;
     set(&mut item, [(keys::TENANT_KEY, keys::compute_nodes()), (keys::TIME_KEY, node.key.to_string())]);
@@ -94,6 +103,7 @@ pub fn to_compute_node(item: Item) -> ItemResult<ComputeNode> {
         layers: stored.layers,
         max_budget: stored.max_budget_micro_usd,
         updated_at: stored.updated_at,
+        rev: stored.rev,
     })
 }
 
@@ -110,6 +120,9 @@ struct StoredTenant {
     destinations: Option<Vec<String>>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
+    // Items of before revisions have none.
+    #[serde(default)]
+    rev: u64,
 }
 
 pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
@@ -119,6 +132,7 @@ pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
         retention: settings.retention,
         destinations: settings.destinations.clone(),
         updated_at: settings.updated_at,
+        rev: settings.rev,
     };
     let mut item = write(TENANT, &stored, keys::tenant(&settings.tenant))?;
     set(&mut item, [(keys::TENANT_KEY, keys::tenants()), (keys::TIME_KEY, settings.tenant.to_string())]);
@@ -133,5 +147,6 @@ pub fn to_tenant(item: Item) -> ItemResult<TenantSettings> {
         retention: stored.retention,
         destinations: stored.destinations,
         updated_at: stored.updated_at,
+        rev: stored.rev,
     })
 }

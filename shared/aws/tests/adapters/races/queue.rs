@@ -35,7 +35,7 @@ fn limit(most: u32) -> Limit {
 async fn waiting(table: &Table, kind: &str, round: u32, slots: u32, waiting: u32) -> (QueueRef, Vec<Run>) {
     let tenant: TenantId = format!("{kind}-{round}").parse().expect("a tenant");
     let concurrency = Some(limit(slots).concurrency);
-    let settings = TenantSettings { concurrency, ..TenantSettings::open(tenant.clone()) };
+    let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant.clone()) };
     table.store.save_tenant(&settings).await.expect("saved");
     let holding = |number| slot_run(run(&tenant, 10 * round + number, noon()), &[limit(slots)]);
     let before: Vec<_> = (0..slots).map(holding).collect();

@@ -8,18 +8,18 @@ use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
-use crate::instance::ProcessorConfig;
+use crate::instance::{Instance, ProcessorConfig};
 use crate::limits;
 use crate::operator::{ComputeNode, ContainerTask, LayerStatus, Processor, ProcessorTarget, TenantSettings};
 use crate::place::{Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::{About, Run, RunSpec, SnapshotRef};
 use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
-use crate::template;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A planned run with the texts that are stored of it and that start it.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct PreparedRun {
     pub start_input: String,
     /// The limits of concurrency that the run is held to.
     pub limits: Vec<Limit>,
+    /// Its instance, where there was none yet.
+    pub new_instance: Option<Arc<Instance>>,
 }
 
 /// A run as it is planned from a request, before it is written as text.
@@ -39,6 +41,8 @@ pub struct Plan {
     pub snapshot: Snapshot,
     pub request: RequestParts,
     pub limits: Vec<Limit>,
+    /// Its instance, where there was none yet.
+    pub new_instance: Option<Arc<Instance>>,
 }
 
 impl Plan {
@@ -58,7 +62,8 @@ impl Plan {
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
-        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits: self.limits })
+        let (limits, new_instance) = (self.limits, self.new_instance);
+        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance })
     }
 }
 
@@ -93,7 +98,7 @@ pub fn plan(
         }
     }
     // A stored version was checked when it was made; its processors may have been withdrawn since.
-    let layout = match document.check(&caller.tenant, &resolved.processors) {
+    let layout = match resolved.version.layout(&caller.tenant, &resolved.processors) {
         Ok(layout) => layout,
         Err(_) if resolved.definition.tenant != caller.tenant => {
             // Which, is its owner's business.
@@ -148,7 +153,8 @@ pub fn plan(
         ..About::default()
     };
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
-    Ok(Plan { about, snapshot, request: request_parts(command), limits })
+    let new_instance = resolved.instance_is_new.then(|| Arc::clone(&resolved.instance));
+    Ok(Plan { about, snapshot, request: request_parts(command), limits, new_instance })
 }
 
 fn request_parts(command: &Command) -> RequestParts {
@@ -246,14 +252,14 @@ fn check_texts(command: &Command, invalid: &mut Invalid) {
 }
 
 fn check_input(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
-    let Some(schema) = &resolved.version.document.input_schema else {
+    if resolved.version.document.input_schema.is_none() {
         return;
-    };
+    }
     let value = match &command.input {
         Some(input) => serde_json::from_str(input.get()).unwrap_or(Value::Null),
         None => Value::Null,
     };
-    template::check_schema(schema, &value, &Field::Input.at(), invalid);
+    resolved.version.check_input(&value, &Field::Input.at(), invalid);
 }
 
 /// Every map by node names only nodes of its kind.

@@ -1,18 +1,22 @@
-//! What the names in a command stand for.
+//! What the names in a command stand for, as things are now.
 //!
 //! Decision (2026-11-22): a shared definition's processors must be open to the tenant that runs it as well: sharing
 //! a workflow does not share the operator's trust.
 
 use super::command::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
-use crate::catalog::{DefinitionKey, DraftKey, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey, Wanted};
-use crate::definition::{Definition, Version, VersionRule};
-use crate::flow::{Answer, Refusal, find_item};
-use crate::id::{DefinitionId, DefinitionRef, ProcessorKey, TenantId};
+use crate::catalog::{ClaimKey, DraftKey, Found, InstanceKey, NameKey, SettingsKey, VersionKey, Wanted};
+use crate::definition::{Definition, VersionRule};
+use crate::flow::inquiry::{Inquired, Known, inquire};
+use crate::flow::{Answer, Refusal};
+use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
+use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{Instance, InstanceContent};
+use crate::memory::Memory;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::place::Field;
 use crate::ports::ReadCatalog;
+use crate::prepared::PreparedVersion;
 use crate::refusal::Thing;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
@@ -24,7 +28,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Resolved {
     pub definition: Arc<Definition>,
-    pub version: Arc<Version>,
+    pub version: Arc<PreparedVersion>,
     pub instance: Arc<Instance>,
     pub instance_is_new: bool,
     pub compute_node: Arc<ComputeNode>,
@@ -32,109 +36,179 @@ pub struct Resolved {
     pub tenant: Arc<TenantSettings>,
 }
 
+/// What is found for a command that has an idempotency key.
+pub(in crate::flow) enum Resolution {
+    New(Box<Resolved>),
+    /// The key was used before.
+    Repeated(Arc<IdempotencyRecord>),
+}
+
+/// Resolves a command's names.
+///
+/// # Errors
+/// `Invalid` or `NotFound` for a name that stands for nothing that the caller may use; `Store`.
 pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
     source: &Source,
     now: Timestamp,
 ) -> Answer<Resolved> {
-    let tenant = &caller.tenant;
-    // Who names an instance names its definition and its version with it.
-    let (content, known_instance, definition_at, version_at) = match source {
-        Source::Instance(id) => match find_item(store, &InstanceKey { tenant: tenant.clone(), id: *id }).await? {
-            Some(instance) => (instance.content.clone(), Some(instance), Field::Instance, Field::Instance),
-            None => return Err(unknown(Field::Instance, Thing::WorkflowInstance, id)),
-        },
-        Source::Configuration { definition, version, compute_node, processor_configs } => {
-            let definition_id = match definition {
-                DefinitionRef::Id(id) => *id,
-                DefinitionRef::Name(name) => {
-                    let key = NameKey { tenant: tenant.clone(), name: name.clone() };
-                    match find_item(store, &key).await? {
-                        Some(id) => *id,
-                        None => return Err(unknown(Field::Definition, Thing::WorkflowDefinition, name)),
-                    }
-                }
-            };
-            let compute_node = match compute_node {
-                Some(key) => key.clone(),
-                None => DEFAULT_COMPUTE_NODE.parse().map_err(|error: crate::id::InvalidId| {
-                    Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
-                })?,
-            };
-            let processor_configs = processor_configs.clone();
-            (
-                InstanceContent { definition_id, version: *version, compute_node, processor_configs },
-                None,
-                Field::Definition,
-                Field::Version,
-            )
-        }
-    };
-    let instance_key = InstanceKey { tenant: tenant.clone(), id: content.id(tenant) };
-    let definition_key = DefinitionKey { tenant: tenant.clone(), id: content.definition_id };
-    let wanted = Wanted::one(definition_key.clone())
-        .and(content.compute_node.clone())
-        .and(instance_key.clone())
-        .and(SettingsKey(tenant.clone()));
-    let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
-    let definition = match found.get(&definition_key) {
-        Some(definition) => definition,
-        None => find_discoverable(store, content.definition_id)
-            .await?
-            .ok_or_else(|| unknown(definition_at, Thing::WorkflowDefinition, content.definition_id))?,
-    };
-    let compute_node = found.get(&content.compute_node).filter(|node| node.tenants.admits(tenant));
-    let compute_node =
-        compute_node.ok_or_else(|| unknown(Field::ComputeNode, Thing::ComputeNode, &content.compute_node))?;
-    let stored_instance = known_instance.or_else(|| found.get(&instance_key));
-    let version = find_version(store, tenant, &definition, content.version, version_at).await?;
-    let keys = version.document.processor_keys();
-    let wanted = Wanted::default().and_all(keys.iter().cloned());
-    let processors = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
-    let processors = keys.into_iter().filter_map(|key| processors.get(&key).map(|found| (key, found))).collect();
-    let instance_is_new = stored_instance.is_none();
-    let instance = stored_instance.unwrap_or_else(|| {
-        Arc::new(Instance { tenant: tenant.clone(), id: instance_key.id, content, created_at: now })
-    });
-    let tenant = found.settings(tenant);
-    Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant })
+    let names = Names::of(&caller.tenant, source)?;
+    let inquired = inquire(store, |known| names.needs(known)).await?;
+    names.conclude(store.memory(), &inquired, now)
 }
 
-/// A definition that every tenant may run.
-pub(crate) async fn find_discoverable<S: ReadCatalog>(store: &S, id: DefinitionId) -> Answer<Option<Arc<Definition>>> {
-    let Some(owner) = find_item(store, &OwnerKey(id)).await? else { return Ok(None) };
-    let found = find_item(store, &DefinitionKey { tenant: TenantId::clone(&owner), id }).await?;
-    Ok(found.filter(|definition| definition.discoverable))
+/// [`resolve`], with a look at the first request with the same idempotency key in the same question.
+///
+/// # Errors
+/// Those of [`resolve`], for a key that was not used before.
+pub(in crate::flow) async fn resolve_keyed<S: ReadCatalog>(
+    store: &S,
+    caller: &Caller,
+    source: &Source,
+    claim: &IdempotencyClaim,
+    now: Timestamp,
+) -> Answer<Resolution> {
+    let names = Names::of(&caller.tenant, source)?;
+    let claim = ClaimKey::of(&caller.tenant, claim);
+    let first = |known: &Known<'_>| known.get(&claim).filter(|first| !first.has_expired(now));
+    let inquired = inquire(store, |known| match first(known) {
+        None => names.needs(known).and(claim.clone()),
+        Some(_) => Wanted::default(),
+    })
+    .await?;
+    Ok(match first(&inquired.facts()) {
+        Some(first) => Resolution::Repeated(first),
+        None => Resolution::New(Box::new(names.conclude(store.memory(), &inquired, now)?)),
+    })
+}
+
+/// The names in a command.
+struct Names<'a> {
+    tenant: &'a TenantId,
+    source: &'a Source,
+    /// Where runs execute whose configuration does not say it.
+    default_node: ComputeNodeKey,
+}
+
+impl<'a> Names<'a> {
+    fn of(tenant: &'a TenantId, source: &'a Source) -> Answer<Self> {
+        let default_node = DEFAULT_COMPUTE_NODE.parse().map_err(|error: InvalidId| {
+            Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
+        })?;
+        Ok(Self { tenant, source, default_node })
+    }
+
+    /// Everything that a run depends on, as far as it can be named yet.
+    fn needs(&self, known: &Known<'_>) -> Wanted {
+        let mut wanted = Wanted::one(SettingsKey(self.tenant.clone()));
+        if let Source::Instance(id) = self.source {
+            wanted.add(self.instance(*id));
+        } else if let Source::Configuration { definition: DefinitionRef::Name(name), compute_node, .. } = self.source {
+            wanted.add(NameKey { tenant: self.tenant.clone(), name: name.clone() });
+            wanted.add(compute_node.as_ref().unwrap_or(&self.default_node).clone());
+        }
+        let Some(content) = self.content(known) else { return wanted };
+        if let Source::Configuration { .. } = self.source {
+            wanted.add(self.instance(content.id(self.tenant)));
+        }
+        if let Some(definition) = known.need_definition(self.tenant, content.definition_id, &mut wanted) {
+            known.need_version(self.tenant, &definition, content.version, &mut wanted);
+        }
+        wanted.add(content.compute_node);
+        wanted
+    }
+
+    fn instance(&self, id: InstanceId) -> InstanceKey {
+        InstanceKey { tenant: self.tenant.clone(), id }
+    }
+
+    /// What the instance says, once that is known.
+    fn content(&self, known: &Known<'_>) -> Option<InstanceContent> {
+        match self.source {
+            Source::Instance(id) => {
+                let key = self.instance(*id);
+                known.said(&key, |instance| instance.content.clone(), |memory| memory.content(&key))
+            }
+            Source::Configuration { definition, version, compute_node, processor_configs, .. } => {
+                let definition_id = match definition {
+                    DefinitionRef::Id(id) => *id,
+                    DefinitionRef::Name(name) => {
+                        let key = NameKey { tenant: self.tenant.clone(), name: name.clone() };
+                        known.said(&key, |named| named.id, |memory| memory.id(&key))?
+                    }
+                };
+                Some(InstanceContent {
+                    definition_id,
+                    version: *version,
+                    compute_node: compute_node.as_ref().unwrap_or(&self.default_node).clone(),
+                    processor_configs: processor_configs.clone(),
+                })
+            }
+        }
+    }
+
+    /// Makes of what was read what the command means, or says what is missing.
+    fn conclude(&self, memory: &Memory, inquired: &Inquired, now: Timestamp) -> Answer<Resolved> {
+        let (tenant, found, known) = (self.tenant, &inquired.found, inquired.facts());
+        // Who names an instance names its definition and its version with it.
+        let (definition_at, version_at) = match self.source {
+            Source::Instance(_) => (Field::Instance, Field::Instance),
+            Source::Configuration { .. } => (Field::Definition, Field::Version),
+        };
+        let content = self.content(&known).ok_or_else(|| match self.source {
+            Source::Instance(id) => unknown(definition_at, Thing::WorkflowInstance, id),
+            Source::Configuration { definition, .. } => unknown(definition_at, Thing::WorkflowDefinition, definition),
+        })?;
+        let definition = known
+            .definition(tenant, content.definition_id)
+            .ok_or_else(|| unknown(definition_at, Thing::WorkflowDefinition, content.definition_id))?;
+        let compute_node = found.get(&content.compute_node).filter(|node| node.tenants.admits(tenant));
+        let compute_node =
+            compute_node.ok_or_else(|| unknown(Field::ComputeNode, Thing::ComputeNode, &content.compute_node))?;
+        let version = the_version(found, tenant, &definition, content.version, version_at)?;
+        let keys = version.document.processor_keys().into_iter();
+        let processors = keys.filter_map(|key| found.get(&key).map(|processor| (key, processor))).collect();
+        let instance = self.instance(match self.source {
+            Source::Instance(id) => *id,
+            Source::Configuration { .. } => content.id(tenant),
+        });
+        let stored = found.get(&instance);
+        let instance_is_new = stored.is_none();
+        let instance = stored.unwrap_or_else(|| {
+            Arc::new(Instance { tenant: instance.tenant, id: instance.id, content, created_at: now })
+        });
+        if instance_is_new {
+            memory.expect(&instance);
+        }
+        let tenant = found.settings(tenant);
+        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant })
+    }
 }
 
 /// The version that `rule` means, if new runs may be made of it.
-async fn find_version<S: ReadCatalog>(
-    store: &S,
+fn the_version(
+    found: &Found,
     tenant: &TenantId,
     definition: &Definition,
     rule: VersionRule,
     at: Field,
-) -> Answer<Arc<Version>> {
+) -> Answer<Arc<PreparedVersion>> {
     let name = &definition.name;
     let refused = |code, message| Err(Refusal::Invalid(Invalid::one(at, code, message)));
-    let number = match rule {
+    let (owner, definition_id) = (definition.tenant.clone(), definition.id);
+    let version = match (rule, definition.outline().number(rule)) {
         // The draft is its owner's; to anybody else there is none.
-        VersionRule::Draft if definition.tenant == *tenant => Some(0),
-        VersionRule::Draft => None,
-        VersionRule::Number(number) => Some(number),
-        VersionRule::Latest => Some(definition.latest_version).filter(|number| *number > 0),
-        VersionRule::Active => definition.active_version,
-    };
-    let (tenant, definition_id) = (definition.tenant.clone(), definition.id);
-    let found = match number {
-        None => {
+        (VersionRule::Draft, _) if owner == *tenant => {
+            let draft = found.get(&DraftKey { tenant: owner, definition_id });
+            draft.map(|draft| Arc::clone(&draft.version))
+        }
+        (_, Some(number)) => found.get(&VersionKey { tenant: owner, definition_id, number }),
+        (_, None) => {
             return refused(ViolationCode::NoSuchVersion, format!("workflow definition {name} has no {rule} version"));
         }
-        Some(0) => find_item(store, &DraftKey { tenant, definition_id }).await?,
-        Some(number) => find_item(store, &VersionKey { tenant, definition_id, number }).await?,
     };
-    let Some(version) = found else {
+    let Some(version) = version else {
         return refused(ViolationCode::NoSuchVersion, format!("workflow definition {name} has no version {rule}"));
     };
     if definition.deprecated_versions.contains(&version.number) {

@@ -294,7 +294,7 @@ pub async fn what_the_operator_declared_is_listed_by_key_as_it_was_declared_last
     for processor in &processors {
         store.save_processor(processor).await.expect("saved");
     }
-    processors[0] = Processor { description: Some("anew".to_owned()), ..processors[0].clone() };
+    processors[0] = Processor { description: Some("anew".to_owned()), rev: 2, ..processors[0].clone() };
     store.save_processor(&processors[0]).await.expect("saved");
     processors.sort_by(|a, b| a.key.cmp(&b.key));
     let page = async |cursor: Option<String>| store.list_processors(2, cursor.as_deref()).await.expect("a page");

@@ -5,14 +5,17 @@ use super::*;
 use crate::contract::at_once;
 use crate::contract::sample::{self, at, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
-use sluice_core::catalog::NameKey;
-use sluice_core::change::RunChange;
-use sluice_core::definition::Definition;
+use sluice_core::catalog::{ClaimKey, InstanceKey, NameKey};
+use sluice_core::change::{NewRun, RunChange};
+use sluice_core::definition::{Definition, VersionRule};
 use sluice_core::delivery::{Attempt, AttemptOutcome};
+use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Recorded};
 use sluice_core::run::{About, Run};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub fn in_an_hour() -> jiff::Timestamp {
     noon() + SignedDuration::from_hours(1)
@@ -258,7 +261,7 @@ pub async fn a_name_belongs_to_one_definition_of_a_tenant(ground: &impl Ground) 
     let theirs = sample::definition(&yours(), 3, "report");
     assert_eq!(store.create_definition(&theirs).await.expect("created"), DefinitionSaved::Done);
     let key = NameKey { tenant: mine(), name: first.name.clone() };
-    assert_eq!(one(&store, key).await, Some(first.id));
+    assert_eq!(one(&store, key).await.map(|named| named.id), Some(first.id));
 }
 
 pub async fn of_two_changes_to_a_definition_one_wins(ground: &impl Ground) {
@@ -271,7 +274,7 @@ pub async fn of_two_changes_to_a_definition_one_wins(ground: &impl Ground) {
     let late = Definition { display_name: Some("late".to_owned()), ..next.clone() };
     assert!(!store.change_definition(&late, None).await.expect("an answer"));
     assert_eq!(store.load_definition(&mine(), first.id).await.expect("loaded"), Some(next));
-    assert_eq!(one(&store, version_key(&mine(), first.id, 1)).await, Some(version));
+    assert_eq!(one(&store, version_key(&mine(), first.id, 1)).await, Some(version.into()));
     assert_eq!(one(&store, version_key(&yours(), first.id, 1)).await, None);
 }
 
@@ -337,4 +340,55 @@ pub async fn a_late_repetition_is_known_by_the_run_itself_and_leaves_it_alone(gr
         assert_eq!(store.record_run(&new).await.expect("recorded again"), Recorded::Created);
         assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(claimed), "and left alone");
     }
+}
+
+pub async fn an_instance_is_recorded_with_its_first_run_and_stays_as_it_is(ground: &impl Ground) {
+    let store = ground.ports();
+    let instance = |minutes: i64| {
+        let run = run(&mine(), 1, noon());
+        let content = InstanceContent {
+            definition_id: run.spec.definition_id,
+            version: VersionRule::Active,
+            compute_node: run.spec.compute_node,
+            processor_configs: BTreeMap::new(),
+        };
+        let created_at = noon() + SignedDuration::from_mins(minutes);
+        Instance { tenant: mine(), id: content.id(&mine()), content, created_at }
+    };
+    let with_instance = |number: u32, claim, minutes: i64| {
+        let new = new_run(&run(&mine(), number, noon()), claim, Some(in_an_hour()));
+        NewRun { instance: Some(Arc::new(instance(minutes))), ..new }
+    };
+    let key = || InstanceKey { tenant: mine(), id: instance(0).id };
+    // What is refused leaves nothing.
+    let taken = new_run(&run(&mine(), 1, noon()), Some(claim("key", "payload")), Some(in_an_hour()));
+    assert_eq!(store.record_run(&taken).await.expect("recorded"), Recorded::Created);
+    let refused = with_instance(2, Some(claim("key", "payload")), 0);
+    assert!(matches!(store.record_run(&refused).await, Ok(Recorded::KeyTaken(_))));
+    assert_eq!(one(&store, key()).await, None);
+    for (number, minutes) in [(3, 1), (4, 2), (3, 3)] {
+        let recorded = store.record_run(&with_instance(number, None, minutes)).await.expect("recorded");
+        assert_eq!(recorded, Recorded::Created);
+        assert_eq!(one(&store, key()).await, Some(instance(1)), "as the first run made it");
+    }
+    // Of racers none is refused for it.
+    let racers = (10..18).map(|number| {
+        let store = store.clone();
+        let new = with_instance(number, None, i64::from(number));
+        async move { store.record_run(&new).await.expect("recorded") }
+    });
+    assert!(at_once(racers).await.into_iter().all(|recorded| recorded == Recorded::Created));
+    assert_eq!(one(&store, key()).await, Some(instance(1)));
+}
+
+pub async fn the_first_request_with_a_key_is_found_beside_other_things(ground: &impl Ground) {
+    let store = ground.ports();
+    let first = new_run(&run(&mine(), 1, noon()), Some(claim("key", "payload")), Some(in_an_hour()));
+    assert_eq!(store.record_run(&first).await.expect("recorded"), Recorded::Created);
+    let record = first.idempotency.map(|(_, record)| record);
+    assert_eq!(one(&store, ClaimKey::of(&mine(), &claim("key", "another"))).await, record);
+    assert_eq!(one(&store, ClaimKey::of(&mine(), &claim("other", "payload"))).await, None);
+    assert_eq!(one(&store, ClaimKey::of(&yours(), &claim("key", "payload"))).await, None);
+    let of_a_replay = IdempotencyClaim { operation: Operation::Replay, ..claim("key", "payload") };
+    assert_eq!(one(&store, ClaimKey::of(&mine(), &of_a_replay)).await, None);
 }

@@ -1,0 +1,214 @@
+//! How often a request goes out, over the whole flow and its adapters.
+
+use crate::support::http::Scripted;
+use crate::support::sample::{self, noon};
+use crate::support::table::Table;
+use serde_json::json;
+use sluice_aws::config::{Endpoints, Settings};
+use sluice_aws::dynamo::Store;
+use sluice_aws::{Aws, ids};
+use sluice_core::change::RunChange;
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::cancel_run::cancel_run;
+use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, change_definition};
+use sluice_core::flow::{Answer, Refusal, find_run};
+use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::instance::ProcessorConfig;
+use sluice_core::lifecycle::RunEvent;
+use sluice_core::ports::{ChangeRun, Changed, Clock};
+use sluice_testkit::fixture;
+use std::collections::BTreeMap;
+
+/// The read of everything that a run depends on.
+const READ: &str = "BatchGetItem";
+/// The one transaction that records a run, or is refused.
+const RECORD: &str = "TransactWriteItems";
+const LOAD: &str = "GetItem";
+const START: &str = "StartExecution";
+const STOP: &str = "StopExecution";
+
+/// Every operation, what its process knows of the definition, and the calls that it makes one after the other. What a call
+/// more costs every caller is time: a call that is added here has to be worth that.
+#[rustfmt::skip]
+const CALLS: &[(&str, Process, &[&str])] = &[
+    ("create by name",                 Process::Warm,  &[READ, RECORD, START]),
+    ("create by id",                   Process::Warm,  &[READ, RECORD, START]),
+    ("create by instance",             Process::Warm,  &[READ, RECORD, START]),
+    ("create a new instance",          Process::Warm,  &[READ, RECORD, START]),
+    ("create by name with a key",      Process::Warm,  &[READ, RECORD, START]),
+    ("create by another tenant",       Process::Warm,  &[READ, RECORD, START]),
+    ("create by name",                 Process::New,   &[READ, READ, RECORD, START]),
+    ("create by id",                   Process::New,   &[READ, READ, RECORD, START]),
+    ("create by number",               Process::New,   &[READ, READ, RECORD, START]),
+    ("create the latest by name",      Process::New,   &[READ, READ, RECORD, START]),
+    ("create by another tenant",       Process::New,   &[READ, READ, RECORD, START]),
+    // An instance does not tell which version is active: its definition has to be read for that.
+    ("create by instance",             Process::New,   &[READ, READ, READ, RECORD, START]),
+    // Another version was activated meanwhile: one that this process has never seen.
+    ("create by name",                 Process::Stale, &[READ, READ, RECORD, START]),
+    ("create by id",                   Process::Stale, &[READ, READ, RECORD, START]),
+    ("create by instance",             Process::Stale, &[READ, READ, RECORD, START]),
+    ("repeat a key",                   Process::Warm,  &[READ, LOAD]),
+    ("repeat a key",                   Process::New,   &[READ, LOAD]),
+    ("use a key for something else",   Process::Warm,  &[READ]),
+    ("use a key for something else",   Process::New,   &[READ]),
+    ("name what is not there",         Process::Warm,  &[READ]),
+    ("cancel",                         Process::Warm,  &[LOAD, RECORD, STOP]),
+    ("get",                            Process::Warm,  &[LOAD]),
+];
+
+/// What a process knows of the definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Process {
+    /// It made a run of it before.
+    Warm,
+    New,
+    /// It made a run of it before another version was activated.
+    Stale,
+}
+
+/// A table with a definition of two versions, whose first is active, that its owner shares.
+struct World {
+    table: Table,
+    service: Scripted,
+    aws: Aws,
+    settings: Settings,
+}
+
+impl World {
+    async fn new() -> Self {
+        let table = Table::new().await;
+        let service = Scripted::start(|_| (200, json!({"executionArn": "x", "startDate": 1.0}).to_string())).await;
+        let mut settings = Settings::for_test(&table.relay.endpoint);
+        settings.endpoints = Endpoints { sfn: Some(service.endpoint.clone()), ..settings.endpoints };
+        let aws = Aws::connect(&settings).await;
+        let elsewhere = table.another_store();
+        fixture::seed(&elsewhere, "mine", noon()).await;
+        let said = DefinitionChange { discoverable: Some(true), ..DefinitionChange::default() };
+        let (owner, at) = (fixture::caller("mine"), by_id());
+        change_definition(&elsewhere, &owner, &at, said, noon()).await.expect("changed");
+        add_version(&elsewhere, &owner, &at, fixture::document(), false, noon()).await.expect("added");
+        Self { table, service, aws, settings }
+    }
+
+    async fn create(&self, tenant: &str, command: Command) -> Answer<Accepted> {
+        let (policy, caller, now) = (self.settings.policy(), fixture::caller(tenant), self.aws.clock.now());
+        create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, ids::new_run_id(), now).await
+    }
+
+    /// Forgets the calls so far.
+    fn forget(&self) -> usize {
+        self.table.relay.take_passed();
+        self.service.asked().len()
+    }
+
+    /// The calls since then, those to the table first.
+    fn calls(&self, since: usize) -> Vec<String> {
+        let mut calls = self.table.relay.take_passed();
+        let targets = self.service.targets();
+        calls.extend(targets[since..].iter().filter_map(|target| Some(target.rsplit_once('.')?.1.to_owned())));
+        calls
+    }
+
+    /// Another process comes in the place of this one.
+    fn restart(&mut self) {
+        self.aws.store = Store::new(self.table.client.clone(), &self.settings.table);
+    }
+}
+
+fn by_id() -> DefinitionRef {
+    DefinitionRef::Id(fixture::definition_id(7))
+}
+
+fn by_name() -> DefinitionRef {
+    DefinitionRef::Name("text-report".parse().expect("a name"))
+}
+
+fn command(definition: DefinitionRef, version: VersionRule) -> Command {
+    let node = |text: &str| text.parse::<NodeId>().expect("a node");
+    let readability = ProcessorConfig { params: BTreeMap::from([("formula".to_owned(), json!("flesch"))]), tag: None };
+    let mut command = Command::new(Source::Configuration {
+        definition,
+        version,
+        compute_node: None,
+        processor_configs: BTreeMap::from([(node("readability"), readability)]),
+    });
+    command.variables.variables = BTreeMap::from([("language".to_owned(), json!("en"))]);
+    command.data_sources = BTreeMap::from([(node("text"), json!({"text": "…"}))]);
+    command.data_targets = BTreeMap::from([(node("store"), json!({"key": "report"}))]);
+    command
+}
+
+#[tokio::test]
+async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
+    for (operation, process, expected) in CALLS {
+        let mut world = World::new().await;
+        let what = format!("{operation}, {process:?}");
+        let active = |definition| command(definition, VersionRule::Active);
+        let keyed = |payload| Command { idempotency: Some(sample::claim("key", payload)), ..active(by_name()) };
+        // Whichever process made it: a run by name, its instance, and one with a key.
+        let first = world.create("mine", keyed("payload")).await.expect("accepted").run;
+        world.create("yours", active(by_id())).await.expect("accepted");
+        match process {
+            Process::Warm => {}
+            Process::New => world.restart(),
+            Process::Stale => {
+                let elsewhere = world.table.another_store();
+                let owner = fixture::caller("mine");
+                activate_version(&elsewhere, &owner, &by_id(), 2, noon()).await.expect("activated");
+            }
+        }
+        let since = world.forget();
+        let (caller, now) = (fixture::caller("mine"), world.aws.clock.now());
+        let asked = match *operation {
+            "create by name" => Some(("mine", active(by_name()))),
+            "create by id" => Some(("mine", active(by_id()))),
+            "create by number" => Some(("mine", command(by_id(), VersionRule::Number(2)))),
+            "create the latest by name" => Some(("mine", command(by_name(), VersionRule::Latest))),
+            "create by another tenant" => Some(("yours", active(by_id()))),
+            "create by name with a key" => {
+                Some(("mine", Command { idempotency: Some(sample::claim("another", "payload")), ..active(by_name()) }))
+            }
+            "create by instance" => {
+                Some(("mine", Command { source: Source::Instance(first.spec.instance_id), ..active(by_name()) }))
+            }
+            "create a new instance" => Some(("mine", command(by_name(), VersionRule::Number(1)))),
+            _ => None,
+        };
+        if let Some((tenant, command)) = asked {
+            let accepted = world.create(tenant, command).await.expect(&what);
+            assert!(!accepted.replayed && !accepted.start_delayed, "{what}");
+            let is_second = *process == Process::Stale || operation.contains("latest") || operation.contains("number");
+            let version = if is_second { 2 } else { 1 };
+            assert_eq!(accepted.run.spec.version, version, "{what}");
+        } else {
+            match *operation {
+                "repeat a key" => {
+                    let accepted = world.create("mine", keyed("payload")).await.expect(&what);
+                    assert!(accepted.replayed && accepted.run == first, "{what}");
+                }
+                "use a key for something else" => {
+                    let refusal = world.create("mine", keyed("something else")).await.expect_err(&what);
+                    assert!(matches!(refusal, Refusal::KeyReused { run_id } if run_id == first.run_id), "{refusal:?}");
+                }
+                "name what is not there" => {
+                    let nothing = DefinitionRef::Name("nothing".parse().expect("a name"));
+                    world.create("mine", active(nothing)).await.expect_err(&what);
+                }
+                "cancel" => {
+                    let claimed = first.after(RunEvent::Claimed, now).expect("a change");
+                    let change = RunChange::new(&first, claimed);
+                    assert_eq!(world.table.another_store().change_run(&change).await.expect("claimed"), Changed::Done);
+                    world.forget();
+                    cancel_run(&world.aws.store, &world.aws.engine, &caller, first.run_id, now).await.expect(&what);
+                }
+                "get" => {
+                    find_run(&world.aws.store, &caller, first.run_id, now).await.expect(&what);
+                }
+                other => panic!("nobody knows how to {other}"),
+            }
+        }
+        assert_eq!(world.calls(since), *expected, "{what}");
+    }
+}

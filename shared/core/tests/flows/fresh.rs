@@ -1,0 +1,273 @@
+//! A change that was answered counts at once, in every process, and a request that is refused leaves nothing.
+
+use crate::world::{World, cap, command, with_callback, with_key};
+use serde_json::json;
+use sluice_core::caller::Caller;
+use sluice_core::catalog::{InstanceKey, SettingsKey};
+use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef};
+use sluice_core::flow::create_run::{Accepted, Command, Source};
+use sluice_core::flow::manage_definitions::{
+    DefinitionChange, activate_version, add_version, change_definition, deprecate_version, save_draft,
+};
+use sluice_core::flow::manage_operator::{save_compute_node, save_layer, save_processor, save_tenant};
+use sluice_core::flow::{Answer, Refusal};
+use sluice_core::id::DefinitionRef;
+use sluice_core::instance::{InstanceContent, ProcessorConfig};
+use sluice_core::lifecycle::RunStatus;
+use sluice_core::operator::{LayerStatus, TenantSettings, Tenants};
+use sluice_core::ports::{Clock, ReadCatalog};
+use sluice_testkit::store::{Counter, Laxity, MemoryStore};
+use sluice_testkit::{block_on, fixture};
+use std::collections::BTreeMap;
+
+fn definition() -> DefinitionRef {
+    DefinitionRef::Id(fixture::definition_id(7))
+}
+
+fn operator() -> Caller {
+    Caller { is_operator: true, ..fixture::caller("operator") }
+}
+
+/// What a change is made by: another process than the one that makes the runs.
+struct Elsewhere<'a> {
+    store: MemoryStore,
+    world: &'a World,
+}
+
+impl Elsewhere<'_> {
+    fn change(&self, said: DefinitionChange) {
+        let (owner, now) = (&self.world.caller, self.world.clock.now());
+        block_on(change_definition(&self.store, owner, &definition(), said, now)).expect("changed");
+    }
+
+    fn add_version(&self, activate: bool) {
+        let (owner, at, now) = (&self.world.caller, definition(), self.world.clock.now());
+        let added = add_version(&self.store, owner, &at, fixture::document(), activate, now);
+        block_on(added).expect("added");
+    }
+
+    fn limit(&self, concurrency: Concurrency) {
+        self.set(|settings| settings.concurrency = Some(concurrency));
+    }
+
+    fn set(&self, change: impl FnOnce(&mut TenantSettings)) {
+        let tenant = &self.world.caller.tenant;
+        let found = block_on(self.store.get(&SettingsKey(tenant.clone()))).expect("an answer");
+        let mut settings =
+            found.map_or_else(|| TenantSettings::open(tenant.clone()), |settings| TenantSettings::clone(&settings));
+        change(&mut settings);
+        let destinations = fixture::policy().destinations;
+        block_on(save_tenant(&self.store, &operator(), &destinations, settings)).expect("saved");
+    }
+}
+
+/// The codes of a refusal, or the version, status and number of slots of the run.
+fn told(answer: &Answer<Accepted>) -> String {
+    match answer {
+        Ok(Accepted { run, .. }) => format!("{} {} {}", run.spec.version, run.status().as_str(), run.slots.len()),
+        Err(Refusal::Invalid(invalid)) => {
+            let codes: Vec<String> =
+                invalid.violations.iter().map(|violation| violation.code.as_str().to_owned()).collect();
+            codes.join(" ")
+        }
+        Err(Refusal::TooManyRuns { limit, .. }) => format!("above {limit}"),
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// A change, what asks for a run after it, and what that is told.
+type Row = (&'static str, fn(&Elsewhere<'_>), fn(Command) -> Command, &'static str);
+
+fn same(command: Command) -> Command {
+    command
+}
+
+fn with_layer(mut command: Command) -> Command {
+    command.layers = vec!["models".parse().expect("a layer")];
+    command
+}
+
+fn of_draft(mut command: Command) -> Command {
+    if let Source::Configuration { version, .. } = &mut command.source {
+        *version = sluice_core::definition::VersionRule::Draft;
+    }
+    command
+}
+
+const ONE_AT_A_TIME: Concurrency = Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Reject };
+const ONE_THEN_QUEUE: Concurrency = Concurrency { max_concurrent_runs: 1, on_limit: OnLimit::Queue };
+
+/// Everything that admits a run and can change.
+const CHANGES: &[Row] = &[
+    ("nothing", |_| {}, same, "1 PENDING 0"),
+    (
+        "the version is deprecated",
+        |it| {
+            let (owner, now) = (&it.world.caller, it.world.clock.now());
+            block_on(deprecate_version(&it.store, owner, &definition(), 1, now)).expect("deprecated");
+        },
+        same,
+        "version_deprecated",
+    ),
+    ("another version is added and activated", |it| it.add_version(true), same, "2 PENDING 0"),
+    (
+        "an older version is activated again",
+        |it| {
+            it.add_version(true);
+            let (owner, now) = (&it.world.caller, it.world.clock.now());
+            block_on(deprecate_version(&it.store, owner, &definition(), 1, now)).expect("deprecated");
+            block_on(activate_version(&it.store, owner, &definition(), 1, now)).expect("activated");
+        },
+        same,
+        "1 PENDING 0",
+    ),
+    ("the tenant gets a limit", |it| it.limit(ONE_AT_A_TIME), same, "above 1"),
+    ("the tenant gets a queue", |it| it.limit(ONE_THEN_QUEUE), same, "1 QUEUED 0"),
+    (
+        "the definition gets a limit",
+        |it| it.change(DefinitionChange { concurrency: Some(Some(ONE_AT_A_TIME)), ..DefinitionChange::default() }),
+        same,
+        "1 PENDING 1",
+    ),
+    (
+        "the tenant's destinations are closed",
+        |it| it.set(|settings| settings.destinations = Some(Vec::new())),
+        same,
+        "callback_url_not_allowed",
+    ),
+    (
+        "a processor is withdrawn",
+        |it| {
+            let mut processor = fixture::processors(it.world.clock.now()).remove(1);
+            processor.tenants = Tenants(vec!["another".to_owned()]);
+            block_on(save_processor(&it.store, &operator(), processor)).expect("saved");
+        },
+        same,
+        "unknown_processor",
+    ),
+    (
+        "the compute node is withdrawn",
+        |it| {
+            let mut node = fixture::compute_node(it.world.clock.now());
+            node.tenants = Tenants(vec!["another".to_owned()]);
+            block_on(save_compute_node(&it.store, &operator(), node)).expect("saved");
+        },
+        same,
+        "not_found",
+    ),
+    (
+        "a layer of the compute node fails",
+        |it| {
+            let (node, layer) = ("default".parse().expect("a key"), "models".parse().expect("a layer"));
+            let now = it.world.clock.now();
+            block_on(save_layer(&it.store, &operator(), &node, layer, LayerStatus::Failed, now)).expect("saved");
+        },
+        with_layer,
+        "layer_not_ready",
+    ),
+    (
+        "the draft is written anew",
+        |it| {
+            let document = json!({"nodes": [{"id": "only", "type": "data-source"}]});
+            let document = serde_json::from_value(document).expect("a document");
+            let (owner, now) = (&it.world.caller, it.world.clock.now());
+            block_on(save_draft(&it.store, owner, &definition(), document, now)).expect("saved");
+        },
+        of_draft,
+        "unknown_node",
+    ),
+];
+
+/// Warm, the change, once more: what the second request is told, and whether it was refused without a trace.
+fn second(change: fn(&Elsewhere<'_>), asked: fn(Command) -> Command, laxity: Option<Laxity>) -> String {
+    let mut world = World::new();
+    world.store.laxity = laxity;
+    let owner = world.caller.clone();
+    block_on(save_draft(&world.store, &owner, &definition(), fixture::document(), world.clock.now())).expect("saved");
+    // Somebody holds a slot already, so that a limit of one is reached.
+    let queue = QueueRef { tenant_id: owner.tenant, definition_id: None };
+    world.store.seed_counter(&queue, Counter { held: 1, queued: 0 });
+    let warm = world.create(asked(with_callback(command())), 1).expect("accepted");
+    assert_eq!(warm.run.status(), RunStatus::Pending);
+    change(&Elsewhere { store: world.store.another_process(), world: &world });
+    let before = world.store.writes();
+    let answer = world.create(asked(with_callback(command())), 2);
+    assert_eq!(world.store.writes() > before, answer.is_ok(), "a refused request writes nothing");
+    told(&answer)
+}
+
+#[test]
+fn a_change_counts_for_the_next_request_whichever_process_made_it() {
+    for (what, change, asked, expected) in CHANGES {
+        assert_eq!(second(*change, *asked, None), *expected, "{what}");
+    }
+}
+
+/// The test above would not let a cache pass.
+#[test]
+fn a_process_that_answers_from_what_it_remembers_is_noticed() {
+    let unchanged = CHANGES[0].3;
+    for (what, change, asked, expected) in CHANGES.iter().filter(|(.., expected)| *expected != unchanged) {
+        assert_ne!(second(*change, *asked, Some(Laxity::CatalogRemembered)), *expected, "{what}");
+    }
+}
+
+#[test]
+fn what_its_owner_no_longer_shares_is_not_run_by_others() {
+    for laxity in [None, Some(Laxity::CatalogRemembered)] {
+        let mut world = World::new();
+        world.store.laxity = laxity;
+        let share = |shared| {
+            let elsewhere = Elsewhere { store: world.store.another_process(), world: &world };
+            elsewhere.change(DefinitionChange { discoverable: Some(shared), ..DefinitionChange::default() });
+        };
+        share(true);
+        let create = |id| world.create_as(&fixture::caller("other"), command(), id);
+        create(1).expect("accepted");
+        share(false);
+        assert_eq!(create(2).is_err(), laxity.is_none(), "{laxity:?}");
+    }
+}
+
+#[test]
+fn a_refused_request_leaves_no_instance_either() {
+    let content = |formula: &str| {
+        let config = ProcessorConfig { params: BTreeMap::from([("formula".to_owned(), formula.into())]), tag: None };
+        BTreeMap::from([("readability".parse().expect("a node"), config)])
+    };
+    let configured = |formula: &str| {
+        let mut command = command();
+        if let Source::Configuration { processor_configs, .. } = &mut command.source {
+            *processor_configs = content(formula);
+        }
+        command.processor_params.clear();
+        command
+    };
+    let world = World::new();
+    let instance = |formula: &str| {
+        let content = InstanceContent {
+            definition_id: fixture::definition_id(7),
+            version: sluice_core::definition::VersionRule::Active,
+            compute_node: "default".parse().expect("a key"),
+            processor_configs: content(formula),
+        };
+        let key = InstanceKey { tenant: world.caller.tenant.clone(), id: content.id(&world.caller.tenant) };
+        block_on(world.store.get(&key)).expect("an answer")
+    };
+    let elsewhere = Elsewhere { store: world.store.another_process(), world: &world };
+    world.create(with_key(configured("first"), "key", "payload"), 1).expect("accepted");
+    assert!(instance("first").is_some(), "recorded with its first run");
+
+    elsewhere.limit(ONE_AT_A_TIME);
+    world.create(configured("holds the slot"), 2).expect("accepted");
+    let invalid = Command { execution_budget: cap("-1"), ..configured("refused") };
+    let before = world.store.writes();
+    for (what, command) in [
+        ("a key that was used", with_key(configured("refused"), "key", "another payload")),
+        ("a limit that is reached", configured("refused")),
+        ("bad input", invalid),
+    ] {
+        world.create(command, 3).expect_err(what);
+        assert_eq!((world.store.writes(), instance("refused")), (before, None), "{what}");
+    }
+}
