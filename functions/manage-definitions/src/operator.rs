@@ -62,8 +62,8 @@ where
         key: ComputeNodeKey,
     ) -> Result<Response, Problem> {
         let body: ComputeNodeBody = request.json()?;
-        let node = body.into_compute_node(key, self.runner_arn.as_ref(), self.clock.now())?;
-        let node = flow::save_compute_node(&self.store, caller, node).await?;
+        let (node, layers) = body.into_compute_node(key, self.runner_arn.as_ref(), self.clock.now())?;
+        let node = flow::save_compute_node(&self.store, caller, node, layers).await?;
         Ok(Response::json(200, &ComputeNodeView::from(&node)))
     }
 

@@ -2,7 +2,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_edge::http::Response;
 use sluice_testkit::samples::{self, World, request};
 use std::collections::BTreeSet;
@@ -324,6 +324,26 @@ fn only_the_operator_sees_what_the_operator_declares() {
         assert_eq!(send(&world, method, path, body).status(), 403, "{method} {path}");
     }
     assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
+fn a_compute_node_declared_anew_keeps_its_layers_unless_it_names_others() {
+    let world = world();
+    let path = "/v1/compute-nodes/default";
+    let put = |path: &str, body: &str| {
+        let mut event = request("dev", "PUT", path, body);
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["scope"] = "sluice/operator".into();
+        let response = answer(&world, &event.to_string());
+        assert_eq!(response.status(), 200, "{}", response.body());
+        json_of(&response)
+    };
+    let set = put(&format!("{path}/layers/models"), r#"{"status":"FAILED"}"#)["layers"].clone();
+    assert_eq!(set["models"], "FAILED");
+    for body in ["{}", r#"{"tenants":["dev"]}"#, r#"{"layers":null}"#] {
+        assert_eq!(put(path, body)["layers"], set, "{body}");
+    }
+    assert_eq!(put(path, r#"{"layers":{"corpora":"READY"}}"#)["layers"], json!({"corpora": "READY"}));
+    assert_eq!(put(path, r#"{"layers":{}}"#)["layers"], json!({}));
 }
 
 #[test]

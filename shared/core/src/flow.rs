@@ -1,5 +1,6 @@
 //! The verbs, one file each: what a caller or an event asks for, decided purely, then carried out through the ports.
 
+mod admission;
 pub mod cancel_run;
 pub mod control_run;
 pub mod create_run;

@@ -9,7 +9,9 @@ use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag, TenantId};
+use crate::id::{
+    ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, ProcessorKey, RunId, Tag, TenantId,
+};
 use crate::limits;
 use crate::operator::ContainerTask;
 use crate::retention::Retention;
@@ -55,6 +57,9 @@ pub struct SnapshotNode {
     pub node_id: NodeId,
     pub node_type: NodeType,
     pub run: NodeRun,
+    /// What `run` was made of. A snapshot from before keys were kept has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ProcessorKey>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<Tag>,
     pub max_attempts: u32,
@@ -92,7 +97,7 @@ impl SnapshotNode {
         self.params.retain(|name, _| !self.private && !self.private_params.contains(name));
         self.private_params.clear();
         if self.private {
-            self = Self { run: NodeRun::Hidden, tag: None, data_target: None, schema: None, ..self };
+            self = Self { run: NodeRun::Hidden, processor: None, tag: None, data_target: None, schema: None, ..self };
         }
         self
     }

@@ -162,6 +162,7 @@ async fn external(table: &Table) -> Run {
         node_id: node_id(id),
         node_type: NodeType::External,
         run: NodeRun::External,
+        processor: None,
         tag: None,
         max_attempts: 1,
         retry_interval_seconds: 2,

@@ -198,8 +198,15 @@ where
         Ok(StartOutcome::Refused { code, message }) => (code, message),
         Err(_unanswered) => return delayed,
     };
-    // The run is recorded, so it has to end; if this write fails too, the reconciler meets the same refusal.
-    let error = RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS);
+    refuse(store, engine, run, RunError::new(&code, &message, RunError::FULL_MESSAGE_CHARS), now).await
+}
+
+/// Ends a recorded run that cannot be started. If this write fails too, the reconciler meets the same refusal.
+pub(super) async fn refuse<S, E>(store: &S, engine: &E, run: &Run, error: RunError, now: Timestamp) -> Start
+where
+    S: ChangeRun,
+    E: AnnounceDue,
+{
     let details = EndDetails { error: Some(error), ..EndDetails::default() };
     match transition_run::transition(store, run.clone(), RunEvent::StartRefused, &details, now).await {
         Ok(Some(transition)) => {
@@ -207,7 +214,7 @@ where
             Start { delayed: false, ended: Some(transition.after.status()) }
         }
         Ok(None) => Start::default(),
-        Err(_unsettled) => delayed,
+        Err(_unsettled) => Start { delayed: true, ended: None },
     }
 }
 

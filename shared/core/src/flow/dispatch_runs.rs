@@ -1,13 +1,14 @@
 //! Dispatch queued runs: in the order of their creation, as slots come free.
 //!
 //! **Invariants:** a run leaves its queue, takes its slots and becomes `PENDING` in one transaction; it waits before the
-//! limit that holds it up, so a free slot of one limit is never kept by a run that another one holds up.
+//! limit that holds it up, so a free slot of one limit is never kept by a run that another one holds up; it is started only
+//! if its tenant may still use what it was planned with.
 
-use crate::catalog::{DefinitionKey, SettingsKey, Wanted};
+use crate::catalog::{DefinitionKey, Found, SettingsKey, Wanted};
 use crate::change::RunChange;
 use crate::concurrency::{Limit, QueueRef, limits_of};
-use crate::flow::TRIES;
-use crate::flow::create_run::{Start, start, start_input};
+use crate::flow::create_run::{Start, refuse, start, start_input};
+use crate::flow::{TRIES, admission};
 use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{
@@ -49,8 +50,8 @@ where
             Outcome::Full => break,
             Outcome::Moved => done.moved += 1,
             Outcome::Dispatched(run) => {
-                done.started += 1;
-                let start = start_dispatched(store, engine, &run, now).await?;
+                let (start, is_tried) = start_dispatched(store, engine, &run, now).await?;
+                done.started += u32::from(is_tried);
                 done.start_delayed += u32::from(start.delayed);
                 done.ended.extend(start.ended);
             }
@@ -108,24 +109,40 @@ where
 }
 
 /// The limits as they are now: those of the time of the request may have been changed since.
-pub(super) async fn current_limits<S: ReadCatalog>(store: &S, run: &Run) -> StoreResult<Vec<Limit>> {
-    let key = DefinitionKey {
-        tenant: run.spec.definition_owner.as_ref().unwrap_or(&run.tenant_id).clone(),
-        id: run.spec.definition_id,
-    };
-    let found = store.read_catalog(&Wanted::one(key.clone()).and(SettingsKey(run.tenant_id.clone()))).await?;
-    let definition = found.get(&key).and_then(|definition| definition.concurrency);
-    Ok(limits_of(definition, found.settings(&run.tenant_id).concurrency))
+async fn current_limits<S: ReadCatalog>(store: &S, run: &Run) -> StoreResult<Vec<Limit>> {
+    Ok(limits_among(&store.read_catalog(&limits_need(run)).await?, run))
 }
 
-async fn start_dispatched<S, E>(store: &S, engine: &E, run: &Run, now: Timestamp) -> StoreResult<Start>
+/// What says the limits of a run.
+pub(super) fn limits_need(run: &Run) -> Wanted {
+    Wanted::one(definition_key(run)).and(SettingsKey(run.tenant_id.clone()))
+}
+
+/// The limits of a run. `found` is what there is of what they [need](limits_need).
+pub(super) fn limits_among(found: &Found, run: &Run) -> Vec<Limit> {
+    let definition = found.get(&definition_key(run)).and_then(|definition| definition.concurrency);
+    limits_of(definition, found.settings(&run.tenant_id).concurrency)
+}
+
+/// The run's definition, whoever owns it.
+pub(super) fn definition_key(run: &Run) -> DefinitionKey {
+    let owner = run.spec.definition_owner.as_ref().unwrap_or(&run.tenant_id);
+    DefinitionKey { tenant: owner.clone(), id: run.spec.definition_id }
+}
+
+/// Starts a run that has taken its slots, if its tenant may still use what it was planned with: that may have been changed
+/// while it waited. Also says whether the start was tried at all.
+async fn start_dispatched<S, E>(store: &S, engine: &E, run: &Run, now: Timestamp) -> StoreResult<(Start, bool)>
 where
-    S: RecordRun + ChangeRun,
+    S: ReadCatalog + RecordRun + ChangeRun,
     E: StartExecution + AnnounceDue,
 {
     let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?.ok_or_else(|| {
         StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
     })?;
+    if let Some(error) = admission::refuse_start(store, &snapshot).await? {
+        return Ok((refuse(store, engine, run, error, now).await, false));
+    }
     let input = start_input(&snapshot, &store.record_keys(&run.tenant_id, run.run_id))?;
-    Ok(start(store, engine, run, &input, now).await)
+    Ok((start(store, engine, run, &input, now).await, true))
 }

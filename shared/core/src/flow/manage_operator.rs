@@ -15,6 +15,7 @@ use crate::ports::{ManageOperator, Page, ReadCatalog};
 use crate::refusal::Thing;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Refuses everyone but the operator. The flows below check it themselves; a handler asks first, so that others learn
@@ -50,7 +51,7 @@ pub async fn save_processor<S: ReadCatalog + ManageOperator>(
     Err(contended("declare a processor that keeps changing"))
 }
 
-/// Declares a compute node, or declares it anew.
+/// Declares a compute node, or declares it anew, with these layers; where nothing is said of layers, with those that it has.
 ///
 /// # Errors
 /// `OperatorOnly`, `Invalid`.
@@ -58,12 +59,18 @@ pub async fn save_compute_node<S: ReadCatalog + ManageOperator>(
     store: &S,
     caller: &Caller,
     mut node: ComputeNode,
+    layers: Option<BTreeMap<LayerName, LayerStatus>>,
 ) -> Answer<ComputeNode> {
     operator_only(caller, "declare compute nodes")?;
     check_compute_node(&node)?;
     for _ in 0..TRIES {
         let current = find_item(store, &node.key).await?;
-        node.rev = current.map_or(0, |current| current.rev) + 1;
+        node.rev = current.as_ref().map_or(0, |current| current.rev) + 1;
+        node.layers = match (&layers, current) {
+            (Some(layers), _) => layers.clone(),
+            (None, Some(current)) => current.layers.clone(),
+            (None, None) => BTreeMap::new(),
+        };
         if store.save_compute_node(&node).await.map_err(Refusal::Store)? {
             return Ok(node);
         }
@@ -94,7 +101,6 @@ pub async fn save_layer<S: ReadCatalog + ManageOperator>(
         let mut node = ComputeNode::clone(&*get_compute_node(store, caller, key).await?);
         node.layers.insert(layer.clone(), status);
         (node.updated_at, node.rev) = (now, node.rev + 1);
-        check_compute_node(&node)?;
         if store.save_compute_node(&node).await.map_err(Refusal::Store)? {
             return Ok(node);
         }

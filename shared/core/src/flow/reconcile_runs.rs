@@ -7,12 +7,13 @@
 
 use crate::arn::StateMachineArn;
 use crate::concurrency::QueueRef;
+use crate::flow::admission;
 use crate::flow::cancel_run::stop;
 use crate::flow::control_run::hand_over;
 use crate::flow::create_run::start_input;
 use crate::flow::dispatch_runs::dispatch_runs;
 use crate::flow::retain_run::purge_expired;
-use crate::flow::transition_run::{announce, transition};
+use crate::flow::transition_run::{announce, transition_if};
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, DueDelivery, ExecutionState, ListExecutions,
@@ -275,7 +276,7 @@ where
                 Some(run)
             }
             RunState::Running { .. } | RunState::Paused { .. } | RunState::Waiting { .. } => {
-                if run.deadline().is_some_and(|deadline| deadline <= now) {
+                if out_of_time(&run, now).is_some() {
                     return self.time_out(run, now).await;
                 }
                 if run.state.owes_a_resume() || !run.state.answered_nodes().is_empty() {
@@ -297,6 +298,14 @@ where
             (Ok(_), Ok(_)) => return,
             (Err(error), _) | (_, Err(error)) => return self.fault(format_args!("run {run_id}"), &error),
         };
+        match admission::refuse_start(self.store, &snapshot).await {
+            Ok(None) => {}
+            Ok(Some(error)) => {
+                let end = EndDetails { error: Some(error), ..EndDetails::default() };
+                return self.settle(run, |_| Some(RunEvent::StartRefused), &end, now).await;
+            }
+            Err(error) => return self.fault(format_args!("run {run_id}"), &error),
+        }
         let input = match start_input(&snapshot, &self.store.record_keys(&run.tenant_id, run_id)) {
             Ok(input) => input,
             Err(error) => return self.fault(format_args!("run {run_id}"), &error),
@@ -324,7 +333,7 @@ where
             }
         };
         let end = EndDetails { error: Some(error), ..EndDetails::default() };
-        self.settle(run, RunEvent::StartRefused, &end, now).await;
+        self.settle(run, |_| Some(RunEvent::StartRefused), &end, now).await;
     }
 
     /// A resume or an answer was recorded, and nobody knows whether the runner has it: give it again, which is
@@ -345,8 +354,9 @@ where
     }
 
     async fn time_out(&mut self, run: Run, now: Timestamp) -> Option<Run> {
-        let event = RunEvent::StopAsked(StopIntent::TimedOut);
-        match transition(self.store, run.clone(), event, &EndDetails::default(), now).await {
+        // The run comes from the index: it may have been paused since.
+        let decide = |run: &Run| out_of_time(run, now);
+        match transition_if(self.store, run.clone(), decide, &EndDetails::default(), now).await {
             Ok(Some(transition)) => {
                 self.summary.timed_out += 1;
                 self.summary.ended.extend(Some(transition.after.status()).filter(|status| status.is_terminal()));
@@ -395,23 +405,30 @@ where
         match self.engine.describe_execution(&run.execution_arn()).await {
             Ok(ExecutionState::Running) => {}
             Ok(ExecutionState::Ended(end, details)) => {
-                self.settle(run, RunEvent::EngineEnded(end), &details, now).await
+                self.settle(run, |_| Some(RunEvent::EngineEnded(end)), &details, now).await
             }
             Ok(ExecutionState::Unknown) => {
-                if run.status() != RunStatus::Pending && now.duration_since(run.updated_at) >= VANISH_PATIENCE {
+                if vanished(&run, now).is_some() {
                     let error =
                         RunError::new("Sluice.ExecutionVanished", "Step Functions no longer knows this execution", 512);
                     let end = EndDetails { error: Some(error), ..EndDetails::default() };
-                    self.settle(run, RunEvent::EngineVanished, &end, now).await;
+                    self.settle(run, |run| vanished(run, now), &end, now).await;
                 }
             }
             Err(error) => self.fault(format_args!("run {}", run.run_id), &error),
         }
     }
 
-    async fn settle(&mut self, run: Run, event: RunEvent, end: &EndDetails, now: Timestamp) {
+    /// Settles a run as `decide` says of the run as it is.
+    async fn settle(
+        &mut self,
+        run: Run,
+        decide: impl Fn(&Run) -> Option<RunEvent> + Send,
+        end: &EndDetails,
+        now: Timestamp,
+    ) {
         let run_id = run.run_id;
-        match transition(self.store, run, event, end, now).await {
+        match transition_if(self.store, run, decide, end, now).await {
             Ok(Some(transition)) => {
                 self.summary.settled += 1;
                 self.summary.ended.push(transition.after.status());
@@ -421,4 +438,16 @@ where
             Err(error) => self.fault(format_args!("run {run_id}"), &error),
         }
     }
+}
+
+/// That a run's time is up, if it is.
+fn out_of_time(run: &Run, now: Timestamp) -> Option<RunEvent> {
+    let deadline = run.deadline()?;
+    (deadline <= now).then_some(RunEvent::StopAsked(StopIntent::TimedOut))
+}
+
+/// That an execution which the engine does not know is gone, if nothing was heard of its run for long enough.
+fn vanished(run: &Run, now: Timestamp) -> Option<RunEvent> {
+    let is_silent = now.duration_since(run.updated_at) >= VANISH_PATIENCE;
+    (is_silent && run.status() != RunStatus::Pending).then_some(RunEvent::EngineVanished)
 }

@@ -4,12 +4,11 @@
 //! its parameters, sources and variables are resolved anew.
 
 use crate::caller::Caller;
-use crate::catalog::InstanceKey;
+use crate::catalog::{Found, InstanceKey};
 use crate::definition::VersionRule;
 use crate::flow::create_run::{self, Accepted, Plan, Policy, Source, check_name, record_and_start, resolve_and_plan};
-use crate::flow::dispatch_runs::current_limits;
-use crate::flow::inquiry::find_discoverable;
-use crate::flow::{Answer, Refusal, ended_only, find_item, find_run, read_runs, unknown};
+use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
+use crate::flow::{Answer, Refusal, admission, ended_only, find_item, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
 use crate::limits;
@@ -92,15 +91,18 @@ where
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
-    let mut plan = match command.version {
-        None => same_again(store, caller, &old, snapshot, request, run_id, now).await?,
+    let (mut plan, admitted_by) = match command.version {
+        None => {
+            let (plan, found) = same_again(store, caller, &old, snapshot, request, run_id, now).await?;
+            (plan, Some(found))
+        }
         Some(version) => {
             let Some(request) = request else {
                 let message = "the run was made before its request was kept: replay it without a version";
                 return Err(Refusal::Invalid(Invalid::one(Field::Version, ViolationCode::NotAvailable, message)));
             };
             let repeated = repeated_request(store, &old, snapshot, request, version).await?;
-            resolve_and_plan(store, policy, caller, &repeated, run_id, now).await?
+            (resolve_and_plan(store, policy, caller, &repeated, run_id, now).await?, None)
         }
     };
     plan.about = About {
@@ -117,11 +119,15 @@ where
         let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len(), 0), now).await?;
         reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
     }
+    // What is only repeated runs nothing, so this comes last.
+    if let Some(message) = admitted_by.and_then(|found| admission::withdrawn(&plan.snapshot, &found)) {
+        return Err(not_available(message));
+    }
     Ok(plan)
 }
 
-/// The frozen snapshot again, under today's limits. What another tenant has shared may be repeated as long as it shares
-/// it.
+/// The frozen snapshot again, under today's limits, with what there is of what its runs need. What another tenant has shared
+/// may be repeated as long as it shares it.
 async fn same_again<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
@@ -130,19 +136,27 @@ async fn same_again<S: ReadCatalog>(
     request: Option<RequestParts>,
     run_id: RunId,
     now: Timestamp,
-) -> Answer<Plan> {
-    if old.spec.definition_owner.is_some() && find_discoverable(store, old.spec.definition_id).await?.is_none() {
-        let message = "the definition of this run is no longer shared with other tenants";
-        return Err(Refusal::Invalid(Invalid::one(Field::Whole, ViolationCode::NotAvailable, message)));
+) -> Answer<(Plan, Found)> {
+    let mut wanted = admission::needs(&snapshot);
+    wanted.extend(limits_need(old));
+    let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
+    let definition = found.get(&definition_key(old));
+    if old.spec.definition_owner.is_some() && !definition.is_some_and(|definition| definition.discoverable) {
+        return Err(not_available("the definition of this run is no longer shared with other tenants"));
     }
     let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
-    Ok(Plan {
-        limits: current_limits(store, old).await.map_err(Refusal::Store)?,
+    let plan = Plan {
+        limits: limits_among(&found, old),
         about: old.about.clone(),
         snapshot: Snapshot { run_id, spec, ..snapshot },
         request: request.unwrap_or_default(),
         new_instance: None,
-    })
+    };
+    Ok((plan, found))
+}
+
+fn not_available(message: impl std::fmt::Display) -> Refusal {
+    Refusal::Invalid(Invalid::one(Field::Whole, ViolationCode::NotAvailable, message))
 }
 
 /// The request that made `old`, for another version.

@@ -72,20 +72,37 @@ fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
 /// The error with which the runner fails when it may not claim its run.
 const CLAIM_REFUSED: &str = "Sluice.ClaimRefused";
 
-/// Applies `event` to `run` and writes the change. Where others have changed the run in the meantime, the event is
-/// applied to the run as they left it. `None` when the event changes nothing.
+/// Applies `event`, something that happened whatever the run is by now, to `run` and writes the change. Where others have
+/// changed the run in the meantime, the event is applied to the run as they left it. `None` when the event changes nothing.
 ///
 /// # Errors
 /// When the store fails, or when others keep changing the run in the meantime.
 pub async fn transition<S: ChangeRun>(
     store: &S,
-    mut run: Run,
+    run: Run,
     event: RunEvent,
+    end: &EndDetails,
+    now: Timestamp,
+) -> StoreResult<Option<Transition>> {
+    transition_if(store, run, |_| Some(event), end, now).await
+}
+
+/// [`transition`] by an event that follows from the run itself. Where others have changed the run in the meantime, `decide`
+/// is asked again, about the run as they left it: what was true of an older copy is no reason to do anything. `None` when
+/// the run as it is gives no reason, or the event changes nothing.
+///
+/// # Errors
+/// Those of [`transition`].
+pub async fn transition_if<S: ChangeRun>(
+    store: &S,
+    mut run: Run,
+    decide: impl Fn(&Run) -> Option<RunEvent> + Send,
     end: &EndDetails,
     now: Timestamp,
 ) -> StoreResult<Option<Transition>> {
     let (mut callback, mut usage, mut recorded) = (None, None, None);
     for _ in 0..TRIES {
+        let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
         let has_output = event == RunEvent::EngineEnded(EngineEnd::Succeeded) && end.output.is_some();
         if ends && (run.snapshot.has_callback || has_output) && recorded.is_none() {

@@ -13,9 +13,10 @@ use sluice_core::flow::manage_operator::{save_compute_node, save_layer, save_pro
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::instance::{InstanceContent, ProcessorConfig};
-use sluice_core::lifecycle::RunStatus;
+use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
 use sluice_core::operator::{LayerStatus, TenantSettings, Tenants};
-use sluice_core::ports::{Clock, ReadCatalog};
+use sluice_core::ports::{Clock, ReadCatalog, StoreErrorClass};
+use sluice_testkit::fault::Fault;
 use sluice_testkit::store::{Counter, Laxity, MemoryStore};
 use sluice_testkit::{block_on, fixture};
 use std::collections::BTreeMap;
@@ -150,7 +151,7 @@ const CHANGES: &[Row] = &[
         |it| {
             let mut node = fixture::compute_node(it.world.clock.now());
             node.tenants = Tenants(vec!["another".to_owned()]);
-            block_on(save_compute_node(&it.store, &operator(), node)).expect("saved");
+            block_on(save_compute_node(&it.store, &operator(), node, None)).expect("saved");
         },
         same,
         "not_found",
@@ -183,7 +184,8 @@ fn second(change: fn(&Elsewhere<'_>), asked: fn(Command) -> Command, laxity: Opt
     let mut world = World::new();
     world.store.laxity = laxity;
     let owner = world.caller.clone();
-    block_on(save_draft(&world.store, &owner, &definition(), fixture::document(), world.clock.now())).expect("saved");
+    let elsewhere = world.store.another_process();
+    block_on(save_draft(&elsewhere, &owner, &definition(), fixture::document(), world.clock.now())).expect("saved");
     // Somebody holds a slot already, so that a limit of one is reached.
     let queue = QueueRef { tenant_id: owner.tenant, definition_id: None };
     world.store.seed_counter(&queue, Counter { held: 1, queued: 0 });
@@ -270,4 +272,82 @@ fn a_refused_request_leaves_no_instance_either() {
         world.create(command, 3).expect_err(what);
         assert_eq!((world.store.writes(), instance("refused")), (before, None), "{what}");
     }
+}
+
+/// What a tenant may use and then may not: the compute node, and each processor of the definition.
+fn withdrawals() -> Vec<(&'static str, fn(&Elsewhere<'_>))> {
+    fn processor(it: &Elsewhere<'_>, index: usize) {
+        let mut processor = fixture::processors(it.world.clock.now()).remove(index);
+        processor.tenants = Tenants(vec!["another".to_owned()]);
+        block_on(save_processor(&it.store, &operator(), processor)).expect("saved");
+    }
+    vec![
+        ("compute node default", |it| {
+            let mut node = fixture::compute_node(it.world.clock.now());
+            node.tenants = Tenants(vec!["another".to_owned()]);
+            block_on(save_compute_node(&it.store, &operator(), node, None)).expect("saved");
+        }),
+        ("processor word-frequencies", |it| processor(it, 0)),
+        ("processor readability", |it| processor(it, 1)),
+        ("processor store-object", |it| processor(it, 2)),
+    ]
+}
+
+#[test]
+fn a_run_that_waited_is_started_only_if_its_tenant_may_still_use_what_it_was_planned_with() {
+    for (what, withdraw) in withdrawals() {
+        for is_lost in [false, true] {
+            let world = World::new();
+            let elsewhere = Elsewhere { store: world.store.another_process(), world: &world };
+            let waiting = if is_lost {
+                // Recorded, and nobody saw it start.
+                world.engine.faults.once("start the execution", Fault::Before(StoreErrorClass::Throttled));
+                world.pending(2)
+            } else {
+                elsewhere.limit(ONE_THEN_QUEUE);
+                let first = world.running(1);
+                let waiting = world.pending(2);
+                assert_eq!(waiting.status(), RunStatus::Queued);
+                world.end(&first, EngineEnd::Succeeded, Some("{}")).expect("settled");
+                waiting
+            };
+            withdraw(&elsewhere);
+            world.clock.advance(30);
+            let summary = world.reconcile();
+            let run = world.run(waiting.run_id);
+            let ended = run.state.ended().unwrap_or_else(|| panic!("{what}: {summary:?}"));
+            let error = ended.error.as_ref().expect("an error");
+            assert_eq!((ended.reason, error.code.as_str()), (TerminationReason::StartFailed, "Sluice.Withdrawn"));
+            assert_eq!(error.message, format!("{what} is not open to this tenant any more"));
+            assert_eq!(
+                (summary.started, summary.dispatched, summary.ended.as_slice()),
+                (0, 0, [RunStatus::Failed].as_slice())
+            );
+            assert!(world.engine.execution(&run.execution_arn()).is_none(), "{what}: nothing was started");
+            assert!(
+                world.store.counters().values().all(|counter| *counter == Counter::default()),
+                "{what}: its slot is free"
+            );
+            let owed = world.store.deliveries().iter().filter(|(delivery, _)| delivery.run_id == run.run_id).count();
+            assert_eq!(owed, 2, "{what}: its caller is told");
+        }
+    }
+}
+
+#[test]
+fn a_compute_node_declared_anew_keeps_its_layers_unless_others_are_named() {
+    let world = World::new();
+    let declare = |layers| {
+        let node = fixture::compute_node(world.clock.now());
+        block_on(save_compute_node(&world.store, &operator(), node, layers)).expect("saved").layers
+    };
+    let (key, layer) = ("default".parse().expect("a key"), "models".parse().expect("a layer"));
+    let now = world.clock.now();
+    let node = block_on(save_layer(&world.store, &operator(), &key, layer, LayerStatus::Failed, now)).expect("saved");
+    assert_eq!(declare(None), node.layers, "as a layer's own request left them");
+    let named = BTreeMap::from([("corpora".parse().expect("a layer"), LayerStatus::Ready)]);
+    assert_eq!(declare(Some(named.clone())), named);
+    assert_eq!(declare(None), named);
+    assert_eq!(declare(Some(BTreeMap::new())), BTreeMap::new());
+    assert_eq!(declare(None), BTreeMap::new());
 }

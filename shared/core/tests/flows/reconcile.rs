@@ -1,8 +1,13 @@
 use crate::world::{World, command, with_callback};
+use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::create_run::Command;
+use sluice_core::flow::manage_definitions::{DefinitionChange, change_definition};
+use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
 use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::run::Run;
 use sluice_testkit::fault::Fault;
+use sluice_testkit::{block_on, fixture};
 
 #[test]
 fn a_run_that_was_never_started_is_started() {
@@ -133,4 +138,67 @@ fn one_runs_trouble_does_not_keep_the_sweep_from_the_others() {
     let summary = world.reconcile();
     assert_eq!((summary.settled, summary.faults.len()), (2, 1));
     assert_eq!(world.reconcile().settled, 1);
+}
+
+/// What somebody does to a run after the index of open runs has shown it for the last time.
+type Meanwhile = fn(&World, &Run);
+
+fn pause(world: &World, run: &Run) {
+    block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("asked");
+    let now = world.clock.now();
+    assert!(world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked("a-task-token", now)));
+    world.engine.wait_for(&run.execution_arn(), "a-task-token");
+}
+
+#[test]
+fn a_reason_that_only_an_old_copy_of_a_run_gives_does_nothing_to_the_run_as_it_is() {
+    let paused_and_resumed: Meanwhile = |world, run| {
+        pause(world, run);
+        world.clock.advance(50);
+        block_on(resume_run(&world.store, &world.engine, &world.caller, run.run_id, world.clock.now()))
+            .expect("resumed");
+    };
+    let asked: Meanwhile = |world, run| {
+        block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("asked");
+    };
+    let nothing: Meanwhile = |_, _| {};
+    // What is so, how long the run may take, what was done how long after its start, whether the engine forgets it then, how
+    // long after that the sweep comes, and how the run is then.
+    let cases: [(&str, Option<u64>, Meanwhile, i64, bool, i64, RunStatus); 6] = [
+        ("time is up", Some(90), nothing, 0, false, 95, RunStatus::Canceling),
+        ("paused in time", Some(90), pause, 60, false, 35, RunStatus::Paused),
+        ("paused in time and gone on", Some(90), paused_and_resumed, 30, false, 15, RunStatus::Running),
+        ("paused too late", Some(90), pause, 91, false, 4, RunStatus::Paused),
+        ("silent, and unknown to the engine", None, nothing, 0, true, 700, RunStatus::Failed),
+        ("heard of just now", None, asked, 680, true, 20, RunStatus::Running),
+    ];
+    for (what, seconds, meanwhile, after, is_forgotten, wait, expected) in cases {
+        let world = World::new();
+        let said = DefinitionChange { exclude_paused_time: Some(true), ..DefinitionChange::default() };
+        let definition = DefinitionRef::Id(fixture::definition_id(7));
+        block_on(change_definition(&world.store, &world.caller, &definition, said, world.clock.now()))
+            .expect("changed");
+        let command = Command { max_run_duration_seconds: seconds, ..with_callback(command()) };
+        let run = world.create(command, 1).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        world.reconcile(); // the index shows the run so, and no more than that from now on
+        world.store.faults.set(|called| {
+            (called == "keep the open index up to date").then_some(Fault::Before(StoreErrorClass::Unavailable))
+        });
+        world.clock.advance(after);
+        meanwhile(&world, &world.run(run.run_id));
+        if is_forgotten {
+            world.engine.forget(&run.execution_arn());
+        }
+        world.clock.advance(wait);
+        let summary = world.reconcile();
+        let after = world.run(run.run_id);
+        assert_eq!((after.status(), summary.faults.as_slice()), (expected, [].as_slice()), "{what}");
+        let is_stopped = u32::from(expected == RunStatus::Canceling);
+        assert_eq!(
+            (summary.timed_out, summary.settled),
+            (is_stopped, u32::from(expected == RunStatus::Failed)),
+            "{what}"
+        );
+    }
 }

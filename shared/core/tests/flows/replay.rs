@@ -1,12 +1,15 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
+use sluice_core::caller::Caller;
 use sluice_core::flow::create_run::Accepted;
+use sluice_core::flow::manage_operator::{save_compute_node, save_processor};
 use sluice_core::flow::replay_run::{Command, replay_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
+use sluice_core::operator::Tenants;
 use sluice_core::ports::{Clock, ReadRuns};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
@@ -166,4 +169,52 @@ fn a_replay_keeps_the_callers_key_and_callback() {
     world.engine.claim(&world.store, &first.run.execution_arn(), world.clock.now());
     let owed = world.end(&first.run, EngineEnd::Succeeded, Some("{}")).expect("settled").owed;
     assert_eq!(owed.len(), 2, "the webhook of the original, for the new run");
+}
+
+#[test]
+fn a_replay_of_the_frozen_snapshot_runs_only_what_its_tenant_may_still_use() {
+    // Whatever is withdrawn, and the node that the replay begins at: what is only repeated needs nothing of anybody.
+    let cases = [
+        ("compute node default", None, true),
+        ("compute node default", Some("readability"), true),
+        ("processor word-frequencies", None, true),
+        ("processor word-frequencies", Some("text"), true),
+        ("processor word-frequencies", Some("readability"), false),
+        ("processor readability", None, true),
+        ("processor readability", Some("readability"), true),
+        ("processor store-object", Some("store"), true),
+    ];
+    for (what, begin, is_refused) in cases {
+        let world = World::new();
+        let original = world.failed();
+        let operator = Caller { is_operator: true, ..world.caller.clone() };
+        let (others, now) = (Tenants(vec!["another".to_owned()]), world.clock.now());
+        let elsewhere = world.store.another_process();
+        match what.strip_prefix("processor ") {
+            Some(key) => {
+                let mut processors = fixture::processors(now).into_iter();
+                let mut processor = processors.find(|processor| processor.key.to_string() == key).expect("one of them");
+                processor.tenants = others;
+                block_on(save_processor(&elsewhere, &operator, processor)).expect("saved");
+            }
+            None => {
+                let mut node = fixture::compute_node(now);
+                node.tenants = others;
+                block_on(save_compute_node(&elsewhere, &operator, node, None)).expect("saved");
+            }
+        }
+        let before = world.store.writes();
+        let answer = world.replay(&original, begin.map_or_else(Command::default, from), 2);
+        match answer {
+            Ok(_) => assert!(!is_refused, "{what} from {begin:?}"),
+            Err(Refusal::Invalid(invalid)) => {
+                assert!(is_refused, "{what} from {begin:?}: {invalid:?}");
+                let [violation] = invalid.violations.as_slice() else { panic!("{invalid:?}") };
+                assert_eq!(violation.code.as_str(), "not_available");
+                assert_eq!(violation.message, format!("{what} is not open to this tenant any more"));
+                assert_eq!(world.store.writes(), before, "{what} from {begin:?}: nothing was written");
+            }
+            Err(other) => panic!("{what} from {begin:?}: {other:?}"),
+        }
+    }
 }

@@ -145,6 +145,7 @@ pub struct ComputeNodeBody {
     tenants: Option<Vec<String>>,
     /// Values that every data target gets and no caller overwrites.
     registry: Option<BTreeMap<String, Value>>,
+    /// All that it has. Those that it had stay as they are when absent; `{}` takes them away.
     #[schema(value_type = Option<BTreeMap<LayerName, LayerStatus>>)]
     layers: Option<BTreeMap<String, LayerStatus>>,
     /// The node's own ceiling per run, in US dollars.
@@ -157,6 +158,8 @@ impl json::Body for ComputeNodeBody {
 }
 
 impl ComputeNodeBody {
+    /// The node without layers and without a revision, and its layers where something is said of them.
+    ///
     /// # Errors
     /// Everything that is wrong with the body itself.
     pub fn into_compute_node(
@@ -164,7 +167,7 @@ impl ComputeNodeBody {
         key: ComputeNodeKey,
         own_runner: Option<&arn::StateMachineArn>,
         now: Timestamp,
-    ) -> Result<ComputeNode, Faults> {
+    ) -> Result<(ComputeNode, Option<BTreeMap<LayerName, LayerStatus>>), Faults> {
         let mut faults = Faults::default();
         let state_machine_arn = match (&self.state_machine_arn, own_runner) {
             (Some(text), _) => fields::arn("/stateMachineArn", text, &mut faults),
@@ -175,14 +178,10 @@ impl ComputeNodeBody {
                 None
             }
         };
-        let layers = self
-            .layers
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|(name, status)| {
-                Some((fields::id(format_args!("/layers/{}", Token(&name)), &name, &mut faults)?, status))
-            })
-            .collect();
+        let mut layer = |(name, status): (String, LayerStatus)| {
+            Some((fields::id(format_args!("/layers/{}", Token(&name)), &name, &mut faults)?, status))
+        };
+        let layers = self.layers.map(|layers| layers.into_iter().filter_map(&mut layer).collect());
         let max_budget = fields::cap("/maxBudgetUsd", self.max_budget_usd.as_deref(), &mut faults);
         let max_budget = max_budget.unwrap_or_else(|error| {
             faults.add("/maxBudgetUsd", error.code(), error);
@@ -190,16 +189,17 @@ impl ComputeNodeBody {
         });
         let Some(state_machine_arn) = state_machine_arn else { return Err(faults) };
         faults.into_result()?;
-        Ok(ComputeNode {
+        let node = ComputeNode {
             key,
             state_machine_arn,
             tenants: Tenants(self.tenants.unwrap_or_else(|| vec!["*".to_owned()])),
             registry: self.registry.unwrap_or_default(),
-            layers,
+            layers: BTreeMap::new(),
             max_budget,
             updated_at: now,
             rev: 0,
-        })
+        };
+        Ok((node, layers))
     }
 }
 

@@ -58,7 +58,7 @@ impl World {
                 3 => {
                     let mut node = fixture::compute_node(now);
                     node.tenants = tenants;
-                    save_compute_node(&store, &operator, node).await.map(|_| ())
+                    save_compute_node(&store, &operator, node, None).await.map(|_| ())
                 }
                 _ => {
                     let mut processor = fixture::processors(now).remove(0);

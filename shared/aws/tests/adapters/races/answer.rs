@@ -34,6 +34,7 @@ async fn waiting(table: &Table, round: u32, token: &str) -> Run {
         node_id: ask(),
         node_type: NodeType::External,
         run: NodeRun::External,
+        processor: None,
         tag: None,
         max_attempts: 1,
         retry_interval_seconds: 1,

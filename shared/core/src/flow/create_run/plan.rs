@@ -335,6 +335,7 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         node_id: node.id.clone(),
         node_type: node.node_type,
         run,
+        processor: node.processor.clone(),
         tag,
         max_attempts: retry.max_attempts,
         retry_interval_seconds: retry.interval_seconds,

@@ -318,7 +318,7 @@ pub async fn of_racing_declarations_none_undoes_another(ground: &impl Ground) {
     let revoked = &ComputeNode { tenants: Tenants(Vec::new()), ..node.clone() };
     let written = race("a revocation beside layers", |number| async move {
         match number {
-            0 => save_compute_node(store, operator, revoked.clone()).await.map(|_| ()),
+            0 => save_compute_node(store, operator, revoked.clone(), None).await.map(|_| ()),
             _ => save_layer(store, operator, &node.key, layer(number), LayerStatus::Failed, noon()).await.map(|_| ()),
         }
     });
