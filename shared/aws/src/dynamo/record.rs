@@ -16,6 +16,7 @@ use sluice_core::ports::{RecordRun, Recorded, StoreError, StoreErrorClass, Store
 use sluice_core::run::Run;
 use sluice_core::snapshot::RecordKeys;
 use sluice_core::time::rfc3339_millis;
+use std::collections::BTreeSet;
 
 const RECORD: &str = "record the run";
 
@@ -27,52 +28,14 @@ const HEAD: usize = 0;
 
 impl RecordRun for Store {
     async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
-        let unwritable = |error| corrupt(RECORD, error);
-        let head = item::from_run(&new.run).map_err(unwritable)?;
-        // In the order in which refusals count: a run that is there already, a key that is taken, a limit.
-        let mut writes = vec![Write::put_new(head)];
-        let key_at = writes.len();
-        if let Some((claim, record)) = &new.idempotency {
-            // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
-            let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
-                .only_if("attribute_not_exists(pk) OR expiresAt <= :now")
-                .with(":now", s(rfc3339_millis(new.run.spec.created_at)));
-            writes.push(write);
+        let mut originals: BTreeSet<RunId> = item::links(&new.run).map(|(_, original)| original).collect();
+        loop {
+            match self.record(new, &originals).await? {
+                Outcome::Recorded(recorded) => return Ok(recorded),
+                // It was deleted in between: the run is recorded without a link from it.
+                Outcome::OriginalGone(original) => originals.remove(&original),
+            };
         }
-        let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
-        writes.push(Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)));
-        writes.push(Write::put_new(item::from_request(&new.run, &new.request_text)));
-        for (link, original) in item::links(&new.run) {
-            writes.push(Write::put(item::from_link(link, original, &new.run)));
-        }
-        if let Some(instance) = &new.instance {
-            writes.push(Write::keep(item::from_instance(instance).map_err(unwritable)?));
-        }
-        let mut refusals = match self.transact(RECORD, writes).await? {
-            Transacted::Written => return Ok(Recorded::Created),
-            Transacted::Refused(refusals) => refusals,
-        };
-        // A head of ours under this id means that an earlier try was carried out and its answer lost; the run may have
-        // moved on since.
-        if let Some(Some(head)) = refusals.at(HEAD) {
-            return if is_ours(head, &new.run)? { Ok(Recorded::Created) } else { Err(id_taken(new.run.run_id)) };
-        }
-        if new.idempotency.is_some()
-            && let Some(Some(first)) = refusals.at(key_at)
-        {
-            let first = item::to_idempotency(first).map_err(unwritable)?;
-            return Ok(if first.run.run_id == new.run.run_id {
-                Recorded::Created
-            } else {
-                Recorded::KeyTaken(Box::new(first))
-            });
-        }
-        let refused = counters.refused(&mut refusals);
-        if !refused.is_empty() {
-            return not_admitted(&new.admission, refused);
-        }
-        // Refused, yet nothing lies there: it was deleted in between.
-        Err(StoreError { operation: RECORD, class: StoreErrorClass::Conflict, source: None })
     }
 
     async fn first_with_key(
@@ -95,6 +58,71 @@ impl RecordRun for Store {
                 .map(|status| (status.as_str(), keys::runs_in_status(tenant, status)))
                 .collect(),
         }
+    }
+}
+
+/// How one try to record a run went.
+enum Outcome {
+    Recorded(Recorded),
+    /// One of the runs that link to it is gone. Nothing was written.
+    OriginalGone(RunId),
+}
+
+impl Store {
+    /// Records a run, with a link from each of these originals.
+    async fn record(&self, new: &NewRun, originals: &BTreeSet<RunId>) -> StoreResult<Outcome> {
+        let recorded = |recorded| Ok(Outcome::Recorded(recorded));
+        let unwritable = |error| corrupt(RECORD, error);
+        let head = item::from_run(&new.run).map_err(unwritable)?;
+        // In the order in which refusals count: a run that is there already, a key that is taken, a limit.
+        let mut writes = vec![Write::put_new(head)];
+        let key_at = writes.len();
+        if let Some((claim, record)) = &new.idempotency {
+            // An expired record may still lie there: DynamoDB deletes when it likes. Without `expiresAt` it never expires.
+            let write = Write::put(item::from_idempotency(claim, record).map_err(unwritable)?)
+                .only_if("attribute_not_exists(pk) OR expiresAt <= :now")
+                .with(":now", s(rfc3339_millis(new.run.spec.created_at)));
+            writes.push(write);
+        }
+        let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
+        writes.push(Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)));
+        writes.push(Write::put_new(item::from_request(&new.run, &new.request_text)));
+        let originals_at = writes.len();
+        writes.extend(originals.iter().map(|original| Write::if_kept(&new.run.tenant_id, *original)));
+        for (link, original) in item::links(&new.run).filter(|(_, original)| originals.contains(original)) {
+            writes.push(Write::put(item::from_link(link, original, &new.run)));
+        }
+        if let Some(instance) = &new.instance {
+            writes.push(Write::keep(item::from_instance(instance).map_err(unwritable)?));
+        }
+        let mut refusals = match self.transact(RECORD, writes).await? {
+            Transacted::Written => return recorded(Recorded::Created),
+            Transacted::Refused(refusals) => refusals,
+        };
+        // A head of ours under this id means that an earlier try was carried out and its answer lost; the run may have
+        // moved on since.
+        if let Some(Some(head)) = refusals.at(HEAD) {
+            return if is_ours(head, &new.run)? { recorded(Recorded::Created) } else { Err(id_taken(new.run.run_id)) };
+        }
+        if new.idempotency.is_some()
+            && let Some(Some(first)) = refusals.at(key_at)
+        {
+            let first = item::to_idempotency(first).map_err(unwritable)?;
+            return recorded(if first.run.run_id == new.run.run_id {
+                Recorded::Created
+            } else {
+                Recorded::KeyTaken(Box::new(first))
+            });
+        }
+        let refused = counters.refused(&mut refusals);
+        if !refused.is_empty() {
+            return recorded(not_admitted(&new.admission, refused)?);
+        }
+        if let Some((_, original)) = (originals_at..).zip(originals).find(|(at, _)| refusals.include(*at)) {
+            return Ok(Outcome::OriginalGone(*original));
+        }
+        // Refused, yet nothing lies there: it was deleted in between.
+        Err(StoreError { operation: RECORD, class: StoreErrorClass::Conflict, source: None })
     }
 }
 

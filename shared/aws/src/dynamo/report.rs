@@ -1,7 +1,8 @@
 //! What workers and people say of an open run beside answers: progress, report tokens, comments.
 
+use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
-use item::s;
+use item::{Item, s};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{RecordReports, StoreResult};
 use sluice_core::report::{Comment, Progress, ReportToken};
@@ -39,8 +40,10 @@ impl RecordReports for Store {
         }
     }
 
-    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<()> {
-        self.put("save a report token", item::from_report_token(tenant, run_id, token)).await
+    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<bool> {
+        const OPERATION: &str = "save a report token";
+        let item = item::from_report_token(tenant, run_id, token).map_err(|error| corrupt(OPERATION, error))?;
+        self.put_beside(OPERATION, tenant, run_id, item).await
     }
 
     async fn load_report_token(
@@ -54,7 +57,23 @@ impl RecordReports for Store {
         found.map(item::to_report_token).transpose().map_err(|error| corrupt(OPERATION, error))
     }
 
-    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<()> {
-        self.put("add a comment", item::from_comment(tenant, run_id, comment)).await
+    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<bool> {
+        const OPERATION: &str = "add a comment";
+        let item = item::from_comment(tenant, run_id, comment).map_err(|error| corrupt(OPERATION, error))?;
+        self.put_beside(OPERATION, tenant, run_id, item).await
+    }
+}
+
+impl Store {
+    /// Puts an item beside the head of its run, if the run is kept.
+    async fn put_beside(
+        &self,
+        operation: &'static str,
+        tenant: &TenantId,
+        run_id: RunId,
+        item: Item,
+    ) -> StoreResult<bool> {
+        let written = self.transact(operation, vec![Write::if_kept(tenant, run_id), Write::put(item)]).await?;
+        Ok(matches!(written, Transacted::Written))
     }
 }

@@ -1,6 +1,6 @@
 //! One transaction: all of its writes or none.
 
-use super::item::Item;
+use super::item::{Item, s};
 use super::keys::{self, Key};
 use super::{Store, class, corrupt, failed};
 use crate::fault::Fault;
@@ -10,7 +10,10 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
 };
+use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
+use sluice_core::run::Run;
+use sluice_core::time::rfc3339_millis;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -104,6 +107,13 @@ impl Write {
     /// Deletes the item, if there is one.
     pub fn delete(key: Key) -> Self {
         Self::new(What::Delete(key))
+    }
+
+    /// Lets the others be written only if a run is there and nobody is deleting it: what is written beside a head that goes
+    /// stays for ever, since nobody would find it.
+    pub fn if_kept(tenant: &TenantId, run_id: RunId) -> Self {
+        let kept = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";
+        Self::check(keys::run_head(tenant, run_id)).only_if(kept).with(":let_go", s(rfc3339_millis(Run::LET_GO)))
     }
 
     /// Lets the others be written only if the condition that follows holds for this item.
@@ -304,6 +314,27 @@ mod tests {
             HashMap::from([("#s0".to_owned(), "error".to_owned()), ("#r0".to_owned(), "openShard".to_owned())])
         );
         assert_eq!(values, Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))]));
+    }
+
+    #[test]
+    fn every_kind_of_write_keeps_its_condition() {
+        let key = || Key::new("p", "s");
+        let item = || key().into_item();
+        let writes = [
+            Write::put(item()),
+            Write::update(key(), Item::from([("a".to_owned(), s("1"))]), &[]),
+            Write::apply(key(), "SET a = :a").with(":a", s("1")),
+            Write::delete(key()),
+            Write::check(key()),
+        ];
+        for (kind, write) in ["put", "update", "apply", "delete", "check"].into_iter().zip(writes) {
+            let write = write.only_if("#rev = :rev").naming("#rev", "rev").with(":rev", s("7"));
+            let action = write.into_action("table").expect("an action");
+            let said = format!("{action:?}");
+            for part in ["#rev = :rev", "\"rev\"", "S(\"7\")", "AllOld"] {
+                assert!(said.contains(part), "{kind} drops {part}: {said}");
+            }
+        }
     }
 
     #[test]

@@ -3,16 +3,12 @@
 use super::change::ChangeWrites;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use item::{n, s};
+use item::n;
 use keys::Key;
 use sluice_core::change::UsageChange;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
-use sluice_core::run::Run;
-use sluice_core::time::rfc3339_millis;
 use std::collections::BTreeSet;
-
-const IS_KEPT: &str = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";
 
 impl RecordUsage for Store {
     async fn known_calls(
@@ -43,8 +39,7 @@ impl RecordUsage for Store {
         if stop.is_none() {
             // A run that is being deleted gets nothing new: nobody would find it to delete it. A stop looks at the head
             // anyway.
-            let head = Write::check(keys::run_head(tenant_id, *run_id)).only_if(IS_KEPT);
-            writes.push(head.with(":let_go", s(rfc3339_millis(Run::LET_GO))));
+            writes.push(Write::if_kept(tenant_id, *run_id));
         }
         for call in calls {
             writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, call).map_err(unwritable)?));

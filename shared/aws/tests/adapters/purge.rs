@@ -1,7 +1,7 @@
 //! Deleting runs from a table over a network: the head last, and again where it broke off.
 
 use crate::support::relay::Trouble;
-use crate::support::sample::mine;
+use crate::support::sample::{self, mine};
 use crate::support::table::Table;
 use sluice_aws::dynamo::item::{Item, n, s};
 use sluice_aws::dynamo::keys;
@@ -42,8 +42,11 @@ async fn a_purge_that_breaks_off_leaves_the_head_and_is_done_again() {
     table.relay.no_more_trouble();
     table.store.purge_run(&mine(), run.run_id).await.expect("purged");
     assert!(left_of(&table, &run).await.is_empty());
+    let originals = [98, 99].map(|number| keys::run_pk(&mine(), sample::run_id(number)));
     let everything = table.everything().await;
-    assert_eq!(everything.len(), 1, "but for its key: {:?}", everything.keys());
+    let left: Vec<_> = everything.keys().filter(|(pk, _)| !originals.contains(pk)).collect();
+    assert_eq!(left.len(), 1, "but for its key: {left:?}");
+    assert!(everything.keys().all(|(_, sk)| !sk.contains(&run.run_id.to_string())), "and its links: {everything:?}");
 }
 
 #[tokio::test]

@@ -54,8 +54,10 @@ pub async fn create_report_token<S: AnswerNode + RecordReports>(
         created_by: caller.principal.0.clone(),
         created_at: now,
     };
-    store.save_report_token(&caller.tenant, run_id, &token).await.map_err(Refusal::Store)?;
-    Ok((text, token))
+    match store.save_report_token(&caller.tenant, run_id, &token).await.map_err(Refusal::Store)? {
+        true => Ok((text, token)),
+        false => Err(unknown(run_id)),
+    }
 }
 
 /// What a worker reports of a node.
@@ -180,8 +182,10 @@ pub async fn comment_on<S: AnswerNode + RecordReports>(
         return Err(Refusal::Invalid(Invalid::one(Field::CommentText, ViolationCode::OutOfRange, message)));
     }
     let comment = Comment { id, text, by: caller.principal.0.clone(), at: now };
-    store.add_comment(&caller.tenant, run_id, &comment).await.map_err(Refusal::Store)?;
-    Ok(comment)
+    match store.add_comment(&caller.tenant, run_id, &comment).await.map_err(Refusal::Store)? {
+        true => Ok(comment),
+        false => Err(unknown(run_id)),
+    }
 }
 
 async fn check_node<S: AnswerNode>(store: &S, run: &Run, node_id: &NodeId, invalid: &mut Invalid) -> Answer<()> {

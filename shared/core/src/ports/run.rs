@@ -35,9 +35,10 @@ pub enum Recorded {
 /// Records new runs.
 pub trait RecordRun: Send + Sync {
     /// Writes the head, snapshot, request and idempotency record of a new run, takes its slots or its place in a queue,
-    /// and links it to the run that it repeats or evaluates: all or nothing, in one round trip. Repeating the call
-    /// after its answer was lost gives `Created` again. Where both a key is taken and a limit is reached, the answer is
-    /// `KeyTaken`.
+    /// and links it to the runs that it repeats or evaluates: all or nothing, in one round trip. A run that is not there
+    /// any more, or [let go](Run::LET_GO), gets no link, because nobody would find the link to delete it. Repeating the
+    /// call after its answer was lost gives `Created` again. Where both a key is taken and a limit is reached, the
+    /// answer is `KeyTaken`.
     fn record_run(&self, new: &NewRun) -> impl Future<Output = StoreResult<Recorded>> + Send;
 
     /// The record of the first request with the claim's idempotency key, if there is one that is valid at `now`.
@@ -124,13 +125,14 @@ pub trait RecordReports: Send + Sync {
         node_id: &NodeId,
         progress: &Progress,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Records a new report token, of which only the hash is kept, until some time after the token has expired.
+    /// Records a new report token, of which only the hash is kept, until some time after the token has expired. Returns
+    /// `false` when the run is not there or [let go](Run::LET_GO), and nothing was written.
     fn save_report_token(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         token: &ReportToken,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
     /// The run's report token with this hash, if there is one. The token may have expired. Strongly consistent.
     fn load_report_token(
         &self,
@@ -138,13 +140,14 @@ pub trait RecordReports: Send + Sync {
         run_id: RunId,
         hash: &str,
     ) -> impl Future<Output = StoreResult<Option<ReportToken>>> + Send;
-    /// Adds a comment to a run.
+    /// Adds a comment to a run. Returns `false` when the run is not there or [let go](Run::LET_GO), and nothing was
+    /// written.
     fn add_comment(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         comment: &Comment,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
 /// Records what a run's LLM calls used.

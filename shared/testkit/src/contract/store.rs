@@ -82,6 +82,9 @@ macro_rules! store_rules {
         $crate::rules! {
             judge: $judge, of: store::reports,
             a_report_token_is_found_by_its_hash_in_its_run_alone,
+            a_run_that_is_gone_or_going_gets_no_report_token,
+            a_run_that_is_gone_or_going_gets_no_comment,
+            a_run_that_is_gone_or_going_gets_no_link,
             comments_are_listed_oldest_first_page_by_page,
             a_run_that_used_nothing_has_an_empty_ledger,
             usage_is_recorded_with_its_ledger,

@@ -24,11 +24,14 @@ impl RecordReports for MemoryStore {
         .await
     }
 
-    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<()> {
+    async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<bool> {
         self.act("save the report token", |tables| {
+            if !tables.keeps(tenant, run_id) {
+                return Ok(false);
+            }
             tables.writes += 1;
             tables.tokens.insert(((tenant.clone(), run_id), token.hash.clone()), token.clone());
-            Ok(())
+            Ok(true)
         })
         .await
     }
@@ -45,11 +48,14 @@ impl RecordReports for MemoryStore {
         .await
     }
 
-    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<()> {
+    async fn add_comment(&self, tenant: &TenantId, run_id: RunId, comment: &Comment) -> StoreResult<bool> {
         self.act("add the comment", |tables| {
+            if !tables.keeps(tenant, run_id) {
+                return Ok(false);
+            }
             tables.writes += 1;
             tables.comments.entry((tenant.clone(), run_id)).or_default().insert(comment.id.clone(), comment.clone());
-            Ok(())
+            Ok(true)
         })
         .await
     }
@@ -75,11 +81,7 @@ impl RecordUsage for MemoryStore {
     async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
         self.act("record the usage", |tables| {
             let key = (change.tenant_id.clone(), change.run_id);
-            if tables
-                .runs
-                .get(&key)
-                .is_none_or(|run| run.state.ended().and_then(|ended| ended.due_at) == Some(Run::LET_GO))
-            {
+            if !tables.keeps(&key.0, key.1) {
                 return Ok(false);
             }
             let rev = tables.ledgers.get(&key).map_or(0, |ledger| ledger.rev);

@@ -47,9 +47,11 @@ impl ReadRuns for MemoryStore {
 
     async fn list_links(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<RunLinks> {
         self.act("list links", |tables| {
+            // A run that is gone has no links, nor does one get any that is going.
+            let is_kept = tables.keeps(tenant, run_id);
             let linked = |is_linked: fn(&Run) -> Option<RunId>| {
                 let mine = tables.runs.values().filter(|run| run.tenant_id == *tenant);
-                mine.filter(|run| is_linked(run) == Some(run_id)).map(|run| run.run_id).take(100).collect()
+                mine.filter(|run| is_kept && is_linked(run) == Some(run_id)).map(|run| run.run_id).take(100).collect()
             };
             Ok(RunLinks {
                 replays: linked(|run| run.about.replay_of),

@@ -7,6 +7,12 @@ impl Tables {
         self.counters.entry(run.queue(scope)).or_default()
     }
 
+    /// Whether a run is there, and nobody is deleting it.
+    pub(super) fn keeps(&self, tenant: &TenantId, run_id: RunId) -> bool {
+        let run = self.runs.get(&(tenant.clone(), run_id));
+        run.is_some_and(|run| run.state.ended().and_then(|ended| ended.due_at) != Some(Run::LET_GO))
+    }
+
     /// The limits of a change that have no free slot.
     pub(super) fn full(&mut self, run: &Run, slots: &SlotChange) -> Vec<SlotScope> {
         let most = |most: u32| i64::from(most);

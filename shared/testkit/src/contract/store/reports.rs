@@ -7,8 +7,9 @@ use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::{RunChange, UsageChange};
+use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
-use sluice_core::ports::{Changed, Page};
+use sluice_core::ports::{Changed, Page, Recorded};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
 use sluice_core::usage::{LlmCall, UsageLedger};
@@ -24,16 +25,77 @@ pub fn token(hash: &str) -> ReportToken {
     }
 }
 
+/// A run that has just been recorded.
+pub async fn recorded(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
+    let run = run(tenant, number, noon());
+    store.record_run(&new_run(&run, None, None)).await.expect("recorded");
+    run
+}
+
+/// A run that is being deleted, and one that never was.
+pub async fn going_and_gone(store: &impl Ports) -> [Run; 2] {
+    let run = running(store).await;
+    let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
+    assert_eq!(store.change_run(&RunChange::new(&run, ended.clone())).await.expect("changed"), Changed::Done);
+    let going = ended.let_go(noon()).expect("it has ended");
+    assert_eq!(store.change_run(&RunChange::new(&ended, going.clone())).await.expect("changed"), Changed::Done);
+    [going, Run { run_id: sample::run_id(99), ..run }]
+}
+
+pub async fn a_run_that_is_gone_or_going_gets_no_report_token(ground: &impl Ground) {
+    let store = ground.ports();
+    for run in going_and_gone(&store).await {
+        assert!(!store.save_report_token(&mine(), run.run_id, &token("0a")).await.expect("an answer"));
+        assert_eq!(store.load_report_token(&mine(), run.run_id, "0a").await.expect("an answer"), None);
+    }
+}
+
+pub async fn a_run_that_is_gone_or_going_gets_no_comment(ground: &impl Ground) {
+    let store = ground.ports();
+    for run in going_and_gone(&store).await {
+        assert!(!store.add_comment(&mine(), run.run_id, &comment(1)).await.expect("an answer"));
+        let page = store.list_comments(&mine(), run.run_id, 10, None).await.expect("a page");
+        assert!(page.items.is_empty());
+    }
+}
+
+pub async fn a_run_that_is_gone_or_going_gets_no_link(ground: &impl Ground) {
+    let store = ground.ports();
+    let original = recorded(&store, &mine(), 5).await;
+    for (number, gone) in (10..).zip(going_and_gone(&store).await) {
+        let made = |number, replay_of, evaluation_of| {
+            let mut run = run(&mine(), number, noon());
+            (run.about.replay_of, run.about.evaluation_of) = (Some(replay_of), Some(evaluation_of));
+            run
+        };
+        // Whichever of the two is gone, or both: the run is recorded, and linked to what is there.
+        let (of_both, replay, evaluation) = (
+            made(number, gone.run_id, gone.run_id),
+            made(number + 10, gone.run_id, original.run_id),
+            made(number + 20, original.run_id, gone.run_id),
+        );
+        for made in [&of_both, &replay, &evaluation] {
+            let outcome = store.record_run(&new_run(made, None, None)).await.expect("recorded");
+            assert_eq!(outcome, Recorded::Created);
+            assert_eq!(store.load_run(&mine(), made.run_id).await.expect("loaded").as_ref(), Some(made));
+        }
+        let links = store.list_links(&mine(), gone.run_id).await.expect("listed");
+        assert!(links.replays.is_empty() && links.evaluations.is_empty(), "{links:?}");
+        let links = store.list_links(&mine(), original.run_id).await.expect("listed");
+        assert!(links.replays.contains(&evaluation.run_id) && links.evaluations.contains(&replay.run_id), "{links:?}");
+    }
+}
+
 pub async fn a_report_token_is_found_by_its_hash_in_its_run_alone(ground: &impl Ground) {
     let store = ground.ports();
-    let (first, second) = (sample::run_id(1), sample::run_id(2));
+    let (first, second) = (recorded(&store, &mine(), 1).await.run_id, sample::run_id(2));
     let expired = ReportToken {
         node_id: Some("approval".parse().expect("a node")),
         expires_at: at("2020-01-01T00:00:00Z"),
         ..token("0b")
     };
     for token in [token("0a"), expired.clone()] {
-        store.save_report_token(&mine(), first, &token).await.expect("saved");
+        assert!(store.save_report_token(&mine(), first, &token).await.expect("saved"));
     }
     let load = |tenant, run_id, hash: &'static str| {
         let store = store.clone();
@@ -58,11 +120,14 @@ pub fn comment(number: u32) -> Comment {
 pub async fn comments_are_listed_oldest_first_page_by_page(ground: &impl Ground) {
     let store = ground.ports();
     let (mine, yours, run_id) = (&mine(), &yours(), sample::run_id(1));
-    for number in 1..=5 {
-        store.add_comment(mine, run_id, &comment(number)).await.expect("added");
+    for (tenant, number) in [(mine, 1), (yours, 1), (mine, 2)] {
+        recorded(&store, tenant, number).await;
     }
-    store.add_comment(yours, run_id, &comment(6)).await.expect("added");
-    store.add_comment(mine, sample::run_id(2), &comment(7)).await.expect("added");
+    for number in 1..=5 {
+        assert!(store.add_comment(mine, run_id, &comment(number)).await.expect("added"));
+    }
+    assert!(store.add_comment(yours, run_id, &comment(6)).await.expect("added"));
+    assert!(store.add_comment(mine, sample::run_id(2), &comment(7)).await.expect("added"));
     let expected: Vec<_> = (1..=5).map(comment).collect();
     for limit in [1, 2, 5, 100] {
         let store = &store;
@@ -160,13 +225,7 @@ pub async fn usage_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
 
 pub async fn usage_of_a_run_that_is_gone_or_going_writes_nothing(ground: &impl Ground) {
     let store = ground.ports();
-    let run = running(&store).await;
-    let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
-    assert_eq!(store.change_run(&RunChange::new(&run, ended.clone())).await.expect("changed"), Changed::Done);
-    let going = ended.let_go(noon()).expect("it has ended");
-    assert_eq!(store.change_run(&RunChange::new(&ended, going.clone())).await.expect("changed"), Changed::Done);
-    let nobody = Run { run_id: sample::run_id(99), ..run };
-    for run in [going, nobody] {
+    for run in going_and_gone(&store).await {
         assert!(!store.record_usage(&usage(&run, &UsageLedger::default(), &[call("1", 1)])).await.expect("an answer"));
         assert_eq!(ledger(&store, &run).await, UsageLedger::default());
         assert!(known(&store, &run, &["1"]).await.is_empty());
@@ -253,8 +312,9 @@ pub async fn of_many_reporters_of_one_call_one_is_counted(ground: &impl Ground) 
 
 pub async fn a_comment_that_comes_late_stands_in_its_place_and_one_that_comes_twice_stands_once(ground: &impl Ground) {
     let store = ground.ports();
+    recorded(&store, &mine(), 1).await;
     for number in [3, 1, 2, 3] {
-        store.add_comment(&mine(), sample::run_id(1), &comment(number)).await.expect("added");
+        assert!(store.add_comment(&mine(), sample::run_id(1), &comment(number)).await.expect("added"));
     }
     let listed = store.list_comments(&mine(), sample::run_id(1), 10, None).await.expect("a page");
     assert_eq!(listed.items, [1, 2, 3].map(comment));
