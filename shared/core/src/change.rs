@@ -30,6 +30,8 @@ pub struct NewRun {
 pub struct RunChange {
     /// The `rev` this change was decided on.
     pub expected_rev: u64,
+    /// The `rev` of the usage ledger that this change was decided on, where it says what the run has used.
+    pub expected_ledger_rev: Option<u64>,
     /// The run after the change; its `rev` is one higher.
     pub run: Run,
     /// The output of a run that has ended with one.
@@ -44,6 +46,7 @@ impl RunChange {
     pub fn new(before: &Run, after: Run) -> Self {
         Self {
             expected_rev: before.rev,
+            expected_ledger_rev: None,
             slots: SlotChange::between(before, &after),
             run: after,
             output: None,

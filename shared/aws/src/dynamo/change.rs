@@ -47,15 +47,19 @@ impl ChangeRun for Store {
         const OPERATION: &str = "change a run";
         let corrupt = |error| corrupt(OPERATION, error);
         let mut writes = Vec::new();
-        let change = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
-        match self.transact(OPERATION, writes).await? {
-            Transacted::Written => Ok(Changed::Done),
-            // Where neither head nor counters refused, a delivery of that number exists already.
-            Transacted::Refused(mut refusals) => change.refused(&mut refusals).map_err(corrupt)?.ok_or(StoreError {
-                operation: OPERATION,
-                class: StoreErrorClass::Corrupt,
-                source: None,
-            }),
+        let placed = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
+        let mut refusals = match self.transact(OPERATION, writes).await? {
+            Transacted::Written => return Ok(Changed::Done),
+            Transacted::Refused(refusals) => refusals,
+        };
+        match placed.refused(&mut refusals).map_err(corrupt)? {
+            Some(changed) => Ok(changed),
+            None if placed.ledger.is_some_and(|at| refusals.include(at)) => {
+                let current = self.load_run(&change.run.tenant_id, change.run.run_id).await?;
+                Ok(Changed::Stale(current.map(Box::new)))
+            }
+            // Where neither head nor counters nor ledger refused, a delivery of that number exists already.
+            None => Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None }),
         }
     }
 }
@@ -125,6 +129,8 @@ impl AnswerNode for Store {
 pub(super) struct ChangeWrites {
     head: usize,
     counters: CounterWrites,
+    /// Of the condition on the usage ledger.
+    ledger: Option<usize>,
 }
 
 impl ChangeWrites {
@@ -142,6 +148,14 @@ impl ChangeWrites {
                 .with(":expected", n(change.expected_rev)),
         );
         let counters = CounterWrites::change(writes, run, &change.slots);
+        let ledger = change.expected_ledger_rev.map(|expected| {
+            let ledger = Write::check(keys::usage(&run.tenant_id, run.run_id));
+            writes.push(match expected {
+                0 => ledger.only_if("attribute_not_exists(pk)"),
+                expected => ledger.only_if("rev = :expected").with(":expected", n(expected)),
+            });
+            writes.len() - 1
+        });
         if let Some(output) = &change.output {
             writes.push(Write::put(item::from_output(run, output)));
         }
@@ -149,7 +163,7 @@ impl ChangeWrites {
             writes.push(Write::put_new(item::from_delivery(delivery)?));
             writes.push(Write::put_new(item::from_delivery_body(delivery)));
         }
-        Ok(Self { head, counters })
+        Ok(Self { head, counters, ledger })
     }
 
     /// What refusals mean for the change; `None` when they are none of its own.

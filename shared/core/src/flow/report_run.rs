@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::caller::Principal;
 use crate::flow::control_run::answer;
 use crate::flow::record_usage::{UsageRecorded, record_calls};
-use crate::flow::{Answer, Refusal, conflict, find_run};
+use crate::flow::{Answer, Refusal, conflict, find_run, unknown};
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;
 use crate::limits;

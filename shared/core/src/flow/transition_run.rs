@@ -100,7 +100,7 @@ pub async fn transition_if<S: ChangeRun>(
     end: &EndDetails,
     now: Timestamp,
 ) -> StoreResult<Option<Transition>> {
-    let (mut callback, mut usage, mut recorded) = (None, None, None);
+    let (mut callback, mut recorded) = (None, None);
     for _ in 0..TRIES {
         let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
@@ -117,13 +117,17 @@ pub async fn transition_if<S: ChangeRun>(
             (callback, recorded) = (snapshot.callback, Some(details));
         }
         let end = recorded.as_ref().unwrap_or(end);
-        // A run that never started has used nothing.
-        if ends && run.state.started_at().is_some() && usage.is_none() {
-            usage = Some(store.load_usage(&run.tenant_id, run.run_id).await?.total);
-        }
-        let Some(change) = change(&run, event, end, callback.as_ref(), &usage.unwrap_or_default(), now) else {
+        // A run that never started has used nothing. The ledger is read anew at each try: what is told of the end is what was
+        // recorded before it.
+        let ledger = match ends && run.state.started_at().is_some() {
+            true => Some(store.load_usage(&run.tenant_id, run.run_id).await?),
+            false => None,
+        };
+        let usage = ledger.as_ref().map(|ledger| ledger.total).unwrap_or_default();
+        let Some(mut change) = change(&run, event, end, callback.as_ref(), &usage, now) else {
             return Ok(None);
         };
+        change.expected_ledger_rev = ledger.map(|ledger| ledger.rev);
         match store.change_run(&change).await? {
             Changed::Done => {
                 let owed = change

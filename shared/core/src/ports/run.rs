@@ -80,8 +80,8 @@ pub trait LoadRun: Send + Sync {
 pub enum Changed {
     /// The change was written.
     Done,
-    /// The stored run is no longer at `expected_rev`. Nothing was written; the run as it is stored comes with this, if
-    /// it exists.
+    /// The stored run is no longer at `expected_rev`, or its usage ledger no longer at `expected_ledger_rev`. Nothing was
+    /// written; the run as it is stored comes with this, if it exists.
     Stale(Option<Box<Run>>),
     /// The stored run is at `expected_rev`, but these limits have no free slot. Nothing was written.
     Full(Vec<SlotScope>),
@@ -90,7 +90,8 @@ pub enum Changed {
 /// Changes runs.
 pub trait ChangeRun: LoadRun {
     /// Writes the changed head, the output and the deliveries, and moves the run's slots and its place in a queue, all
-    /// or nothing, if the stored run is still at `expected_rev`.
+    /// or nothing, if the stored run is still at `expected_rev`, and its usage ledger at `expected_ledger_rev` where the
+    /// change has one.
     fn change_run(&self, change: &RunChange) -> impl Future<Output = StoreResult<Changed>> + Send;
 }
 

@@ -1,14 +1,17 @@
 use crate::world::{World, cap, command, with_callback};
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
+use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
+use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::Clock;
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::usage::LlmCall;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
+use std::future::Future;
+use std::task::{Context, Waker};
 
 impl World {
     fn use_up(&self, run: &Run, calls: Vec<LlmCall>) -> Answer<UsageRecorded> {
@@ -47,6 +50,36 @@ fn a_call_counts_once_however_often_it_is_reported() {
     assert_eq!((first.recorded, first.repeated, first.ledger.total.cost_nano_usd), (2, 1, NanoUsd(12)));
     let second = world.use_up(&run, vec![call("b", 7), call("c", 1)]).expect("recorded");
     assert_eq!((second.recorded, second.repeated, second.ledger.total.calls), (1, 1, 3));
+}
+
+/// Whatever is recorded of a run before its end is told with its end, however the two come to lie.
+#[test]
+fn what_is_reported_before_the_end_is_told_with_it() {
+    let mut told_late = 0;
+    for steps in 0.. {
+        let world = World::new();
+        let run = world.running(1);
+        world.use_up(&run, vec![call("a", 5)]).expect("recorded");
+        let event = RunEvent::EngineEnded(EngineEnd::Succeeded);
+        let details = EndDetails::default();
+        let mut ending = std::pin::pin!(transition(&world.store, run.clone(), event, &details, world.clock.now()));
+        let mut context = Context::from_waker(Waker::noop());
+        let is_over = (0..steps).any(|_| ending.as_mut().poll(&mut context).is_ready());
+        if is_over {
+            break;
+        }
+        let was_open = !world.run(run.run_id).status().is_terminal();
+        world.use_up(&run, vec![call("b", 7)]).expect("recorded");
+        let ended = block_on(ending).expect("ends");
+        assert!(ended.is_some(), "the run ends");
+        let body = world.store.deliveries().remove(0).0.body;
+        let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        if was_open {
+            assert_eq!(told["usage"]["calls"], 2, "after {steps} steps: {body}");
+            told_late += 1;
+        }
+    }
+    assert!(told_late > 2, "{told_late}");
 }
 
 #[test]

@@ -93,6 +93,7 @@ macro_rules! store_rules {
             a_call_that_was_reported_before_writes_nothing,
             a_stop_is_recorded_with_the_usage_that_asked_for_it,
             usage_with_a_stop_of_an_older_run_writes_nothing,
+            an_end_on_an_old_ledger_writes_nothing,
             calls_are_listed_once_each_whatever_the_page_size,
             of_many_reporters_of_one_call_one_is_counted,
             a_comment_that_comes_late_stands_in_its_place_and_one_that_comes_twice_stands_once,

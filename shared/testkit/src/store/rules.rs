@@ -77,6 +77,10 @@ impl Tables {
                 return Changed::Full(full);
             }
         }
+        let ledger_rev = self.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
+        if change.expected_ledger_rev.is_some_and(|expected| expected != ledger_rev) {
+            return Changed::Stale(self.runs.get(&key).cloned().map(Box::new));
+        }
         self.move_slots(&change.run, &change.slots, laxity);
         if laxity == Some(Laxity::SlotFreedTwice) {
             let again = SlotChange { freed: change.slots.freed.clone(), ..SlotChange::default() };

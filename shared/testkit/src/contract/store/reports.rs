@@ -273,6 +273,32 @@ pub async fn usage_with_a_stop_of_an_older_run_writes_nothing(ground: &impl Grou
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(paused.run));
 }
 
+pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
+    let end = |expected_ledger_rev| RunChange {
+        expected_ledger_rev,
+        output: Some("1".to_owned()),
+        deliveries: vec![sample::delivery(&run, 1, noon())],
+        ..RunChange::new(&run, ended.clone())
+    };
+    let mut rev = 0;
+    for id in ["1", "2"] {
+        let recorded = usage(&run, &ledger(&store, &run).await, &[call(id, 1)]);
+        assert!(store.record_usage(&recorded).await.expect("recorded"));
+        for old in [rev, rev + 2] {
+            let changed = store.change_run(&end(Some(old))).await.expect("an answer");
+            assert_eq!(changed, Changed::Stale(Some(Box::new(run.clone()))), "the run is as it was");
+        }
+        rev += 1;
+    }
+    assert_eq!(store.load_output(&mine(), run.run_id).await.expect("loaded"), None);
+    assert!(store.list_deliveries(&mine(), run.run_id).await.expect("listed").is_empty());
+    assert_eq!(store.change_run(&end(Some(rev))).await.expect("changed"), Changed::Done);
+    assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(ended.clone()));
+}
+
 pub async fn calls_are_listed_once_each_whatever_the_page_size(ground: &impl Ground) {
     let store = ground.ports();
     let (run, mine) = (running(&store).await, &mine());
