@@ -5,6 +5,7 @@
 
 use crate::id::{DefinitionId, TenantId};
 use crate::limits;
+use crate::number::whole;
 use crate::place::{At, Part};
 use crate::violation::{Invalid, ViolationCode};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ use utoipa::ToSchema;
 pub struct Concurrency {
     /// Open runs at once: 1 to 1,000,000.
     #[schema(minimum = 1, maximum = 1000000)]
+    #[serde(deserialize_with = "whole")]
     pub max_concurrent_runs: u32,
     #[serde(default)]
     pub on_limit: OnLimit,

@@ -9,6 +9,7 @@
 use crate::concurrency::Concurrency;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::limits;
+use crate::number::{is_whole, whole};
 use crate::operator::{Processor, ProcessorTarget};
 use crate::place::{At, Field, Part};
 use crate::retention::Retention;
@@ -280,10 +281,7 @@ impl ParameterType {
         match self {
             Self::String => value.is_string(),
             Self::Number => value.is_number(),
-            Self::Integer => value.as_number().is_some_and(|number| {
-                let literal = number.to_string();
-                literal.strip_prefix('-').unwrap_or(&literal).bytes().all(|byte| byte.is_ascii_digit())
-            }),
+            Self::Integer => value.as_number().is_some_and(|number| is_whole(&number.to_string())),
             Self::Boolean => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::Array => value.is_array(),
@@ -325,15 +323,15 @@ fn is_secret_arn(text: &str) -> bool {
 pub struct Retry {
     /// Attempts in all, the first included: 1 to 10.
     #[schema(minimum = 1, maximum = 10, default = 1)]
-    #[serde(default = "Retry::one_attempt")]
+    #[serde(default = "Retry::one_attempt", deserialize_with = "whole")]
     pub max_attempts: u32,
     /// Seconds before the second attempt: 1 to 3,600.
     #[schema(minimum = 1, maximum = 3600, default = 1)]
-    #[serde(default = "Retry::one_second")]
+    #[serde(default = "Retry::one_second", deserialize_with = "whole")]
     pub interval_seconds: u32,
     /// Each further wait is this many times longer: 1 to 10.
     #[schema(minimum = 1, maximum = 10, default = 2)]
-    #[serde(default = "Retry::double")]
+    #[serde(default = "Retry::double", deserialize_with = "whole")]
     pub backoff_rate: u32,
 }
 

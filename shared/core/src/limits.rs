@@ -69,6 +69,8 @@ fn grouped(digits: &str) -> String {
 limits! {
     /// Bytes of a request body (API Gateway itself would take 10 MB; Lambda 6 MB).
     pub const REQUEST_BODY_BYTES: usize = 256 * 1024;
+    /// Bytes of a key in a JSON request body.
+    pub const JSON_KEY_BYTES: usize = 1_024;
     /// Nesting of a JSON request body.
     pub const JSON_DEPTH: usize = 64;
     /// Bytes of a Step Functions execution input, UTF-8.

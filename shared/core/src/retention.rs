@@ -2,6 +2,7 @@
 
 use crate::lifecycle::RunStatus;
 use crate::limits;
+use crate::number::whole;
 use crate::place::{At, Part};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::{SignedDuration, Timestamp};
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 pub struct Retention {
     /// Seconds from its end: 1 to 315,360,000 (ten years). `-1` keeps it for good.
     #[schema(minimum = -1, maximum = 315360000)]
+    #[serde(deserialize_with = "whole")]
     pub max_age_seconds: i64,
     /// Keep a run that FAILED for good.
     #[serde(default)]
