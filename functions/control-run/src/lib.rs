@@ -6,7 +6,7 @@ use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redelive
 use sluice_core::flow::create_run::Policy;
 use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::replay_run::replay_run;
-use sluice_core::flow::report_run::{comment_on, create_report_token, report_run};
+use sluice_core::flow::report_run::{comment_on, create_report_token, open_report, report_run};
 use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
@@ -163,8 +163,9 @@ where
     async fn report(&self, request: &Request, run_id: RunId) -> Result<Response, Problem> {
         let token = token_of(request)?;
         let now = self.clock.now();
+        let opened = open_report(&self.store, token, run_id, now).await?;
         let (node_id, report) = report_run::report(request, now)?;
-        let reported = report_run(&self.store, &self.engine, token, run_id, &node_id, report, now)
+        let reported = report_run(&self.store, &self.engine, opened, &node_id, report, now)
             .await
             .map_err(|refusal| Form::ReportRun.problem(refusal))?;
         request.about_tenant(&reported.run.tenant_id);

@@ -15,7 +15,7 @@ use sluice_testkit::samples::{self, NEW_RUN, RUNNING, SUCCEEDED, World, request,
 use support::{APPROVE, DONE, GATE, PAUSED, SECRET, WAITING, answer, answer_with, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 72] = [
+const EXPECTED: [(&str, u16, &[&str]); 74] = [
     ("pause", 202, &[r#""status":"RUNNING""#, r#""pauseRequested":true"#]),
     ("pause-function-url-iam", 202, &[r#""pauseRequested":true"#]),
     ("pause-pending", 202, &[r#""status":"PENDING""#, r#""pauseRequested":true"#]),
@@ -25,6 +25,7 @@ const EXPECTED: [(&str, u16, &[&str]); 72] = [
     ("pause-not-a-run-id", 404, &[r#""code":"not_found""#]),
     ("pause-other-tenant", 404, &[r#""code":"not_found""#]),
     ("pause-no-identity", 401, &[r#""code":"unauthenticated""#]),
+    ("pause-with-body", 400, &[r#""pointer":"/specVersion","code":"unknown_field""#]),
     ("resume", 200, &[r#""status":"RUNNING""#, r#""pauseRequested":false"#]),
     ("resume-running", 200, &[r#""status":"RUNNING""#]),
     ("resume-ended", 409, &[r#""code":"run_ended""#]),
@@ -72,6 +73,7 @@ const EXPECTED: [(&str, u16, &[&str]); 72] = [
     ("report-function-url-iam", 202, &[r#""status":"WAITING_FOR_INPUT"}"#]),
     ("report-no-token", 401, &[r#""code":"invalid_report_token""#]),
     ("report-unknown-token", 401, &[r#""code":"invalid_report_token""#]),
+    ("report-unknown-token-bad-body", 401, &[r#""code":"invalid_report_token""#]),
     ("report-other-run", 401, &[r#""code":"invalid_report_token""#]),
     ("report-not-a-run-id", 401, &[r#""code":"invalid_report_token""#]),
     (

@@ -76,16 +76,37 @@ pub struct Reported {
     pub usage: Option<UsageRecorded>,
 }
 
-/// Takes a report of the holder of `token`.
+/// A run that a report token has opened.
+#[derive(Debug)]
+pub struct OpenReport {
+    caller: Caller,
+    token: ReportToken,
+    run: Run,
+}
+
+/// Opens a run with a report token. What is reported is read only then: whoever has no token costs a question to the store,
+/// and learns nothing.
 ///
 /// # Errors
-/// `InvalidReportToken` for any token that does not open this run; `Invalid`; `Conflict` for a run that has ended or a
-/// node that is not under way.
+/// `InvalidReportToken` for any token that does not open this run.
+pub async fn open_report<S>(store: &S, token: &str, run_id: RunId, now: Timestamp) -> Answer<OpenReport>
+where
+    S: AnswerNode + RecordReports,
+{
+    let (caller, token) = open(store, token, run_id, now).await?;
+    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let run = run.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
+    Ok(OpenReport { caller, token, run })
+}
+
+/// Takes a report of the holder of a token that has opened its run.
+///
+/// # Errors
+/// `Invalid`; `Conflict` for a run that has ended or a node that is not under way.
 pub async fn report_run<S, E>(
     store: &S,
     engine: &E,
-    token: &str,
-    run_id: RunId,
+    OpenReport { caller, token, run }: OpenReport,
     node_id: &NodeId,
     report: NodeReport,
     now: Timestamp,
@@ -94,9 +115,7 @@ where
     S: AnswerNode + RecordReports + RecordUsage,
     E: AnswerTask + StopExecution,
 {
-    let (caller, token) = open(store, token, run_id, now).await?;
-    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let run = run.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
+    let run_id = run.run_id;
     let mut invalid = Invalid::default();
     if token.node_id.as_ref().is_some_and(|only| only != node_id) {
         invalid.add(Field::Node, ViolationCode::UnknownNode, "the token is for another node");

@@ -1,7 +1,7 @@
 use crate::world::{World, command};
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::read_runs::{Given, list_inputs};
-use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, report_run};
+use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, open_report, report_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
@@ -23,7 +23,8 @@ impl World {
 
     fn report(&self, token: &str, run: &Run, node: &str, report: NodeReport) -> Answer<Reported> {
         let (node, now) = (node_id(node), self.clock.now());
-        block_on(report_run(&self.store, &self.engine, token, run.run_id, &node, report, now))
+        let opened = block_on(open_report(&self.store, token, run.run_id, now))?;
+        block_on(report_run(&self.store, &self.engine, opened, &node, report, now))
     }
 
     /// A run whose node waits for somebody outside.

@@ -4,7 +4,7 @@ use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::UsageChange;
 use sluice_core::flow::record_usage::{record_result_usage, record_usage};
-use sluice_core::flow::report_run::{NodeReport, Reported, create_report_token, report_run};
+use sluice_core::flow::report_run::{NodeReport, Reported, create_report_token, open_report, report_run};
 use sluice_core::ports::RecordUsage;
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::RunError;
@@ -228,7 +228,10 @@ impl World {
             let report = NodeReport { outcome, progress, usage };
             let at = clock.now();
             let now = if mutation == Some(Mutation::TokenNeverExpires) { token.created_at } else { at };
-            let mut answer = report_run(&store, &engine, &text, run_id, &node, report, now).await;
+            let mut answer = match open_report(&store, &text, run_id, now).await {
+                Ok(opened) => report_run(&store, &engine, opened, &node, report, now).await,
+                Err(refusal) => Err(refusal),
+            };
             if mutation == Some(Mutation::TokenOfAnyRun)
                 && matches!(answer, Err(Refusal::InvalidReportToken))
                 && text == token.text
