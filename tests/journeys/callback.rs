@@ -1,9 +1,15 @@
 //! Telling the caller.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use sluice_local::receiver::Reply;
+use sluice_aws::webhook::sign::sign;
+use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
+use sluice_core::destination::Destinations;
+use sluice_local::receiver::{Reply, SignedRequest};
+use url::{Position, Url};
 
 use crate::world::{
     Journey, PATIENCE, asking, body, errors, eventually, hold, holding, instant, is_terminal, list, run_path, text,
@@ -261,4 +267,94 @@ fn a_tenants_callbacks_go_only_where_its_operator_lists() {
     for run_id in acme.found("?status=PENDING,RUNNING,WAITING_FOR_INPUT") {
         acme.canceled(&run_id);
     }
+}
+
+/// A message that would be sent.
+fn message() -> Delivery {
+    Delivery {
+        tenant_id: "acme".parse().expect("a tenant"),
+        run_id: "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f".parse().expect("an id"),
+        number: 1,
+        channel: Channel::EventBus,
+        status: DeliveryStatus::InFlight,
+        attempts: 1,
+        round_attempts: 1,
+        next_attempt_at: None,
+        created_at: Timestamp::UNIX_EPOCH,
+        ended_at: None,
+        dead_letter_reason: None,
+        rev: 1,
+        body: "{}".to_owned(),
+    }
+}
+
+#[test]
+fn of_every_url_that_is_admitted_botocore_computes_the_same_signature() {
+    const PATHS: [&str; 14] = [
+        "",
+        "/",
+        "/hook",
+        "/hook/",
+        "/a/b-c_d.e~f",
+        "/%C3%A9",
+        "/a%20b",
+        "/a%2Fb",
+        "//a",
+        "/a/../b",
+        "/a+b",
+        "/%41",
+        "/a:b",
+        "/a//b",
+    ];
+    const NAMES: [&str; 8] = ["a", "b", "A", "a.b-c_d~e", "%C3%A9", "a%20b", "a-", ""];
+    const VALUES: [&str; 14] =
+        ["=", "=1", "=%20", "=%2B", "=%3D", "=%2F", "=b+c", "=%2b", "=%41", "=b=c", "=b/c", "=b:c", "=(b)", ""];
+    let stack = Journey::of("canonical-urls").stack;
+    let region = "us-east-1";
+    let destinations = Destinations { regions: vec![region.to_owned()], extra_origins: Vec::new() };
+    let keys = ("ASIAEXAMPLE", "an example's secret", "an example's session");
+    let signer = Credentials::new(keys.0, keys.1, Some(keys.2.to_owned()), None, "test");
+    let given = sluice_local::Credentials {
+        access_key_id: keys.0.to_owned(),
+        secret_access_key: keys.1.to_owned(),
+        session_token: Some(keys.2.to_owned()),
+    };
+    let verdict = |url: &Url| {
+        let (message, now) = (message(), "2026-11-22T04:40:00Z".parse().expect("a time"));
+        let headers = sign(url, region, &signer, &message, now).expect("signed");
+        let request = SignedRequest {
+            method: "POST".to_owned(),
+            target: url[Position::BeforePath..Position::AfterQuery].to_owned(),
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            body: message.body.into_bytes(),
+            at: SystemTime::from(now),
+        };
+        stack.receiver.verify(&request, Some(&given))
+    };
+    let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |bound: usize| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        (dice % bound as u64) as usize
+    };
+    let (mut admitted, mut told_apart) = (0, 0);
+    for _ in 0..600 {
+        let parameters: Vec<String> =
+            (0..below(4)).map(|_| format!("{}{}", NAMES[below(NAMES.len())], VALUES[below(VALUES.len())])).collect();
+        let query = if parameters.is_empty() { String::new() } else { format!("?{}", parameters.join("&")) };
+        let text = format!(
+            "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.{region}.on.aws{}{query}",
+            PATHS[below(PATHS.len())]
+        );
+        match destinations.admit(&text) {
+            Ok(destination) => {
+                let verdict = verdict(&destination.url);
+                assert!(verdict.verified, "{text}: {:?}", verdict.problems);
+                admitted += 1;
+            }
+            Err(_) => told_apart += usize::from(!verdict(&text.parse().expect("a URL")).verified),
+        }
+    }
+    assert!(admitted >= 50 && told_apart >= 50, "{admitted} admitted, {told_apart} of the others do not verify");
 }
