@@ -28,6 +28,9 @@ pub struct IdentityConfig {
     pub operator_principals: Vec<Pattern>,
     /// IAM principals whose tenant is not their account, the most specific pattern first.
     pub principal_tenants: Vec<(Pattern, TenantId)>,
+    /// The sessions of the role that sends webhooks. It is a caller nowhere: a webhook may be pointed at any URL that its tenant
+    /// may name, our own among them.
+    pub sender: Option<Pattern>,
     /// Stands in for a missing verdict, as operator. Local development only.
     pub local_tenant: Option<TenantId>,
 }
@@ -68,6 +71,12 @@ impl Pattern {
         Ok(Self(format!("arn:{partition}:sts::{account}:assumed-role/{name}{end}")))
     }
 
+    /// The sessions of one role, by the role's ARN; `None` for what is no ARN of a role.
+    pub fn sessions_of(role: &str) -> Option<Self> {
+        let read = Self::read(role).ok().filter(|_| !role.contains('*'))?;
+        read.0.contains(":assumed-role/").then_some(read).filter(|_| role.contains(":role/"))
+    }
+
     fn matches(&self, arn: &str) -> bool {
         match self.0.strip_suffix('*') {
             Some(start) => arn.starts_with(start),
@@ -98,6 +107,7 @@ impl IdentityConfig {
             operator_scope: "sluice/operator".to_owned(),
             operator_principals: Vec::new(),
             principal_tenants: Vec::new(),
+            sender: None,
             local_tenant: None,
         }
     }
@@ -107,6 +117,13 @@ impl IdentityConfig {
         let defaults = Self::for_test();
         let operator_principals = given("SLUICE_OPERATOR_PRINCIPALS").unwrap_or_default();
         let principal_tenants = given("SLUICE_PRINCIPAL_TENANTS").unwrap_or_else(|| "{}".to_owned());
+        let sender = match given(SENDER) {
+            Some(role) => Some(
+                Pattern::sessions_of(&role)
+                    .ok_or_else(|| ConfigError { name: SENDER, message: format!("{role:?} is no role's ARN") })?,
+            ),
+            None => None,
+        };
         let local_tenant = match given("SLUICE_LOCAL_TENANT") {
             Some(text) => Some(tenant("SLUICE_LOCAL_TENANT", &text)?),
             None => None,
@@ -123,8 +140,22 @@ impl IdentityConfig {
                 })
                 .collect::<Result<_, _>>()?,
             principal_tenants: principal_tenants_of(&principal_tenants)?,
+            sender,
             local_tenant,
         })
+    }
+
+    /// Refuses the role that sends webhooks, whichever route it asks for, an open one too.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn refuse_the_sender(&self, request: &Request) -> Result<(), Problem> {
+        let iam = request.authorizer.as_ref().and_then(|authorizer| authorizer.iam.as_ref());
+        let arn = iam.and_then(|iam| iam.user_arn.as_deref()).unwrap_or_default();
+        match &self.sender {
+            Some(sender) if sender.matches(arn) => Err(no_tenant("webhooks are not sent to Sluice itself")),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The caller of a request.
@@ -177,6 +208,9 @@ impl IdentityConfig {
         Ok(Caller { tenant, principal: principal("local"), is_operator: true })
     }
 }
+
+/// The variable with the ARN of the role that sends webhooks.
+const SENDER: &str = "SLUICE_CALLBACK_ROLE_ARN";
 
 fn principal(name: &str) -> Principal {
     Principal(name.chars().take(PRINCIPAL_CHARS).collect())
@@ -312,6 +346,34 @@ mod tests {
                 said("210987654321", &elsewhere, false),
                 "{role} of another account"
             );
+        }
+    }
+
+    #[test]
+    fn who_sends_webhooks_calls_nothing() {
+        let with = |variables: &[(&str, &str)], arn: &str| {
+            let config = config(variables).expect("config");
+            let iam = json!({"iam": {"accountId": "123456789012", "userArn": arn}});
+            let event = json!({"requestContext": {"http": {"method": "POST"}, "authorizer": iam}}).to_string();
+            let event: Event = serde_json::from_str(&event).expect("an event");
+            let request = Request::from(LambdaEvent::new(event, lambda_runtime::Context::default()));
+            config.refuse_the_sender(&request).map_err(|problem| problem.kind.status)
+        };
+        let role = [(SENDER, "arn:aws:iam::123456789012:role/stack/sluice-run-callback")];
+        for (arn, told) in [
+            ("arn:aws:sts::123456789012:assumed-role/sluice-run-callback/sluice-run-callback", Err(403)),
+            ("arn:aws:sts::123456789012:assumed-role/sluice-run-callback/x", Err(403)),
+            ("arn:aws:sts::123456789012:assumed-role/sluice-run-callback-2/x", Ok(())),
+            ("arn:aws:sts::210987654321:assumed-role/sluice-run-callback/x", Ok(())),
+            (ADA, Ok(())),
+            ("", Ok(())),
+        ] {
+            assert_eq!(with(&role, arn), told, "{arn}");
+            assert_eq!(with(&[], arn), Ok(()));
+        }
+        for text in ["sluice-run-callback", ADA, "arn:aws:iam::123456789012:role/", "arn:aws:iam::123456789012:role/*"]
+        {
+            assert_eq!(config(&[(SENDER, text)]).expect_err("refused").name, SENDER, "{text}");
         }
     }
 
