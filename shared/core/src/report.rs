@@ -42,6 +42,18 @@ pub struct Progress {
     pub at: Timestamp,
 }
 
+impl Progress {
+    /// What is known after this report: what it leaves out stays as it was.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        Self {
+            percent: self.percent.or_else(|| before?.percent),
+            message: self.message.or_else(|| before?.message.clone()),
+            at: self.at,
+        }
+    }
+}
+
 /// A remark on a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -2,6 +2,7 @@
 
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, s};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{RecordReports, StoreResult};
@@ -16,28 +17,14 @@ impl RecordReports for Store {
         node_id: &NodeId,
         progress: &Progress,
     ) -> StoreResult<bool> {
-        const OPERATION: &str = "record a node's progress";
-        let progress = item::progress(progress).map_err(|error| corrupt(OPERATION, error))?;
-        let update = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(keys::step(tenant, run_id, node_id).into_item()))
-            .update_expression("SET progress = :progress")
-            .condition_expression("#status IN (:running, :waiting)")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":progress", progress)
-            .expression_attribute_values(":running", s(StepStatus::Running.as_str()))
-            .expression_attribute_values(":waiting", s(StepStatus::Waiting.as_str()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
+        // What the report leaves out stays as it was: its parts are set one by one in what is there, or all of it anew.
+        // A node's first report may meet another one, which was its first then: the parts are tried once more.
+        for parts in [true, false, true] {
+            if self.set_progress(tenant, run_id, node_id, progress, parts).await? {
+                return Ok(true);
             }
-            Err(error) => Err(failed(OPERATION, &error)),
         }
+        Ok(false)
     }
 
     async fn save_report_token(&self, tenant: &TenantId, run_id: RunId, token: &ReportToken) -> StoreResult<bool> {
@@ -75,5 +62,54 @@ impl Store {
     ) -> StoreResult<bool> {
         let written = self.transact(operation, vec![Write::if_kept(tenant, run_id), Write::put(item)]).await?;
         Ok(matches!(written, Transacted::Written))
+    }
+}
+
+impl Store {
+    /// Sets the parts of a node's progress, where it has some; or all of it, where it has none. `false` when it is the other
+    /// way round, or the node is not under way.
+    async fn set_progress(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        progress: &Progress,
+        parts: bool,
+    ) -> StoreResult<bool> {
+        const OPERATION: &str = "record a node's progress";
+        let written = item::progress(progress).map_err(|error| corrupt(OPERATION, error))?;
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(keys::step(tenant, run_id, node_id).into_item()))
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":running", s(StepStatus::Running.as_str()))
+            .expression_attribute_values(":waiting", s(StepStatus::Waiting.as_str()));
+        update = if parts {
+            let mut sets = Vec::with_capacity(written.len());
+            for (number, (name, value)) in written.into_iter().enumerate() {
+                sets.push(format!("progress.#part{number} = :part{number}"));
+                update = update.expression_attribute_names(format!("#part{number}"), name);
+                update = update.expression_attribute_values(format!(":part{number}"), value);
+            }
+            update
+                .update_expression(format!("SET {}", sets.join(", ")))
+                .condition_expression("#status IN (:running, :waiting) AND attribute_exists(progress)")
+        } else {
+            update
+                .update_expression("SET progress = :progress")
+                .condition_expression("#status IN (:running, :waiting) AND attribute_not_exists(progress)")
+                .expression_attribute_values(":progress", AttributeValue::M(written))
+        };
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed(OPERATION, &error)),
+        }
     }
 }

@@ -118,7 +118,8 @@ pub trait AnswerNode: ChangeRun {
 
 /// Records what workers report of a run's nodes, and what people remark on a run.
 pub trait RecordReports: Send + Sync {
-    /// Records how far a node has come. `false` when the node is not under way; then nothing was written.
+    /// Records how far a node has come; what the report leaves out stays as it was. `false` when the node is not under
+    /// way; then nothing was written.
     fn record_progress(
         &self,
         tenant: &TenantId,

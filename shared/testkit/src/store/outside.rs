@@ -14,7 +14,7 @@ impl RecordReports for MemoryStore {
             let step = tables.steps.get_mut(&(tenant.clone(), run_id, node_id.clone()));
             match step.filter(|step| matches!(step.status, StepStatus::Running | StepStatus::Waiting)) {
                 Some(step) => {
-                    step.progress = Some(progress.clone());
+                    step.progress = Some(progress.clone().after(step.progress.as_ref()));
                     tables.writes += 1;
                     Ok(true)
                 }

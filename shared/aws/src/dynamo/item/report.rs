@@ -2,7 +2,6 @@
 
 use super::form::{Item, ItemError, ItemResult, check, n, parsed, read, set, stamped, text, write};
 use crate::dynamo::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use sluice_core::id::{NodeId, RunId, TenantId};
@@ -74,9 +73,8 @@ pub fn to_input(item: &Item) -> ItemResult<(NodeId, NodeAnswer)> {
 }
 
 /// How far a node has come: a map in its step.
-pub fn progress(progress: &Progress) -> ItemResult<AttributeValue> {
-    let map = to_item(progress).map_err(|source| ItemError::Attributes { kind: "progress", source })?;
-    Ok(AttributeValue::M(map))
+pub fn progress(progress: &Progress) -> ItemResult<Item> {
+    to_item(progress).map_err(|source| ItemError::Attributes { kind: "progress", source })
 }
 
 /// `ttl` lets DynamoDB clean up some time after the token has expired.

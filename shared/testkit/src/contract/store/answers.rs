@@ -220,8 +220,22 @@ pub async fn progress_is_read_with_its_step_and_survives_its_end(ground: &impl G
     let approval = node_id("approval");
     assert!(store.record_progress(&mine(), run.run_id, &approval, &progress).await.expect("an answer"));
     assert_eq!(step().await, Some(progress.clone()));
+    // What a report leaves out stays as it was; a mere sign of life leaves out everything.
+    let mut known = progress;
+    for report in [
+        Progress { percent: None, message: None, at: at(LATER) },
+        Progress { percent: Some(40), message: None, at: at(LATER) },
+        Progress { percent: None, message: None, at: noon() },
+        Progress { percent: None, message: Some("counting".to_owned()), at: at(LATER) },
+        Progress { percent: Some(60), message: Some("writing".to_owned()), at: noon() },
+    ] {
+        assert!(store.record_progress(&mine(), run.run_id, &approval, &report).await.expect("an answer"));
+        known = report.after(Some(&known));
+        assert_eq!(step().await, Some(known.clone()));
+    }
+    assert_eq!((known.percent, known.message.as_deref()), (Some(60), Some("writing")));
     ground.end_wait(&run, "approval").await;
-    assert_eq!(step().await, Some(progress));
+    assert_eq!(step().await, Some(known));
     for refused in ["approval", "figures"] {
         let progress = Progress { percent: Some(1), message: None, at: noon() };
         let is_shown = store.record_progress(&mine(), run.run_id, &node_id(refused), &progress).await;
