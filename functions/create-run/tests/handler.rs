@@ -85,6 +85,30 @@ fn a_key_may_come_by_header_or_body_and_means_the_same() {
 }
 
 #[test]
+fn one_request_has_one_hash_wherever_its_key_stands() {
+    let world = block_on(World::new());
+    let app = app(&world);
+    assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
+    let (writes, app) = (world.store.writes(), later(app));
+    let with = |field: &str| BODY.replace("\"name\"", &format!("{field},\"name\""));
+    for again in [
+        post(&app, &with("\"clientToken\":\"k-1\"")),
+        post_with_key(&app, "k-1", &with("\"clientToken\":\"k-1\"")),
+        post_with_key(&app, "k-1", &with("\"clientToken\":null,\"labels\":null")),
+        // As a proxy joins them.
+        post_with_key(&app, "k-1, k-1", BODY),
+        post_with_key(&app, "k-1,k-1", BODY),
+    ] {
+        assert_eq!((again.status(), again.header("idempotent-replayed")), (201, Some("true")), "{}", again.body());
+    }
+    let two_keys = post_with_key(&app, "k-1, k-2", BODY);
+    assert_eq!(two_keys.status(), 400);
+    let error = &json_of(&two_keys)["errors"][0];
+    assert_eq!((&error["pointer"], &error["code"]), (&json!("header:Idempotency-Key"), &json!("repeated")));
+    assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
 fn another_tenant_cannot_run_or_replay_what_is_not_its_own() {
     let world = block_on(World::new());
     let app = app(&world);

@@ -35,7 +35,8 @@ impl Operation {
 pub struct IdempotencyClaim {
     pub operation: Operation,
     pub key: IdempotencyKey,
-    /// SHA-256 of the path and the canonical body.
+    /// SHA-256 of what was understood of the request, the key aside. It has been computed in another way before: a key that
+    /// was used then and is repeated within its day is refused as another request's, and no second run is made.
     pub payload_hash: String,
 }
 

@@ -20,12 +20,13 @@ use lambda_http::aws_lambda_events::apigw::{
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
 use lambda_http::http::{HeaderMap, HeaderValue, Method};
 use lambda_runtime::LambdaEvent;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::canonical;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::limits;
+use sluice_core::number::{is_whole, whole_literal};
 use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -114,6 +115,23 @@ impl Request {
         std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
     }
 
+    /// A header that has one value. A proxy that joins repeated headers makes `k, k` of `k` and `k`, which is `k`.
+    ///
+    /// # Errors
+    /// When it has several.
+    pub fn single(&self, name: &str) -> Result<Option<&str>, Faults> {
+        let values = self.headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
+        let mut parts = values.flat_map(|value| value.split(',')).map(str::trim);
+        let first = parts.next();
+        match parts.all(|part| Some(part) == first) {
+            true => Ok(first),
+            false => {
+                let message = "must be given once, or the same each time";
+                Err(Faults::one(format_args!("header:{name}"), ViolationCode::Repeated, message))
+            }
+        }
+    }
+
     /// The query's parameters, of which only these are known.
     pub fn query(&self, known: &[&str]) -> Query {
         let mut query = Query::default();
@@ -132,7 +150,7 @@ impl Request {
     /// The body as text, `None` when there is none.
     ///
     /// # Errors
-    /// 413 above the bound, 415 for a content type that is not JSON, 400 for what is no UTF-8.
+    /// 413 above the bound; 415 for a body that does not say that it is JSON, or that is encoded; 400 for what is no UTF-8.
     pub fn text(&self) -> Result<Option<&str>, Problem> {
         let Some(body) = &self.body else {
             return Err(
@@ -147,9 +165,23 @@ impl Request {
         if body.is_empty() {
             return Ok(None);
         }
-        if let Some(content_type) = self.header("content-type").filter(|text| !is_json(text)) {
-            let detail = format!("the body must be application/json, not {content_type}");
-            return Err(Problem::new(&problem::UNSUPPORTED_MEDIA_TYPE, detail));
+        let unsupported = |detail: String| Problem::new(&problem::UNSUPPORTED_MEDIA_TYPE, detail);
+        // Without its type a browser sends a body anywhere without asking whether it may.
+        match self.single("Content-Type")? {
+            Some(content_type) if is_json(content_type) => {}
+            Some(other) => return Err(unsupported(format!("the body must be application/json, not {other}"))),
+            None => {
+                return Err(unsupported(
+                    "the body must say that it is application/json: it has no content-type".to_owned(),
+                ));
+            }
+        }
+        if let Some(encoding) = self.single("Content-Encoding")?.filter(|text| !text.eq_ignore_ascii_case("identity")) {
+            return Err(unsupported(format!("the body must be sent as it is, not with content-encoding {encoding}")));
+        }
+        if let Some(mark) = BYTE_ORDER_MARKS.iter().find(|mark| body.starts_with(mark)) {
+            let message = format_args!("must be UTF-8 without a byte order mark: it begins with {mark:02x?}");
+            return Err(Faults::one("", ReadingCode::InvalidUtf8, message).into());
         }
         match std::str::from_utf8(body) {
             Ok(text) => Ok(Some(text)),
@@ -177,15 +209,47 @@ impl Request {
         Ok(json::read(self.text()?.unwrap_or("{}"))?)
     }
 
-    /// The payload's identity: path and body as sent, object keys sorted, number literals as written.
+    /// [`Self::json`] of a request that an idempotency key may come with, and the payload's identity: what was understood of
+    /// method, path and body, without the key, wherever that stood.
     ///
     /// # Errors
-    /// As [`Self::text`].
-    pub fn payload_hash(&self) -> Result<String, Problem> {
-        let text = self.text()?.unwrap_or("{}");
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| Faults::one("", ReadingCode::InvalidJson, format_args!("must be JSON: {error}")))?;
-        Ok(canonical::sha256_hex(&[&format!("{} {}", self.method, self.path), &canonical::text(&value)]))
+    /// As [`Self::json`].
+    pub fn json_keyed<T: json::Body>(&self) -> Result<(T, String), Problem> {
+        let text = self.text()?.ok_or_else(|| Faults::one("", ReadingCode::MissingBody, "must be given"))?;
+        self.keyed(text)
+    }
+
+    /// [`Self::json_keyed`], with an empty object in place of no body.
+    ///
+    /// # Errors
+    /// As [`Self::json_or_empty`].
+    pub fn json_keyed_or_empty<T: json::Body>(&self) -> Result<(T, String), Problem> {
+        self.keyed(self.text()?.unwrap_or("{}"))
+    }
+
+    fn keyed<T: json::Body>(&self, text: &str) -> Result<(T, String), Problem> {
+        let (body, fingerprint) = json::read_keyed(text)?;
+        let mut parts = vec![self.method.to_string(), fingerprint.to_string()];
+        parts.extend(self.segments());
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        Ok((body, canonical::sha256_hex(&parts)))
+    }
+
+    /// The path's segments, percent-decoded after it is split. A segment that is no UTF-8 matches no route.
+    pub(crate) fn segments(&self) -> Vec<String> {
+        let path = self.path.strip_prefix('/').unwrap_or(&self.path);
+        path.split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
+    }
+
+    /// Refuses a body where none is read. An object without fields says nothing.
+    ///
+    /// # Errors
+    /// As [`Self::text`]; and every field that there is.
+    pub fn no_body(&self) -> Result<(), Problem> {
+        match self.text()? {
+            Some(text) => Ok(json::read::<NoBody>(text).map(|NoBody {}| ())?),
+            None => Ok(()),
+        }
     }
 
     /// Names the tenant this request is of, for the log.
@@ -198,6 +262,18 @@ impl Request {
         self.span.record("run.id", tracing::field::display(run_id));
     }
 }
+
+/// The body of a request that takes none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoBody {}
+
+impl json::Body for NoBody {
+    const OBJECTS: &'static [&'static str] = &[""];
+}
+
+/// UTF-8, UTF-16 in both orders: RFC 8259, section 8.1, wants none of them.
+const BYTE_ORDER_MARKS: [&[u8]; 3] = [&[0xef, 0xbb, 0xbf], &[0xfe, 0xff], &[0xff, 0xfe]];
 
 fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -238,10 +314,10 @@ impl Query {
 
     /// A whole number within bounds.
     pub fn number(&mut self, name: &str, bounds: std::ops::RangeInclusive<u32>) -> Option<u32> {
-        self.read_or(name, |text| match text.parse::<u32>() {
-            Ok(number) if bounds.contains(&number) => Ok(number),
-            Ok(_) | Err(_) => {
-                let code = if json::is_whole(text) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
+        self.read_or(name, |text| match whole_literal(text).and_then(|number| u32::try_from(number).ok()) {
+            Some(number) if bounds.contains(&number) => Ok(number),
+            Some(_) | None => {
+                let code = if is_whole(text) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
                 Err((code, format!("must be a whole number from {} to {}", bounds.start(), bounds.end())))
             }
         })
@@ -331,7 +407,7 @@ impl Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// The request of an event that says only what a test is about.
     fn request(mut event: Value) -> Request {
@@ -415,7 +491,8 @@ mod tests {
 
     #[test]
     fn a_body_is_bounded_json_in_utf8() {
-        let encoded = |bytes: &[u8]| json!({"body": STANDARD.encode(bytes), "isBase64Encoded": true});
+        let typed = json!({"content-type": "application/json"});
+        let encoded = |bytes: &[u8]| json!({"body": STANDARD.encode(bytes), "isBase64Encoded": true, "headers": typed});
         assert_eq!(request(encoded(b"{}")).text().expect("text"), Some("{}"));
         let status = |event: Value| request(event).text().expect_err("refused").kind.status;
         assert_eq!(status(encoded(b"\"\xff\"")), 400);
@@ -427,15 +504,110 @@ mod tests {
         }
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Keyed {
+        #[serde(rename = "a")]
+        _a: Option<Value>,
+        #[serde(rename = "b")]
+        _b: Option<Value>,
+        #[serde(rename = "clientToken")]
+        _client_token: Option<String>,
+    }
+
+    impl json::Body for Keyed {
+        const OBJECTS: &'static [&'static str] = &[""];
+        const KEY: Option<&'static str> = Some("clientToken");
+    }
+
     #[test]
     fn a_payload_is_known_by_its_content() {
-        let hash = |method: &str, body: &str| {
-            let event = json!({"rawPath": "/v1/x", "body": body, "requestContext": {"http": {"method": method}}});
-            request(event).payload_hash().expect("a hash")
+        let hash_at = |method: &str, path: &str, body: &str| {
+            let event = json!({
+                "rawPath": path, "body": body, "headers": {"content-type": "application/json"},
+                "requestContext": {"http": {"method": method}},
+            });
+            request(event).json_keyed::<Keyed>().expect("a hash").1
         };
+        let hash = |method: &str, body: &str| hash_at(method, "/v1/x", body);
         assert_eq!(hash("POST", r#"{"a":1,"b":[1.10]}"#), hash("POST", r#"{ "b": [1.10], "a": 1 }"#));
         assert_ne!(hash("POST", r#"{"a":1.1}"#), hash("POST", r#"{"a":1.10}"#));
         assert_ne!(hash("POST", "{}"), hash("PUT", "{}"));
+        // The key's own place does not matter, nor whether a field is null or absent.
+        for body in [r#"{"a":1,"clientToken":"k"}"#, r#"{"a":1,"clientToken":null}"#, r#"{"a":1,"b":null}"#] {
+            assert_eq!(hash("POST", body), hash("POST", r#"{"a":1}"#), "{body}");
+        }
+        // A path is known by what it says.
+        assert_eq!(hash_at("POST", "/v1/%C3%A9/x", "{}"), hash_at("POST", "/v1/é/x", "{}"));
+        assert_ne!(hash_at("POST", "/v1/a%2Fb", "{}"), hash_at("POST", "/v1/a/b", "{}"));
+    }
+
+    #[test]
+    fn a_header_that_a_proxy_joined_is_one_where_it_says_one_thing() {
+        for (given, value) in [
+            (json!({}), Ok(None)),
+            (json!({"x-key": "k"}), Ok(Some("k"))),
+            (json!({"X-Key": "k,k"}), Ok(Some("k"))),
+            (json!({"x-key": "k, k ,k"}), Ok(Some("k"))),
+            (json!({"x-key": ""}), Ok(Some(""))),
+            (json!({"x-key": "k, l"}), Err(vec!["header:X-Key repeated".to_owned()])),
+            (json!({"x-key": "k,"}), Err(vec!["header:X-Key repeated".to_owned()])),
+        ] {
+            let request = request(json!({"headers": given}));
+            let told = |faults: Faults| {
+                let told = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.code.as_str()));
+                told.collect::<Vec<_>>()
+            };
+            assert_eq!(request.single("X-Key").map_err(told), value, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_body_says_what_it_is() {
+        let sent = |headers: Value, body: &[u8]| {
+            let event = json!({"headers": headers, "body": STANDARD.encode(body), "isBase64Encoded": true});
+            match request(event).text() {
+                Ok(_) => (200, String::new()),
+                Err(problem) => {
+                    let first = problem.errors.first().map(|fault| fault.message.clone());
+                    (problem.kind.status, first.unwrap_or(problem.detail))
+                }
+            }
+        };
+        let typed = || json!({"content-type": "application/json"});
+        for (headers, body, status, said) in [
+            (typed(), b"{}".as_slice(), 200, ""),
+            (json!({"content-type": "application/json, application/json"}), b"{}", 200, ""),
+            (json!({"content-type": "application/json", "content-encoding": "identity"}), b"{}", 200, ""),
+            (json!({}), b"", 200, ""),
+            (json!({}), b"{}", 415, "no content-type"),
+            (json!({"content-type": ""}), b"{}", 415, "application/json"),
+            (json!({"content-type": "application/json, text/plain"}), b"{}", 400, "once"),
+            (json!({"content-type": "application/json", "content-encoding": "gzip"}), &[0x1f, 0x8b, 8, 0], 415, "gzip"),
+            (json!({"content-type": "application/json", "content-encoding": "br, br"}), b"x", 415, "br"),
+            (typed(), &[0xef, 0xbb, 0xbf, b'{', b'}'], 400, "byte order mark"),
+            (typed(), &[0xff, 0xfe, b'{', 0, b'}', 0], 400, "byte order mark"),
+            (typed(), &[0xfe, 0xff, 0, b'{', 0, b'}'], 400, "byte order mark"),
+        ] {
+            let (found, message) = sent(headers.clone(), body);
+            assert!(found == status && message.contains(said), "{headers} {body:?}: {found} {message}");
+        }
+    }
+
+    #[test]
+    fn where_no_body_is_read_there_is_none() {
+        let sent = |body: &str| {
+            let event = json!({"body": body, "headers": {"content-type": "application/json"}});
+            request(event).no_body().map_err(|problem| problem.errors.first().map_or("", |fault| fault.code.as_str()))
+        };
+        for nothing in ["", "{}", " { } "] {
+            assert_eq!(sent(nothing), Ok(()), "{nothing}");
+        }
+        assert_eq!(sent(r#"{"specVersion":"1","type":"workflow.run.terminal"}"#), Err("unknown_field"));
+        for (other, code) in [("[]", "wrong_type"), ("null", "wrong_type"), ("1", "wrong_type"), ("{", "invalid_json")]
+        {
+            assert_eq!(sent(other), Err(code), "{other}");
+        }
     }
 
     #[test]

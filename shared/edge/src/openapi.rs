@@ -88,18 +88,22 @@ fn description() -> String {
     format!(
         "A caller asks for a run of a workflow; Sluice answers with a run record, drives the work on Step Functions under \
          the caller's cap for LLM spend, and tells the caller when it is over with a signed webhook.\n\n\
-         JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. Whole numbers are written without \
-         fraction and exponent. In a request `null` says the same \
+         JSON is camelCase, times are RFC 3339 in UTC, money is in US dollars and exact. A whole number may be spelled \
+         as any JSON number that is one, and a number that no double holds is refused. In a request `null` says the same \
          as leaving the field out, but where it takes a rule away; unknown fields and repeated keys are refused, and a body has at most {body} bytes and \
-         {depth} levels. Errors are RFC 9457 problems with a stable `code`; what is wrong with a request is said all at \
+         {depth} levels, with keys of at most {key} bytes. It comes with its content type, not encoded and without a byte order \
+         mark; what takes no body is given none, or an empty object. A header that is repeated is refused unless it says the \
+         same each time. Errors are RFC 9457 problems with a stable `code`; what is wrong with a request is said all at \
          once, each with its JSON pointer. What the gateway answers before a function is reached is `{{\"message\": …}}`.\n\n\
          With an idempotency key a request is done at most once: the same key and payload get the first answer again, \
-         marked `Idempotent-Replayed: true`; another payload gets 409. A refused request does not use up its key. A key is \
+         marked `Idempotent-Replayed: true`; another payload gets 409. The payload is what the request says, the key aside: the \
+         order of fields, white space and a `null` do not matter, the spelling of numbers does. A refused request does not use up its key. A key is \
          kept for {hours} hours at least.\n\n\
          A run whose execution input would have more than {input} bytes is refused: pass large data by reference. \
          `completionCallbackContext` has at most {context} bytes.",
         body = limits::REQUEST_BODY_BYTES,
         depth = limits::JSON_DEPTH,
+        key = limits::JSON_KEY_BYTES,
         hours = limits::IDEMPOTENCY_SECONDS / 3_600,
         input = limits::EXECUTION_INPUT_BYTES,
         context = limits::CALLBACK_CONTEXT_BYTES,
@@ -190,16 +194,8 @@ fn responses(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {
     }
     let problem = schemas.reference(described::<ProblemBody<'_>>);
     for (status, name) in REFUSALS {
-        // Only what is read can be wrong: a query, a key, a body.
-        let applies = match status {
-            400 => route.method == "GET" || route.takes_body,
-            413 | 415 => route.takes_body,
-            _ => true,
-        };
-        if applies {
-            let reference = json!({"$ref": format!("#/components/responses/{name}")});
-            responses.insert(status.to_string(), reference);
-        }
+        let reference = json!({"$ref": format!("#/components/responses/{name}")});
+        responses.insert(status.to_string(), reference);
     }
     if !said.conflicts.is_empty() {
         responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, said.conflicts, None));

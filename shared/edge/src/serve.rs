@@ -122,6 +122,7 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
     }
 
     async fn answer(&self, request: &Request, found: &Found, deadline: Deadline) -> Result<Response, Problem> {
+        self.identity.refuse_the_sender(request)?;
         if found.is_open() {
             let (route, mut parameters) = found.route(request)?;
             // What a token may not be for is told to nobody: not even whether a path could name a run.
@@ -139,6 +140,9 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
         }
         if route.method == "GET" && route.query.is_empty() {
             request.query(&[]).finish()?;
+        }
+        if !route.takes_body {
+            request.no_body()?;
         }
         let asked = H::Route::from_path(route.id, &mut parameters)?;
         let route = asked.ok_or_else(route::nowhere)?;
@@ -185,9 +189,8 @@ pub fn conclude(request: &Request, answer: Result<Response, Problem>) -> Respons
         }
         Err(problem) => {
             let (status, code) = (problem.kind.status, problem.kind.code);
-            // Pointers and codes only: a message may repeat what the caller sent.
-            let errors: Vec<String> =
-                problem.errors.iter().map(|fault| format!("{} {}", fault.pointer, fault.code.as_str())).collect();
+            // Codes only: a message may repeat what the caller sent, and a pointer is made of its keys.
+            let errors: Vec<&str> = problem.errors.iter().map(|fault| fault.code.as_str()).collect();
             if status >= 500 {
                 let cause = problem.cause.as_deref().unwrap_or_default();
                 tracing::error!(http.status = status, problem.code = code, error.cause = cause, "request failed");
@@ -202,11 +205,14 @@ pub fn conclude(request: &Request, answer: Result<Response, Problem>) -> Respons
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{ControlRunOpenRoute, ControlRunRoute, ManageDefinitionsRoute};
+    use crate::identity::Pattern;
+    use crate::route::{ControlRunOpenRoute, ControlRunRoute, ManageDefinitionsRoute, ROUTES};
     use serde_json::{Value, json};
     use sluice_testkit::block_on;
     use sluice_testkit::clock::FixedClock;
     use std::future::pending;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
 
     const RUN: &str = "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f";
 
@@ -242,6 +248,17 @@ mod tests {
     const OPERATOR: &str = r#"{"jwt":{"claims":{"tenant_id":"dev","sub":"ada","scope":"sluice/operator"}}}"#;
 
     fn ask<H: Handler>(handler: H, authorizer: &str, method: &str, path: &str, ends_in: Option<i64>) -> (u16, Value) {
+        ask_with(handler, authorizer, method, path, ends_in, "")
+    }
+
+    fn ask_with<H: Handler>(
+        handler: H,
+        authorizer: &str,
+        method: &str,
+        path: &str,
+        ends_in: Option<i64>,
+        body: &str,
+    ) -> (u16, Value) {
         let clock = FixedClock::default();
         let mut context = Context::default();
         if let Some(seconds) = ends_in {
@@ -251,11 +268,13 @@ mod tests {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let authorizer: Value = serde_json::from_str(authorizer).expect("JSON");
         let event = json!({
-            "rawPath": path, "rawQueryString": query,
+            "rawPath": path, "rawQueryString": query, "body": body, "headers": {"content-type": "application/json"},
             "requestContext": {"http": {"method": method}, "authorizer": authorizer},
         });
         let event = serde_json::from_str(&event.to_string()).expect("an event");
-        let function = HttpFunction { handler, clock, identity: IdentityConfig::for_test() };
+        let sender = Pattern::sessions_of("arn:aws:iam::123456789012:role/sluice-run-callback");
+        let function =
+            HttpFunction { handler, clock, identity: IdentityConfig { sender, ..IdentityConfig::for_test() } };
         let response =
             block_on(function.serve(LambdaEvent::new(event, context))).unwrap_or_else(|never| match never {});
         (response.status(), serde_json::from_str(response.body()).expect("JSON"))
@@ -294,6 +313,67 @@ mod tests {
             // A path that can name no run is told as a token that is not valid.
             assert_eq!(ask(Control, authorizer, "POST", &path("x"), None).1["code"], "invalid_report_token");
         }
+    }
+
+    #[test]
+    fn who_sends_webhooks_is_refused_on_every_route() {
+        let arn = "arn:aws:sts::123456789012:assumed-role/sluice-run-callback/sluice-run-callback";
+        let sender = json!({"iam": {"accountId": "123456789012", "userArn": arn}}).to_string();
+        let other = sender.replace("run-callback/", "reconcile-runs/");
+        for route in ROUTES.iter() {
+            let path = route.path.replace("{runId}", RUN).replace(['{', '}'], "");
+            let by = |who: &str| match route.function {
+                "control-run" => ask(Control, who, route.method, &path, Some(-3)).1["code"].clone(),
+                _ => ask(Manage, who, route.method, &path, Some(-3)).1["code"].clone(),
+            };
+            assert_eq!(by(&sender), "no_tenant", "{} {path}", route.method);
+            assert_ne!(by(&other), "no_tenant", "{} {path}", route.method);
+        }
+        assert_eq!(ask(Control, &sender, "GET", "/", None).1["code"], "no_tenant");
+    }
+
+    #[test]
+    fn what_takes_no_body_is_given_none() {
+        let path = format!("/v1/workflow-runs/{RUN}/resume");
+        let asked = |body: &str| {
+            let (status, said) = ask_with(Control, JWT, "POST", &path, None, body);
+            (status, said["errors"][0]["code"].clone())
+        };
+        for nothing in ["", "{}"] {
+            assert_eq!(asked(nothing).0, 200, "{nothing}");
+        }
+        // As a webhook would be, were it sent here.
+        assert_eq!(asked(r#"{"specVersion":"1","type":"workflow.run.terminal"}"#), (400, json!("unknown_field")));
+    }
+
+    /// Where a test's log lines go.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_refusal_s_log_line_has_codes_and_nothing_that_its_caller_wrote() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let path = format!("/v1/workflow-runs/{RUN}/resume");
+        let said = tracing::subscriber::with_default(subscriber, || {
+            ask_with(Control, JWT, "POST", &path, None, r#"{"my secret key":{"a":1,"a":2}}"#).1
+        });
+        assert_eq!(said["errors"][0]["pointer"], "/my secret key/a");
+        let logged = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("UTF-8");
+        assert!(logged.contains("request refused") && logged.contains("duplicate_key"), "{logged}");
+        assert!(!logged.contains("secret"), "{logged}");
     }
 
     #[test]

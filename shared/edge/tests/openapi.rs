@@ -7,11 +7,22 @@ use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, IdempotencyKey, InvalidId, NodeId, RunId, Tag,
     TenantId,
 };
+use sluice_core::retention::Retention;
+use sluice_edge::fault::Faults;
 use sluice_edge::http::Request;
+use sluice_edge::json;
 use sluice_edge::openapi::document;
 use sluice_edge::route::{OPERATIONS, ROUTES};
+use sluice_edge::wire::control_run::ReplayRunBody;
+use sluice_edge::wire::create_run::CreateRunBody;
+use sluice_edge::wire::definitions::{AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DraftBody};
 use sluice_edge::wire::discover;
+use sluice_edge::wire::instances::InstanceConfigurationBody;
+use sluice_edge::wire::invoke_definition::InvokeDefinitionBody;
+use sluice_edge::wire::operator::TenantBody;
+use sluice_edge::wire::report_run::{CreateReportTokenBody, ReportBody};
 use sluice_edge::wire::runs::{GetRun, list_query};
+use sluice_edge::wire::usage::ReportUsageBody;
 use sluice_testkit::fixture::tenant;
 use sluice_testkit::samples::{World, request};
 use std::collections::BTreeSet;
@@ -226,4 +237,92 @@ fn webhooks_are_as_described() {
             assert!(properties.contains_key(name), "{name} is not described");
         }
     }
+}
+
+/// Where the values of a schema have integers, as pointers; a list by its first item.
+fn integers(schema: &Value, at: &str, within: &[&str], found: &mut BTreeSet<String>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        if !within.contains(&reference) {
+            let target = DOCUMENT.pointer(reference.trim_start_matches('#')).expect("a schema");
+            integers(target, at, &[within, &[reference]].concat(), found);
+        }
+        return;
+    }
+    if schema["type"] == "integer" || schema["type"].as_array().is_some_and(|types| types.contains(&json!("integer"))) {
+        found.insert(at.to_owned());
+    }
+    for several in ["oneOf", "anyOf", "allOf"] {
+        for one in schema[several].as_array().into_iter().flatten() {
+            integers(one, at, within, found);
+        }
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        integers(field, &format!("{at}/{name}"), within, found);
+    }
+    integers_below(&schema["items"], &format!("{at}/0"), within, found);
+    integers_below(&schema["additionalProperties"], &format!("{at}/a"), within, found);
+}
+
+fn integers_below(schema: &Value, at: &str, within: &[&str], found: &mut BTreeSet<String>) {
+    if schema.is_object() {
+        integers(schema, at, within, found);
+    }
+}
+
+/// Reads a body of this name in the description.
+fn read_body(name: &str, text: &str) -> Result<(), Faults> {
+    fn read<T: json::Body>(text: &str) -> Result<(), Faults> {
+        json::read::<T>(text).map(drop)
+    }
+    match name {
+        "CreateRun" => read::<CreateRunBody>(text),
+        "InvokeDefinition" => read::<InvokeDefinitionBody>(text),
+        "InstanceConfiguration" => read::<InstanceConfigurationBody>(text),
+        "CreateDefinition" => read::<CreateDefinitionBody>(text),
+        "ChangeDefinition" => read::<ChangeDefinitionBody>(text),
+        "AddVersion" => read::<AddVersionBody>(text),
+        "SaveDraft" => read::<DraftBody>(text),
+        "SetTenant" => read::<TenantBody>(text),
+        "ReportRun" => read::<ReportBody>(text),
+        "ReportUsage" => read::<ReportUsageBody>(text),
+        "CreateReportToken" => read::<CreateReportTokenBody>(text),
+        "ReplayRun" => read::<ReplayRunBody>(text),
+        "Retention" => read::<Retention>(text),
+        other => panic!("{other} has integers, and nobody here reads it"),
+    }
+}
+
+#[test]
+fn every_integer_of_every_body_may_be_spelled_as_any_number_that_is_one() {
+    let mut tried = 0;
+    for operation in DOCUMENT["paths"].as_object().expect("paths").values().flat_map(|path| path.as_object()).flatten()
+    {
+        let schema = &operation.1["requestBody"]["content"]["application/json"]["schema"];
+        let Some(reference) = schema["$ref"].as_str() else { continue };
+        let name = reference.trim_start_matches("#/components/schemas/");
+        let mut found = BTreeSet::new();
+        integers(schema, "", &[], &mut found);
+        for at in found {
+            let wrong = |literal: &str| {
+                let body = at.split('/').skip(1).collect::<Vec<_>>().into_iter().rev().fold(
+                    literal.to_owned(),
+                    |inner, token| {
+                        if token == "0" { format!("[{inner}]") } else { format!("{{\"{token}\":{inner}}}") }
+                    },
+                );
+                let faults = read_body(name, &body).err().map(Faults::into_vec).unwrap_or_default();
+                faults.into_iter().find(|fault| fault.pointer == at).map(|fault| fault.code.as_str())
+            };
+            for literal in ["5", "5.0", "5e0", "0.5E1", "50e-1"] {
+                assert_eq!(wrong(literal), None, "{name} {at} {literal}");
+            }
+            // A version is also a word: what it is, is told once it is read.
+            if !at.ends_with("/version") {
+                assert_eq!(wrong("5.5"), Some("wrong_type"), "{name} {at}");
+                assert_eq!(wrong("1e40"), Some("out_of_range"), "{name} {at}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= 20, "{tried}");
 }

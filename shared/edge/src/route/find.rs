@@ -9,7 +9,6 @@ use super::table::{ROUTES, Route};
 use crate::http::Request;
 use crate::problem::{self, Problem};
 use lambda_http::http::header::ALLOW;
-use percent_encoding::percent_decode_str;
 
 /// What a function's part of the table says of a request.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub enum Found {
 impl Found {
     /// Looks a request up among the routes of one function: behind its own URL it knows no others.
     pub fn of(function: &str, request: &Request) -> Self {
-        let segments = segments(&request.path);
+        let segments = request.segments();
         let mut others = Vec::new();
         for route in ROUTES.iter().filter(|route| route.function == function) {
             if let Some(parameters) = parameters(route, &segments) {
@@ -66,12 +65,6 @@ impl Found {
 /// What is said of a path that is none of the function's.
 pub(crate) fn nowhere() -> Problem {
     Problem::new(&problem::NO_ROUTE, "the path is none of this API")
-}
-
-/// A path's segments, percent-decoded. A segment that is no UTF-8 matches no route.
-fn segments(path: &str) -> Vec<String> {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
 }
 
 /// The texts of a path's segments where a route's template has parameters; `None` for another path.
@@ -237,8 +230,8 @@ mod tests {
 
     #[test]
     fn segments_are_decoded_after_they_are_split() {
-        assert_eq!(segments("/v1/a%2Fb/%C3%A9+/%FF"), ["v1", "a/b", "é+", "\u{FFFD}"]);
-        assert_eq!(segments(""), [""]);
+        assert_eq!(request("GET", "/v1/a%2Fb/%C3%A9+/%FF").segments(), ["v1", "a/b", "é+", "\u{FFFD}"]);
+        assert_eq!(request("GET", "").segments(), [""]);
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub struct ReplayRunBody {
 
 impl json::Body for ReplayRunBody {
     const OBJECTS: &'static [&'static str] = &[""];
+    const KEY: Option<&'static str> = Some("idempotencyKey");
 }
 
 /// The replay that a request asks for.
@@ -77,14 +78,14 @@ impl json::Body for ReplayRunBody {
 /// # Errors
 /// Everything that is wrong with it and can be told from it alone.
 pub fn replay(request: &Request) -> Result<Command, Problem> {
-    let body: ReplayRunBody = request.json_or_empty()?;
+    let (body, payload_hash) = request.json_keyed_or_empty::<ReplayRunBody>()?;
     let mut faults = Faults::default();
     let key = body.idempotency_key.as_deref();
     let command = Command {
         from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut faults)),
         version: body.version.map(|raw| fields::version("/version", Some(&raw), &mut faults)),
         name: body.name,
-        idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, &mut faults)?,
+        idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, payload_hash, &mut faults),
     };
     faults.into_result()?;
     Ok(command)
@@ -137,8 +138,8 @@ impl json::Body for RedeliverFailedBody {
 /// Everything that is wrong with the body.
 pub fn failed_since(request: &Request) -> Result<Timestamp, Problem> {
     let body: RedeliverFailedBody = request.json()?;
-    let since = body.failed_since.parse();
-    Ok(since.map_err(|_| Faults::one("/failedSince", ViolationCode::Invalid, fields::NOT_A_TIME))?)
+    let since = fields::time(&body.failed_since);
+    Ok(since.ok_or_else(|| Faults::one("/failedSince", ViolationCode::Invalid, fields::NOT_A_TIME))?)
 }
 
 /// Deliveries that are sent again.

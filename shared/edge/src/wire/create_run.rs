@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId};
 use sluice_core::idempotency::Operation;
+use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
 use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
@@ -46,10 +47,11 @@ pub struct CreateRunBody {
     labels: Option<BTreeMap<String, String>>,
     variables: Option<BTreeMap<String, Value>>,
     runtime_variables: Option<BTreeMap<String, Value>>,
-    /// US dollars, at most 6 decimals. Absent or 0: no cap.
+    /// The cap for LLM spend. Absent or 0: no cap.
     #[schema(value_type = Option<Usd>)]
     execution_budget_usd: Option<Box<RawValue>>,
     #[schema(minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "whole_option")]
     max_run_duration_seconds: Option<u64>,
     #[schema(value_type = Option<CallbackUrl>)]
     completion_callback_url: Option<String>,
@@ -69,6 +71,8 @@ pub struct CreateRunBody {
 impl json::Body for CreateRunBody {
     const OBJECTS: &'static [&'static str] =
         &["", CONFIGURATION, "/workflowInstanceConfiguration/processorConfigs/*", "/retention"];
+    const VERBATIM: &'static [&'static str] = &["/completionCallbackContext"];
+    const KEY: Option<&'static str> = Some("clientToken");
 }
 
 /// A request that could be read.
@@ -84,10 +88,10 @@ impl CreateRun {
     /// # Errors
     /// Everything that is wrong with it and can be told from it alone.
     pub fn read(request: &Request) -> Result<Self, Problem> {
-        let body: CreateRunBody = request.json()?;
+        let (body, payload_hash) = request.json_keyed::<CreateRunBody>()?;
         let mut faults = Faults::default();
         let token = body.client_token.as_deref();
-        let claim = fields::claim(request, Operation::Create, "clientToken", token, &mut faults)?;
+        let claim = fields::claim(request, Operation::Create, "clientToken", token, payload_hash, &mut faults);
         let fields = RunFields {
             name: body.name,
             input: body.input,

@@ -9,6 +9,7 @@ use sluice_core::concurrency::Concurrency;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
 use sluice_core::flow::manage_definitions::DefinitionChange;
 use sluice_core::id::{DefinitionId, DefinitionName};
+use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
 use sluice_core::time::rfc3339_millis;
 use sluice_core::violation::ViolationCode;
@@ -37,6 +38,7 @@ pub struct CreateDefinitionBody {
     retention: Option<Retention>,
     /// Of runs that say nothing of their own.
     #[schema(minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "whole_option")]
     max_run_duration_seconds: Option<u64>,
     /// Whether the duration of its runs leaves out the time they were paused.
     #[schema(default = false)]
@@ -89,7 +91,7 @@ pub struct ChangeDefinitionBody {
     retention: Option<Option<Retention>>,
     /// Of runs that say nothing of their own; `null` for no bound but the service's.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 2592000)]
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_whole")]
     max_run_duration_seconds: Option<Option<u64>>,
     /// Whether the duration of its runs leaves out the time they were paused.
     exclude_paused_time: Option<bool>,
@@ -103,6 +105,11 @@ pub struct ChangeDefinitionBody {
 /// Reads a field that is there, be it `null`: an absent one is never read.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// [`given`] for an integer.
+fn given_whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    whole_option(deserializer).map(Some)
 }
 
 impl json::Body for ChangeDefinitionBody {

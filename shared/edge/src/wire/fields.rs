@@ -2,8 +2,6 @@
 
 use crate::fault::{Faults, ReadingCode, Token};
 use crate::http::Request;
-use crate::json;
-use crate::problem::Problem;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::budget::{InvalidBudget, MicroUsd};
@@ -12,6 +10,7 @@ use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{InvalidId, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::limits;
+use sluice_core::number::{is_whole, whole_literal};
 use sluice_core::retention::Retention;
 use sluice_core::snapshot::Callback;
 use sluice_core::template::Variables;
@@ -87,6 +86,12 @@ impl RunFields {
 /// What is said of a text that is no time.
 pub const NOT_A_TIME: &str = "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z";
 
+/// What is said of a query's text that is no time because of a space.
+pub const A_PLUS: &str =
+    "must be an RFC 3339 time, such as 2026-11-22T04:39:48Z; a + in a query is a space: write it as %2B";
+
+pub use sluice_core::time::from_rfc3339 as time;
+
 /// An identifier.
 pub fn id<T: FromStr<Err = InvalidId>>(at: impl Display, text: &str, faults: &mut Faults) -> Option<T> {
     match text.parse() {
@@ -142,10 +147,10 @@ pub fn version(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) ->
         Some("\"active\"") => VersionRule::Active,
         Some("\"latest\"") => VersionRule::Latest,
         Some("\"draft\"") => VersionRule::Draft,
-        Some(literal) => match literal.parse() {
-            Ok(rule @ VersionRule::Number(_)) => rule,
-            Ok(VersionRule::Active | VersionRule::Latest | VersionRule::Draft) | Err(_) => {
-                let code = if json::is_whole(literal) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
+        Some(literal) => match whole_literal(literal).and_then(|number| u32::try_from(number).ok()) {
+            Some(number) if number > 0 => VersionRule::Number(number),
+            Some(_) | None => {
+                let code = if is_whole(literal) { ViolationCode::OutOfRange } else { ViolationCode::Invalid };
                 faults.add(at, code, "must be \"active\", \"latest\", \"draft\" or a version number from 1");
                 VersionRule::Active
             }
@@ -153,19 +158,23 @@ pub fn version(at: impl Display, raw: Option<&RawValue>, faults: &mut Faults) ->
     }
 }
 
-/// The idempotency key of the header or of the body's `field`.
-///
-/// # Errors
-/// When the payload cannot be read.
+/// The idempotency key of the header or of the body's `field`, with what it is the key of.
 pub fn claim(
     request: &Request,
     operation: Operation,
     field: &str,
     in_body: Option<&str>,
+    payload_hash: String,
     faults: &mut Faults,
-) -> Result<Option<IdempotencyClaim>, Problem> {
-    const HEADER: &str = "header:Idempotency-Key";
-    let in_header = request.header("idempotency-key");
+) -> Option<IdempotencyClaim> {
+    const NAME: &str = "Idempotency-Key";
+    let in_header = match request.single(NAME) {
+        Ok(in_header) => in_header,
+        Err(repeated) => {
+            faults.extend(repeated);
+            return None;
+        }
+    };
     if let (Some(header), Some(body)) = (in_header, in_body)
         && header != body
     {
@@ -174,15 +183,13 @@ pub fn claim(
             ReadingCode::KeyMismatch,
             "must equal the Idempotency-Key header, or be left out",
         );
-        return Ok(None);
+        return None;
     }
     let (at, text) = match (in_header, in_body) {
-        (Some(text), _) => (HEADER.to_owned(), text),
+        (Some(text), _) => (format!("header:{NAME}"), text),
         (None, Some(text)) => (format!("/{field}"), text),
-        (None, None) => return Ok(None),
+        (None, None) => return None,
     };
-    let Some(key) = id(at, text, faults) else {
-        return Ok(None);
-    };
-    Ok(Some(IdempotencyClaim { operation, key, payload_hash: request.payload_hash()? }))
+    let key = id(at, text, faults)?;
+    Some(IdempotencyClaim { operation, key, payload_hash })
 }

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName};
 use sluice_core::idempotency::Operation;
+use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -42,10 +43,11 @@ pub struct InvokeDefinitionBody {
     labels: Option<BTreeMap<String, String>>,
     variables: Option<BTreeMap<String, Value>>,
     runtime_variables: Option<BTreeMap<String, Value>>,
-    /// US dollars, at most 6 decimals. Absent or 0: no cap.
+    /// The cap for LLM spend. Absent or 0: no cap.
     #[schema(value_type = Option<Usd>)]
     execution_budget_usd: Option<Box<RawValue>>,
     #[schema(minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "whole_option")]
     max_run_duration_seconds: Option<u64>,
     #[schema(value_type = Option<CallbackUrl>)]
     completion_callback_url: Option<String>,
@@ -61,6 +63,8 @@ pub struct InvokeDefinitionBody {
 
 impl json::Body for InvokeDefinitionBody {
     const OBJECTS: &'static [&'static str] = &["", "/retention"];
+    const VERBATIM: &'static [&'static str] = &["/completionCallbackContext"];
+    const KEY: Option<&'static str> = Some("idempotencyKey");
 }
 
 /// The command that a request for `definition` stands for.
@@ -68,10 +72,10 @@ impl json::Body for InvokeDefinitionBody {
 /// # Errors
 /// Everything that is wrong with it and can be told from it alone.
 pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, Problem> {
-    let body: InvokeDefinitionBody = request.json_or_empty()?;
+    let (body, payload_hash) = request.json_keyed_or_empty::<InvokeDefinitionBody>()?;
     let mut faults = Faults::default();
     let key = body.idempotency_key.as_deref();
-    let claim = fields::claim(request, Operation::Invoke, "idempotencyKey", key, &mut faults)?;
+    let claim = fields::claim(request, Operation::Invoke, "idempotencyKey", key, payload_hash, &mut faults);
     let source = Source::Configuration {
         definition,
         version: fields::version("/version", body.version.as_deref(), &mut faults),

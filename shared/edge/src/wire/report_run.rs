@@ -18,6 +18,7 @@ use sluice_core::flow::report_run::{NodeReport, Reported};
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
+use sluice_core::number::whole_option;
 use sluice_core::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use sluice_core::run::RunError;
 use sluice_core::time::rfc3339_millis;
@@ -36,6 +37,7 @@ pub struct CreateReportTokenBody {
     #[schema(value_type = Option<NodeId>)]
     node_id: Option<String>,
     #[schema(minimum = 60, maximum = 2592000, default = 3600)]
+    #[serde(default, deserialize_with = "whole_option")]
     expires_in_seconds: Option<i64>,
 }
 
@@ -87,15 +89,20 @@ impl ReportTokenView {
 /// signature that a Function URL asks for, `sluice-report-token`.
 ///
 /// # Errors
-/// [`Refusal::InvalidReportToken`] when there is none.
-pub fn token_of(request: &Request) -> Result<&str, Refusal> {
-    let bearer = request.header("authorization").and_then(|text| {
-        let (scheme, token) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
+/// [`Refusal::InvalidReportToken`] when there is none; 400 when there are two.
+pub fn token_of(request: &Request) -> Result<&str, Problem> {
+    // A signature has commas of its own: only what begins as a bearer's is looked at as one.
+    let is_bearer = |text: &str| text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "));
+    let bearer = match request.header("authorization").is_some_and(is_bearer) {
+        true => request.single("Authorization")?.and_then(|text| text.get(7..)).map(str::trim),
+        false => None,
+    };
     let is_token = |text: &&str| TokenText::read(text).is_some();
-    let in_own_header = || request.header("sluice-report-token").map(str::trim);
-    bearer.filter(is_token).or_else(|| in_own_header().filter(is_token)).ok_or(Refusal::InvalidReportToken)
+    let token = match bearer.filter(is_token) {
+        Some(token) => Some(token),
+        None => request.single("Sluice-Report-Token")?.filter(is_token),
+    };
+    Ok(token.ok_or(Refusal::InvalidReportToken)?)
 }
 
 /// The body of `POST /v1/workflow-runs/{runId}/report`.
@@ -147,6 +154,7 @@ struct ReportErrorBody {
 #[serde(deny_unknown_fields)]
 struct ProgressBody {
     #[schema(maximum = 100)]
+    #[serde(default, deserialize_with = "whole_option")]
     percent: Option<u8>,
     #[schema(max_length = 1000)]
     message: Option<String>,
@@ -305,6 +313,13 @@ mod tests {
                 json!({"authorization": "Bearer eyJh.eyJz.c", "sluice-report-token": "srt.646576.b"}),
                 Some("srt.646576.b"),
             ),
+            (json!({"authorization": "Bearer srt.646576.a, Bearer srt.646576.a"}), Some("srt.646576.a")),
+            (
+                json!({"authorization": SIGNATURE, "sluice-report-token": "srt.646576.b,srt.646576.b"}),
+                Some("srt.646576.b"),
+            ),
+            (json!({"authorization": "Bearer srt.646576.a, Bearer srt.646576.b"}), None),
+            (json!({"sluice-report-token": "srt.646576.a, srt.646576.b"}), None),
             (json!({"authorization": "srt.646576.a"}), None),
             (json!({"authorization": "Basic srt.646576.a"}), None),
             (json!({"sluice-report-token": "srt"}), None),

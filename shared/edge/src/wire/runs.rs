@@ -6,7 +6,6 @@ use super::schema::{CallbackUrl, Labels, Usd};
 use super::snapshot::SnapshotView;
 use crate::fault::Faults;
 use crate::http::{Query, Request};
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Number;
 use serde_json::value::RawValue;
@@ -426,7 +425,9 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
     ];
     let mut query = request.query(&[&FILTERS[..], &Paging::PARAMETERS].concat());
     let time = |query: &mut Query, name: &str| {
-        query.read(name, |text| text.parse::<Timestamp>().map_err(|_| fields::NOT_A_TIME))
+        query.read(name, |text| {
+            fields::time(text).ok_or(if text.contains(' ') { fields::A_PLUS } else { fields::NOT_A_TIME })
+        })
     };
     let filter = RunFilter {
         statuses: query.read_or("status", statuses).unwrap_or_default(),

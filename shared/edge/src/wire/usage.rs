@@ -18,6 +18,7 @@ use sluice_core::flow::record_usage::UsageRecorded;
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
+use sluice_core::number::whole_option;
 use sluice_core::place::Field;
 use sluice_core::time::rfc3339_millis;
 use sluice_core::usage::{LlmCall, UsageCount, UsageLedger, UsageTotals};
@@ -42,14 +43,18 @@ pub struct ReportedCallBody {
     model: String,
     /// 0 when absent, as the other numbers.
     #[schema(maximum = 1000000000000_u64)]
+    #[serde(default, deserialize_with = "whole_option")]
     input_tokens: Option<u64>,
     #[schema(maximum = 1000000000000_u64)]
+    #[serde(default, deserialize_with = "whole_option")]
     output_tokens: Option<u64>,
     #[schema(maximum = 1000000000000_u64)]
+    #[serde(default, deserialize_with = "whole_option")]
     cached_tokens: Option<u64>,
     #[schema(value_type = Option<CallCost>)]
     cost_usd: Option<Box<RawValue>>,
     #[schema(maximum = 1000000000000_u64)]
+    #[serde(default, deserialize_with = "whole_option")]
     latency_ms: Option<u64>,
 }
 

@@ -18,11 +18,11 @@ use sluice_edge::cursor;
 use sluice_edge::event::{self, Happening};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
-use sluice_edge::json;
+use sluice_edge::json::{self, Shape};
 use sluice_edge::problem::Problem;
 use sluice_edge::route::{Found, PathParameter, ROUTES};
 use sluice_edge::serve::conclude;
-use sluice_edge::wire::create_run::CreateRun;
+use sluice_edge::wire::create_run::{CreateRun, CreateRunBody};
 use sluice_edge::wire::definitions::{AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody};
 use sluice_edge::wire::instances::InstanceConfigurationBody;
 use sluice_edge::wire::operator::{ComputeNodeBody, LayerBody, ProcessorBody};
@@ -108,8 +108,10 @@ fn read_everything(request: &Request) -> Result<(), TestCaseError> {
     settle(request, list_query(request, &tenant()))?;
     settle(request, GetRun::read(request))?;
     settle(request, Paging::alone(request, vec!["x".to_owned()]))?;
-    let hash = settle(request, request.payload_hash())?;
-    prop_assert_eq!(hash, settle(request, request.payload_hash())?);
+    let hash = |request: &Request| settle(request, request.json_keyed::<CreateRunBody>().map(|(_, hash)| hash));
+    prop_assert_eq!(hash(request)?, hash(request)?);
+    settle(request, request.no_body())?;
+    settle(request, request.single("Idempotency-Key"))?;
     settle(request, CreateRun::read(request))?;
     settle(request, invoke_definition::command(request, "flow".parse().expect("a name")))?;
     settle(request, control_run::answer(request))?;
@@ -341,12 +343,12 @@ proptest! {
 
     #[test]
     fn what_passes_is_json_without_doubt(text in prop_oneof![json_text(), edited(json_text())]) {
-        if json::check(&text, &[]).is_ok() {
+        if json::check(&text, Shape::default()).is_ok() {
             let value: Value = serde_json::from_str(&text).expect("JSON");
             prop_assert!(depth(&value) <= limits::JSON_DEPTH);
             // No key stood twice: nothing was lost on the way through a map.
             prop_assert_eq!(without_texts(&value.to_string()).matches(':').count(), without_texts(&text).matches(':').count());
-            prop_assert!(json::check(&value.to_string(), &[]).is_ok());
+            prop_assert!(json::check(&value.to_string(), Shape::default()).is_ok());
         }
     }
 
@@ -358,6 +360,7 @@ proptest! {
         );
         let request = request_with(&body);
         let answer = invoke_definition::command(&request, "flow".parse().expect("a name"));
+        // The input goes through the engine, where a number beyond the doubles has no place.
         if let Some(command) = settle(&request, answer)? {
             let absent = text == "null";
             prop_assert_eq!(command.input.as_deref().map(|raw| raw.get()), (!absent).then_some(text.as_str()));
@@ -377,7 +380,9 @@ proptest! {
             CreateRun::read(request).ok().and_then(|create| create.command.idempotency).map(|claim| claim.key.to_string())
         });
         let is_key = (1..=limits::KEY_CHARS).contains(&key.len()) && key.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-        prop_assert_eq!(claims, [is_key.then(|| key.clone()), is_key.then_some(key)]);
+        // A comma in a header may be a proxy's, which joins what it was given twice.
+        let in_header = (is_key && !key.contains(',')).then(|| key.clone());
+        prop_assert_eq!(claims, [is_key.then_some(key), in_header]);
     }
 
     #[test]
