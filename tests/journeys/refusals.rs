@@ -125,7 +125,7 @@ fn a_bad_request_for_a_run_is_refused_with_its_pointers() {
         (with(json!({"executionBudgetUsd": true})), vec!["/executionBudgetUsd wrong_type"]),
         (
             with(json!({})).replacen('{', "{\"executionBudgetUsd\":0.0000001,", 1),
-            vec!["/executionBudgetUsd too_precise"],
+            vec!["/executionBudgetUsd out_of_range"],
         ),
         (
             with(json!({})).replacen('{', "{\"executionBudgetUsd\":100000.01,", 1),

@@ -206,7 +206,7 @@ fn bad_input_of_every_kind_is_named_and_leaves_no_trace() {
         (with("\"executionBudgetUsd\":\"1\""), "/executionBudgetUsd", "wrong_type"),
         (with("\"executionBudgetUsd\":true"), "/executionBudgetUsd", "wrong_type"),
         (with("\"executionBudgetUsd\":-0.01"), "/executionBudgetUsd", "out_of_range"),
-        (with("\"executionBudgetUsd\":0.0000001"), "/executionBudgetUsd", "too_precise"),
+        (with("\"executionBudgetUsd\":0.0000001"), "/executionBudgetUsd", "out_of_range"),
         (with("\"executionBudgetUsd\":100000.000001"), "/executionBudgetUsd", "out_of_range"),
         (with("\"maxRunDurationSeconds\":0"), "/maxRunDurationSeconds", "out_of_range"),
         (with("\"maxRunDurationSeconds\":2592001"), "/maxRunDurationSeconds", "out_of_range"),

@@ -8,7 +8,7 @@ use sluice_testkit::samples::{self, NEW_RUN, World, run_id};
 use support::{TestApp, answer, app};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 14] = [
+const EXPECTED: [(&str, u16, &[&str]); 15] = [
     ("api-gateway-jwt", 202, &[r#""executionBudgetUsd":0.1"#, r#""workflowDefinitionName":"text-report""#]),
     ("api-gateway-jwt-other-payload", 202, &[r#""executionBudgetUsd":null"#]),
     ("function-url-iam-empty-body", 202, &[r#""name":"run-6f1d2c4b""#]),
@@ -28,7 +28,8 @@ const EXPECTED: [(&str, u16, &[&str]); 14] = [
         400,
         &[r#""pointer":"/input/title","code":"schema_violation""#, r#""pointer":"/input","code":"schema_violation""#],
     ),
-    ("budget-too-precise", 400, &[r#""pointer":"/executionBudgetUsd","code":"too_precise""#]),
+    ("budget-double", 202, &[r#""executionBudgetUsd":0.3,"#]),
+    ("budget-too-small", 400, &[r#""pointer":"/executionBudgetUsd","code":"out_of_range""#]),
     ("context-without-url", 400, &[r#""pointer":"/completionCallbackContext","code":"needs_other_field""#]),
     ("array-for-object", 400, &[r#""pointer":"","code":"wrong_type""#]),
 ];

@@ -1,5 +1,7 @@
-//! Money: whole micro-dollars, read exactly from the text a caller wrote. No floating point.
+//! Money: whole micro-dollars, read from the digits a caller wrote. No floating point. A cap is what its caller computed with
+//! doubles, so that what is finer than a micro-dollar is cut off: a cap is never more than was asked for.
 
+use crate::number::exponent_of;
 use crate::violation::ViolationCode;
 use std::fmt;
 
@@ -15,8 +17,8 @@ pub enum InvalidBudget {
     NotANumber,
     #[error("must not be negative")]
     Negative,
-    #[error("must have at most {0} decimals")]
-    TooPrecise(u32),
+    #[error("must be 0, or at least 0.000001 US dollars")]
+    TooSmall,
     #[error("must be at most {0} US dollars")]
     TooLarge(MicroUsd),
 }
@@ -26,8 +28,7 @@ impl InvalidBudget {
     pub const fn code(self) -> ViolationCode {
         match self {
             Self::NotANumber => ViolationCode::WrongType,
-            Self::Negative | Self::TooLarge(_) => ViolationCode::OutOfRange,
-            Self::TooPrecise(_) => ViolationCode::TooPrecise,
+            Self::Negative | Self::TooSmall | Self::TooLarge(_) => ViolationCode::OutOfRange,
         }
     }
 }
@@ -67,12 +68,13 @@ impl MicroUsd {
         Self(usd * Self::PER_USD)
     }
 
-    /// Reads a JSON number literal (`1.25`, `1e-6`, `-0`), exactly.
+    /// Reads a JSON number literal (`1.25`, `1e-6`, `-0`, `0.30000000000000004`). What is finer than a micro-dollar is cut
+    /// off; what would come to nothing that way is refused, for 0 may mean that there is no cap.
     ///
     /// # Errors
-    /// When it is no number, negative, finer than a micro-dollar, or above `most`.
+    /// When it is no number, negative, above `most`, or above 0 and below a micro-dollar.
     pub fn parse(literal: &str, most: Self) -> Result<Self, InvalidBudget> {
-        parse(literal, 6, Finer::Refuse, most.0, most).map(Self)
+        parse(literal, 6, Finer::CutOff, most.0, most).map(Self)
     }
 
     /// Reads a cap: 0 is none.
@@ -108,7 +110,7 @@ fn decimal(units: u64, decimals: usize) -> String {
 /// What becomes of decimals beyond the smallest unit.
 #[derive(Clone, Copy)]
 enum Finer {
-    Refuse,
+    CutOff,
     RoundUp,
 }
 
@@ -119,7 +121,7 @@ fn parse(literal: &str, decimals: u32, finer: Finer, most_units: u64, most: Micr
         None => (false, literal),
     };
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
-        Some(at) => (&unsigned[..at], unsigned[at + 1..].parse::<i32>().map_err(|_| InvalidBudget::NotANumber)?),
+        Some(at) => (&unsigned[..at], exponent_of(&unsigned[at + 1..]).ok_or(InvalidBudget::NotANumber)?),
         None => (unsigned, 0),
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -138,21 +140,26 @@ fn parse(literal: &str, decimals: u32, finer: Finer, most_units: u64, most: Micr
     }
     let trailing_zeros = digits.len() - digits.trim_end_matches('0').len();
     // significant * 10^power units
-    let power = i64::from(exponent) + i64::from(decimals) - fraction.len() as i64 + trailing_zeros as i64;
+    let power = exponent + i64::from(decimals) - fraction.len() as i64 + trailing_zeros as i64;
     let too_large = InvalidBudget::TooLarge(most);
     let units = match (u32::try_from(power), finer) {
         (Ok(power), _) => {
             let scale = 10u64.checked_pow(power).ok_or(too_large)?;
             significant.parse::<u64>().ok().and_then(|digits| digits.checked_mul(scale)).ok_or(too_large)?
         }
-        (Err(_negative), Finer::RoundUp) => {
+        (Err(_), _) if power > 0 => return Err(too_large),
+        (Err(_negative), finer) => {
             // What is cut off is not nothing: the last significant digit is no zero.
             let cut = usize::try_from(-power).unwrap_or(usize::MAX);
             let kept = significant.len().checked_sub(cut).map_or("", |kept| &significant[..kept]);
             let whole = if kept.is_empty() { 0 } else { kept.parse::<u64>().map_err(|_| too_large)? };
-            whole.checked_add(1).ok_or(too_large)?
+            match finer {
+                Finer::RoundUp => whole.checked_add(1).ok_or(too_large)?,
+                Finer::CutOff if whole == 0 => return Err(InvalidBudget::TooSmall),
+                Finer::CutOff if whole >= most_units => return Err(too_large),
+                Finer::CutOff => whole,
+            }
         }
-        (Err(_negative), Finer::Refuse) => return Err(InvalidBudget::TooPrecise(decimals)),
     };
     if units > most_units { Err(too_large) } else { Ok(units) }
 }
@@ -179,6 +186,13 @@ mod tests {
             ("0e99", 0),
             ("1.10", 1_100_000),
             ("1.0000000", 1_000_000),
+            ("0.30000000000000004", 300_000),
+            ("0.1e0", 100_000),
+            ("1.1234569", 1_123_456),
+            ("0.0000019999", 1),
+            ("99999.9999999", 99_999_999_999),
+            ("0e99999999999", 0),
+            ("-0.0e-99999999999", 0),
             ("100000", 100_000_000_000),
             ("10.0e4", 100_000_000_000),
         ] {
@@ -191,10 +205,12 @@ mod tests {
         for (literal, error) in [
             ("-1", InvalidBudget::Negative),
             ("-0.0000001", InvalidBudget::Negative),
-            ("0.0000001", InvalidBudget::TooPrecise(6)),
-            ("1.1234567", InvalidBudget::TooPrecise(6)),
-            ("1e-7", InvalidBudget::TooPrecise(6)),
-            ("1e-999", InvalidBudget::TooPrecise(6)),
+            ("0.0000001", InvalidBudget::TooSmall),
+            ("0.00000099999", InvalidBudget::TooSmall),
+            ("1e-7", InvalidBudget::TooSmall),
+            ("1e-999", InvalidBudget::TooSmall),
+            ("1e-99999999999", InvalidBudget::TooSmall),
+            ("100000.0000001", InvalidBudget::TooLarge(MOST)),
             ("100000.000001", InvalidBudget::TooLarge(MOST)),
             ("1e30", InvalidBudget::TooLarge(MOST)),
             ("99999999999999999999999999", InvalidBudget::TooLarge(MOST)),
@@ -204,7 +220,9 @@ mod tests {
             ("", InvalidBudget::NotANumber),
             (".5", InvalidBudget::NotANumber),
             ("1.", InvalidBudget::NotANumber),
-            ("1e99999999999", InvalidBudget::NotANumber),
+            ("1e99999999999", InvalidBudget::TooLarge(MOST)),
+            ("1e", InvalidBudget::NotANumber),
+            ("1e+", InvalidBudget::NotANumber),
         ] {
             assert_eq!(MicroUsd::parse(literal, MOST), Err(error), "{literal}");
         }
@@ -214,6 +232,26 @@ mod tests {
         #[test]
         fn an_amount_survives_its_own_text(micro in 0..=MOST.0) {
             prop_assert_eq!(MicroUsd::parse(&MicroUsd(micro).to_string(), MOST), Ok(MicroUsd(micro)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cap_that_was_computed_is_the_one_that_was_meant(cents in 1..1_000_u32, times in 1..1_000_u32) {
+            // As a caller computes it: 0.1 + 0.2, or 3 * 0.1.
+            let computed = f64::from(times) * (f64::from(cents) / 100.0);
+            let meant = u64::from(cents) * u64::from(times) * 10_000;
+            let read = MicroUsd::parse(&computed.to_string(), MOST).expect("a cap");
+            prop_assert!(read.0 == meant || read.0 + 1 == meant, "{computed}: {read:?}, not {meant}");
+        }
+
+        #[test]
+        fn a_cap_is_never_more_than_was_asked_for(literal in r"[0-9]{1,5}\.[0-9]{1,20}") {
+            if let Ok(read) = MicroUsd::parse(&literal, MOST) {
+                let (whole, fraction) = literal.split_once('.').expect("a point");
+                let micro: u64 = format!("{whole}{:0<6.6}", fraction).parse().expect("digits");
+                prop_assert_eq!(read, MicroUsd(micro));
+            }
         }
     }
 

@@ -46,7 +46,6 @@ codes! {
         OutOfRange = "out_of_range": "a number is too small or too large, a text too short or too long, a list too short",
         TooLarge = "too_large": "a value takes too many bytes",
         TooMany = "too_many": "there are too many entries",
-        TooPrecise = "too_precise": "an amount of money has too many decimals",
         Repeated = "repeated": "something is given twice",
         Reserved = "reserved": "a value has a meaning of its own, and may not be given",
         // What a run needs.

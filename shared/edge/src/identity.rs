@@ -73,8 +73,8 @@ impl Pattern {
 
     /// The sessions of one role, by the role's ARN; `None` for what is no ARN of a role.
     pub fn sessions_of(role: &str) -> Option<Self> {
-        let read = Self::read(role).ok().filter(|_| !role.contains('*'))?;
-        read.0.contains(":assumed-role/").then_some(read).filter(|_| role.contains(":role/"))
+        let sessions = Self::read(role).ok()?;
+        (role.contains(":role/") && !role.contains('*')).then_some(sessions)
     }
 
     fn matches(&self, arn: &str) -> bool {

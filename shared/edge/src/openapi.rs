@@ -311,8 +311,7 @@ fn example(kind: &Kind) -> Value {
     let kind = problem::KINDS.into_iter().find(|known| known.code == kind.code).unwrap_or(&problem::INTERNAL);
     let problem = match kind.code {
         "invalid_request" => {
-            let mut faults =
-                Faults::one("/executionBudgetUsd", ViolationCode::TooPrecise, "must have at most 6 decimals");
+            let mut faults = Faults::one("/executionBudgetUsd", ViolationCode::OutOfRange, "must not be negative");
             faults.add(
                 "/labels/a~1b",
                 ViolationCode::OutOfRange,

@@ -32,8 +32,8 @@ macro_rules! described {
 }
 
 described!(
-    /// US dollars, exact: a multiple of 0.000001, at most 6 decimals. Read from the number as it is written, never rounded.
-    /// A deployment may allow less than the maximum given here.
+    /// US dollars. A number as callers compute it: what is finer than 0.000001 is cut off, so that 0.30000000000000004 is 0.3.
+    /// Less than 0.000001, but not 0, is refused. A deployment may allow less than the maximum given here.
     Usd,
     ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize)).maximum(Some(limits::BUDGET_USD as usize))
 );
