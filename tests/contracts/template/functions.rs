@@ -45,6 +45,7 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
     let names: BTreeSet<&str> = variables.keys().map(String::as_str).collect();
     let expected = [
         "SLUICE_CALLBACK_REGIONS",
+        "SLUICE_CALLBACK_ROLE_ARN",
         "SLUICE_EVENT_BUS",
         "SLUICE_LOG",
         "SLUICE_MAX_BUDGET_USD",
@@ -56,6 +57,8 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_TENANT_CLAIM",
     ];
     assert_eq!(names, expected.into());
+    // Each function knows who sends webhooks, and refuses it.
+    assert_eq!(variables["SLUICE_CALLBACK_ROLE_ARN"], arn("RunCallbackRole"));
     for development in ["SLUICE_LOCAL_TENANT", "SLUICE_EXTRA_CALLBACK_ORIGINS", "AWS_ENDPOINT_URL"] {
         assert!(!text(TEMPLATE).contains(development), "{development}");
     }
