@@ -181,8 +181,10 @@ fn document(nodes: Value, edges: &[(&str, &str)]) -> VersionDocument {
 fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Arc<Processor>> {
     let processor = Processor {
         key: "p".parse().expect("a key"),
-        target: ProcessorTarget::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".to_owned() },
-        tenants: Tenants(vec!["*".to_owned()]),
+        target: ProcessorTarget::Lambda {
+            function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".parse().expect("an ARN"),
+        },
+        tenants: Tenants::everyone(),
         description: None,
         updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
         rev: 1,

@@ -6,7 +6,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use sluice_core::operator::{ContainerTask, LaunchType, ProcessorTarget};
+use sluice_core::arn::{FunctionArn, QualifiedArn, StateMachineArn};
+use sluice_core::operator::{ContainerTask, LaunchType};
 use sluice_core::snapshot::{NodeRun, RecordKeys, Snapshot};
 use sluice_local::program;
 use sluice_tests::{file, json, processor_contract, violations};
@@ -54,7 +55,8 @@ fn node(kind: NodeRun) -> Node {
 }
 
 fn function() -> Node {
-    node(NodeRun::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p:live".to_owned() })
+    let arn: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:p".parse().expect("an ARN");
+    node(NodeRun::Lambda { function_arn: QualifiedArn::new(&arn, Some(&"live".parse().expect("a tag"))) })
 }
 
 /// A service's answer, and its refusal.
@@ -233,8 +235,8 @@ fn a_result_that_the_table_refuses_fails_the_node_by_either_name_of_the_refusal(
 
 #[test]
 fn what_a_result_says_of_usage_is_reported_before_the_result_is_recorded() {
-    let machine =
-        NodeRun::StateMachine { state_machine_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:p".to_owned() };
+    let arn: StateMachineArn = "arn:aws:states:eu-west-1:123456789012:stateMachine:p".parse().expect("an ARN");
+    let machine = NodeRun::StateMachine { state_machine_arn: QualifiedArn::new(&arn, None) };
     let cases = [(function(), "InvokeFunction", "Payload"), (node(machine), "RunStateMachine", "Output")];
     for (node, state, field) in cases {
         // One call: a list of one must stay a list.
@@ -295,8 +297,8 @@ fn an_answer_that_says_failure_is_a_failed_attempt() {
 /// The node of a container task, its revision chosen by a tag.
 fn container(change: impl FnOnce(&mut ContainerTask)) -> Node {
     let mut task = ContainerTask {
-        cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/work".to_owned(),
-        task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/summarize".to_owned(),
+        cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/work".parse().expect("an ARN"),
+        task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/summarize".parse().expect("an ARN"),
         container_name: "worker".to_owned(),
         launch_type: None,
         subnets: Vec::new(),
@@ -305,8 +307,8 @@ fn container(change: impl FnOnce(&mut ContainerTask)) -> Node {
     };
     change(&mut task);
     let tag = "7".parse().expect("a revision");
-    let task_definition_arn = ProcessorTarget::Ecs(task.clone()).qualified_arn(Some(&tag));
-    node(NodeRun::Ecs(ContainerTask { task_definition_arn, ..task }))
+    let revision = QualifiedArn::new(&task.task_definition_arn, Some(&tag));
+    node(NodeRun::Ecs(task.of(revision)))
 }
 
 #[test]

@@ -53,13 +53,6 @@ impl Store {
         call.send().await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
     }
 
-    /// Writes one item, in the place of an earlier one: the last word stands, so there is no condition.
-    async fn put(&self, operation: &'static str, item: ItemResult<Item>) -> StoreResult<()> {
-        let item = item.map_err(|error| corrupt(operation, error))?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        put.send().await.map(|_| ()).map_err(|error| failed(operation, &error))
-    }
-
     /// Writes one item if there is none under its key yet, and says whether it did.
     async fn put_new(&self, operation: &'static str, item: ItemResult<Item>) -> StoreResult<bool> {
         self.put_if(operation, item, "attribute_not_exists(pk)", None).await

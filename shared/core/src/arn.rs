@@ -1,7 +1,7 @@
-//! Amazon Resource Names. **Invariant:** a value of one of these types names a thing of its kind and carries no version,
-//! alias or revision, wherever it came from.
+//! Amazon Resource Names. **Invariant:** a value of one of these types names a thing of its kind, wherever it came from; but
+//! for a [`QualifiedArn`], it carries no version, alias or revision.
 
-use crate::id::{InvalidId, RunId};
+use crate::id::{InvalidId, RunId, Tag};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -62,6 +62,46 @@ arn!(
     is_execution,
     "must be the ARN of an execution: arn:aws:states:<region>:<account>:execution:<state machine>:<name>"
 );
+
+arn!(
+    /// A Lambda function.
+    FunctionArn,
+    |text| is_arn(text, "lambda", "function:"),
+    "must be the unqualified ARN of a Lambda function: arn:aws:lambda:<region>:<account>:function:<name>"
+);
+arn!(
+    /// An ECS cluster.
+    ClusterArn,
+    |text| is_arn(text, "ecs", "cluster/"),
+    "must be the ARN of a cluster: arn:aws:ecs:<region>:<account>:cluster/<name>"
+);
+arn!(
+    /// An ECS task definition.
+    TaskDefinitionArn,
+    |text| is_arn(text, "ecs", "task-definition/"),
+    "must be the ARN of a task definition without its revision: arn:aws:ecs:<region>:<account>:task-definition/<family>"
+);
+
+/// An ARN with the version, alias or revision that a tag chose; without a tag, the plain one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct QualifiedArn(String);
+
+impl QualifiedArn {
+    pub fn new(arn: &impl fmt::Display, tag: Option<&Tag>) -> Self {
+        Self(tag.map_or_else(|| arn.to_string(), |tag| format!("{arn}:{tag}")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<QualifiedArn> for String {
+    fn from(arn: QualifiedArn) -> Self {
+        arn.0
+    }
+}
 
 impl StateMachineArn {
     /// The execution that this state machine gives a run: computed, so that nothing has to be stored after the start.
@@ -133,5 +173,44 @@ mod tests {
         ] {
             assert_eq!(arn.parse::<ExecutionArn>().is_ok(), good, "{arn}");
         }
+    }
+
+    #[test]
+    fn only_plain_arns_of_the_right_service_are_taken() {
+        for (arn, good) in [
+            ("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-x", true),
+            ("arn:aws-cn:lambda:cn-north-1:123456789012:function:x", true),
+            ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x", true),
+            ("arn:aws-\u{f6}:lambda:eu-west-1:123456789012:function:x", false),
+            ("arn:aws-:lambda:eu-west-1:123456789012:function:x", false),
+            ("arn:aws:lambda:eu-west-1:123456789012:function:x:1", false),
+            ("arn:aws:lambda:eu-west-1:12345678901:function:x", false),
+            ("arn:aws:states:eu-west-1:123456789012:stateMachine:x", false),
+            ("arn:aws:lambda:eu-west-1:123456789012:function:*", false),
+            ("", false),
+        ] {
+            assert_eq!(arn.parse::<FunctionArn>().is_ok(), good, "{arn}");
+        }
+    }
+
+    #[test]
+    fn an_arn_is_of_one_kind_and_carries_no_revision() {
+        const CLUSTER: &str = "arn:aws:ecs:eu-west-1:123456789012:cluster/jobs";
+        const TASK_DEFINITION: &str = "arn:aws:ecs:eu-west-1:123456789012:task-definition/report";
+        assert!(CLUSTER.parse::<ClusterArn>().is_ok() && TASK_DEFINITION.parse::<TaskDefinitionArn>().is_ok());
+        for no_cluster in ["jobs", TASK_DEFINITION] {
+            assert!(no_cluster.parse::<ClusterArn>().is_err(), "{no_cluster}");
+        }
+        for no_task_definition in [CLUSTER.to_owned(), format!("{TASK_DEFINITION}:3")] {
+            assert!(no_task_definition.parse::<TaskDefinitionArn>().is_err(), "{no_task_definition}");
+        }
+    }
+
+    #[test]
+    fn a_tag_qualifies_the_arn() {
+        let arn: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:x".parse().expect("an ARN");
+        let tag: Tag = "live".parse().expect("a tag");
+        assert!(QualifiedArn::new(&arn, Some(&tag)).as_str().ends_with(":function:x:live"));
+        assert!(QualifiedArn::new(&arn, None).as_str().ends_with(":function:x"));
     }
 }

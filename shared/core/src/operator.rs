@@ -1,10 +1,10 @@
 //! What the operator declares: processors and compute nodes under keys, and what each tenant may do. **Invariant:** tenants name keys, never ARNs,
 //! otherwise Sluice's own roles could be made to start or invoke other people's things.
 
-use crate::arn::StateMachineArn;
+use crate::arn::{ClusterArn, FunctionArn, StateMachineArn, TaskDefinitionArn};
 use crate::budget::MicroUsd;
 use crate::concurrency::Concurrency;
-use crate::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
+use crate::id::{ComputeNodeKey, InvalidId, LayerName, ProcessorKey, TenantId};
 use crate::place::Field;
 use crate::retention::Retention;
 use crate::violation::{Invalid, ViolationCode};
@@ -12,16 +12,64 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use utoipa::ToSchema;
 
-/// Who may use something: everyone (`["*"]`) or the tenants listed.
+/// Who may use something: the tenants listed, or everyone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Tenants(pub Vec<String>);
+pub struct Tenants(pub Vec<Admitted>);
+
+/// An entry of a list of tenants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Admitted {
+    /// `*`
+    Everyone,
+    Tenant(TenantId),
+}
 
 impl Tenants {
+    /// `["*"]`
+    pub fn everyone() -> Self {
+        Self(vec![Admitted::Everyone])
+    }
+
     pub fn admits(&self, tenant: &TenantId) -> bool {
-        self.0.iter().any(|allowed| allowed == "*" || allowed == tenant.as_str())
+        self.0.iter().any(|admitted| match admitted {
+            Admitted::Everyone => true,
+            Admitted::Tenant(admitted) => admitted == tenant,
+        })
+    }
+}
+
+impl FromStr for Admitted {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "*" => Ok(Self::Everyone),
+            tenant => {
+                tenant.parse().map(Self::Tenant).map_err(|_| InvalidId("must be a tenant's id, or \"*\" for all"))
+            }
+        }
+    }
+}
+
+impl TryFrom<String> for Admitted {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Admitted> for String {
+    fn from(admitted: Admitted) -> Self {
+        match admitted {
+            Admitted::Everyone => "*".to_owned(),
+            Admitted::Tenant(tenant) => tenant.to_string(),
+        }
     }
 }
 
@@ -41,23 +89,23 @@ pub struct Processor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "kind")]
 pub enum ProcessorTarget {
-    /// A Lambda function, by its unqualified ARN; a node's tag is the qualifier.
+    /// A Lambda function; a node's tag is the qualifier.
     #[serde(rename_all = "camelCase")]
-    Lambda { function_arn: String },
+    Lambda { function_arn: FunctionArn },
     /// A Step Functions Standard state machine, run to its end (`.sync:2`); a node's tag is a version or alias.
     #[serde(rename_all = "camelCase")]
-    StateMachine { state_machine_arn: String },
+    StateMachine { state_machine_arn: StateMachineArn },
     /// A container task, run to its end (`ecs:runTask.sync`); a node's tag is a revision of the task definition.
     Ecs(ContainerTask),
 }
 
-/// How a container task is run.
+/// How a container task is run. `A` names its task definition: the operator declares one without a revision, and a run has
+/// chosen one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ContainerTask {
-    pub cluster_arn: String,
-    /// Without a revision: `arn:aws:ecs:<region>:<account>:task-definition/<family>`.
-    pub task_definition_arn: String,
+pub struct ContainerTask<A = TaskDefinitionArn> {
+    pub cluster_arn: ClusterArn,
+    pub task_definition_arn: A,
     /// The container that is given its input, as `SLUICE_TASK_INPUT`.
     pub container_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,20 +127,27 @@ pub enum LaunchType {
     External,
 }
 
+impl<A> ContainerTask<A> {
+    /// The same, with its task definition named in another way.
+    pub fn of<B>(self, task_definition_arn: B) -> ContainerTask<B> {
+        let Self { cluster_arn, container_name, launch_type, subnets, security_groups, assign_public_ip, .. } = self;
+        ContainerTask {
+            cluster_arn,
+            task_definition_arn,
+            container_name,
+            launch_type,
+            subnets,
+            security_groups,
+            assign_public_ip,
+        }
+    }
+}
+
 impl ContainerTask {
     fn check(&self, invalid: &mut Invalid) {
         let is_name = |text: &str| {
             (1..=255).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         };
-        if !is_arn(&self.cluster_arn, "ecs", "cluster/") {
-            let message = "must be the ARN of a cluster: arn:aws:ecs:<region>:<account>:cluster/<name>";
-            invalid.add(Field::ClusterArn, ViolationCode::InvalidArn, message);
-        }
-        if !is_arn(&self.task_definition_arn, "ecs", "task-definition/") {
-            let message = "must be the ARN of a task definition without its revision: \
-                arn:aws:ecs:<region>:<account>:task-definition/<family>";
-            invalid.add(Field::TaskDefinitionArn, ViolationCode::InvalidArn, message);
-        }
         if !is_name(&self.container_name) {
             invalid.add(Field::ContainerName, ViolationCode::Invalid, "must be 1 to 255 characters of A-Z a-z 0-9 _ -");
         }
@@ -119,32 +174,9 @@ impl ContainerTask {
 }
 
 impl ProcessorTarget {
-    /// The ARN to run for `tag`.
-    pub fn qualified_arn(&self, tag: Option<&Tag>) -> String {
-        let arn = match self {
-            Self::Lambda { function_arn } => function_arn,
-            Self::StateMachine { state_machine_arn } => state_machine_arn,
-            Self::Ecs(task) => &task.task_definition_arn,
-        };
-        match tag {
-            Some(tag) => format!("{arn}:{tag}"),
-            None => arn.clone(),
-        }
-    }
-
     /// Reports what is wrong with it.
     pub fn check(&self, invalid: &mut Invalid) {
         match self {
-            Self::Lambda { function_arn } if !is_arn(function_arn, "lambda", "function:") => {
-                let message = "must be the unqualified ARN of a Lambda function: \
-                    arn:aws:lambda:<region>:<account>:function:<name>";
-                invalid.add(Field::FunctionArn, ViolationCode::InvalidArn, message);
-            }
-            Self::StateMachine { state_machine_arn } if !is_state_machine_arn(state_machine_arn) => {
-                let message =
-                    "must be the ARN of a state machine: arn:aws:states:<region>:<account>:stateMachine:<name>";
-                invalid.add(Field::StateMachineArn, ViolationCode::InvalidArn, message);
-            }
             Self::Lambda { .. } | Self::StateMachine { .. } => {}
             Self::Ecs(task) => task.check(invalid),
         }
@@ -222,60 +254,15 @@ impl LayerStatus {
     }
 }
 
-/// Whether this is the ARN of a state machine, without a version or alias.
-pub fn is_state_machine_arn(text: &str) -> bool {
-    is_arn(text, "states", "stateMachine:")
-}
-
-fn is_arn(text: &str, service: &str, resource: &str) -> bool {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    let [arn, partition, found, region, account, rest] = parts.as_slice() else {
-        return false;
-    };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let is_partition =
-        |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-    *arn == "arn"
-        && (*partition == "aws" || partition.strip_prefix("aws-").is_some_and(is_partition))
-        && *found == service
-        && !region.is_empty()
-        && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        && account.len() == 12
-        && account.bytes().all(|byte| byte.is_ascii_digit())
-        && rest
-            .strip_prefix(resource)
-            .is_some_and(|name| !name.is_empty() && name.len() <= 140 && name.chars().all(is_plain))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_arns_of_the_right_service_are_taken() {
-        for (arn, good) in [
-            ("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-x", true),
-            ("arn:aws-cn:lambda:cn-north-1:123456789012:function:x", true),
-            ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x", true),
-            ("arn:aws-\u{f6}:lambda:eu-west-1:123456789012:function:x", false),
-            ("arn:aws-:lambda:eu-west-1:123456789012:function:x", false),
-            ("arn:aws:lambda:eu-west-1:123456789012:function:x:1", false),
-            ("arn:aws:lambda:eu-west-1:12345678901:function:x", false),
-            ("arn:aws:states:eu-west-1:123456789012:stateMachine:x", false),
-            ("arn:aws:lambda:eu-west-1:123456789012:function:*", false),
-            ("", false),
-        ] {
-            let mut invalid = Invalid::default();
-            ProcessorTarget::Lambda { function_arn: arn.to_owned() }.check(&mut invalid);
-            assert_eq!(invalid.violations.is_empty(), good, "{arn}");
-        }
-    }
-
-    #[test]
     fn every_fault_of_a_container_task_is_reported() {
         let good = ContainerTask {
-            cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/jobs".to_owned(),
-            task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/report".to_owned(),
+            cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/jobs".parse().expect("an ARN"),
+            task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/report".parse().expect("an ARN"),
             container_name: "main".to_owned(),
             launch_type: Some(LaunchType::Fargate),
             subnets: vec!["subnet-0a1b".to_owned()],
@@ -288,28 +275,13 @@ mod tests {
             invalid.violations.into_iter().map(|violation| violation.place.field).collect::<Vec<_>>()
         };
         assert_eq!(faults(good.clone()), []);
-        let qualified = format!("{}:3", good.task_definition_arn);
         let bad = ContainerTask {
-            cluster_arn: "jobs".to_owned(),
-            task_definition_arn: qualified,
             container_name: "a b".to_owned(),
             security_groups: vec!["0a1b".to_owned()],
             subnets: vec!["subnet-".to_owned()],
             ..good.clone()
         };
-        assert_eq!(
-            faults(bad),
-            [Field::ClusterArn, Field::TaskDefinitionArn, Field::ContainerName, Field::Subnets, Field::SecurityGroups]
-        );
+        assert_eq!(faults(bad), [Field::ContainerName, Field::Subnets, Field::SecurityGroups]);
         assert_eq!(faults(ContainerTask { subnets: Vec::new(), ..good }), [Field::Subnets]);
-    }
-
-    #[test]
-    fn a_tag_qualifies_the_arn() {
-        let target =
-            ProcessorTarget::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:x".to_owned() };
-        let tag: Tag = "live".parse().expect("a tag");
-        assert!(target.qualified_arn(Some(&tag)).ends_with(":function:x:live"));
-        assert!(target.qualified_arn(None).ends_with(":function:x"));
     }
 }

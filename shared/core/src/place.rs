@@ -59,14 +59,9 @@ pub enum Field {
     DefinitionTags,
 
     // What the operator declares.
-    FunctionArn,
-    StateMachineArn,
-    ClusterArn,
-    TaskDefinitionArn,
     ContainerName,
     Subnets,
     SecurityGroups,
-    Tenants,
     Destinations,
 
     // What is said of a run from outside.

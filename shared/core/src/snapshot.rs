@@ -5,7 +5,7 @@
 //! Decision (2026-11-22): results travel inline through the runner, up to 160,000 bytes for all nodes together;
 //! larger ones by reference to `GET …/steps/{nodeId}`. No graph can outgrow a state.
 
-use crate::arn::StateMachineArn;
+use crate::arn::{QualifiedArn, StateMachineArn};
 use crate::budget::MicroUsd;
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
@@ -110,11 +110,11 @@ pub enum NodeRun {
     /// The node's result is its data source.
     Value,
     #[serde(rename_all = "camelCase")]
-    Lambda { function_arn: String },
+    Lambda { function_arn: QualifiedArn },
     #[serde(rename_all = "camelCase")]
-    StateMachine { state_machine_arn: String },
+    StateMachine { state_machine_arn: QualifiedArn },
     /// Run a container task to its end.
-    Ecs(ContainerTask),
+    Ecs(ContainerTask<QualifiedArn>),
     /// Wait for an answer from outside.
     External,
     /// The tenant that looks may not see what the node does. Such a node is only shown, never stored or run.

@@ -9,7 +9,7 @@ use sluice_core::definition::{Definition, Version, VersionDocument, VersionRule}
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::{Command, Policy, Source};
 use sluice_core::id::{DefinitionId, DefinitionRef, RunId, TenantId};
-use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
+use sluice_core::operator::{Admitted, ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
 use sluice_core::ports::{ManageDefinitions, ManageOperator};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -33,6 +33,14 @@ pub fn tenant(text: &str) -> TenantId {
         Ok(tenant) => tenant,
         Err(error) => panic!("{text}: {error}"),
     }
+}
+
+/// The one tenant that may use something.
+///
+/// # Panics
+/// When `text` is no tenant id.
+pub fn only(text: &str) -> Tenants {
+    Tenants(vec![Admitted::Tenant(tenant(text))])
 }
 
 /// An ordinary caller of `tenant`.
@@ -112,9 +120,11 @@ pub fn processors(now: Timestamp) -> Vec<Processor> {
             Some(Processor {
                 key: key.parse().ok()?,
                 target: ProcessorTarget::Lambda {
-                    function_arn: format!("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-{key}"),
+                    function_arn: format!("arn:aws:lambda:eu-west-1:123456789012:function:sluice-processor-{key}")
+                        .parse()
+                        .expect("an ARN"),
                 },
-                tenants: Tenants(vec!["*".to_owned()]),
+                tenants: Tenants::everyone(),
                 description: None,
                 updated_at: now,
                 rev: 1,
@@ -134,7 +144,7 @@ pub fn compute_node(now: Timestamp) -> ComputeNode {
     ComputeNode {
         key,
         state_machine_arn: runner_arn(),
-        tenants: Tenants(vec!["*".to_owned()]),
+        tenants: Tenants::everyone(),
         registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
         layers: BTreeMap::from([(models, LayerStatus::Ready), (corpora, LayerStatus::Creating)]),
         max_budget: Some(MicroUsd::from_usd(50)),

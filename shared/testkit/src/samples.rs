@@ -142,10 +142,11 @@ impl World {
         let now = self.clock.now();
         for key in ["word-frequencies", "readability", "report", "store-object"] {
             let function_arn = format!("arn:aws:lambda:us-east-1:123456789012:function:sluice-processor-{key}");
+            let function_arn = sure(function_arn.parse());
             let processor = Processor {
                 key: sure(key.parse()),
                 target: ProcessorTarget::Lambda { function_arn },
-                tenants: Tenants(vec!["*".to_owned()]),
+                tenants: Tenants::everyone(),
                 description: None,
                 updated_at: now,
                 rev: 1,
@@ -155,7 +156,7 @@ impl World {
         let node = ComputeNode {
             key: sure("default".parse()),
             state_machine_arn: RUNNER_ARN.parse().expect("an ARN"),
-            tenants: Tenants(vec!["*".to_owned()]),
+            tenants: Tenants::everyone(),
             registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
             layers: BTreeMap::from([
                 (sure("models".parse()), LayerStatus::Ready),

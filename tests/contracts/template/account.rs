@@ -119,7 +119,7 @@ fn predecessors(id: &str) -> BTreeSet<String> {
                 fields.values().for_each(|value| references(value, found));
             }
             Value::Array(values) => values.iter().for_each(|value| references(value, found)),
-            _ => {}
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     let whole = &DOCUMENT["Resources"][id];

@@ -399,9 +399,9 @@ fn what_the_operator_declares() {
     let processor = Processor {
         key: "nested".parse().expect("a key"),
         target: ProcessorTarget::StateMachine {
-            state_machine_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:nested".to_owned(),
+            state_machine_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:nested".parse().expect("an ARN"),
         },
-        tenants: Tenants(vec!["mine".to_owned(), "yours".to_owned()]),
+        tenants: Tenants(["mine", "yours"].map(|tenant| tenant.parse().expect("a tenant")).into()),
         description: Some("…".to_owned()),
         updated_at: noon(),
         rev: 3,
@@ -414,8 +414,8 @@ fn what_the_operator_declares() {
     golden!("compute-node", item::from_compute_node(&node).expect("an item"));
 
     let container = ProcessorTarget::Ecs(ContainerTask {
-        cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/work".to_owned(),
-        task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/render".to_owned(),
+        cluster_arn: "arn:aws:ecs:eu-west-1:123456789012:cluster/work".parse().expect("an ARN"),
+        task_definition_arn: "arn:aws:ecs:eu-west-1:123456789012:task-definition/render".parse().expect("an ARN"),
         container_name: "render".to_owned(),
         launch_type: Some(LaunchType::Fargate),
         subnets: vec!["subnet-1".to_owned()],

@@ -39,7 +39,6 @@ pub async fn save_processor<S: ReadCatalog + ManageOperator>(
     operator_only(caller, "declare processors")?;
     let mut invalid = Invalid::default();
     processor.target.check(&mut invalid);
-    check_tenants(&processor.tenants.0, &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     for _ in 0..TRIES {
         let current = find_item(store, &processor.key).await?;
@@ -62,7 +61,6 @@ pub async fn save_compute_node<S: ReadCatalog + ManageOperator>(
     layers: Option<BTreeMap<LayerName, LayerStatus>>,
 ) -> Answer<ComputeNode> {
     operator_only(caller, "declare compute nodes")?;
-    check_compute_node(&node)?;
     for _ in 0..TRIES {
         let current = find_item(store, &node.key).await?;
         node.rev = current.as_ref().map_or(0, |current| current.rev) + 1;
@@ -76,13 +74,6 @@ pub async fn save_compute_node<S: ReadCatalog + ManageOperator>(
         }
     }
     Err(contended("declare a compute node that keeps changing"))
-}
-
-fn check_compute_node(node: &ComputeNode) -> Answer<()> {
-    let mut invalid = Invalid::default();
-
-    check_tenants(&node.tenants.0, &mut invalid);
-    invalid.into_result().map_err(Refusal::Invalid)
 }
 
 /// Sets the status of one layer of a compute node.
@@ -228,14 +219,4 @@ pub async fn list_compute_nodes<S: ManageOperator>(
 ) -> Answer<Page<ComputeNode>> {
     operator_only(caller, "read compute nodes")?;
     store.list_compute_nodes(limit, cursor).await.map_err(Refusal::Store)
-}
-
-fn check_tenants(tenants: &[String], invalid: &mut Invalid) {
-    let list = Field::Tenants.at();
-    for (index, tenant) in tenants.iter().enumerate() {
-        if tenant != "*" && tenant.parse::<crate::id::TenantId>().is_err() {
-            let message = "must be a tenant's id, or \"*\" for all";
-            invalid.add(list.index(index), ViolationCode::Invalid, message);
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use serde_json::{Value, json};
+use sluice_core::arn::{FunctionArn, QualifiedArn};
 use sluice_core::flow::read_runs::{get_run, get_step};
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{Clock, LoadRun};
@@ -27,7 +28,8 @@ fn run(world: &World) -> Run {
         node
     };
     let value = serde_json::from_str(WRITTEN).expect("JSON");
-    let function = NodeRun::Lambda { function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".to_owned() };
+    let arn: FunctionArn = "arn:aws:lambda:eu-west-1:123456789012:function:p".parse().expect("an ARN");
+    let function = NodeRun::Lambda { function_arn: QualifiedArn::new(&arn, None) };
     let nodes = vec![
         leaf("approval", NodeRun::External, None),
         leaf("given", NodeRun::Value, Some(value)),

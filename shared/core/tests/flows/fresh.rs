@@ -14,7 +14,7 @@ use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::instance::{InstanceContent, ProcessorConfig};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
-use sluice_core::operator::{LayerStatus, TenantSettings, Tenants};
+use sluice_core::operator::{LayerStatus, TenantSettings};
 use sluice_core::ports::{Clock, ReadCatalog, StoreErrorClass};
 use sluice_testkit::fault::Fault;
 use sluice_testkit::store::{Counter, Laxity, MemoryStore};
@@ -140,7 +140,7 @@ const CHANGES: &[Row] = &[
         "a processor is withdrawn",
         |it| {
             let mut processor = fixture::processors(it.world.clock.now()).remove(1);
-            processor.tenants = Tenants(vec!["another".to_owned()]);
+            processor.tenants = fixture::only("another");
             block_on(save_processor(&it.store, &operator(), processor)).expect("saved");
         },
         same,
@@ -150,7 +150,7 @@ const CHANGES: &[Row] = &[
         "the compute node is withdrawn",
         |it| {
             let mut node = fixture::compute_node(it.world.clock.now());
-            node.tenants = Tenants(vec!["another".to_owned()]);
+            node.tenants = fixture::only("another");
             block_on(save_compute_node(&it.store, &operator(), node, None)).expect("saved");
         },
         same,
@@ -274,17 +274,20 @@ fn a_refused_request_leaves_no_instance_either() {
     }
 }
 
+/// What is withdrawn, and how.
+type Withdrawal = (&'static str, fn(&Elsewhere<'_>));
+
 /// What a tenant may use and then may not: the compute node, and each processor of the definition.
-fn withdrawals() -> Vec<(&'static str, fn(&Elsewhere<'_>))> {
+fn withdrawals() -> Vec<Withdrawal> {
     fn processor(it: &Elsewhere<'_>, index: usize) {
         let mut processor = fixture::processors(it.world.clock.now()).remove(index);
-        processor.tenants = Tenants(vec!["another".to_owned()]);
+        processor.tenants = fixture::only("another");
         block_on(save_processor(&it.store, &operator(), processor)).expect("saved");
     }
     vec![
         ("compute node default", |it| {
             let mut node = fixture::compute_node(it.world.clock.now());
-            node.tenants = Tenants(vec!["another".to_owned()]);
+            node.tenants = fixture::only("another");
             block_on(save_compute_node(&it.store, &operator(), node, None)).expect("saved");
         }),
         ("processor word-frequencies", |it| processor(it, 0)),

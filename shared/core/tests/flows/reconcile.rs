@@ -150,6 +150,10 @@ fn pause(world: &World, run: &Run) {
     world.engine.wait_for(&run.execution_arn(), "a-task-token");
 }
 
+/// What is so, how long the run may take, what was done how long after its start, whether the engine forgets it then, how long
+/// after that the sweep comes, and how the run is then.
+type Reason = (&'static str, Option<u64>, Meanwhile, i64, bool, i64, RunStatus);
+
 #[test]
 fn a_reason_that_only_an_old_copy_of_a_run_gives_does_nothing_to_the_run_as_it_is() {
     let paused_and_resumed: Meanwhile = |world, run| {
@@ -162,9 +166,7 @@ fn a_reason_that_only_an_old_copy_of_a_run_gives_does_nothing_to_the_run_as_it_i
         block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("asked");
     };
     let nothing: Meanwhile = |_, _| {};
-    // What is so, how long the run may take, what was done how long after its start, whether the engine forgets it then, how
-    // long after that the sweep comes, and how the run is then.
-    let cases: [(&str, Option<u64>, Meanwhile, i64, bool, i64, RunStatus); 6] = [
+    let cases: [Reason; 6] = [
         ("time is up", Some(90), nothing, 0, false, 95, RunStatus::Canceling),
         ("paused in time", Some(90), pause, 60, false, 35, RunStatus::Paused),
         ("paused in time and gone on", Some(90), paused_and_resumed, 30, false, 15, RunStatus::Running),

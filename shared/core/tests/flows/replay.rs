@@ -9,7 +9,6 @@ use sluice_core::id::NodeId;
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
-use sluice_core::operator::Tenants;
 use sluice_core::ports::{Clock, ReadRuns};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
@@ -188,7 +187,7 @@ fn a_replay_of_the_frozen_snapshot_runs_only_what_its_tenant_may_still_use() {
         let world = World::new();
         let original = world.failed();
         let operator = Caller { is_operator: true, ..world.caller.clone() };
-        let (others, now) = (Tenants(vec!["another".to_owned()]), world.clock.now());
+        let (others, now) = (fixture::only("another"), world.clock.now());
         let elsewhere = world.store.another_process();
         match what.strip_prefix("processor ") {
             Some(key) => {

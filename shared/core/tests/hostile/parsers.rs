@@ -6,6 +6,7 @@ use proptest::sample::{Index, select};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use sluice_core::arn::{ClusterArn, FunctionArn, StateMachineArn, TaskDefinitionArn};
 use sluice_core::budget::MicroUsd;
 use sluice_core::canonical;
 use sluice_core::definition::{Layout, VersionDocument, VersionRule};
@@ -13,7 +14,7 @@ use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, IdempotencyKey, InstanceId, LayerName, NodeId,
     ProcessorKey, RunId, Tag, TenantId,
 };
-use sluice_core::operator::{Processor, ProcessorTarget};
+use sluice_core::operator::Processor;
 use sluice_core::place::{Field, Place, Step};
 use sluice_core::template::{Variables, check_schema};
 use sluice_core::violation::{Invalid, Violation, ViolationCode};
@@ -270,9 +271,14 @@ proptest! {
 
     #[test]
     fn arns_are_judged_without_a_panic(text in prop_oneof![any::<String>(), "arn:aws(-[a-z]{0,4})?:[a-z]{0,8}:[a-z0-9-]{0,9}:[0-9]{0,13}:[a-zA-Z:]{0,20}"]) {
-        let mut invalid = Invalid::default();
-        ProcessorTarget::Lambda { function_arn: text.clone() }.check(&mut invalid);
-        ProcessorTarget::StateMachine { state_machine_arn: text }.check(&mut invalid);
+        let read = [
+            text.parse::<FunctionArn>().map(String::from),
+            text.parse::<StateMachineArn>().map(String::from),
+            text.parse::<ClusterArn>().map(String::from),
+            text.parse::<TaskDefinitionArn>().map(String::from),
+        ];
+        let taken: Vec<String> = read.into_iter().flatten().collect();
+        prop_assert!(taken.is_empty() || taken == [text], "{:?}", taken);
     }
 
     #[test]

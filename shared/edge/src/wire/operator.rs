@@ -88,24 +88,38 @@ impl ProcessorBody {
             let message = format_args!("must be at most {} characters", limits::DESCRIPTION_CHARS);
             faults.add("/description", ViolationCode::OutOfRange, message);
         }
+        let tenants = tenants(&self.tenants, &mut faults);
+        let description = self.description.clone();
+        let target = self.into_target(&mut faults);
+        let Some(target) = target else { return Err(faults) };
         faults.into_result()?;
-        let target = match self.kind {
-            ProcessorKind::Lambda => ProcessorTarget::Lambda { function_arn: self.function_arn.unwrap_or_default() },
-            ProcessorKind::StateMachine => {
-                ProcessorTarget::StateMachine { state_machine_arn: self.state_machine_arn.unwrap_or_default() }
-            }
-            ProcessorKind::Ecs => ProcessorTarget::Ecs(ContainerTask {
-                cluster_arn: self.cluster_arn.unwrap_or_default(),
-                task_definition_arn: self.task_definition_arn.unwrap_or_default(),
-                container_name: self.container_name.unwrap_or_default(),
-                launch_type: self.launch_type,
-                subnets: self.subnets.unwrap_or_default(),
-                security_groups: self.security_groups.unwrap_or_default(),
-                assign_public_ip: self.assign_public_ip.unwrap_or(false),
-            }),
-        };
-        let (tenants, description) = (Tenants(self.tenants), self.description);
         Ok(Processor { key, target, tenants, description, updated_at: now, rev: 0 })
+    }
+
+    /// What stands behind the key; `None` where a fault was noted.
+    fn into_target(self, faults: &mut Faults) -> Option<ProcessorTarget> {
+        Some(match self.kind {
+            ProcessorKind::Lambda => {
+                ProcessorTarget::Lambda { function_arn: fields::arn("/functionArn", &self.function_arn?, faults)? }
+            }
+            ProcessorKind::StateMachine => ProcessorTarget::StateMachine {
+                state_machine_arn: fields::arn("/stateMachineArn", &self.state_machine_arn?, faults)?,
+            },
+            ProcessorKind::Ecs => {
+                let cluster_arn = self.cluster_arn.and_then(|arn| fields::arn("/clusterArn", &arn, faults));
+                let task_definition_arn =
+                    self.task_definition_arn.and_then(|arn| fields::arn("/taskDefinitionArn", &arn, faults));
+                ProcessorTarget::Ecs(ContainerTask {
+                    cluster_arn: cluster_arn?,
+                    task_definition_arn: task_definition_arn?,
+                    container_name: self.container_name?,
+                    launch_type: self.launch_type,
+                    subnets: self.subnets.unwrap_or_default(),
+                    security_groups: self.security_groups.unwrap_or_default(),
+                    assign_public_ip: self.assign_public_ip.unwrap_or(false),
+                })
+            }
+        })
     }
 
     /// Each kind has fields of its own, and takes no other's.
@@ -130,6 +144,12 @@ impl ProcessorBody {
             }
         }
     }
+}
+
+/// Who may use what is declared.
+fn tenants(tenants: &[String], faults: &mut Faults) -> Tenants {
+    let admitted = tenants.iter().enumerate();
+    Tenants(admitted.filter_map(|(index, text)| fields::id(format_args!("/tenants/{index}"), text, faults)).collect())
 }
 
 /// `PUT /v1/compute-nodes/{key}`
@@ -187,12 +207,13 @@ impl ComputeNodeBody {
             faults.add("/maxBudgetUsd", error.code(), error);
             None
         });
+        let tenants = self.tenants.map_or_else(Tenants::everyone, |texts| tenants(&texts, &mut faults));
         let Some(state_machine_arn) = state_machine_arn else { return Err(faults) };
         faults.into_result()?;
         let node = ComputeNode {
             key,
             state_machine_arn,
-            tenants: Tenants(self.tenants.unwrap_or_else(|| vec!["*".to_owned()])),
+            tenants,
             registry: self.registry.unwrap_or_default(),
             layers: BTreeMap::new(),
             max_budget,
@@ -293,9 +314,9 @@ pub struct ProcessorView {
 impl From<&Processor> for ProcessorView {
     fn from(processor: &Processor) -> Self {
         let (kind, function_arn, state_machine_arn, task) = match &processor.target {
-            ProcessorTarget::Lambda { function_arn } => ("lambda", Some(function_arn.clone()), None, None),
+            ProcessorTarget::Lambda { function_arn } => ("lambda", Some(function_arn.to_string()), None, None),
             ProcessorTarget::StateMachine { state_machine_arn } => {
-                ("stateMachine", None, Some(state_machine_arn.clone()), None)
+                ("stateMachine", None, Some(state_machine_arn.to_string()), None)
             }
             ProcessorTarget::Ecs(task) => ("ecs", None, None, Some(task)),
         };
@@ -304,14 +325,14 @@ impl From<&Processor> for ProcessorView {
             kind,
             function_arn,
             state_machine_arn,
-            cluster_arn: task.map(|task| task.cluster_arn.clone()),
-            task_definition_arn: task.map(|task| task.task_definition_arn.clone()),
+            cluster_arn: task.map(|task| task.cluster_arn.to_string()),
+            task_definition_arn: task.map(|task| task.task_definition_arn.to_string()),
             container_name: task.map(|task| task.container_name.clone()),
             launch_type: task.and_then(|task| task.launch_type),
             subnets: task.map(|task| task.subnets.clone()),
             security_groups: task.map(|task| task.security_groups.clone()),
             assign_public_ip: task.map(|task| task.assign_public_ip),
-            tenants: processor.tenants.0.clone(),
+            tenants: processor.tenants.0.iter().cloned().map(String::from).collect(),
             description: processor.description.clone(),
             updated_at: rfc3339_millis(processor.updated_at),
         }
@@ -342,7 +363,7 @@ impl From<&ComputeNode> for ComputeNodeView {
         Self {
             key: node.key.to_string(),
             state_machine_arn: node.state_machine_arn.to_string(),
-            tenants: node.tenants.0.clone(),
+            tenants: node.tenants.0.iter().cloned().map(String::from).collect(),
             registry: node.registry.clone(),
             layers: node.layers.clone(),
             max_budget_usd: node.max_budget.map(MicroUsd::to_json_number),

@@ -166,9 +166,9 @@ impl From<NodeRun> for NodeRunView {
     fn from(run: NodeRun) -> Self {
         let (kind, arn) = match run {
             NodeRun::Value => ("value", None),
-            NodeRun::Lambda { function_arn } => ("lambda", Some(function_arn)),
-            NodeRun::StateMachine { state_machine_arn } => ("stateMachine", Some(state_machine_arn)),
-            NodeRun::Ecs(task) => ("ecs", Some(task.task_definition_arn)),
+            NodeRun::Lambda { function_arn } => ("lambda", Some(function_arn.into())),
+            NodeRun::StateMachine { state_machine_arn } => ("stateMachine", Some(state_machine_arn.into())),
+            NodeRun::Ecs(task) => ("ecs", Some(task.task_definition_arn.into())),
             NodeRun::External => ("external", None),
             NodeRun::Hidden => ("hidden", None),
         };

@@ -46,8 +46,10 @@ impl World {
         let at = DefinitionRef::Id(definitions()[self.rng.usize(0..2)]);
         let number = self.rng.u32(1..3);
         let operator = Caller { is_operator: true, ..caller.clone() };
-        let allowed = if self.rng.u32(0..3) == 0 { vec!["other".to_owned()] } else { vec!["*".to_owned()] };
-        let tenants = Tenants(allowed);
+        let tenants = match self.rng.u32(0..3) {
+            0 => fixture::only("other"),
+            _ => Tenants::everyone(),
+        };
         let choice = self.rng.u32(0..5);
         let what = format!("catalog {choice}: version {number} of {at} of {}, {tenants:?}", caller.tenant);
         self.spawn(TaskKind::Other, None, what, async move {

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Policy};
 use super::resolve::Resolved;
+use crate::arn::QualifiedArn;
 use crate::budget::{InvalidBudget, MicroUsd};
 use crate::caller::Caller;
 use crate::concurrency::{Limit, limits_of};
@@ -10,7 +11,7 @@ use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::{Instance, ProcessorConfig};
 use crate::limits;
-use crate::operator::{ComputeNode, ContainerTask, LayerStatus, Processor, ProcessorTarget, TenantSettings};
+use crate::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings};
 use crate::place::{Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::{About, Run, RunSpec, SnapshotRef};
@@ -358,11 +359,14 @@ fn check_config_tag(target: &ProcessorTarget, node: &Node, config: Option<&Proce
 }
 
 fn processor_run(processor: &Processor, tag: Option<&Tag>) -> NodeRun {
-    let arn = processor.target.qualified_arn(tag);
     match &processor.target {
-        ProcessorTarget::Lambda { .. } => NodeRun::Lambda { function_arn: arn },
-        ProcessorTarget::StateMachine { .. } => NodeRun::StateMachine { state_machine_arn: arn },
-        ProcessorTarget::Ecs(task) => NodeRun::Ecs(ContainerTask { task_definition_arn: arn, ..task.clone() }),
+        ProcessorTarget::Lambda { function_arn } => {
+            NodeRun::Lambda { function_arn: QualifiedArn::new(function_arn, tag) }
+        }
+        ProcessorTarget::StateMachine { state_machine_arn } => {
+            NodeRun::StateMachine { state_machine_arn: QualifiedArn::new(state_machine_arn, tag) }
+        }
+        ProcessorTarget::Ecs(task) => NodeRun::Ecs(task.clone().of(QualifiedArn::new(&task.task_definition_arn, tag))),
     }
 }
 
