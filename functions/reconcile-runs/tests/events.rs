@@ -148,8 +148,8 @@ fn a_queue_that_nobody_told_of_is_looked_at() {
     let world = block_on(World::new());
     let limited = |most| {
         let concurrency = Some(Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Queue });
-        let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant("dev")) };
-        block_on(world.store.save_tenant(&settings)).expect("saved");
+        let settings = TenantSettings { concurrency, rev: most.into(), ..TenantSettings::open(tenant("dev")) };
+        assert!(block_on(world.store.save_tenant(&settings)).expect("asked"), "each over the revision before");
     };
     limited(1);
     let ids = [samples::NEW_RUN, "7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"];
