@@ -37,6 +37,8 @@ async fn waiting(table: &Table, kind: &str, round: u32, slots: u32, waiting: u32
     let concurrency = Some(limit(slots).concurrency);
     let settings = TenantSettings { concurrency, rev: 1, ..TenantSettings::open(tenant.clone()) };
     table.store.save_tenant(&settings).await.expect("saved");
+    // That of all rounds: a run that waited is started only where its tenant may still use its node.
+    table.store.save_compute_node(&fixture::compute_node(noon())).await.expect("saved");
     let holding = |number| slot_run(run(&tenant, 10 * round + number, noon()), &[limit(slots)]);
     let before: Vec<_> = (0..slots).map(holding).collect();
     for new in &before {

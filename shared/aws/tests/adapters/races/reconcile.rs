@@ -7,12 +7,12 @@ use jiff::SignedDuration;
 use sluice_core::change::NewRun;
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::lifecycle::{EngineEnd, RunStatus, StopIntent, TerminationReason};
-use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ReadRuns};
+use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ManageOperator, ReadRuns};
 use sluice_core::run::{Run, RunSpec};
 use sluice_core::snapshot::{Callback, Snapshot};
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
-use sluice_testkit::fixture::CALLBACK_URL;
+use sluice_testkit::fixture::{self, CALLBACK_URL};
 use std::collections::BTreeSet;
 
 /// Runs that two sweeps meet at the same time. Each is a race of its own.
@@ -83,6 +83,7 @@ async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> SweepSu
 /// One batch of runs in a table of its own.
 async fn sweep_against_sweep(round: u32, tally: &mut Tally) {
     let (arena, engine) = (Arena::new(2).await, MemoryEngine::default());
+    arena.party(0).store.save_compute_node(&fixture::compute_node(noon())).await.expect("saved");
     let mut runs = Vec::new();
     for number in 0..RUNS {
         runs.push(put(arena.party(0), &engine, round * RUNS + number).await);
