@@ -127,7 +127,8 @@ impl Deployer<'_> {
         };
         let used = self.packages(resources)?;
         for (logical_id, resource) in resources {
-            let properties = &mut resource["Properties"];
+            // What a loop (`Fn::ForEach`) makes has no files.
+            let Some(properties) = resource.get_mut("Properties") else { continue };
             if let Some(package) = used.get(logical_id) {
                 properties["CodeUri"] = json!({"Bucket": PACKAGE_BUCKET, "Key": package.key});
             } else if let Some(uri) = properties["DefinitionUri"].as_str() {
