@@ -99,14 +99,15 @@ fn all_circles(sources: &BTreeMap<Module, String>) -> BTreeSet<String> {
     found
 }
 
-/// The folders of all crates whose modules are held to the law.
+/// The folders of the crates that are deployed, and of what their tests share.
 fn crates() -> Vec<String> {
-    let within = |folder: &str| {
-        let entries = fs::read_dir(file(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
-        let names = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
-        names.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect::<Vec<_>>()
-    };
-    let mut crates = [within("shared"), within("functions")].concat();
+    [crates_in("shared"), crates_in("functions")].concat()
+}
+
+fn crates_in(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(file(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let names = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    let mut crates: Vec<_> = names.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect();
     crates.sort();
     crates
 }

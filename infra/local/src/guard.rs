@@ -6,23 +6,22 @@
 //! address was turned to this machine is DNS rebinding), `Origin` and `Sec-Fetch-Site` tell whose page asks. Programs say
 //! nothing of the latter two.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Body;
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
-use hyper::{Request, Response, StatusCode};
-use serde_json::json;
-
-use crate::server::respond;
+use hyper::{Request, StatusCode};
 
 pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The answer to a request that must not get in, on the port it came to.
-pub(crate) fn refusal<B: Body>(request: &Request<B>, port: u16) -> Option<Response<Full<Bytes>>> {
-    let refused = |status: StatusCode, why: String| {
-        let body = json!({"message": format!("refused by the local stack: {why}")});
-        Some(respond(status, "application/json", body.to_string()))
-    };
+/// What a request is told that must not get in.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub status: StatusCode,
+    pub why: String,
+}
+
+/// Whether a request may get in, on the port it came to.
+pub(crate) fn admit<B: Body>(request: &Request<B>, port: u16) -> Result<(), Refused> {
+    let refused = |status, why| Err(Refused { status, why });
     let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     let named = |name: &HeaderName, allowed: &dyn Fn(&str) -> bool| {
         request.headers().get_all(name).iter().all(|value| value.to_str().is_ok_and(allowed))
@@ -46,12 +45,14 @@ pub(crate) fn refusal<B: Body>(request: &Request<B>, port: u16) -> Option<Respon
     if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_TYPE) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body without a content-type".to_owned());
     }
-    None
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use http_body_util::Full;
 
     fn status(headers: &[(&str, &str)], body: &'static str) -> Option<u16> {
         let mut request = Request::builder().uri("/v1/workflow-runs");
@@ -59,7 +60,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::<Bytes>::from(body)).expect("a request");
-        refusal(&request, 8787).map(|response| response.status().as_u16())
+        admit(&request, 8787).err().map(|refused| refused.status.as_u16())
     }
 
     const OWN: (&str, &str) = ("host", "127.0.0.1:8787");
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!(status(&[OWN, ("host", "evil.example")], ""), Some(403), "two");
         let absolute =
             Request::builder().uri("http://evil.example/v1").header("host", OWN.1).body(Full::<Bytes>::default());
-        assert!(refusal(&absolute.expect("a request"), 8787).is_some(), "an absolute target");
+        assert!(admit(&absolute.expect("a request"), 8787).is_err(), "an absolute target");
     }
 
     #[test]

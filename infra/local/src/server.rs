@@ -13,13 +13,14 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::Error;
+use crate::guard::{self, Refused};
 use crate::wait::wait_for;
-use crate::{Error, guard};
 
 /// Longer than anything behind the API may take: a long poll lasts 20 s, a cold function some seconds.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(90);
@@ -131,12 +132,11 @@ impl Servers {
                 let handler = handler.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| {
-                        let refusal = guard::refusal(&request, port);
-                        let answer = refusal.is_none().then(|| handler(request));
+                        let answer = guard::admit(&request, port).map(|()| handler(request));
                         async move {
                             match answer {
-                                Some(answer) => answer.await,
-                                None => refusal,
+                                Ok(answer) => answer.await,
+                                Err(refused) => Some(refuse(&refused)),
                             }
                             .ok_or(HangUp)
                         }
@@ -180,6 +180,11 @@ pub(crate) fn listen(port: u16) -> Result<(StdListener, SocketAddr), Error> {
 
 pub(crate) async fn read_whole(body: Incoming) -> Result<Bytes, hyper::Error> {
     Ok(body.collect().await?.to_bytes())
+}
+
+fn refuse(refused: &Refused) -> Response<Full<Bytes>> {
+    let body = json!({"message": format!("refused by the local stack: {}", refused.why)});
+    respond(refused.status, "application/json", body.to_string())
 }
 
 pub(crate) fn respond(status: StatusCode, content_type: &str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
