@@ -69,8 +69,8 @@ fn nothing_that_changes_later_shows_in_a_run() {
     let patched =
         acme.patch("/v1/workflow-definitions/frozen", json!({"maxRunDurationSeconds": 60, "displayName": "New"}));
     assert_eq!(patched.status, 200, "{}", patched.text());
-    let hold = json!({"kind": "lambda", "functionArn": function(&acme, "hold"), "tenants": ["nobody"]});
-    declare("/v1/processors/snapshot-echo", hold);
+    let hold = |tenant: &str| json!({"kind": "lambda", "functionArn": function(&acme, "hold"), "tenants": [tenant]});
+    declare("/v1/processors/snapshot-echo", hold("nobody"));
     declare("/v1/compute-nodes/snapshot", node("second", 0.1));
     declare("/v1/compute-nodes/snapshot/layers/models", json!({"status": "FAILED"}));
     let other = acme.post("/v1/workflow-instances", configuration(9));
@@ -86,7 +86,10 @@ fn nothing_that_changes_later_shows_in_a_run() {
     assert_eq!(store["inputs"]["work"]["params"], json!({"text": "Ada", "top": 2}));
     assert_eq!((&store["layers"], &store["executionBudgetUsd"]), (&json!(["models"]), &json!(1.25)));
     assert_eq!(acme.snapshot(&run_id), frozen);
-    // Nor does a replay see any of it.
+    // Nor does a replay see any of it; but whether its tenant may use what it was made of is asked again.
+    let refused = acme.tell(&run_id, "replay", json!({"fromNodeId": "work"}), 400);
+    assert_eq!(refused["errors"][0]["code"], "not_available", "{refused}");
+    declare("/v1/processors/snapshot-echo", hold(&acme.tenant));
     let replay = text(&acme.tell(&run_id, "replay", json!({"fromNodeId": "work"}), 201)["id"]);
     assert_eq!(acme.ended(&replay)["output"]["results"]["store"]["inputs"]["work"]["params"]["text"], "Ada");
 }

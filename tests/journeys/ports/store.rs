@@ -99,13 +99,14 @@ impl Ground for OnTheStack {
     }
 
     async fn end_wait(&self, run: &Run, node: &str) {
-        let ended = [
-            (":result", json!({"S": "1"})),
-            (":bytes", json!({"N": "1"})),
-            (":attempt", json!({"N": "1"})),
-            (":now", json!({"S": LATER})),
-        ];
-        self.write("RecordResult", &step_of(run, node), &ended);
+        let (attempt, now) = ((":attempt", json!({"N": "1"})), (":now", json!({"S": LATER})));
+        let step = step_of(run, node);
+        if self.item(&step)["answer"].is_null() {
+            let (error, cause) = ((":error", json!({"S": "States.Timeout"})), (":cause", json!({"S": ""})));
+            self.write("RecordFailure", &step, &[error, cause, attempt, now]);
+        } else {
+            self.write("RecordAnswer", &step, &[attempt, now]);
+        }
     }
 
     async fn pause(&self) {
