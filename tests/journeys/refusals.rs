@@ -266,7 +266,7 @@ fn a_bad_definition_or_version_is_refused_with_its_pointers() {
         ),
         (json!({"nodes": [work("a")], "edges": [{"from": "a", "to": "b"}]}), "/edges/0/to dangling_edge"),
         (
-            json!({"nodes": [work("a"), work("b"), work("c")], "edges": [{"from": "a", "to": "b"}]}),
+            json!({"nodes": [work("a"), work("b"), {"id": "c", "type": "data-target", "processor": "readability"}], "edges": [{"from": "a", "to": "b"}]}),
             "/nodes/2 unreachable_node",
         ),
         (

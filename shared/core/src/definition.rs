@@ -548,9 +548,7 @@ impl VersionDocument {
         }
         if self.nodes.len() > 1 {
             for (index, node) in self.nodes.iter().enumerate() {
-                let isolated = waits_for[index] == 0 && followers[index].is_empty();
-                let starved = waits_for[index] == 0 && node.node_type == NodeType::DataTarget;
-                if isolated || starved {
+                if waits_for[index] == 0 && node.node_type == NodeType::DataTarget {
                     let message = format_args!("no edge leads to {}: nothing would reach it", node.id);
                     let nodes = DOCUMENT.part(Part::Nodes);
                     invalid.add(nodes.index(index), ViolationCode::UnreachableNode, message);

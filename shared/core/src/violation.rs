@@ -75,7 +75,7 @@ codes! {
         DanglingEdge = "dangling_edge": "an edge names no node of the version",
         DuplicateEdge = "duplicate_edge": "an edge stands twice",
         EdgeIntoSource = "edge_into_source": "an edge leads to a data source",
-        UnreachableNode = "unreachable_node": "no edge leads to the node",
+        UnreachableNode = "unreachable_node": "no edge leads to the data target",
         Cycle = "cycle": "the edges form a circle",
         HistoryTooLong = "history_too_long": "a run could outgrow its execution history",
         // What the operator declares.

@@ -13,6 +13,7 @@ use lambda_http::http::header::WWW_AUTHENTICATE;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::id::TenantId;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 /// Characters of a principal that are kept.
 const PRINCIPAL_CHARS: usize = 512;
@@ -194,9 +195,12 @@ impl IdentityConfig {
         let Some(tenant) = claim(&self.tenant_claim) else {
             return Err(no_tenant(&format!("the token has no claim {}", self.tenant_claim)));
         };
-        let tenant = tenant
-            .parse()
-            .map_err(|error| no_tenant(&format!("the token's claim {} is no tenant: {error}", self.tenant_claim)))?;
+        let refused = |why: &dyn Display| no_tenant(&format!("the token's claim {} is no tenant: {why}", self.tenant_claim));
+        // A claim that is no text arrives as JSON's word for it.
+        if is_account_id(tenant) || ["null", "true", "false"].contains(&tenant) {
+            return Err(refused(&"an AWS account's id and JSON's own words name none"));
+        }
+        let tenant = tenant.parse().map_err(|error| refused(&error))?;
         let in_claim = claim("scope").is_some_and(|scopes| scopes.split(' ').any(|scope| scope == self.operator_scope));
         let in_list = jwt.scopes.as_ref().is_some_and(|scopes| scopes.contains(&self.operator_scope));
         let name = claim("sub").or_else(|| claim("client_id")).unwrap_or("unnamed");
@@ -211,6 +215,11 @@ impl IdentityConfig {
 
 /// The variable with the ARN of the role that sends webhooks.
 const SENDER: &str = "SLUICE_CALLBACK_ROLE_ARN";
+
+/// Tenants of tokens and of signers share one namespace, and a signer's is its account: no token may name one.
+fn is_account_id(tenant: &str) -> bool {
+    tenant.len() == 12 && tenant.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 fn principal(name: &str) -> Principal {
     Principal(name.chars().take(PRINCIPAL_CHARS).collect())
@@ -410,6 +419,11 @@ mod tests {
         for authorizer in [
             json!({"jwt": {"claims": {"sub": "ada"}}}),
             json!({"jwt": {"claims": {"tenant_id": "a#b"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "000000000000"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "123456789012"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "null"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "true"}}}),
+            json!({"jwt": {"claims": {"tenant_id": "false"}}}),
             json!({"iam": {"accountId": "a b"}}),
         ] {
             assert_eq!(caller(&config, authorizer.clone()), Err(403), "{authorizer}");

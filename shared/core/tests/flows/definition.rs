@@ -19,6 +19,10 @@ fn processor(id: &str) -> Value {
     json!({"id": id, "type": "processor", "processor": "readability"})
 }
 
+fn target(id: &str) -> Value {
+    json!({"id": id, "type": "data-target", "processor": "store-object"})
+}
+
 fn edges(pairs: &[(&str, &str)]) -> Value {
     pairs.iter().map(|(from, to)| json!({"from": from, "to": to})).collect()
 }
@@ -54,7 +58,7 @@ fn every_fault_of_a_version_has_a_precise_error() {
         ),
         (json!({"nodes": [processor("a")], "edges": edges(&[("a", "a")])}), "Document.Edges", "cycle"),
         (
-            json!({"nodes": [processor("a"), processor("b"), processor("c")], "edges": edges(&[("a", "b")])}),
+            json!({"nodes": [processor("a"), processor("b"), target("c")], "edges": edges(&[("a", "b")])}),
             "Document.Nodes[2]",
             "unreachable_node",
         ),
@@ -112,6 +116,19 @@ fn every_fault_of_a_version_has_a_precise_error() {
             "{document}: {invalid:?}"
         );
         assert_eq!(world.store.writes(), writes, "{document}");
+    }
+}
+
+#[test]
+fn nodes_that_have_nothing_to_do_with_each_other_stand_in_one_version() {
+    for (nodes, edges) in [
+        (json!([processor("a"), processor("b")]), json!([])),
+        (json!([processor("a"), processor("b"), processor("c")]), edges(&[("a", "b")])),
+        (json!([{"id": "a", "type": "data-source"}, {"id": "b", "type": "external"}, processor("c")]), json!([])),
+    ] {
+        let world = World::new();
+        let document = json!({"nodes": nodes, "edges": edges});
+        assert_eq!(add(&world, document.clone()).ok(), Some(2), "{document}");
     }
 }
 

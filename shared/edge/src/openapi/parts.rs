@@ -52,8 +52,8 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
         ("workflowInstanceId", schemas.reference(described::<InstanceId>), "Only runs of this instance"),
         (
             "label",
-            json!({"type": "string", "pattern": "^[^:]+:"}),
-            "Only runs with this label: its name and its value, with the first colon between them",
+            json!({"type": "string", "pattern": r"^([^:\\]|\\[:\\])+:"}),
+            r"Only runs with this label: its name, a colon, its value. In the name, `\:` is a colon and `\\` is a backslash",
         ),
         ("createdBy", json!({"type": "string", "minLength": 1}), "Only runs that this principal made"),
         ("replayOf", schemas.reference(described::<RunId>), "Only runs that repeat this one"),

@@ -433,10 +433,7 @@ pub fn list_query(request: &Request, tenant: &TenantId) -> Result<(RunFilter, Pa
         statuses: query.read_or("status", statuses).unwrap_or_default(),
         definition_id: query.read("workflowDefinitionId", str::parse),
         instance_id: query.read("workflowInstanceId", str::parse),
-        label: query.read("label", |text| match text.split_once(':') {
-            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-            Some(_) | None => Err("must be a label's name and value with a colon between them"),
-        }),
+        label: query.read("label", label),
         created_by: query.read_or("createdBy", |text| match text {
             "" => Err((ViolationCode::OutOfRange, "must not be empty")),
             _ => Ok(text.to_owned()),
@@ -492,5 +489,52 @@ impl GetRun {
         });
         query.finish()?;
         Ok(Self { wait_seconds, with_snapshot: include.is_some() })
+    }
+}
+
+/// A label's name and value, with a colon between them. In the name, `\:` is a colon and `\\` is a backslash; the value is
+/// taken as it is.
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    const REFUSED: &str =
+        r"must be a label's name and value with a colon between them; in the name, \: is a colon and \\ is a backslash";
+    let mut name = String::new();
+    let mut rest = text.chars();
+    loop {
+        match rest.next().ok_or(REFUSED)? {
+            ':' if name.is_empty() => return Err(REFUSED),
+            ':' => return Ok((name, rest.as_str().to_owned())),
+            '\\' => name.push(rest.next().filter(|escaped| matches!(escaped, ':' | '\\')).ok_or(REFUSED)?),
+            plain => name.push(plain),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_label_is_split_at_its_first_plain_colon() {
+        for (text, name, value) in [
+            ("team:a", "team", "a"),
+            ("team:", "team", ""),
+            ("team:a:b", "team", "a:b"),
+            (r"aws\:team:a\:b", "aws:team", r"a\:b"),
+            (r"a\\:c", r"a\", "c"),
+        ] {
+            assert_eq!(label(text), Ok((name.to_owned(), value.to_owned())), "{text}");
+        }
+        for text in ["", ":", ":a", "team", r"team\:a", r"a\b:c", r"\"] {
+            assert!(label(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_label_can_be_asked_for(name in "[a:\\\\é]{1,8}", value in any::<String>()) {
+            let escaped = name.replace('\\', r"\\").replace(':', r"\:");
+            prop_assert_eq!(label(&format!("{escaped}:{value}")), Ok((name, value)));
+        }
     }
 }
