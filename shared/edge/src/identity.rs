@@ -195,7 +195,8 @@ impl IdentityConfig {
         let Some(tenant) = claim(&self.tenant_claim) else {
             return Err(no_tenant(&format!("the token has no claim {}", self.tenant_claim)));
         };
-        let refused = |why: &dyn Display| no_tenant(&format!("the token's claim {} is no tenant: {why}", self.tenant_claim));
+        let refused =
+            |why: &dyn Display| no_tenant(&format!("the token's claim {} is no tenant: {why}", self.tenant_claim));
         // A claim that is no text arrives as JSON's word for it.
         if is_account_id(tenant) || ["null", "true", "false"].contains(&tenant) {
             return Err(refused(&"an AWS account's id and JSON's own words name none"));
