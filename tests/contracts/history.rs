@@ -185,6 +185,7 @@ fn processors() -> BTreeMap<sluice_core::id::ProcessorKey, Arc<Processor>> {
             function_arn: "arn:aws:lambda:eu-west-1:123456789012:function:p".parse().expect("an ARN"),
         },
         tenants: Tenants::everyone(),
+        tags: None,
         description: None,
         updated_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
         rev: 1,

@@ -19,7 +19,7 @@ fn nothing_that_changes_later_shows_in_a_run() {
         let answer = operator.put(path, &body);
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
     };
-    let echo = json!({"kind": "lambda", "functionArn": function(&acme, "echo"), "tenants": [acme.tenant]});
+    let echo = json!({"kind": "lambda", "functionArn": function(&acme, "echo"), "tenants": [acme.tenant], "tags": ["$LATEST"]});
     declare("/v1/processors/snapshot-echo", echo);
     let node = |folder: &str, budget: f64| json!({"tenants": [acme.tenant], "registry": {"folder": folder}, "layers": {"models": "READY"}, "maxBudgetUsd": budget});
     declare("/v1/compute-nodes/snapshot", node("first", 2.5));
@@ -69,7 +69,7 @@ fn nothing_that_changes_later_shows_in_a_run() {
     let patched =
         acme.patch("/v1/workflow-definitions/frozen", json!({"maxRunDurationSeconds": 60, "displayName": "New"}));
     assert_eq!(patched.status, 200, "{}", patched.text());
-    let hold = |tenant: &str| json!({"kind": "lambda", "functionArn": function(&acme, "hold"), "tenants": [tenant]});
+    let hold = |tenant: &str| json!({"kind": "lambda", "functionArn": function(&acme, "hold"), "tenants": [tenant], "tags": ["$LATEST"]});
     declare("/v1/processors/snapshot-echo", hold("nobody"));
     declare("/v1/compute-nodes/snapshot", node("second", 0.1));
     declare("/v1/compute-nodes/snapshot/layers/models", json!({"status": "FAILED"}));
@@ -101,11 +101,17 @@ fn a_runs_tags_are_its_own() {
     let name = json!({"FunctionName": arn});
     let published = acme.stack.aws("lambda", "publish_version", name).expect("a version of the function");
     let number = text(&published["Version"]);
+    let offering = |tags: Value| {
+        let echo = json!({"kind": "lambda", "functionArn": arn, "tenants": [acme.tenant], "tags": tags});
+        let answer = acme.operator().put("/v1/processors/tagged-echo", &echo);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    offering(json!(["$LATEST", number]));
     acme.define(
         "tagged",
         &json!({"nodes": [
-            {"id": "plain", "type": "processor", "processor": "echo"},
-            {"id": "tagged", "type": "processor", "processor": "echo", "tag": "$LATEST"},
+            {"id": "plain", "type": "processor", "processor": "tagged-echo"},
+            {"id": "tagged", "type": "processor", "processor": "tagged-echo", "tag": "$LATEST"},
         ], "edges": [{"from": "plain", "to": "tagged"}]}),
     );
     let arns = |request: Value| -> Vec<Value> {
@@ -131,7 +137,14 @@ fn a_runs_tags_are_its_own() {
     // Nothing of it has stuck to the version or to the definition.
     let version = acme.read("/v1/workflow-definitions/tagged/versions/1");
     assert_eq!((&version["nodes"][0]["tag"], &version["nodes"][1]["tag"]), (&Value::Null, &json!("$LATEST")));
-    assert_eq!(arns(plain), [json!(arn), latest]);
+    assert_eq!(arns(plain.clone()), [json!(arn), latest]);
+    // Only what the operator lists is chosen, and that at once. Without a list, everything but what nobody published.
+    let refused = |request: &Value| errors(&acme.post("/v1/workflow-runs", request.clone()), 400);
+    let by_number = body("tagged", json!({"tags": {"plain": number, "tagged": number}}));
+    offering(json!(["$LATEST"]));
+    assert_eq!(refused(&by_number), ["/tags/plain invalid_tag", "/tags/tagged invalid_tag"]);
+    offering(Value::Null);
+    assert_eq!(refused(&plain), ["/workflowDefinition/nodes/1/tag invalid_tag"]);
 }
 
 /// A version with parameters of every type.

@@ -100,7 +100,7 @@ where
         tenant: TenantId,
     ) -> Result<Response, Problem> {
         let body: TenantBody = request.json()?;
-        let settings = body.into_settings(tenant, self.clock.now());
+        let settings = body.into_settings(tenant, self.clock.now())?;
         let settings = flow::save_tenant(&self.store, caller, &self.destinations, settings).await?;
         Ok(Response::json(200, &TenantView::from(&settings)))
     }

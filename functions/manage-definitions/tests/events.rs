@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use support::{DISCOVERABLE, answer, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 73] = [
+const EXPECTED: [(&str, u16, &[&str]); 74] = [
     (
         "create-definition",
         201,
@@ -67,7 +67,14 @@ const EXPECTED: [(&str, u16, &[&str]); 73] = [
     ("list-instances", 200, &[r#"{"instances":[{"id":""#]),
     ("get-instance", 200, &[r#"{"id":"e87ccfe3-012d-5094-840c-bf2aedb93e24""#]),
     ("get-instance-unknown", 404, &[r#""code":"not_found""#]),
-    ("put-processor", 200, &[r#"{"key":"summarize","kind":"lambda","functionArn":"#, r#""description":"Sums up""#]),
+    (
+        "put-processor",
+        200,
+        &[
+            r#"{"key":"summarize","kind":"lambda","functionArn":"#,
+            r#""tags":["$LATEST","live"],"description":"Sums up""#,
+        ],
+    ),
     ("put-processor-state-machine", 200, &[r#""kind":"stateMachine","stateMachineArn":"#, r#""tenants":["dev"]"#]),
     ("put-processor-not-operator", 403, &[r#""code":"operator_only""#]),
     (
@@ -198,7 +205,11 @@ const EXPECTED: [(&str, u16, &[&str]); 73] = [
         200,
         &[r#"{"tenantId":"acme","concurrency":{"maxConcurrentRuns":50,"onLimit":"queue"},"retention":null"#],
     ),
-    ("get-tenant-nothing-said", 200, &[r#""concurrency":null,"retention":null,"destinations":null,"updatedAt":null"#]),
+    (
+        "get-tenant-nothing-said",
+        200,
+        &[r#""concurrency":null,"retention":null,"destinations":null,"secretPrefixes":null,"updatedAt":null"#],
+    ),
     ("get-tenant-bad-id", 400, &[r#""pointer":"path:tenant","code":"invalid""#]),
     (
         "put-tenant",
@@ -206,6 +217,16 @@ const EXPECTED: [(&str, u16, &[&str]); 73] = [
         &[
             r#""onLimit":"reject"},"retention":{"maxAgeSeconds":7776000,"preserveOnFailure":false}"#,
             r#""destinations":["https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws"]"#,
+            r#""secretPrefixes":["arn:aws:secretsmanager:us-east-1:123456789012:secret:acme/"]"#,
+        ],
+    ),
+    (
+        "put-tenant-bad-secrets",
+        400,
+        &[
+            r#""pointer":"/secretPrefixes/1","code":"invalid_arn""#,
+            r#""pointer":"/secretPrefixes/2","code":"invalid_arn""#,
+            r#""pointer":"/secretPrefixes/3","code":"invalid_arn""#,
         ],
     ),
     (

@@ -7,6 +7,7 @@ use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::Policy;
 use sluice_core::id::InvalidId;
 use sluice_core::limits;
+use sluice_core::operator::Unlisted;
 use url::Url;
 
 /// Settings of the adapters.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub callback_regions: Vec<String>,
     /// Origins that may be called back besides. On a laptop only.
     pub extra_callback_origins: Vec<String>,
+    /// What tenants may do that the operator has made no list for.
+    pub unlisted: Unlisted,
     /// The largest `executionBudgetUsd`.
     pub max_budget: MicroUsd,
 }
@@ -56,6 +59,7 @@ const EVENT_BUS: &str = "SLUICE_EVENT_BUS";
 const RUNNER_ARN: &str = "SLUICE_RUNNER_ARN";
 const CALLBACK_REGIONS: &str = "SLUICE_CALLBACK_REGIONS";
 const EXTRA_CALLBACK_ORIGINS: &str = "SLUICE_EXTRA_CALLBACK_ORIGINS";
+const UNLISTED_TENANTS: &str = "SLUICE_UNLISTED_TENANTS";
 const MAX_BUDGET_USD: &str = "SLUICE_MAX_BUDGET_USD";
 
 impl Settings {
@@ -99,6 +103,7 @@ impl Settings {
             callback_regions: optional(CALLBACK_REGIONS).map_or_else(|| vec![region.clone()], |text| list(&text)),
             extra_callback_origins: optional(EXTRA_CALLBACK_ORIGINS)
                 .map_or_else(|| Ok(Vec::new()), |text| origins(&text))?,
+            unlisted: optional(UNLISTED_TENANTS).map_or(Ok(Unlisted::default()), |text| unlisted(&text))?,
             max_budget: optional(MAX_BUDGET_USD).map_or(Ok(LARGEST_BUDGET), |text| budget(&text))?,
             region,
         })
@@ -116,6 +121,7 @@ impl Settings {
             runner_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".parse().ok(),
             callback_regions: vec!["eu-west-1".to_owned()],
             extra_callback_origins: Vec::new(),
+            unlisted: Unlisted::Open,
             max_budget: LARGEST_BUDGET,
         }
     }
@@ -127,7 +133,7 @@ impl Settings {
 
     /// What a request for a run is held to.
     pub fn policy(&self) -> Policy {
-        Policy { destinations: self.destinations(), max_budget: self.max_budget }
+        Policy { destinations: self.destinations(), unlisted: self.unlisted, max_budget: self.max_budget }
     }
 }
 
@@ -153,6 +159,16 @@ fn origins(text: &str) -> Result<Vec<String>, ConfigError> {
 
 fn state_machine(variable: &'static str, text: String) -> Result<StateMachineArn, ConfigError> {
     text.try_into().map_err(|error: InvalidId| ConfigError { variable, fault: error.to_string() })
+}
+
+fn unlisted(text: &str) -> Result<Unlisted, ConfigError> {
+    match text {
+        "closed" => Ok(Unlisted::Closed),
+        "open" => Ok(Unlisted::Open),
+        other => {
+            Err(ConfigError { variable: UNLISTED_TENANTS, fault: format!("is {other:?}, neither closed nor open") })
+        }
+    }
 }
 
 fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
@@ -183,6 +199,7 @@ mod tests {
         let settings = read(&[]).expect("settings");
         assert_eq!(settings.callback_regions, ["eu-west-1"]);
         assert_eq!(settings.event_bus, "default");
+        assert_eq!(settings.unlisted, Unlisted::Closed);
         assert_eq!(settings.max_budget, MicroUsd::from_usd(100_000));
         assert_eq!(settings.endpoints, Endpoints::default());
         assert!(settings.extra_callback_origins.is_empty() && settings.runner_arn.is_none());
@@ -219,6 +236,7 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         for (variable, value) in [
             ("SLUICE_MAX_BUDGET_USD", "-1"),
+            ("SLUICE_UNLISTED_TENANTS", "true"),
             ("SLUICE_RUNNER_ARN", "sluice-runner"),
             ("SLUICE_MAX_BUDGET_USD", "100001"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "file:///etc/passwd"),

@@ -10,9 +10,10 @@ use crate::concurrency::Concurrency;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::limits;
 use crate::number::{is_whole, whole};
-use crate::operator::{Processor, ProcessorTarget};
+use crate::operator::Processor;
 use crate::place::{At, Field, Part};
 use crate::retention::Retention;
+use crate::secret;
 use crate::time::millis;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
@@ -285,9 +286,7 @@ impl ParameterType {
             Self::Boolean => value.is_boolean(),
             Self::Object => value.is_object(),
             Self::Array => value.is_array(),
-            Self::Secret => value.as_object().is_some_and(|object| {
-                object.len() == 1 && object.get("secretRef").and_then(Value::as_str).is_some_and(is_secret_arn)
-            }),
+            Self::Secret => secret::is_reference(value),
         }
     }
 
@@ -302,19 +301,6 @@ impl ParameterType {
             Self::Secret => "{\"secretRef\": \"<ARN of a Secrets Manager secret or SSM parameter>\"}",
         }
     }
-}
-
-fn is_secret_arn(text: &str) -> bool {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    matches!(
-        parts.as_slice(),
-        ["arn", partition, service, region, account, resource]
-            if partition.starts_with("aws")
-                && !region.is_empty()
-                && account.len() == 12
-                && ((*service == "secretsmanager" && resource.starts_with("secret:"))
-                    || (*service == "ssm" && resource.starts_with("parameter/")))
-    )
 }
 
 /// How a failed attempt at a node is repeated.
@@ -390,11 +376,34 @@ impl VersionDocument {
         self.nodes.iter().filter_map(|node| node.processor.clone()).collect()
     }
 
-    /// Checks everything that can be checked before a run exists.
+    /// Checks everything that can be checked before a run exists, for a document that is about to be kept.
     ///
     /// # Errors
-    /// Every violation found, by JSON pointer into the document.
+    /// Every violation found, by its place in the document.
     pub fn check(
+        &self,
+        tenant: &TenantId,
+        processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
+    ) -> Result<Layout, Invalid> {
+        let layout = self.check_all(Some((tenant, processors)))?;
+        let events = self.worst_case_history_events(&layout);
+        if events <= limits::HISTORY_EVENTS {
+            return Ok(layout);
+        }
+        let message = format_args!(
+            "a run may write {events} events into its execution history at worst, above the bound of {}: use fewer nodes, \
+             stages or attempts",
+            limits::HISTORY_EVENTS
+        );
+        Err(Invalid::one(DOCUMENT.part(Part::Nodes), ViolationCode::HistoryTooLong, message))
+    }
+
+    /// [`Self::check`] for a document that was kept: the length of its runs' histories was judged then, by what a node took
+    /// at that time, and a runner that takes more now does not take it back.
+    ///
+    /// # Errors
+    /// Every violation found, by its place in the document.
+    pub fn check_stored(
         &self,
         tenant: &TenantId,
         processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
@@ -402,7 +411,7 @@ impl VersionDocument {
         self.check_all(Some((tenant, processors)))
     }
 
-    /// The part of [`Self::check`] that depends on nothing else, and so never changes its mind.
+    /// The part of [`Self::check_stored`] that depends on nothing else, and so never changes its mind.
     ///
     /// # Errors
     /// Every violation found, by its place in the document.
@@ -440,20 +449,6 @@ impl VersionDocument {
         }
         self.check_edges(&mut invalid);
         let layout = self.layout(&mut invalid);
-        if invalid.is_empty() {
-            let events = self.worst_case_history_events(&layout);
-            if events > limits::HISTORY_EVENTS {
-                invalid.add(
-                    DOCUMENT.part(Part::Nodes),
-                    ViolationCode::HistoryTooLong,
-                    format_args!(
-                        "a run may write {events} events into its execution history at worst, above the bound of {}: \
-                         use fewer nodes, stages or attempts",
-                        limits::HISTORY_EVENTS
-                    ),
-                );
-            }
-        }
         invalid.into_result().map(|()| layout)
     }
 
@@ -613,7 +608,7 @@ fn check_processor(
         (Some(key), NodeType::DataSource | NodeType::Processor | NodeType::DataTarget) => {
             // A processor of other tenants is answered like one that does not exist.
             match processors.get(key).filter(|processor| processor.tenants.admits(tenant)) {
-                Some(processor) => check_tag(&processor.target, node.tag.as_ref(), &at.part(Part::Tag), invalid),
+                Some(processor) => check_tag(processor, node.tag.as_ref(), &at.part(Part::Tag), invalid),
                 None => {
                     let message = format_args!("there is no processor {key}");
                     invalid.add(at.part(Part::Processor), ViolationCode::UnknownProcessor, message);
@@ -628,12 +623,14 @@ fn check_processor(
     }
 }
 
-/// Reports a tag that what it is for cannot have.
-pub(crate) fn check_tag(target: &ProcessorTarget, tag: Option<&Tag>, at: &At<'_>, invalid: &mut Invalid) {
-    if let ProcessorTarget::Ecs(_) = target
-        && tag.is_some_and(|tag| !tag.as_str().bytes().all(|byte| byte.is_ascii_digit()))
-    {
+/// Reports a tag that a processor does not offer.
+pub(crate) fn check_tag(processor: &Processor, tag: Option<&Tag>, at: &At<'_>, invalid: &mut Invalid) {
+    let Some(tag) = tag else { return };
+    if !processor.target.takes(tag) {
         invalid.add(at, ViolationCode::InvalidTag, "must be the number of a task definition's revision");
+    } else if !processor.offers(tag) {
+        let message = format_args!("the processor {} does not offer the tag {tag}", processor.key);
+        invalid.add(at, ViolationCode::InvalidTag, message);
     }
 }
 

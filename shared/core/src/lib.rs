@@ -34,6 +34,7 @@ pub mod report;
 pub mod retention;
 pub mod run;
 pub mod schema;
+pub mod secret;
 pub mod snapshot;
 pub mod step;
 pub mod template;

@@ -154,6 +154,10 @@ limits! {
     pub const REPORT_TOKEN_SECONDS: RangeInclusive<i64> = 60..=2_592_000;
     /// Origins that the operator may list as one tenant's callback destinations.
     pub const DESTINATIONS: usize = 200;
+    /// Beginnings of ARNs that the operator may list as those of one tenant's secrets.
+    pub const SECRET_PREFIXES: usize = 50;
+    /// Tags that one processor may offer.
+    pub const PROCESSOR_TAGS: usize = 100;
     /// Statuses one list may be narrowed to. There are nine.
     pub const FILTER_STATUSES: usize = 9;
     /// Steps that a check of a value against a JSON Schema may take, counted from above. A step is 10 to 100 ns, so

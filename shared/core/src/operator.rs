@@ -4,14 +4,16 @@
 use crate::arn::{ClusterArn, FunctionArn, StateMachineArn, TaskDefinitionArn};
 use crate::budget::MicroUsd;
 use crate::concurrency::Concurrency;
-use crate::id::{ComputeNodeKey, InvalidId, LayerName, ProcessorKey, TenantId};
+use crate::id::{ComputeNodeKey, InvalidId, LayerName, ProcessorKey, Tag, TenantId};
+use crate::limits;
 use crate::place::Field;
 use crate::retention::Retention;
+use crate::secret::SecretPrefix;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use utoipa::ToSchema;
 
@@ -79,10 +81,37 @@ pub struct Processor {
     pub key: ProcessorKey,
     pub target: ProcessorTarget,
     pub tenants: Tenants,
+    /// The tags that nodes may choose. `None`: any but one of Lambda's own, such as `$LATEST`.
+    pub tags: Option<BTreeSet<Tag>>,
     pub description: Option<String>,
     pub updated_at: Timestamp,
     /// Its optimistic lock, from 1.
     pub rev: u64,
+}
+
+impl Processor {
+    /// Whether a node may choose the tag. What nobody published is chosen only where the operator says so by name.
+    pub fn offers(&self, tag: &Tag) -> bool {
+        match &self.tags {
+            Some(offered) => offered.contains(tag),
+            None => !tag.as_str().contains('$'),
+        }
+    }
+
+    /// Reports what is wrong with it.
+    pub fn check(&self, invalid: &mut Invalid) {
+        self.target.check(invalid);
+        let at = Field::OfferedTags.at();
+        let offered = self.tags.iter().flatten();
+        if self.tags.as_ref().is_some_and(|tags| tags.len() > limits::PROCESSOR_TAGS) {
+            let message = format_args!("must be at most {} tags", limits::PROCESSOR_TAGS);
+            invalid.add(at, ViolationCode::TooMany, message);
+        }
+        for tag in offered.filter(|tag| !self.target.takes(tag)) {
+            let message = format_args!("{tag} is not the number of a task definition's revision");
+            invalid.add(at, ViolationCode::InvalidTag, message);
+        }
+    }
 }
 
 /// The thing behind a processor's key.
@@ -174,6 +203,14 @@ impl ContainerTask {
 }
 
 impl ProcessorTarget {
+    /// Whether such a thing can have the tag at all.
+    pub fn takes(&self, tag: &Tag) -> bool {
+        match self {
+            Self::Lambda { .. } | Self::StateMachine { .. } => true,
+            Self::Ecs(_) => tag.as_str().bytes().all(|byte| byte.is_ascii_digit()),
+        }
+    }
+
     /// Reports what is wrong with it.
     pub fn check(&self, invalid: &mut Invalid) {
         match self {
@@ -183,7 +220,17 @@ impl ProcessorTarget {
     }
 }
 
-/// What the operator allows a tenant. A tenant without settings of its own is free.
+/// What a tenant may do for which the operator has made no list: the deployment says so for all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unlisted {
+    /// No list, no callbacks and no secrets.
+    #[default]
+    Closed,
+    /// Callbacks to any Function URL in an allowed region, and references to any secret: where all tenants are one.
+    Open,
+}
+
+/// What the operator allows a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantSettings {
     pub tenant: TenantId,
@@ -191,9 +238,11 @@ pub struct TenantSettings {
     pub concurrency: Option<Concurrency>,
     /// Of runs whose request and definition say nothing of their own.
     pub retention: Option<Retention>,
-    /// The only origins its callbacks may go to, as `https://<url-id>.lambda-url.<region>.on.aws`. `None`: any Function URL in
-    /// an allowed region.
+    /// The only origins its callbacks may go to, as `https://<url-id>.lambda-url.<region>.on.aws`. `None`: as [`Unlisted`]
+    /// says.
     pub destinations: Option<Vec<String>>,
+    /// The beginnings of the ARNs of the only secrets that its parameters may refer to. `None`: as [`Unlisted`] says.
+    pub secret_prefixes: Option<Vec<SecretPrefix>>,
     pub updated_at: Timestamp,
     /// Their optimistic lock, from 1; 0 where nothing was ever said.
     pub rev: u64,
@@ -207,6 +256,7 @@ impl TenantSettings {
             concurrency: None,
             retention: None,
             destinations: None,
+            secret_prefixes: None,
             updated_at: Timestamp::UNIX_EPOCH,
             rev: 0,
         }
@@ -216,6 +266,14 @@ impl TenantSettings {
     pub fn admits_destination(&self, url: &url::Url) -> bool {
         let origin = url.origin().ascii_serialization();
         self.destinations.as_ref().is_none_or(|allowed| allowed.contains(&origin))
+    }
+
+    /// Whether parameters of this tenant may refer to the secret.
+    pub fn admits_secret(&self, arn: &str, unlisted: Unlisted) -> bool {
+        match &self.secret_prefixes {
+            Some(prefixes) => prefixes.iter().any(|prefix| prefix.admits(arn)),
+            None => unlisted == Unlisted::Open,
+        }
     }
 }
 

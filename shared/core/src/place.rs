@@ -63,6 +63,8 @@ pub enum Field {
     Subnets,
     SecurityGroups,
     Destinations,
+    SecretPrefixes,
+    OfferedTags,
 
     // What is said of a run from outside.
     /// The node that is answered or reported on.

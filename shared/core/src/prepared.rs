@@ -62,7 +62,7 @@ impl PreparedVersion {
     /// The order in which it runs, if `tenant` may run it on these processors as they are now.
     ///
     /// # Errors
-    /// Every violation, as [`VersionDocument::check`](crate::definition::VersionDocument::check) finds them.
+    /// Every violation, as [`VersionDocument::check`](crate::definition::VersionDocument::check_stored) finds them.
     pub fn layout(
         &self,
         tenant: &TenantId,
@@ -73,7 +73,7 @@ impl PreparedVersion {
         match layout {
             Some(layout) if document.check_processors(tenant, processors).is_ok() => Ok(Cow::Borrowed(layout)),
             // Both halves again, to say everything that is wrong in its order.
-            Some(_) | None => document.check(tenant, processors).map(Cow::Owned),
+            Some(_) | None => document.check_stored(tenant, processors).map(Cow::Owned),
         }
     }
 

@@ -147,14 +147,29 @@ pub struct RecordKeys {
 }
 
 impl Snapshot {
-    /// Stored text and its SHA-256.
+    /// The text that is stored.
     ///
     /// # Errors
     /// Never, for a snapshot made by Sluice: every part of it is JSON already.
-    pub fn to_text(&self) -> Result<(String, String), serde_json::Error> {
-        let text = serde_json::to_string(self)?;
-        let hash = canonical::sha256_hex(&[&text]);
-        Ok((text, hash))
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+
+    /// SHA-256 of the snapshot's text as its readers may see it, in lower-case hexadecimal digits. What is hidden from them
+    /// (where the run calls back; what the owner of a shared definition keeps to itself) is not hashed: who knows everything
+    /// else could tell a right guess by the hash.
+    ///
+    /// # Errors
+    /// Those of [`Self::to_text`].
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
+        let seen = Self { callback: None, ..self.clone() }.as_seen_by_tenant();
+        Ok(canonical::sha256_hex(&[&seen.to_text()?]))
+    }
+
+    /// Whether the output will have a result that somebody wrote: of a leaf that is a value or an external node.
+    pub fn has_given_results(&self) -> bool {
+        let is_given = |leaf| matches!(self.run_of(leaf), Some(NodeRun::Value | NodeRun::External));
+        self.leaves.iter().any(is_given)
     }
 
     /// The snapshot as the tenant of the run may see it: without what the owner of the definition keeps to itself,

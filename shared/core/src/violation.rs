@@ -60,6 +60,7 @@ codes! {
         SchemaViolation = "schema_violation": "the input breaks the version's JSON Schema",
         RegistryValue = "registry_value": "the compute node sets this value",
         LayerNotReady = "layer_not_ready": "the layer is not READY",
+        SecretNotAllowed = "secret_not_allowed": "parameters may not refer to this secret",
         CallbackUrlNotAllowed = "callback_url_not_allowed": "callbacks may not go to this URL",
         // What a version needs.
         NoNodes = "no_nodes": "a version has at least one node",

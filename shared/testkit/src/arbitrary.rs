@@ -30,15 +30,15 @@ const REASONS: [TerminationReason; 9] = [
 
 /// A run in any state.
 pub fn run() -> impl Strategy<Value = Run> {
-    let frozen = (about(), spec(), any::<bool>(), "[0-9a-f]{64}");
+    let frozen = (about(), spec(), any::<(bool, bool)>(), "[0-9a-f]{64}");
     let slots = btree_set(scope(), 0..3);
     (tenant(), any::<u128>(), frozen, state(), slots, time(), any::<u64>()).prop_map(
-        |(tenant_id, id, (about, spec, has_callback, hash), state, slots, updated_at, rev)| Run {
+        |(tenant_id, id, (about, spec, (has_callback, has_given_results), hash), state, slots, updated_at, rev)| Run {
             tenant_id,
             run_id: RunId(Uuid::from_u128(id)),
             about,
             spec,
-            snapshot: SnapshotRef { has_callback, hash },
+            snapshot: SnapshotRef { has_callback, has_given_results, hash },
             slots: if state.status().is_terminal() || state.queue().is_some() { BTreeSet::new() } else { slots },
             state,
             updated_at,

@@ -9,7 +9,7 @@ use sluice_core::definition::{Definition, Version, VersionDocument, VersionRule}
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::{Command, Policy, Source};
 use sluice_core::id::{DefinitionId, DefinitionRef, RunId, TenantId};
-use sluice_core::operator::{Admitted, ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
+use sluice_core::operator::{Admitted, ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants, Unlisted};
 use sluice_core::ports::{ManageDefinitions, ManageOperator};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -59,6 +59,7 @@ pub fn definition_id(number: u128) -> DefinitionId {
 pub fn policy() -> Policy {
     Policy {
         destinations: Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: Vec::new() },
+        unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
     }
 }
@@ -125,6 +126,7 @@ pub fn processors(now: Timestamp) -> Vec<Processor> {
                         .expect("an ARN"),
                 },
                 tenants: Tenants::everyone(),
+                tags: None,
                 description: None,
                 updated_at: now,
                 rev: 1,

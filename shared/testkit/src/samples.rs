@@ -17,7 +17,7 @@ use sluice_core::flow::transition_run::transition;
 use sluice_core::id::{DefinitionId, NodeId, RunId, TenantId};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
-use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants};
+use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants, Unlisted};
 use sluice_core::ports::{Clock, LoadRun, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_core::snapshot::Callback;
 use sluice_core::step::{Step, StepStatus};
@@ -84,6 +84,7 @@ pub struct World {
 pub fn policy() -> Policy {
     Policy {
         destinations: Destinations { regions: vec!["us-east-1".to_owned()], extra_origins: Vec::new() },
+        unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
     }
 }
@@ -131,7 +132,7 @@ impl World {
         for run in world.store.runs() {
             let (id, other) = (run.run_id, tenant(TENANTS[1]));
             let snapshot = sure(world.store.load_snapshot(&run.tenant_id, id).await);
-            let snapshot = snapshot.and_then(|snapshot| snapshot.to_text().ok()).map(|(text, _)| text);
+            let snapshot = snapshot.and_then(|snapshot| snapshot.to_text().ok());
             world.store.seed_run(sluice_core::run::Run { tenant_id: other.clone(), ..run.clone() }, snapshot);
             world.store.seed_output(&other, id, OUTPUT);
         }
@@ -147,6 +148,7 @@ impl World {
                 key: sure(key.parse()),
                 target: ProcessorTarget::Lambda { function_arn },
                 tenants: Tenants::everyone(),
+                tags: None,
                 description: None,
                 updated_at: now,
                 rev: 1,

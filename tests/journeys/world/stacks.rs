@@ -48,7 +48,7 @@ fn deploy_function(stack: &Stack, key: &str) -> Result<(), Error> {
         }),
     )?;
     let arn = format!("arn:aws:lambda:{}:{}:function:{name}", stack.region, stack.account);
-    declare(stack, key, &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]}));
+    declare(stack, key, &json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"], "tags": ["$LATEST"]}));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use sluice_core::snapshot::Snapshot;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
 use sluice_core::usage::UsageLedger;
+use std::collections::BTreeMap;
 
 impl LoadRun for Store {
     async fn load_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Run>> {
@@ -32,6 +33,22 @@ impl LoadRun for Store {
         const OPERATION: &str = "load a step";
         let found = self.get(OPERATION, keys::step(tenant, run_id, node_id)).await?;
         found.map(item::to_step).transpose().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn load_results(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_ids: &[NodeId],
+    ) -> StoreResult<BTreeMap<NodeId, String>> {
+        const OPERATION: &str = "load results of steps";
+        let steps: Vec<_> = node_ids.iter().map(|node_id| keys::step(tenant, run_id, node_id)).collect();
+        let found = self.get_all(OPERATION, &steps, &[]).await?.into_iter().map(item::to_step);
+        let results = found.filter_map(|step| match step {
+            Ok(Step { node_id, result, .. }) => Some(Ok((node_id, result?))),
+            Err(error) => Some(Err(corrupt(OPERATION, error))),
+        });
+        results.collect()
     }
 
     async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {

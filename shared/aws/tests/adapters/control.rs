@@ -178,7 +178,7 @@ async fn external(table: &Table) -> Run {
     };
     let nodes = vec![node("approval"), node("figures")];
     let snapshot = Snapshot { nodes, ..sample::snapshot(&run) };
-    let (snapshot_text, _) = snapshot.to_text().expect("JSON");
+    let snapshot_text = snapshot.to_text().expect("JSON");
     let new = NewRun { snapshot_text, ..new_run(&run, None, None) };
     table.store.record_run(&new).await.expect("recorded");
     assert!(claim(table, &run).await);

@@ -402,6 +402,7 @@ fn what_the_operator_declares() {
             state_machine_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:nested".parse().expect("an ARN"),
         },
         tenants: Tenants(["mine", "yours"].map(|tenant| tenant.parse().expect("a tenant")).into()),
+        tags: None,
         description: Some("…".to_owned()),
         updated_at: noon(),
         rev: 3,
@@ -425,17 +426,26 @@ fn what_the_operator_declares() {
     let processor = Processor { target: container, ..processor };
     assert_eq!(item::to_processor(item::from_processor(&processor).expect("an item")).expect("reads"), processor);
     golden!("processor-ecs", item::from_processor(&processor).expect("an item"));
+    for tags in [vec![], vec!["live", "$LATEST"]] {
+        let tags = Some(tags.into_iter().map(|tag| tag.parse().expect("a tag")).collect());
+        let offering = Processor { tags, ..processor.clone() };
+        assert_eq!(item::to_processor(item::from_processor(&offering).expect("an item")).expect("reads"), offering);
+    }
 
     let settings = TenantSettings {
         tenant: mine(),
         concurrency: Some(Concurrency { max_concurrent_runs: 100, on_limit: OnLimit::Reject }),
         retention: Some(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false }),
         destinations: Some(vec!["https://abc.lambda-url.eu-west-1.on.aws".to_owned()]),
+        secret_prefixes: None,
         updated_at: noon(),
         rev: 3,
     };
     let nowhere = TenantSettings { destinations: Some(Vec::new()), ..settings.clone() };
-    for settings in [&settings, &nowhere, &TenantSettings::open(mine())] {
+    let prefix = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mine/".to_owned().try_into();
+    let secretive = TenantSettings { secret_prefixes: Some(vec![prefix.expect("a prefix")]), ..settings.clone() };
+    let silent = TenantSettings { secret_prefixes: Some(Vec::new()), ..settings.clone() };
+    for settings in [&settings, &nowhere, &secretive, &silent, &TenantSettings::open(mine())] {
         assert_eq!(item::to_tenant(item::from_tenant(settings).expect("an item")).expect("reads"), *settings);
     }
     golden!("tenant", item::from_tenant(&settings).expect("an item"));

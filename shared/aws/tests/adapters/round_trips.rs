@@ -12,11 +12,14 @@ use sluice_core::definition::VersionRule;
 use sluice_core::flow::cancel_run::cancel_run;
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, change_definition};
+use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal, find_run};
 use sluice_core::id::{DefinitionRef, NodeId};
 use sluice_core::instance::ProcessorConfig;
-use sluice_core::lifecycle::RunEvent;
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::{ChangeRun, Changed, Clock};
+use sluice_core::run::{EndDetails, Run};
+use sluice_core::snapshot::Callback;
 use sluice_testkit::fixture;
 use std::collections::BTreeMap;
 
@@ -56,6 +59,11 @@ const CALLS: &[(&str, Process, &[&str])] = &[
     ("name what is not there",         Process::Warm,  &[READ]),
     ("cancel",                         Process::Warm,  &[LOAD, RECORD, STOP]),
     ("get",                            Process::Warm,  &[LOAD]),
+    // What its calls have used, and the transaction of its end.
+    ("end",                            Process::Warm,  &[LOAD, RECORD]),
+    ("end with a callback",            Process::Warm,  &[LOAD, LOAD, RECORD]),
+    // However many there are.
+    ("end with answers",               Process::Warm,  &[LOAD, READ, LOAD, RECORD]),
 ];
 
 /// What a process knows of the definition.
@@ -68,7 +76,8 @@ enum Process {
     Stale,
 }
 
-/// A table with a definition of two versions, whose first is active, that its owner shares.
+/// A table with a definition of three versions, whose first is active, that its owner shares. The nodes of the last are all
+/// answered from outside.
 struct World {
     table: Table,
     service: Scripted,
@@ -88,7 +97,11 @@ impl World {
         let said = DefinitionChange { discoverable: Some(true), ..DefinitionChange::default() };
         let (owner, at) = (fixture::caller("mine"), by_id());
         change_definition(&elsewhere, &owner, &at, said, noon()).await.expect("changed");
-        add_version(&elsewhere, &owner, &at, fixture::document(), false, noon()).await.expect("added");
+        let answers = ["a", "b", "c"].map(|id| json!({"id": id, "type": "external"}));
+        let answered = serde_json::from_value(json!({"nodes": answers})).expect("a document");
+        for document in [fixture::document(), answered] {
+            add_version(&elsewhere, &owner, &at, document, false, noon()).await.expect("added");
+        }
         Self { table, service, aws, settings }
     }
 
@@ -111,6 +124,14 @@ impl World {
         calls
     }
 
+    /// Claims a run.
+    async fn claim(&self, run: Run) -> Run {
+        let claimed = run.after(RunEvent::Claimed, self.aws.clock.now()).expect("a change");
+        let change = RunChange::new(&run, claimed.clone());
+        assert_eq!(self.table.another_store().change_run(&change).await.expect("claimed"), Changed::Done);
+        claimed
+    }
+
     /// Another process comes in the place of this one.
     fn restart(&mut self) {
         self.aws.store = Store::new(self.table.client.clone(), &self.settings.table);
@@ -123,6 +144,11 @@ fn by_id() -> DefinitionRef {
 
 fn by_name() -> DefinitionRef {
     DefinitionRef::Name("text-report".parse().expect("a name"))
+}
+
+fn answered(definition: DefinitionRef, version: VersionRule) -> Command {
+    let (compute_node, processor_configs) = (None, BTreeMap::new());
+    Command::new(Source::Configuration { definition, version, compute_node, processor_configs })
 }
 
 fn command(definition: DefinitionRef, version: VersionRule) -> Command {
@@ -159,13 +185,13 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                 activate_version(&elsewhere, &owner, &by_id(), 2, noon()).await.expect("activated");
             }
         }
-        let since = world.forget();
+        let mut since = world.forget();
         let (caller, now) = (fixture::caller("mine"), world.aws.clock.now());
         let asked = match *operation {
             "create by name" => Some(("mine", active(by_name()))),
             "create by id" => Some(("mine", active(by_id()))),
             "create by number" => Some(("mine", command(by_id(), VersionRule::Number(2)))),
-            "create the latest by name" => Some(("mine", command(by_name(), VersionRule::Latest))),
+            "create the latest by name" => Some(("mine", answered(by_name(), VersionRule::Latest))),
             "create by another tenant" => Some(("yours", active(by_id()))),
             "create by name with a key" => {
                 Some(("mine", Command { idempotency: Some(sample::claim("another", "payload")), ..active(by_name()) }))
@@ -179,8 +205,12 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
         if let Some((tenant, command)) = asked {
             let accepted = world.create(tenant, command).await.expect(&what);
             assert!(!accepted.replayed && !accepted.start_delayed, "{what}");
-            let is_second = *process == Process::Stale || operation.contains("latest") || operation.contains("number");
-            let version = if is_second { 2 } else { 1 };
+            let version = match *operation {
+                "create the latest by name" => 3,
+                "create by number" => 2,
+                _ if *process == Process::Stale => 2,
+                _ => 1,
+            };
             assert_eq!(accepted.run.spec.version, version, "{what}");
         } else {
             match *operation {
@@ -197,14 +227,29 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                     world.create("mine", active(nothing)).await.expect_err(&what);
                 }
                 "cancel" => {
-                    let claimed = first.after(RunEvent::Claimed, now).expect("a change");
-                    let change = RunChange::new(&first, claimed);
-                    assert_eq!(world.table.another_store().change_run(&change).await.expect("claimed"), Changed::Done);
-                    world.forget();
+                    world.claim(first.clone()).await;
+                    since = world.forget();
                     cancel_run(&world.aws.store, &world.aws.engine, &caller, first.run_id, now).await.expect(&what);
                 }
                 "get" => {
                     find_run(&world.aws.store, &caller, first.run_id, now).await.expect(&what);
+                }
+                "end" | "end with a callback" | "end with answers" => {
+                    let command = match *operation {
+                        "end" => active(by_name()),
+                        "end with answers" => answered(by_name(), VersionRule::Number(3)),
+                        _ => {
+                            let callback = Callback { url: fixture::CALLBACK_URL.to_owned(), context: None };
+                            Command { callback: Some(callback), ..active(by_name()) }
+                        }
+                    };
+                    let run = world.claim(world.create("mine", command).await.expect(&what).run).await;
+                    since = world.forget();
+                    let output = r#"{"results": {"a": 1, "b": {"c": 2}, "c": 3, "store": 4}}"#.to_owned();
+                    let details = EndDetails { output: Some(output), ..EndDetails::default() };
+                    let event = RunEvent::EngineEnded(EngineEnd::Succeeded);
+                    let ended = transition(&world.aws.store, run, event, &details, now).await.expect(&what);
+                    assert!(ended.is_some(), "{what}");
                 }
                 other => panic!("nobody knows how to {other}"),
             }

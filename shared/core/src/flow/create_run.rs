@@ -15,7 +15,7 @@ mod resolve;
 
 pub use command::{Command, DEFAULT_COMPUTE_NODE, Policy, Source};
 pub use plan::{Plan, PreparedRun, plan, start_input};
-pub(crate) use plan::{check_duration, check_name};
+pub(crate) use plan::{check_destination, check_duration, check_name};
 use resolve::Resolution;
 pub use resolve::Resolved;
 

@@ -38,7 +38,7 @@ pub async fn save_processor<S: ReadCatalog + ManageOperator>(
 ) -> Answer<Processor> {
     operator_only(caller, "declare processors")?;
     let mut invalid = Invalid::default();
-    processor.target.check(&mut invalid);
+    processor.check(&mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     for _ in 0..TRIES {
         let current = find_item(store, &processor.key).await?;
@@ -157,6 +157,10 @@ pub async fn save_tenant<S: ReadCatalog + ManageOperator>(
             }
             Err(message) => invalid.add(at, ViolationCode::CallbackUrlNotAllowed, message),
         }
+    }
+    if settings.secret_prefixes.as_ref().is_some_and(|prefixes| prefixes.len() > limits::SECRET_PREFIXES) {
+        let message = format_args!("must be at most {} prefixes", limits::SECRET_PREFIXES);
+        invalid.add(Field::SecretPrefixes, ViolationCode::TooMany, message);
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
     for _ in 0..TRIES {

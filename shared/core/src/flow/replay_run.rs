@@ -4,9 +4,12 @@
 //! its parameters, sources and variables are resolved anew.
 
 use crate::caller::Caller;
-use crate::catalog::{Found, InstanceKey};
+use crate::catalog::{Found, InstanceKey, SettingsKey};
 use crate::definition::VersionRule;
-use crate::flow::create_run::{self, Accepted, Plan, Policy, Source, check_name, record_and_start, resolve_and_plan};
+use crate::flow::create_run::{
+    self, Accepted, Plan, Policy, Source, check_destination, check_name, record_and_start, resolve_and_plan,
+    start_input,
+};
 use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
 use crate::flow::{Answer, Refusal, admission, ended_only, find_item, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
@@ -18,7 +21,7 @@ use crate::ports::{
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
-use crate::snapshot::{NodeRun, RequestParts, Snapshot, inline_result_bytes};
+use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
@@ -59,19 +62,21 @@ where
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
-    let planned = plan(store, policy, caller, original, &command, run_id, now).await;
+    let planned = plan(store, policy, caller, original, &command, &keys, run_id, now).await;
     match planned.and_then(|plan| plan.prepare(&keys)) {
         Ok(prepared) => record_and_start(store, engine, prepared, command.idempotency, now).await,
         Err(refusal) => create_run::first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "those of the flow")]
 async fn plan<S>(
     store: &S,
     policy: &Policy,
     caller: &Caller,
     original: RunId,
     command: &Command,
+    keys: &RecordKeys,
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<Plan>
@@ -93,7 +98,7 @@ where
     invalid.into_result().map_err(Refusal::Invalid)?;
     let (mut plan, admitted_by) = match command.version {
         None => {
-            let (plan, found) = same_again(store, caller, &old, snapshot, request, run_id, now).await?;
+            let (plan, found) = same_again(store, policy, caller, &old, snapshot, request, run_id, now).await?;
             (plan, Some(found))
         }
         Some(version) => {
@@ -116,11 +121,15 @@ where
             let message = format_args!("the run has no node {from}");
             return Err(Refusal::Invalid(Invalid::one(Field::FromNode, ViolationCode::UnknownNode, message)));
         }
-        let steps = finished_steps(store, caller, &old, inline_result_bytes(plan.snapshot.nodes.len(), 0), now).await?;
-        reuse_finished(&mut plan.snapshot, old.run_id, from, steps);
+        let inline = inline_result_bytes(
+            plan.snapshot.nodes.len(),
+            start_input(&plan.snapshot, keys).map_err(Refusal::Store)?.len(),
+        );
+        let steps = finished_steps(store, caller, &old, inline, now).await?;
+        reuse_finished(&mut plan.snapshot, old.run_id, from, steps, inline);
     }
     // What is only repeated runs nothing, so this comes last.
-    if let Some(message) = admitted_by.and_then(|found| admission::withdrawn(&plan.snapshot, &found)) {
+    if let Some(message) = admitted_by.and_then(|found| admission::withdrawn(&plan.snapshot, &found, policy.unlisted)) {
         return Err(not_available(message));
     }
     Ok(plan)
@@ -128,8 +137,10 @@ where
 
 /// The frozen snapshot again, under today's limits, with what there is of what its runs need. What another tenant has shared
 /// may be repeated as long as it shares it.
+#[expect(clippy::too_many_arguments, reason = "those of the flow")]
 async fn same_again<S: ReadCatalog>(
     store: &S,
+    policy: &Policy,
     caller: &Caller,
     old: &Run,
     snapshot: Snapshot,
@@ -139,10 +150,16 @@ async fn same_again<S: ReadCatalog>(
 ) -> Answer<(Plan, Found)> {
     let mut wanted = admission::needs(&snapshot);
     wanted.extend(limits_need(old));
+    wanted.add(SettingsKey(old.tenant_id.clone()));
     let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
     let definition = found.get(&definition_key(old));
     if old.spec.definition_owner.is_some() && !definition.is_some_and(|definition| definition.discoverable) {
         return Err(not_available("the definition of this run is no longer shared with other tenants"));
+    }
+    if let Some(callback) = &snapshot.callback {
+        let mut invalid = Invalid::default();
+        check_destination(policy, &found.settings(&old.tenant_id), &callback.url, &mut invalid);
+        invalid.into_result().map_err(Refusal::Invalid)?;
     }
     let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
     let plan = Plan {
@@ -226,7 +243,7 @@ async fn finished_steps<S: ReadRuns>(
 }
 
 /// Turns every finished node that does not depend on `from` into its result.
-fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps: Vec<Step>) {
+fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps: Vec<Step>, inline: usize) {
     let mut again = BTreeSet::from([from.clone()]);
     for stage in &snapshot.stages {
         for node_id in stage {
@@ -236,7 +253,6 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
             }
         }
     }
-    let inline = inline_result_bytes(snapshot.nodes.len(), 0);
     let mut finished: BTreeMap<NodeId, Step> = steps
         .into_iter()
         .filter(|step| step.status == StepStatus::Succeeded && !again.contains(&step.node_id))

@@ -105,13 +105,14 @@ pub async fn transition_if<S: ChangeRun>(
         let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
         let has_output = event == RunEvent::EngineEnded(EngineEnd::Succeeded) && end.output.is_some();
-        if ends && (run.snapshot.has_callback || has_output) && recorded.is_none() {
+        let may_differ = has_output && run.snapshot.has_given_results;
+        if ends && (run.snapshot.has_callback || may_differ) && recorded.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
                 StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
             })?;
             let mut details = end.clone();
-            if has_output {
+            if may_differ {
                 details.output = as_recorded(store, &run, &snapshot, end.output.as_deref().unwrap_or_default()).await?;
             }
             (callback, recorded) = (snapshot.callback, Some(details));
@@ -158,30 +159,24 @@ async fn as_recorded<S: LoadRun>(
     snapshot: &Snapshot,
     output: &str,
 ) -> StoreResult<Option<String>> {
-    type Fields = BTreeMap<String, Box<RawValue>>;
-    let read = |text: &str| serde_json::from_str::<Fields>(text).ok();
-    let results = |fields: &Fields| read(fields.get("results")?.get());
-    // Of another machine than the runner; or no JSON, which is said where the output is shown.
-    let Some((mut fields, mut results)) = read(output).and_then(|fields| results(&fields).map(|found| (fields, found)))
-    else {
-        return Ok(Some(output.to_owned()));
+    // An output of another machine than the runner; or no JSON, which is said where the output is shown.
+    let Some((mut fields, mut results)) = split(output) else { return Ok(Some(output.to_owned())) };
+    let is_here =
+        |node_id: &NodeId| results.get(node_id.as_str()).is_some_and(|result| !refers_to(result, run, node_id));
+    let given: Vec<NodeId> = snapshot.leaves.iter().filter(|leaf| is_here(leaf)).cloned().collect();
+    let is = |node_id: &NodeId, kind: &NodeRun| snapshot.run_of(node_id) == Some(kind);
+    let answered: Vec<NodeId> = given.iter().filter(|node_id| is(node_id, &NodeRun::External)).cloned().collect();
+    let mut written = match answered.is_empty() {
+        true => BTreeMap::new(),
+        false => store.load_results(&run.tenant_id, run.run_id, &answered).await?,
     };
+    let values = given.iter().filter(|node_id| is(node_id, &NodeRun::Value));
+    written.extend(values.filter_map(|node_id| Some((node_id.clone(), snapshot.value_of(node_id)?))));
     let mut is_changed = false;
-    for (node_id, result) in &mut results {
-        let Ok(node_id) = node_id.parse::<NodeId>() else { continue };
-        let written = match snapshot.run_of(&node_id) {
-            Some(NodeRun::Value) => snapshot.value_of(&node_id),
-            Some(NodeRun::External) => {
-                store.load_step(&run.tenant_id, run.run_id, &node_id).await?.and_then(|step| step.result)
-            }
-            Some(NodeRun::Lambda { .. } | NodeRun::StateMachine { .. } | NodeRun::Ecs(_) | NodeRun::Hidden) | None => {
-                None
-            }
-        };
-        let written = written.filter(|_| !refers_to(result, run, &node_id)).map(RawValue::from_string);
-        if let Some(Ok(written)) = written {
-            is_changed |= written.get() != result.get();
-            *result = written;
+    for (node_id, text) in written {
+        if let (Ok(text), Some(result)) = (RawValue::from_string(text), results.get_mut(node_id.as_str())) {
+            is_changed |= text.get() != result.get();
+            *result = text;
         }
     }
     if !is_changed {
@@ -192,6 +187,13 @@ async fn as_recorded<S: LoadRun>(
         serde_json::to_string(&fields)
     });
     joined.map(Some).map_err(|error| StoreError::new("join the output of a run", StoreErrorClass::Corrupt, error))
+}
+
+/// The parts of an output that the runner made, and the results in it.
+fn split(output: &str) -> Option<(BTreeMap<String, Box<RawValue>>, BTreeMap<String, Box<RawValue>>)> {
+    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(output).ok()?;
+    let results = serde_json::from_str(fields.get("results")?.get()).ok()?;
+    Some((fields, results))
 }
 
 /// Whether the runner gave a reference to a node's result in its place.

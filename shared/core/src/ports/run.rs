@@ -13,7 +13,7 @@ use crate::snapshot::{RecordKeys, Snapshot};
 use crate::step::Step;
 use crate::usage::{LlmCall, UsageLedger};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
 /// What became of an attempt to record a run.
@@ -71,6 +71,13 @@ pub trait LoadRun: Send + Sync {
         run_id: RunId,
         node_id: &NodeId,
     ) -> impl Future<Output = StoreResult<Option<Step>>> + Send;
+    /// The results of those of these nodes that have one, except results that the snapshot has already. Strongly consistent.
+    fn load_results(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_ids: &[NodeId],
+    ) -> impl Future<Output = StoreResult<BTreeMap<NodeId, String>>> + Send;
     /// The ledger of what the run's LLM calls have used; an empty one when no call was reported. Strongly consistent.
     fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
 }

@@ -79,7 +79,15 @@ pub struct About {
 pub struct SnapshotRef {
     /// Whether the snapshot says where the end of the run is to be told.
     pub has_callback: bool,
-    /// SHA-256 of the snapshot as it is stored.
+    /// Whether the output has a result that somebody wrote: a value of the plan, or an answer to an external node. A head from
+    /// before this was kept says yes.
+    #[serde(default = "unknown", skip_serializing_if = "Clone::clone")]
+    pub has_given_results: bool,
+    /// [`Snapshot::hash`](crate::snapshot::Snapshot::hash); a run from before hashed all that is stored.
     #[serde(rename = "snapshotHash")]
     pub hash: String,
+}
+
+fn unknown() -> bool {
+    true
 }

@@ -18,7 +18,7 @@ const READ: &str = r#"{"id":9007199254740992,"price":1.1,"most":100.0,"least":0,
 
 /// A run whose leaves are a value, an external node and a processor, all with this as their result.
 fn run(world: &World) -> Run {
-    let run = world.running(1);
+    let mut run = world.running(1);
     let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads");
     let mut snapshot = snapshot.expect("a snapshot");
     let leaf = |id: &str, kind: NodeRun, data_source: Option<Value>| {
@@ -38,7 +38,8 @@ fn run(world: &World) -> Run {
     snapshot.leaves = nodes.iter().map(|node| node.node_id.clone()).collect();
     snapshot.stages = vec![snapshot.leaves.clone()];
     (snapshot.nodes, snapshot.edges) = (nodes, Vec::new());
-    let (text, _) = snapshot.to_text().expect("a text");
+    run.snapshot.has_given_results = snapshot.has_given_results();
+    let text = snapshot.to_text().expect("a text");
     world.store.seed_run(run.clone(), Some(text));
     for (node, result) in [("approval", Some(WRITTEN)), ("given", None), ("work", Some(READ))] {
         let step = Step {

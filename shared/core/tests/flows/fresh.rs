@@ -19,7 +19,7 @@ use sluice_core::ports::{Clock, ReadCatalog, StoreErrorClass};
 use sluice_testkit::fault::Fault;
 use sluice_testkit::store::{Counter, Laxity, MemoryStore};
 use sluice_testkit::{block_on, fixture};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn definition() -> DefinitionRef {
     DefinitionRef::Id(fixture::definition_id(7))
@@ -145,6 +145,16 @@ const CHANGES: &[Row] = &[
         },
         same,
         "unknown_processor",
+    ),
+    (
+        "a processor offers the tag no more",
+        |it| {
+            let mut processor = fixture::processors(it.world.clock.now()).remove(1);
+            processor.tags = Some(BTreeSet::new());
+            block_on(save_processor(&it.store, &operator(), processor)).expect("saved");
+        },
+        same,
+        "invalid_tag",
     ),
     (
         "the compute node is withdrawn",

@@ -14,5 +14,6 @@ mod replay;
 mod report;
 mod retention;
 mod state;
+mod trust;
 mod usage;
 mod world;

@@ -2,8 +2,8 @@
 
 use super::fields;
 use super::schema::{
-    CallbackOrigin, ClusterArn, ContainerName, Description, FunctionArn, SecurityGroupId, StateMachineArn, SubnetId,
-    TaskDefinitionArn, TenantOrAll, Usd,
+    CallbackOrigin, ClusterArn, ContainerName, Description, FunctionArn, SecretArnPrefix, SecurityGroupId,
+    StateMachineArn, SubnetId, TaskDefinitionArn, TenantOrAll, Usd,
 };
 use crate::fault::{Faults, ReadingCode, Token};
 use crate::json;
@@ -14,15 +14,16 @@ use serde_json::{Number, Value};
 use sluice_core::arn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
-use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
+use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
 use sluice_core::limits;
 use sluice_core::operator::{
     ComputeNode, ContainerTask, LaunchType, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants,
 };
 use sluice_core::retention::Retention;
+use sluice_core::secret::SecretPrefix;
 use sluice_core::time::rfc3339_millis;
 use sluice_core::violation::ViolationCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa::ToSchema;
 
 /// `PUT /v1/processors/{key}`
@@ -60,6 +61,10 @@ pub struct ProcessorBody {
     /// Who may use it; `["*"]` for everyone.
     #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
+    /// The tags that nodes may choose: qualifiers, or revisions of a task. Absent: any but Lambda's own, such as `$LATEST`. Empty:
+    /// none.
+    #[schema(value_type = Option<Vec<Tag>>, max_items = 100)]
+    tags: Option<Vec<String>>,
     #[schema(value_type = Option<Description>)]
     description: Option<String>,
 }
@@ -89,11 +94,13 @@ impl ProcessorBody {
             faults.add("/description", ViolationCode::OutOfRange, message);
         }
         let tenants = tenants(&self.tenants, &mut faults);
+        let mut tag = |(index, text): (usize, &String)| fields::id(format_args!("/tags/{index}"), text, &mut faults);
+        let tags = self.tags.as_ref().map(|tags| tags.iter().enumerate().filter_map(&mut tag).collect());
         let description = self.description.clone();
         let target = self.into_target(&mut faults);
         let Some(target) = target else { return Err(faults) };
         faults.into_result()?;
-        Ok(Processor { key, target, tenants, description, updated_at: now, rev: 0 })
+        Ok(Processor { key, target, tenants, tags, description, updated_at: now, rev: 0 })
     }
 
     /// What stands behind the key; `None` where a fault was noted.
@@ -245,9 +252,14 @@ pub struct TenantBody {
     concurrency: Option<Concurrency>,
     /// Of runs whose request and definition say nothing of their own. Absent: they are kept for good.
     retention: Option<Retention>,
-    /// The only origins its callbacks may go to. Absent: any Function URL in an allowed region. Empty: none.
+    /// The only origins its callbacks may go to. Empty: none. Absent: none, unless the deployment's `UnlistedTenants` is `open`:
+    /// then any Function URL in an allowed region.
     #[schema(value_type = Option<Vec<CallbackOrigin>>, max_items = 200)]
     destinations: Option<Vec<String>>,
+    /// The beginnings of the ARNs of the only secrets that its parameters may refer to. Empty: none. Absent: none, unless the
+    /// deployment's `UnlistedTenants` is `open`: then any.
+    #[schema(value_type = Option<Vec<SecretArnPrefix>>, max_items = 50)]
+    secret_prefixes: Option<Vec<String>>,
 }
 
 impl json::Body for TenantBody {
@@ -255,15 +267,32 @@ impl json::Body for TenantBody {
 }
 
 impl TenantBody {
-    pub fn into_settings(self, tenant: TenantId, now: Timestamp) -> TenantSettings {
-        TenantSettings {
+    /// Without a revision.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the body itself.
+    pub fn into_settings(self, tenant: TenantId, now: Timestamp) -> Result<TenantSettings, Faults> {
+        let mut faults = Faults::default();
+        let mut prefix = |(index, text): (usize, String)| {
+            let prefix = SecretPrefix::try_from(text);
+            prefix
+                .inspect_err(|error| {
+                    faults.add(format_args!("/secretPrefixes/{index}"), ViolationCode::InvalidArn, error);
+                })
+                .ok()
+        };
+        let secret_prefixes =
+            self.secret_prefixes.map(|texts| texts.into_iter().enumerate().filter_map(&mut prefix).collect());
+        faults.into_result()?;
+        Ok(TenantSettings {
             tenant,
             concurrency: self.concurrency,
             retention: self.retention,
             destinations: self.destinations,
+            secret_prefixes,
             updated_at: now,
             rev: 0,
-        }
+        })
     }
 }
 
@@ -305,6 +334,9 @@ pub struct ProcessorView {
     assign_public_ip: Option<bool>,
     #[schema(value_type = Vec<TenantOrAll>)]
     tenants: Vec<String>,
+    /// `null`: any but Lambda's own.
+    #[schema(value_type = Option<Vec<Tag>>, required)]
+    tags: Option<BTreeSet<Tag>>,
     #[schema(value_type = Option<Description>, required)]
     description: Option<String>,
     #[schema(format = DateTime)]
@@ -333,6 +365,7 @@ impl From<&Processor> for ProcessorView {
             security_groups: task.map(|task| task.security_groups.clone()),
             assign_public_ip: task.map(|task| task.assign_public_ip),
             tenants: processor.tenants.0.iter().cloned().map(String::from).collect(),
+            tags: processor.tags.clone(),
             description: processor.description.clone(),
             updated_at: rfc3339_millis(processor.updated_at),
         }
@@ -383,9 +416,12 @@ pub struct TenantView {
     concurrency: Option<Concurrency>,
     #[schema(required)]
     retention: Option<Retention>,
-    /// `null`: any Function URL in an allowed region.
+    /// `null`: as the deployment's `UnlistedTenants` says.
     #[schema(value_type = Option<Vec<CallbackOrigin>>, required)]
     destinations: Option<Vec<String>>,
+    /// `null`: as the deployment's `UnlistedTenants` says.
+    #[schema(value_type = Option<Vec<SecretArnPrefix>>, required)]
+    secret_prefixes: Option<Vec<String>>,
     /// `null` while nothing was said of the tenant.
     #[schema(format = DateTime, required)]
     updated_at: Option<String>,
@@ -400,6 +436,10 @@ impl From<&TenantSettings> for TenantView {
             concurrency: settings.concurrency,
             retention: settings.retention,
             destinations: settings.destinations.clone(),
+            secret_prefixes: settings
+                .secret_prefixes
+                .as_ref()
+                .map(|prefixes| prefixes.iter().cloned().map(String::from).collect()),
             updated_at: is_made.then(|| rfc3339_millis(settings.updated_at)),
         }
     }

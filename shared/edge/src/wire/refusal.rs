@@ -163,6 +163,8 @@ const fn body(field: Field) -> &'static str {
         Field::Subnets => "/subnets",
         Field::SecurityGroups => "/securityGroups",
         Field::Destinations => "/destinations",
+        Field::SecretPrefixes => "/secretPrefixes",
+        Field::OfferedTags => "/tags",
         Field::Node => "/nodeId",
         Field::NodeResult => "/data",
         Field::FailureCode => "/error/code",

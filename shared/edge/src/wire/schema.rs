@@ -149,6 +149,13 @@ described!(
     pattern("^https?://[!-.0-~]+$")
 );
 described!(
+    /// The beginning of the ARNs of secrets of one account: of Secrets Manager as far as `secret:`, or of the SSM Parameter Store
+    /// as far as `parameter/`, or further. Not a pattern.
+    SecretArnPrefix,
+    pattern("^arn:aws[!-)+->@-~]*:(secretsmanager:[!-)+->@-~]+:[0-9]{12}:secret:|ssm:[!-)+->@-~]+:[0-9]{12}:parameter/)[!-)+->@-~]*$")
+        .max_length(Some(2048))
+);
+described!(
     /// The unqualified ARN of a Lambda function.
     FunctionArn,
     pattern("^arn:aws(-[a-z-]+)?:lambda:[A-Za-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,140}$")

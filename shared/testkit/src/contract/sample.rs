@@ -42,7 +42,7 @@ pub fn run(tenant: &TenantId, number: u32, created_at: Timestamp) -> Run {
 
 pub fn run_of(tenant: &TenantId, number: u32, definition_id: DefinitionId, created_at: Timestamp) -> Run {
     let about = About { name: format!("run-{number}"), ..About::default() };
-    let snapshot = SnapshotRef { has_callback: false, hash: format!("hash-{number}") };
+    let snapshot = SnapshotRef { has_callback: false, has_given_results: true, hash: format!("hash-{number}") };
     Run::new(tenant.clone(), run_id(number), about, spec(definition_id, created_at), snapshot)
 }
 
@@ -121,7 +121,7 @@ pub fn claim(key: &str, payload: &str) -> IdempotencyClaim {
 }
 
 pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Timestamp>) -> NewRun {
-    let (snapshot_text, _) = snapshot(run).to_text().expect("JSON");
+    let snapshot_text = snapshot(run).to_text().expect("JSON");
     let idempotency = claim.map(|claim| {
         let record = IdempotencyRecord { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at };
         (claim, record)

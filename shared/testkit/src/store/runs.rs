@@ -1,6 +1,7 @@
 //! Runs are recorded, loaded, changed and answered.
 
 use super::*;
+use std::collections::BTreeMap;
 
 impl RecordRun for MemoryStore {
     async fn record_run(&self, new: &NewRun) -> StoreResult<Recorded> {
@@ -102,6 +103,22 @@ impl LoadRun for MemoryStore {
     async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
         self.act("load the step", |tables| Ok(tables.steps.get(&(tenant.clone(), run_id, node_id.clone())).cloned()))
             .await
+    }
+
+    async fn load_results(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_ids: &[NodeId],
+    ) -> StoreResult<BTreeMap<NodeId, String>> {
+        self.act("load the results", |tables| {
+            let result = |node_id: &NodeId| {
+                let step = tables.steps.get(&(tenant.clone(), run_id, node_id.clone()))?;
+                Some((node_id.clone(), step.result.clone()?))
+            };
+            Ok(node_ids.iter().filter_map(result).collect())
+        })
+        .await
     }
 
     async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {

@@ -151,7 +151,7 @@ impl World {
         let (Some(run), Ok(Some(snapshot))) = (run, snapshot) else { return };
         let (store, engine) = (self.store.clone(), self.engine.clone());
         self.spawn(TaskKind::Other, Some((&tenant, run_id)), format!("create {run_id} as before"), async move {
-            let (Ok((text, _)), Ok(input)) =
+            let (Ok(text), Ok(input)) =
                 (snapshot.to_text(), start_input(&snapshot, &store.record_keys(&run.tenant_id, run_id)))
             else {
                 return Told::Nothing;

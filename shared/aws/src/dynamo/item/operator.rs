@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
-use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
+use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants};
 use sluice_core::retention::Retention;
+use sluice_core::secret::SecretPrefix;
 use sluice_core::time::millis;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const PROCESSOR: &str = "processor";
 pub const COMPUTE_NODE: &str = "compute-node";
@@ -23,6 +24,9 @@ struct StoredProcessor {
     key: ProcessorKey,
     target: ProcessorTarget,
     tenants: Tenants,
+    // An empty list is not no list: it offers nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tags: Option<BTreeSet<Tag>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     description: Option<String>,
     #[serde(with = "millis")]
@@ -37,6 +41,7 @@ pub fn from_processor(processor: &Processor) -> ItemResult<Item> {
         key: processor.key.clone(),
         target: processor.target.clone(),
         tenants: processor.tenants.clone(),
+        tags: processor.tags.clone(),
         description: processor.description.clone(),
         updated_at: processor.updated_at,
         rev: processor.rev,
@@ -52,6 +57,7 @@ pub fn to_processor(item: Item) -> ItemResult<Processor> {
         key: stored.key,
         target: stored.target,
         tenants: stored.tenants,
+        tags: stored.tags,
         description: stored.description,
         updated_at: stored.updated_at,
         rev: stored.rev,
@@ -118,6 +124,9 @@ struct StoredTenant {
     // An empty list is not no list: it allows nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     destinations: Option<Vec<String>>,
+    // Likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    secret_prefixes: Option<Vec<SecretPrefix>>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
     // Items of before revisions have none.
@@ -131,6 +140,7 @@ pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
         concurrency: settings.concurrency,
         retention: settings.retention,
         destinations: settings.destinations.clone(),
+        secret_prefixes: settings.secret_prefixes.clone(),
         updated_at: settings.updated_at,
         rev: settings.rev,
     };
@@ -146,6 +156,7 @@ pub fn to_tenant(item: Item) -> ItemResult<TenantSettings> {
         concurrency: stored.concurrency,
         retention: stored.retention,
         destinations: stored.destinations,
+        secret_prefixes: stored.secret_prefixes,
         updated_at: stored.updated_at,
         rev: stored.rev,
     })

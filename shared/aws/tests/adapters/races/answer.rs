@@ -48,7 +48,7 @@ async fn waiting(table: &Table, round: u32, token: &str) -> Run {
         private: false,
         private_params: Vec::new(),
     };
-    let (snapshot_text, _) = Snapshot { nodes: vec![node], ..sample::snapshot(&run) }.to_text().expect("JSON");
+    let snapshot_text = Snapshot { nodes: vec![node], ..sample::snapshot(&run) }.to_text().expect("JSON");
     put_with(table, NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
     let step = || keys::step(&mine(), run.run_id, &ask());
     let begun = [

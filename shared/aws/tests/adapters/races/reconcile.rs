@@ -49,7 +49,7 @@ async fn put(table: &Table, engine: &MemoryEngine, number: u32) -> (Missed, Run)
         Missed::Deadline => Run { spec: RunSpec { max_run_duration_seconds: Some(1), ..claimed.spec }, ..claimed },
     };
     let callback = Some(Callback { url: CALLBACK_URL.to_owned(), context: None });
-    let (snapshot_text, _) = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
+    let snapshot_text = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
     put_with(table, NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
     if missed != Missed::Start {
         start(engine, &run).await;

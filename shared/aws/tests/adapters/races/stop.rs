@@ -84,7 +84,7 @@ async fn running(arena: &Arena, round: u32) -> Run {
     let mut run = Run { state: sample::running(), rev: 2, ..sample::run(&mine(), round, noon()) };
     run.snapshot.has_callback = true;
     let callback = Some(Callback { url: CALLBACK_URL.to_owned(), context: None });
-    let (snapshot_text, _) = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
+    let snapshot_text = Snapshot { callback, ..sample::snapshot(&run) }.to_text().expect("JSON");
     put_with(arena.party(0), sluice_core::change::NewRun { snapshot_text, ..new_run(&run, None, None) }).await;
     run
 }

@@ -6,6 +6,7 @@ use crate::destination::Destinations;
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::IdempotencyClaim;
 use crate::instance::ProcessorConfig;
+use crate::operator::Unlisted;
 use crate::retention::Retention;
 use crate::snapshot::Callback;
 use crate::template::Variables;
@@ -81,5 +82,6 @@ pub const DEFAULT_COMPUTE_NODE: &str = "default";
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub destinations: Destinations,
+    pub unlisted: Unlisted,
     pub max_budget: MicroUsd,
 }

@@ -9,12 +9,13 @@ use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
-use crate::instance::{Instance, ProcessorConfig};
+use crate::instance::Instance;
 use crate::limits;
-use crate::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings};
-use crate::place::{Field, Part};
+use crate::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Unlisted};
+use crate::place::{At, Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::{About, Run, RunSpec, SnapshotRef};
+use crate::secret;
 use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
@@ -55,13 +56,15 @@ impl Plan {
         let unprintable = |error: serde_json::Error| {
             Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
         };
-        let (snapshot_text, hash) = self.snapshot.to_text().map_err(unprintable)?;
+        let snapshot_text = self.snapshot.to_text().map_err(unprintable)?;
+        let hash = self.snapshot.hash().map_err(unprintable)?;
+        let has_given_results = self.snapshot.has_given_results();
         let start_input = self.snapshot.execution_input(keys).map_err(unprintable)?;
         let request_text = serde_json::to_string(&self.request).map_err(unprintable)?;
         check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
         check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
-        let snapshot = SnapshotRef { has_callback: callback.is_some(), hash };
+        let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
         let (limits, new_instance) = (self.limits, self.new_instance);
         Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance })
@@ -113,7 +116,7 @@ pub fn plan(
         }
     };
     let nodes: Vec<SnapshotNode> =
-        document.nodes.iter().map(|node| resolve_node(node, command, resolved, &mut invalid)).collect();
+        document.nodes.iter().map(|node| resolve_node(policy, node, command, resolved, &mut invalid)).collect();
     invalid.into_result().map_err(Refusal::Invalid)?;
 
     let id_of = |index: &usize| document.nodes[*index].id.clone();
@@ -212,9 +215,13 @@ pub(crate) fn check_duration(seconds: Option<u64>, invalid: &mut Invalid) {
 }
 
 /// Callbacks go to Function URLs in the allowed regions and, where the tenant has a list of its own, to none but those.
-fn check_destination(policy: &Policy, tenant: &TenantSettings, url: &str, invalid: &mut Invalid) {
+pub(crate) fn check_destination(policy: &Policy, tenant: &TenantSettings, url: &str, invalid: &mut Invalid) {
     const AT: Field = Field::CallbackUrl;
     match policy.destinations.admit(url) {
+        Ok(_) if tenant.destinations.is_none() && policy.unlisted == Unlisted::Closed => {
+            let message = "may not be given: the operator has listed no destinations for this tenant";
+            invalid.add(AT, ViolationCode::CallbackUrlNotAllowed, message);
+        }
         Ok(destination) if tenant.admits_destination(&destination.url) => {}
         Ok(_) => invalid.add(AT, ViolationCode::CallbackUrlNotAllowed, "is not on this tenant's list of destinations"),
         Err(message) => invalid.add(AT, ViolationCode::CallbackUrlNotAllowed, message),
@@ -311,7 +318,13 @@ fn check_layers(command: &Command, compute_node: &ComputeNode, invalid: &mut Inv
     }
 }
 
-fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &mut Invalid) -> SnapshotNode {
+fn resolve_node(
+    policy: &Policy,
+    node: &Node,
+    command: &Command,
+    resolved: &Resolved,
+    invalid: &mut Invalid,
+) -> SnapshotNode {
     let document = &resolved.version.document;
     let config = resolved.instance.content.processor_configs.get(&node.id);
     let tag =
@@ -320,9 +333,7 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         (_, NodeType::External) => NodeRun::External,
         (Some(key), _) => match resolved.processors.get(key) {
             Some(processor) => {
-                let tags = Field::ProcessorTags.at();
-                check_tag(&processor.target, command.tags.get(&node.id), &tags.node(&node.id), invalid);
-                check_config_tag(&processor.target, node, config, invalid);
+                check_chosen_tags(processor, node, command, resolved, invalid);
                 processor_run(processor, tag.as_ref())
             }
             None => NodeRun::Value, // refused by the version's check
@@ -341,7 +352,7 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
         max_attempts: retry.max_attempts,
         retry_interval_seconds: retry.interval_seconds,
         retry_backoff_rate: retry.backoff_rate,
-        params: resolve_params(node, command, config, invalid),
+        params: resolve_params(policy, node, command, resolved, invalid),
         depends_on: document.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.clone()).collect(),
         data_source: command.data_sources.get(&node.id).cloned(),
         data_target,
@@ -352,10 +363,28 @@ fn resolve_node(node: &Node, command: &Command, resolved: &Resolved, invalid: &m
     }
 }
 
-fn check_config_tag(target: &ProcessorTarget, node: &Node, config: Option<&ProcessorConfig>, invalid: &mut Invalid) {
-    let configs = Field::ProcessorConfigs.at();
-    let tag = config.and_then(|config| config.tag.as_ref());
-    check_tag(target, tag, &configs.node(&node.id).part(Part::Tag), invalid);
+/// The tags that a run and its instance choose: what the processor offers, and of a private node nothing, for what it runs is
+/// its owner's choice.
+fn check_chosen_tags(
+    processor: &Processor,
+    node: &Node,
+    command: &Command,
+    resolved: &Resolved,
+    invalid: &mut Invalid,
+) {
+    let (tags, configs) = (Field::ProcessorTags.at(), Field::ProcessorConfigs.at());
+    let config = resolved.instance.content.processor_configs.get(&node.id);
+    let config_at = configs.node(&node.id);
+    for (tag, at) in [
+        (command.tags.get(&node.id), tags.node(&node.id)),
+        (config.and_then(|config| config.tag.as_ref()), config_at.part(Part::Tag)),
+    ] {
+        if tag.is_some() && node.private && resolved.owner.is_some() {
+            invalid.add(at, ViolationCode::UnexpectedTag, "the node is private: its owner chooses what it runs");
+        } else {
+            check_tag(processor, tag, &at, invalid);
+        }
+    }
 }
 
 fn processor_run(processor: &Processor, tag: Option<&Tag>) -> NodeRun {
@@ -391,14 +420,36 @@ fn enriched_target(id: &NodeId, given: Option<&Value>, compute_node: &ComputeNod
     Value::Object(target)
 }
 
+/// A parameter refers only to secrets that its tenant may refer to. What a shared version itself says of a parameter is said
+/// by its owner, whose secrets it may name; not what a placeholder in it makes of that.
+fn check_secrets(
+    policy: &Policy,
+    resolved: &Resolved,
+    value: &Value,
+    default: Option<&Value>,
+    at: &At<'_>,
+    invalid: &mut Invalid,
+) {
+    let said_by_version = default.map(secret::references).unwrap_or_default();
+    for arn in secret::references(value) {
+        let of_owner = resolved.owner.as_ref().filter(|_| said_by_version.contains(arn));
+        let settings = of_owner.unwrap_or(&resolved.tenant);
+        if !settings.admits_secret(arn, policy.unlisted) {
+            invalid.add(at, ViolationCode::SecretNotAllowed, "refers to a secret that is not among this tenant's");
+        }
+    }
+}
+
 /// A node's parameters: run over instance over version default. Placeholders are filled in what the version and the
 /// instance say, never in what this request says.
 fn resolve_params(
+    policy: &Policy,
     node: &Node,
     command: &Command,
-    config: Option<&ProcessorConfig>,
+    resolved: &Resolved,
     invalid: &mut Invalid,
 ) -> BTreeMap<String, Value> {
+    let config = resolved.instance.content.processor_configs.get(&node.id);
     let (run, instance, document) = (Field::ProcessorParams.at(), Field::ProcessorConfigs.at(), Field::Document.at());
     let at_run = run.node(&node.id);
     let config_at = instance.node(&node.id);
@@ -427,6 +478,8 @@ fn resolve_params(
         };
         match value {
             Some(value) if parameter.parameter_type.admits(&value) => {
+                let default = parameter.default.as_ref().filter(|_| std::ptr::eq(at, &at_default));
+                check_secrets(policy, resolved, &value, default, at, invalid);
                 params.insert(name.clone(), value);
             }
             Some(_) => {

@@ -34,6 +34,8 @@ pub struct Resolved {
     pub compute_node: Arc<ComputeNode>,
     pub processors: BTreeMap<ProcessorKey, Arc<Processor>>,
     pub tenant: Arc<TenantSettings>,
+    /// Settings of the tenant that shares the definition, where it is another.
+    pub owner: Option<Arc<TenantSettings>>,
 }
 
 /// What is found for a command that has an idempotency key.
@@ -113,6 +115,7 @@ impl<'a> Names<'a> {
             wanted.add(self.instance(content.id(self.tenant)));
         }
         if let Some(definition) = known.need_definition(self.tenant, content.definition_id, &mut wanted) {
+            wanted.add(SettingsKey(definition.tenant.clone()));
             known.need_version(self.tenant, &definition, content.version, &mut wanted);
         }
         wanted.add(content.compute_node);
@@ -181,8 +184,9 @@ impl<'a> Names<'a> {
         if instance_is_new {
             memory.expect(&instance);
         }
+        let owner = (definition.tenant != *tenant).then(|| found.settings(&definition.tenant));
         let tenant = found.settings(tenant);
-        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant })
+        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant, owner })
     }
 }
 

@@ -28,7 +28,7 @@ pub async fn a_recorded_run_is_read_back_as_it_was_written(ground: &impl Ground)
     assert_eq!(store.record_run(&new).await.expect("recorded"), Recorded::Created);
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(run.clone()));
     let snapshot = store.load_snapshot(&mine(), run.run_id).await.expect("loaded").expect("a snapshot");
-    assert_eq!(snapshot.to_text().expect("JSON").0, new.snapshot_text);
+    assert_eq!(snapshot.to_text().expect("JSON"), new.snapshot_text);
     assert_eq!(snapshot.input.expect("an input").get(), r#"{"b": 1.10, "a": 12345678901234567890123}"#);
     assert_eq!(store.load_output(&mine(), run.run_id).await.expect("loaded"), None);
     assert_eq!(store.load_request(&mine(), run.run_id).await.expect("loaded"), Some(new.request_text));

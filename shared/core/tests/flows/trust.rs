@@ -1,0 +1,350 @@
+//! Whom the operator trusts with what: tags of a processor, secrets, destinations; and what a hash may tell.
+
+use crate::world::{World, command, with_callback};
+use serde_json::{Value, json};
+use sluice_core::caller::Caller;
+use sluice_core::canonical::sha256_hex;
+use sluice_core::catalog::VersionKey;
+use sluice_core::definition::VersionDocument;
+use sluice_core::flow::create_run::{Accepted, Command, Policy, Source, create_run};
+use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, change_definition};
+use sluice_core::flow::manage_operator::{save_processor, save_tenant};
+use sluice_core::flow::{Answer, Refusal, replay_run};
+use sluice_core::id::{DefinitionRef, Tag, TenantId};
+use sluice_core::instance::ProcessorConfig;
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::operator::{TenantSettings, Unlisted};
+use sluice_core::ports::{Clock, LoadRun, ManageDefinitions, ReadCatalog};
+use sluice_core::prepared::PreparedVersion;
+use sluice_core::run::{EndDetails, Run};
+use sluice_testkit::{block_on, fixture};
+use std::collections::BTreeMap;
+
+fn operator() -> Caller {
+    Caller { is_operator: true, ..fixture::caller("operator") }
+}
+
+fn definition() -> DefinitionRef {
+    DefinitionRef::Id(fixture::definition_id(7))
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().expect("a tag")
+}
+
+/// The run's version, or the places and codes of what it was refused for.
+fn told(answer: Answer<Accepted>) -> Result<u32, Vec<(String, &'static str)>> {
+    match answer {
+        Ok(accepted) => Ok(accepted.run.spec.version),
+        Err(Refusal::Invalid(invalid)) => {
+            let violations = invalid.violations.iter();
+            Err(violations.map(|violation| (violation.place.to_string(), violation.code.as_str())).collect())
+        }
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+fn refused(place: &str, code: &'static str) -> Result<u32, Vec<(String, &'static str)>> {
+    Err(vec![(place.to_owned(), code)])
+}
+
+impl World {
+    fn offer(&self, tags: Option<&[&str]>) {
+        let mut processor = fixture::processors(self.clock.now()).remove(1);
+        processor.tags = tags.map(|tags| tags.iter().map(|text| tag(text)).collect());
+        block_on(save_processor(&self.store, &operator(), processor)).expect("saved");
+    }
+
+    fn allow(&self, tenant: &TenantId, change: impl FnOnce(&mut TenantSettings)) {
+        let mut settings = TenantSettings::open(tenant.clone());
+        change(&mut settings);
+        block_on(save_tenant(&self.store, &operator(), &fixture::policy().destinations, settings)).expect("saved");
+    }
+
+    fn secrets_of(&self, tenant: &TenantId, prefixes: &[&str]) {
+        let prefixes = prefixes.iter().map(|name| arn(name).try_into().expect("a prefix"));
+        self.allow(tenant, |settings| settings.secret_prefixes = Some(prefixes.collect()));
+    }
+
+    fn publish(&self, document: Value) {
+        let document: VersionDocument = serde_json::from_value(document).expect("a document");
+        let now = self.clock.now();
+        block_on(add_version(&self.store, &self.caller, &definition(), document, true, now)).expect("added");
+    }
+
+    fn shared(&self) {
+        let said = DefinitionChange { discoverable: Some(true), ..DefinitionChange::default() };
+        block_on(change_definition(&self.store, &self.caller, &definition(), said, self.clock.now())).expect("shared");
+    }
+
+    fn create_where(&self, unlisted: Unlisted, command: Command, id: u128) -> Answer<Accepted> {
+        let policy = Policy { unlisted, ..fixture::policy() };
+        let now = self.clock.now();
+        block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, fixture::run_id(id), now))
+    }
+
+    fn fail(&self, run: &Run) {
+        assert!(self.engine.claim(&self.store, &run.execution_arn(), self.clock.now()));
+        let run = block_on(self.store.load_run(&run.tenant_id, run.run_id)).expect("reads").expect("a run");
+        let (event, details) = (RunEvent::EngineEnded(EngineEnd::Failed), EndDetails::default());
+        let settle = sluice_core::flow::transition_run::transition(&self.store, run, event, &details, self.clock.now());
+        assert!(block_on(settle).expect("settles").is_some());
+    }
+
+    fn replay_where(&self, unlisted: Unlisted, original: &Run, id: u128) -> Answer<Accepted> {
+        let policy = Policy { unlisted, ..fixture::policy() };
+        let (again, now) = (replay_run::Command::default(), self.clock.now());
+        let (caller, run_id) = (&self.caller, fixture::run_id(id));
+        let replay = replay_run::replay_run;
+        block_on(replay(&self.store, &self.engine, &policy, caller, original.run_id, again, run_id, now))
+    }
+}
+
+fn tagged(node: &str, text: &str) -> Command {
+    Command { tags: BTreeMap::from([(node.parse().expect("a node"), tag(text))]), ..command() }
+}
+
+fn configured(node: &str, text: &str) -> Command {
+    let mut command = command();
+    if let Source::Configuration { processor_configs, .. } = &mut command.source {
+        let config = ProcessorConfig { params: BTreeMap::new(), tag: Some(tag(text)) };
+        processor_configs.insert(node.parse().expect("a node"), config);
+    }
+    command
+}
+
+#[test]
+fn a_processor_runs_with_the_tags_that_it_offers() {
+    // The version itself says `live`.
+    let at_run = "ProcessorTags<readability>";
+    let rows: [(Option<&[&str]>, &str, Result<u32, _>); 9] = [
+        (None, "live", Ok(1)),
+        (None, "7", Ok(1)),
+        (None, "$LATEST", refused(at_run, "invalid_tag")),
+        (None, "$latest", refused(at_run, "invalid_tag")),
+        (None, "$ANYTHING", refused(at_run, "invalid_tag")),
+        (Some(&["live", "7"]), "7", Ok(1)),
+        (Some(&["live", "7"]), "8", refused(at_run, "invalid_tag")),
+        (Some(&["live", "$LATEST"]), "$LATEST", Ok(1)),
+        (Some(&["live"]), "$LATEST", refused(at_run, "invalid_tag")),
+    ];
+    for (offered, chosen, expected) in rows {
+        let world = World::new();
+        world.offer(offered);
+        let writes = world.store.writes();
+        let answer = told(world.create(tagged("readability", chosen), 1));
+        assert_eq!(answer, expected, "{chosen} of {offered:?}");
+        assert_eq!(answer.is_err(), world.store.writes() == writes, "{chosen} of {offered:?}");
+        let by_instance = told(world.create(configured("readability", chosen), 2));
+        assert_eq!(by_instance.is_ok(), expected.is_ok(), "{chosen} of {offered:?} by the instance");
+    }
+    let world = World::new();
+    world.offer(Some(&["8"]));
+    let by_version = told(world.create(command(), 1));
+    assert_eq!(by_version, refused("Document.Nodes[2].Tag", "invalid_tag"), "what the version says is judged as well");
+}
+
+#[test]
+fn what_a_private_node_runs_is_its_owners_choice() {
+    let world = World::new();
+    let mut document = serde_json::to_value(fixture::document()).expect("JSON");
+    document["nodes"][2]["private"] = json!(true);
+    world.publish(document);
+    world.shared();
+    let other = fixture::caller("other");
+    let refusal = |command, id| told(world.create_as(&other, command, id));
+    assert_eq!(refusal(tagged("readability", "7"), 1), refused("ProcessorTags<readability>", "unexpected_tag"));
+    let by_instance = refused("ProcessorConfigs<readability>.Tag", "unexpected_tag");
+    assert_eq!(refusal(configured("readability", "7"), 2), by_instance);
+    assert_eq!(refusal(tagged("frequencies", "7"), 3), Ok(2), "a node that is not private");
+    assert_eq!(told(world.create(tagged("readability", "7"), 4)), Ok(2), "its owner");
+}
+
+#[test]
+fn a_replay_asks_again_for_its_tags() {
+    let world = World::new();
+    world.offer(Some(&["live", "7"]));
+    let original = world.create(tagged("readability", "7"), 1).expect("accepted").run;
+    world.fail(&original);
+    world.replay_where(Unlisted::Open, &original, 2).expect("accepted");
+    world.offer(Some(&["live"]));
+    assert_eq!(told(world.replay_where(Unlisted::Open, &original, 3)), refused("Whole", "not_available"));
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:secretsmanager:eu-west-1:123456789012:secret:{name}")
+}
+
+fn reference(name: &str) -> Value {
+    json!({"secretRef": arn(name)})
+}
+
+/// A version whose one node takes a secret and an object.
+fn with_secret(default: Option<Value>) -> Value {
+    let mut key = json!({"type": "secret"});
+    if let Some(default) = default {
+        key["default"] = default;
+    }
+    json!({"nodes": [{"id": "ask", "type": "processor", "processor": "readability",
+        "parameters": {"key": key, "options": {"type": "object"}}}]})
+}
+
+fn with_param(name: &str, value: Value) -> Command {
+    let params = BTreeMap::from([(name.to_owned(), value)]);
+    let processor_params = BTreeMap::from([("ask".parse().expect("a node"), params)]);
+    Command { processor_params, ..bare() }
+}
+
+fn bare() -> Command {
+    Command { data_sources: BTreeMap::new(), ..Command::new(fixture::active(definition())) }
+}
+
+#[test]
+fn parameters_refer_to_the_tenants_own_secrets_wherever_they_stand() {
+    let world = World::new();
+    world.secrets_of(&world.caller.tenant, &["acme/"]);
+    world.publish(with_secret(None));
+    let at = |name: &str| format!(r#"ProcessorParams<ask>{{"{name}"}}"#);
+    let rows = [
+        ("key", reference("acme/llm"), true),
+        ("key", reference("acme2/llm"), false),
+        ("key", reference("other/llm"), false),
+        ("options", json!({"deep": [{"it": reference("acme/llm")}]}), true),
+        ("options", json!({"deep": [{"it": reference("other/llm")}]}), false),
+        ("options", json!({"secretRef": arn("other/llm"), "beside": 1}), false),
+        ("options", json!({"secretRef": "no ARN"}), false),
+        ("options", json!({"secretRef": 5, "name": arn("other/llm")}), true),
+    ];
+    for ((name, value, is_admitted), id) in rows.into_iter().zip(10..) {
+        let answer = told(world.create_where(Unlisted::Open, with_param(name, value.clone()), id));
+        let expected = if is_admitted { Ok(2) } else { refused(&at(name), "secret_not_allowed") };
+        assert_eq!(answer, expected, "{value}");
+    }
+    // By the instance.
+    let mut command = bare();
+    if let Source::Configuration { processor_configs, .. } = &mut command.source {
+        let params = BTreeMap::from([("key".to_owned(), reference("other/llm"))]);
+        processor_configs.insert("ask".parse().expect("a node"), ProcessorConfig { params, tag: None });
+    }
+    let expected = refused(r#"ProcessorConfigs<ask>.Params{"key"}"#, "secret_not_allowed");
+    assert_eq!(told(world.create_where(Unlisted::Open, command, 2)), expected);
+}
+
+#[test]
+fn a_shared_version_names_its_owners_secrets_and_nobody_elses() {
+    for (owners, default, is_admitted) in [
+        (&["acme/"], reference("acme/llm"), true),
+        (&["acme/"], reference("other/llm"), false),
+        (&["acme/"], reference("acme/{{name}}"), false),
+        (&["acme/"], json!({"secretRef": format!("{}{{{{name}}}}", arn(""))}), false),
+    ] {
+        let world = World::new();
+        let other = fixture::caller("other");
+        world.secrets_of(&world.caller.tenant, owners);
+        world.secrets_of(&other.tenant, &["mine/"]);
+        world.publish(with_secret(Some(default.clone())));
+        world.shared();
+        let mut command = bare();
+        command.variables.variables.insert("name".to_owned(), json!("acme/hidden"));
+        let answer = told(world.create_as(&other, command, 1));
+        let expected = match is_admitted {
+            true => Ok(2),
+            false => refused(r#"Document.Nodes<ask>.Parameters{"key"}.Default"#, "secret_not_allowed"),
+        };
+        assert_eq!(answer, expected, "{default}");
+        // What the owner may name is not what whoever runs it may name.
+        let stolen = told(world.create_as(&other, with_param("key", reference("acme/llm")), 2));
+        assert_eq!(stolen, refused(r#"ProcessorParams<ask>{"key"}"#, "secret_not_allowed"), "{default}");
+        assert_eq!(told(world.create_as(&other, with_param("key", reference("mine/llm")), 3)), Ok(2), "{default}");
+    }
+}
+
+#[test]
+fn no_list_no_callbacks_and_no_secrets() {
+    let world = World::new();
+    let acme = world.caller.tenant.clone();
+    world.publish(with_secret(None));
+    let called_back = || Command { callback: with_callback(bare()).callback, ..bare() };
+    let with_key = || with_param("key", reference("acme/llm"));
+    let callback = || refused("CallbackUrl", "callback_url_not_allowed");
+    let secret = || refused(r#"ProcessorParams<ask>{"key"}"#, "secret_not_allowed");
+
+    assert_eq!(told(world.create_where(Unlisted::Closed, called_back(), 1)), callback());
+    assert_eq!(told(world.create_where(Unlisted::Closed, with_key(), 1)), secret());
+    assert_eq!(told(world.create_where(Unlisted::Closed, bare(), 1)), Ok(2), "everything else goes on");
+    let called = world.create_where(Unlisted::Open, called_back(), 2).expect("accepted").run;
+    let keyed = world.create_where(Unlisted::Open, with_key(), 3).expect("accepted").run;
+    for run in [&called, &keyed] {
+        world.fail(run);
+    }
+    assert_eq!(told(world.replay_where(Unlisted::Closed, &called, 4)), callback());
+    assert_eq!(told(world.replay_where(Unlisted::Closed, &keyed, 4)), refused("Whole", "not_available"));
+
+    let url = url::Url::parse(fixture::CALLBACK_URL).expect("a URL");
+    world.allow(&acme, |settings| {
+        settings.destinations = Some(vec![url.origin().ascii_serialization()]);
+        settings.secret_prefixes = Some(vec![arn("acme/").try_into().expect("a prefix")]);
+    });
+    assert_eq!(told(world.create_where(Unlisted::Closed, called_back(), 5)), Ok(2));
+    assert_eq!(told(world.create_where(Unlisted::Closed, with_key(), 6)), Ok(2));
+    assert_eq!(told(world.replay_where(Unlisted::Closed, &called, 7)), Ok(2));
+    assert_eq!(told(world.replay_where(Unlisted::Closed, &keyed, 8)), Ok(2));
+
+    world.secrets_of(&acme, &["elsewhere/"]);
+    assert_eq!(told(world.replay_where(Unlisted::Open, &keyed, 9)), refused("Whole", "not_available"), "withdrawn");
+}
+
+#[test]
+fn a_hash_says_nothing_of_what_is_hidden() {
+    let run_by = |caller: &str, private: Value, url: &str| {
+        let world = World::new();
+        let mut document = with_secret(None);
+        document["nodes"][0]["parameters"]["pin"] = json!({"type": "integer", "default": private, "private": true});
+        world.publish(document);
+        world.shared();
+        let mut command = with_callback(bare());
+        if let Some(callback) = &mut command.callback {
+            callback.url = url.to_owned();
+        }
+        let run = world.create_as(&fixture::caller(caller), command, 1).expect("accepted").run;
+        let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads");
+        (run.snapshot.hash, snapshot.expect("a snapshot"))
+    };
+    let other_url = format!("{}/other", fixture::CALLBACK_URL.trim_end_matches('/'));
+    let (one, seen) = run_by("other", json!(1234), fixture::CALLBACK_URL);
+    let (two, _) = run_by("other", json!(4321), &other_url);
+    assert_eq!(one, two, "the same for every value that its reader may not see");
+    // Its reader can compute it.
+    let mut seen = seen.as_seen_by_tenant();
+    seen.callback = None;
+    assert_eq!(one, sha256_hex(&[&serde_json::to_string(&seen).expect("JSON")]));
+    let (own, _) = run_by("acme", json!(1234), fixture::CALLBACK_URL);
+    let (changed, _) = run_by("acme", json!(4321), fixture::CALLBACK_URL);
+    assert_ne!(own, changed, "its owner sees the value");
+}
+
+#[test]
+fn a_stored_version_is_judged_by_the_bound_that_it_was_kept_under() {
+    // More than today's runner could surely run to their end, all of them failing and the account busy all the time.
+    let nodes: Vec<Value> = (0..240)
+        .map(|index| json!({"id": format!("n{index}"), "type": "processor", "processor": "readability"}))
+        .collect();
+    let world = World::new();
+    let document: VersionDocument = serde_json::from_value(json!({"nodes": nodes})).expect("a document");
+    let (at, now) = (definition(), world.clock.now());
+    let added = block_on(add_version(&world.store, &world.caller, &at, document.clone(), true, now));
+    let Err(Refusal::Invalid(invalid)) = added else { panic!("taken anew") };
+    assert_eq!(invalid.violations[0].code.as_str(), "history_too_long");
+
+    let acme = &world.caller.tenant;
+    let mut stored =
+        block_on(world.store.load_definition(acme, fixture::definition_id(7))).expect("reads").expect("one");
+    let key = VersionKey { tenant: acme.clone(), definition_id: stored.id, number: 1 };
+    let first = block_on(world.store.get(&key)).expect("reads").expect("a version");
+    let mut second = PreparedVersion::clone(&first).into_version();
+    (second.number, second.document) = (2, document);
+    stored.note_processors(2, &second.document);
+    (stored.latest_version, stored.active_version, stored.rev) = (2, Some(2), stored.rev + 1);
+    assert!(block_on(world.store.change_definition(&stored, Some(&second))).expect("writes"));
+    assert_eq!(told(world.create(bare(), 1)), Ok(2));
+}
