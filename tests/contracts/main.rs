@@ -1,6 +1,7 @@
 //! The documents that no compiler holds together: the template, the state machine, the processor contract, the samples, the
 //! pages. And the law of the rooms, which no compiler keeps.
 
+mod answers;
 mod errors;
 mod history;
 mod modules;

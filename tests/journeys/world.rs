@@ -219,7 +219,7 @@ impl Journey {
     }
 
     pub fn steps(&self, run_id: &str) -> Vec<Value> {
-        list(&self.read(&format!("{}/steps", run_path(run_id)))["steps"])
+        self.listed(&format!("{}/steps", run_path(run_id)), "steps")
     }
 
     pub fn step(&self, run_id: &str, node_id: &str) -> Value {

@@ -40,10 +40,13 @@ where
 
     pub(crate) async fn list_definitions(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["definitions".to_owned(), caller.tenant.to_string()])?;
-        let page = self.store.list_definitions(&caller.tenant, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|error| paging.blame(error))?;
-        let definitions = page.items.iter().map(DefinitionView::from).collect();
-        Ok(Response::json(200, &DefinitionList { definitions, next_cursor: paging.next(&page) }))
+        let store = &self.store;
+        let read = paging.page(|limit, cursor| async move {
+            let page = store.list_definitions(&caller.tenant, limit, cursor).await.map_err(Refusal::Store)?;
+            Ok(page.map(|definition| DefinitionView::from(&definition)))
+        });
+        let (definitions, next_cursor) = read.await?;
+        Ok(Response::json(200, &DefinitionList { definitions, next_cursor }))
     }
 
     pub(crate) async fn get_definition(
@@ -89,11 +92,14 @@ where
         let definition = flow::find_definition(&self.store, caller, definition).await?;
         let list = vec!["versions".to_owned(), caller.tenant.to_string(), definition.id.to_string()];
         let paging = Paging::alone(request, list)?;
-        let cursor = paging.cursor.as_deref();
-        let page = self.store.list_versions(&caller.tenant, definition.id, paging.limit, cursor).await;
-        let page = page.map_err(|error| paging.blame(error))?;
-        let versions = page.items.iter().map(|version| VersionSummaryView::new(&definition, version)).collect();
-        Ok(Response::json(200, &VersionList { versions, next_cursor: paging.next(&page) }))
+        let (store, definition) = (&self.store, &definition);
+        let read = paging.page(|limit, cursor| async move {
+            let page =
+                store.list_versions(&caller.tenant, definition.id, limit, cursor).await.map_err(Refusal::Store)?;
+            Ok(page.map(|version| VersionSummaryView::new(definition, &version)))
+        });
+        let (versions, next_cursor) = read.await?;
+        Ok(Response::json(200, &VersionList { versions, next_cursor }))
     }
 
     pub(crate) async fn get_version(
@@ -179,10 +185,13 @@ where
 
     pub(crate) async fn list_instances(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["instances".to_owned(), caller.tenant.to_string()])?;
-        let page = self.store.list_instances(&caller.tenant, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|error| paging.blame(error))?;
-        let instances = page.items.iter().map(InstanceView::from).collect();
-        Ok(Response::json(200, &InstanceList { instances, next_cursor: paging.next(&page) }))
+        let store = &self.store;
+        let read = paging.page(|limit, cursor| async move {
+            let page = store.list_instances(&caller.tenant, limit, cursor).await.map_err(Refusal::Store)?;
+            Ok(page.map(|instance| InstanceView::from(&instance)))
+        });
+        let (instances, next_cursor) = read.await?;
+        Ok(Response::json(200, &InstanceList { instances, next_cursor }))
     }
 
     pub(crate) async fn get_instance(&self, caller: &Caller, id: InstanceId) -> Result<Response, Problem> {

@@ -17,10 +17,13 @@ where
 {
     pub(crate) async fn discover(&self, request: &Request) -> Result<Response, Problem> {
         let (filter, paging) = query(request)?;
-        let page = flow::discover_definitions(&self.store, &filter, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let definitions = page.items.iter().map(DiscoverableView::from).collect();
-        Ok(Response::json(200, &DiscoverableList { definitions, next_cursor: paging.next(&page) }))
+        let (store, filter) = (&self.store, &filter);
+        let read = paging.page(|limit, cursor| async move {
+            let page = flow::discover_definitions(store, filter, limit, cursor).await?;
+            Ok(page.map(|definition| DiscoverableView::from(&definition)))
+        });
+        let (definitions, next_cursor) = read.await?;
+        Ok(Response::json(200, &DiscoverableList { definitions, next_cursor }))
     }
 
     pub(crate) async fn get_discoverable(&self, id: DefinitionId) -> Result<Response, Problem> {

@@ -19,10 +19,13 @@ where
 {
     pub(crate) async fn list_processors(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["processors".to_owned()])?;
-        let page = flow::list_processors(&self.store, caller, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let processors = page.items.iter().map(ProcessorView::from).collect();
-        Ok(Response::json(200, &ProcessorList { processors, next_cursor: paging.next(&page) }))
+        let store = &self.store;
+        let read = paging.page(|limit, cursor| async move {
+            let page = flow::list_processors(store, caller, limit, cursor).await?;
+            Ok(page.map(|processor| ProcessorView::from(&processor)))
+        });
+        let (processors, next_cursor) = read.await?;
+        Ok(Response::json(200, &ProcessorList { processors, next_cursor }))
     }
 
     pub(crate) async fn get_processor(&self, caller: &Caller, key: &ProcessorKey) -> Result<Response, Problem> {
@@ -44,10 +47,13 @@ where
 
     pub(crate) async fn list_compute_nodes(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["compute-nodes".to_owned()])?;
-        let page = flow::list_compute_nodes(&self.store, caller, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let compute_nodes = page.items.iter().map(ComputeNodeView::from).collect();
-        Ok(Response::json(200, &ComputeNodeList { compute_nodes, next_cursor: paging.next(&page) }))
+        let store = &self.store;
+        let read = paging.page(|limit, cursor| async move {
+            let page = flow::list_compute_nodes(store, caller, limit, cursor).await?;
+            Ok(page.map(|node| ComputeNodeView::from(&node)))
+        });
+        let (compute_nodes, next_cursor) = read.await?;
+        Ok(Response::json(200, &ComputeNodeList { compute_nodes, next_cursor }))
     }
 
     pub(crate) async fn get_compute_node(&self, caller: &Caller, key: &ComputeNodeKey) -> Result<Response, Problem> {
@@ -82,10 +88,13 @@ where
 
     pub(crate) async fn list_tenants(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let paging = Paging::alone(request, vec!["tenants".to_owned()])?;
-        let page = flow::list_tenants(&self.store, caller, paging.limit, paging.cursor.as_deref()).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let tenants = page.items.iter().map(TenantView::from).collect();
-        Ok(Response::json(200, &TenantList { tenants, next_cursor: paging.next(&page) }))
+        let store = &self.store;
+        let read = paging.page(|limit, cursor| async move {
+            let page = flow::list_tenants(store, caller, limit, cursor).await?;
+            Ok(page.map(|tenant| TenantView::from(&tenant)))
+        });
+        let (tenants, next_cursor) = read.await?;
+        Ok(Response::json(200, &TenantList { tenants, next_cursor }))
     }
 
     pub(crate) async fn get_tenant(&self, caller: &Caller, tenant: &TenantId) -> Result<Response, Problem> {

@@ -7,13 +7,13 @@ use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{Clock, ReadQueue, ReadRuns};
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
-use sluice_edge::route::ReadRunsRoute as Route;
+use sluice_edge::route::{InputNumber, ReadRunsRoute as Route};
 use sluice_edge::serve::{Asked, Deadline, Handler};
-use sluice_edge::wire::inputs::InputList;
+use sluice_edge::wire::inputs::InputView;
 use sluice_edge::wire::report_run::CommentView;
-use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepList, StepView};
-use sluice_edge::wire::usage::UsageView;
-use sluice_edge::wire::{CommentList, Paging, RunList};
+use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepView};
+use sluice_edge::wire::usage::{UsageCallView, UsageView};
+use sluice_edge::wire::{CommentList, InputList, Paging, RunList, StepList};
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -31,10 +31,11 @@ impl<S: ReadRuns + ReadQueue, C: Clock> Handler for App<S, C> {
         match route {
             Route::ListRuns => self.list(request, caller).await,
             Route::GetRun { run_id } => self.get(request, caller, run_id, deadline).await,
-            Route::ListSteps { run_id } => self.steps(caller, run_id).await,
+            Route::ListSteps { run_id } => self.steps(request, caller, run_id).await,
             Route::GetStep { run_id, node_id } => self.step(caller, run_id, &node_id).await,
             Route::ListDeliveries { run_id } => self.deliveries(caller, run_id).await,
-            Route::ListInputs { run_id } => self.inputs(caller, run_id).await,
+            Route::ListInputs { run_id } => self.inputs(request, caller, run_id).await,
+            Route::GetInput { run_id, sequence } => self.input(caller, run_id, sequence).await,
             Route::GetUsage { run_id } => self.usage(request, caller, run_id).await,
             Route::ListComments { run_id } => self.comments(request, caller, run_id).await,
         }
@@ -44,11 +45,13 @@ impl<S: ReadRuns + ReadQueue, C: Clock> Handler for App<S, C> {
 impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
     async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let (filter, paging) = runs::list_query(request, &caller.tenant)?;
-        let (cursor, now) = (paging.cursor.as_deref(), self.clock.now());
-        let page = read_runs::list_runs(&self.store, caller, &filter, paging.limit, cursor, now).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let next_cursor = paging.next(&page);
-        Ok(Response::json(200, &RunList { runs: page.items.iter().map(RunView::from).collect(), next_cursor }))
+        let (store, filter, now) = (&self.store, &filter, self.clock.now());
+        let read = paging.page(|limit, cursor| async move {
+            let page = read_runs::list_runs(store, caller, filter, limit, cursor, now).await?;
+            Ok(page.map(|run| RunView::from(&run)))
+        });
+        let (runs, next_cursor) = read.await?;
+        Ok(Response::json(200, &RunList { runs, next_cursor }))
     }
 
     async fn get(
@@ -72,9 +75,15 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         Ok(Response::json(200, &view))
     }
 
-    async fn steps(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        let steps = read_runs::list_steps(&self.store, caller, run_id, self.clock.now()).await?;
-        Ok(Response::json(200, &StepList { steps: steps.iter().map(StepView::from).collect() }))
+    async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let paging = paging_of("steps", request, caller, run_id)?;
+        let (store, now) = (&self.store, self.clock.now());
+        let read = paging.page(|limit, cursor| async move {
+            let page = read_runs::list_steps(store, caller, run_id, limit, cursor, now).await?;
+            Ok(page.map(|step| StepView::from(&step)))
+        });
+        let (steps, next_cursor) = read.await?;
+        Ok(Response::json(200, &StepList { steps, next_cursor }))
     }
 
     async fn step(&self, caller: &Caller, run_id: RunId, node_id: &NodeId) -> Result<Response, Problem> {
@@ -89,26 +98,48 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         Ok(Response::json(200, &DeliveryList { deliveries }))
     }
 
-    async fn inputs(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        let segments = read_runs::list_inputs(&self.store, caller, run_id, self.clock.now()).await?;
-        Ok(Response::json(200, &InputList::from(&segments[..])))
+    async fn inputs(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
+        let paging = paging_of("inputs", request, caller, run_id)?;
+        let (store, now) = (&self.store, self.clock.now());
+        let read = paging.page(|limit, cursor| async move {
+            let page = read_runs::list_inputs(store, caller, run_id, limit, cursor, now).await?;
+            Ok(page.map(|segment| InputView::new(run_id, &segment)))
+        });
+        let (items, next_cursor) = read.await?;
+        Ok(Response::json(200, &InputList { items, next_cursor }))
+    }
+
+    async fn input(
+        &self,
+        caller: &Caller,
+        run_id: RunId,
+        InputNumber(sequence): InputNumber,
+    ) -> Result<Response, Problem> {
+        let segment = read_runs::get_input(&self.store, caller, run_id, sequence, self.clock.now()).await?;
+        Ok(Response::json(200, &InputView::new(run_id, &segment)))
     }
 
     async fn usage(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let paging = paging_of("usage", request, caller, run_id)?;
-        let (cursor, now) = (paging.cursor.as_deref(), self.clock.now());
-        let found = read_runs::get_usage(&self.store, caller, run_id, paging.limit, cursor, now).await;
-        let (ledger, page) = found.map_err(|refusal| paging.blame_refusal(refusal))?;
-        Ok(Response::json(200, &UsageView::new(&ledger, &page.items, paging.next(&page))))
+        let (store, now) = (&self.store, self.clock.now());
+        let ledger = read_runs::get_usage(store, caller, run_id, now).await?;
+        let read = paging.page(|limit, cursor| async move {
+            let page = read_runs::list_calls(store, caller, run_id, limit, cursor, now).await?;
+            Ok(page.map(|call| UsageCallView::from(&call)))
+        });
+        let (items, next_cursor) = read.await?;
+        Ok(Response::json(200, &UsageView::new(&ledger, items, next_cursor)))
     }
 
     async fn comments(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let paging = paging_of("comments", request, caller, run_id)?;
-        let (cursor, now) = (paging.cursor.as_deref(), self.clock.now());
-        let page = read_runs::list_comments(&self.store, caller, run_id, paging.limit, cursor, now).await;
-        let page = page.map_err(|refusal| paging.blame_refusal(refusal))?;
-        let next_cursor = paging.next(&page);
-        Ok(Response::json(200, &CommentList { items: page.items.iter().map(CommentView::from).collect(), next_cursor }))
+        let (store, now) = (&self.store, self.clock.now());
+        let read = paging.page(|limit, cursor| async move {
+            let page = read_runs::list_comments(store, caller, run_id, limit, cursor, now).await?;
+            Ok(page.map(|comment| CommentView::from(&comment)))
+        });
+        let (items, next_cursor) = read.await?;
+        Ok(Response::json(200, &CommentList { items, next_cursor }))
     }
 }
 

@@ -12,8 +12,10 @@ use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::report_run::comment_on;
 use sluice_core::flow::{create_run, replay_run};
 use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::limits;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
+use sluice_core::report::{NodeAnswer, NodeOutcome};
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
 use sluice_core::usage::LlmCall;
@@ -24,7 +26,7 @@ use sluice_testkit::samples::{self, CALLBACK_URL, NEW_RUN, OUTPUT, RUNNING, SUCC
 use support::answer;
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 27] = [
+const EXPECTED: [(&str, u16, &[&str]); 28] = [
     (
         "get-run",
         200,
@@ -91,9 +93,10 @@ const EXPECTED: [(&str, u16, &[&str]); 27] = [
         200,
         &[
             r#"{"items":[{"sequence":1,"kind":"start","nodeId":null,"at":"2026-11-22T04:40:00.000Z","by":"ada","#,
-            r#""produced":[{"nodeId":"frequencies","status":"SUCCEEDED","endedAt":"2026-11-22T04:40:06.250Z"}]}]}"#,
+            r#""produced":[{"nodeId":"frequencies","status":"SUCCEEDED","endedAt":"2026-11-22T04:40:06.250Z"}]}],"nextCursor":null}"#,
         ],
     ),
+    ("get-input", 200, &[r#"{"sequence":1,"kind":"start","nodeId":null,"at":"2026-11-22T04:40:00.000Z","by":"ada","#]),
     ("list-inputs-unknown", 404, &[r#""code":"not_found""#]),
     (
         "get-usage",
@@ -243,6 +246,50 @@ fn a_queued_run_knows_its_place() {
     assert!(!queued.body().contains("queuePosition"), "lists read heads only");
 }
 
+/// Bytes of what Lambda is given for a response: its body is a text in it.
+fn sent_bytes(response: &Response) -> usize {
+    serde_json::to_string(response).expect("JSON").len()
+}
+
+#[test]
+fn a_run_that_was_given_much_is_listed_in_answers_that_can_be_sent() {
+    let world = block_on(World::new());
+    let (run_id, node) = (samples::run_id(RUNNING), "report".parse().expect("a node"));
+    // As many and as large as can be, of what takes the most room.
+    let largest = format!("\"{}\"", "\\\\".repeat(limits::REQUEST_BODY_BYTES / 2 - 1));
+    let small = format!("\"{}\"", "\\\\".repeat(limits::LISTED_VALUE_BYTES / 2 - 1));
+    let values: Vec<&String> = (0..24).map(|_| &largest).chain((0..400).map(|_| &small)).collect();
+    for value in &values {
+        let outcome = NodeOutcome::Result((*value).clone());
+        let answer = NodeAnswer { outcome, by: "dev/ada".to_owned(), at: world.clock.now() };
+        world.store.seed_input(&tenant("dev"), run_id, &node, answer);
+    }
+    let list = format!("/v1/workflow-runs/{RUNNING}/inputs?limit=100");
+    let (mut listed, mut path) = (Vec::new(), list.clone());
+    loop {
+        let page = get(&world, "dev", &path);
+        assert_eq!(page.status(), 200, "{}", page.body());
+        assert!(sent_bytes(&page) < 6 * 1024 * 1024, "{path}: {}", sent_bytes(&page));
+        let page = json_of(&page);
+        listed.extend(page["items"].as_array().expect("items").iter().cloned());
+        let Some(cursor) = page["nextCursor"].as_str() else { break };
+        path = format!("{list}&cursor={cursor}");
+    }
+    assert_eq!(listed.len(), 1 + values.len());
+    for (number, (input, value)) in (2_u64..).zip(listed[1..].iter().zip(values)) {
+        assert_eq!(input["sequence"], number);
+        let value: Value = serde_json::from_str(value).expect("JSON");
+        if value.as_str().map(str::len) == Some(limits::REQUEST_BODY_BYTES / 2 - 1) {
+            assert_eq!((input.get("value"), &input["valueRef"]["bytes"]), (None, &json!(limits::REQUEST_BODY_BYTES)));
+            let whole = get(&world, "dev", input["valueRef"]["href"].as_str().expect("a path"));
+            assert!(sent_bytes(&whole) < 6 * 1024 * 1024);
+            assert_eq!(json_of(&whole)["value"], value);
+        } else {
+            assert_eq!((&input["value"], input.get("valueRef")), (&value, None));
+        }
+    }
+}
+
 #[test]
 fn a_run_whose_time_is_over_is_nowhere() {
     let world = block_on(World::new());
@@ -254,7 +301,7 @@ fn a_run_whose_time_is_over_is_nowhere() {
     let path = format!("/v1/workflow-runs/{SUCCEEDED}");
     assert_eq!(json_of(&get(&world, "dev", &path))["retentionDueAt"], "2026-11-22T04:42:00.000Z");
     world.clock.advance(120);
-    for below in ["", "/steps", "/steps/frequencies", "/deliveries", "/inputs", "/usage", "/comments"] {
+    for below in ["", "/steps", "/steps/frequencies", "/deliveries", "/inputs", "/inputs/1", "/usage", "/comments"] {
         assert_eq!(get(&world, "dev", &format!("{path}{below}")).status(), 404, "{below}");
     }
     assert!(!get(&world, "dev", "/v1/workflow-runs").body().contains(SUCCEEDED));

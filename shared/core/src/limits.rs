@@ -117,6 +117,16 @@ limits! {
     pub const LABELS_BYTES: usize = 16 * 1024;
     /// Items on one page of a list.
     pub const PAGE_ITEMS: u32 = 100;
+    /// Bytes of the items on one page of a list, as they are sent: a page that would be larger is cut short and goes on with
+    /// the next. A Lambda function answers with 6 MB at most.
+    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+    pub const PAGE_BYTES: usize = 5_000_000;
+    /// Bytes of a value that the list of a run's inputs shows; a larger one is shown by reference.
+    pub const LISTED_VALUE_BYTES: usize = 16 * 1024;
+    /// Attempts at one delivery that are listed with it: the newest. It may be sent again as often as somebody asks.
+    pub const DELIVERY_ATTEMPTS: u32 = 100;
+    /// Runs made from a run, by a replay or to evaluate it, that are shown with it: the newest of each.
+    pub const LINKED_RUNS: u32 = 100;
     /// Bytes of a webhook body with the output; above it the output is left out.
     pub const WEBHOOK_BODY_BYTES: usize = 300 * 1024;
     /// Seconds an idempotency key is kept at least.

@@ -63,6 +63,8 @@ crate::codes! {
 pub enum Thing {
     WorkflowRun,
     Step,
+    /// By its place in the sequence of the run's inputs.
+    Input,
     Delivery,
     WorkflowDefinition,
     DiscoverableDefinition,
@@ -79,6 +81,7 @@ impl Thing {
         match self {
             Self::WorkflowRun => "workflow run",
             Self::Step => "step",
+            Self::Input => "input",
             Self::Delivery => "delivery",
             Self::WorkflowDefinition => "workflow definition",
             Self::DiscoverableDefinition => "discoverable workflow definition",

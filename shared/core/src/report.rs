@@ -29,6 +29,30 @@ pub struct NodeAnswer {
     pub at: Timestamp,
 }
 
+/// An answer to an external node as lists have it: without what was given, which may be large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerHead {
+    /// What the store finds the rest by.
+    pub key: String,
+    pub node_id: NodeId,
+    /// Whether the attempt was failed.
+    pub is_failure: bool,
+    /// Bytes of what was given.
+    pub bytes: usize,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+impl NodeOutcome {
+    /// Bytes of the result, or of the error's code and message.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Result(value) => value.len(),
+            Self::Failure(error) => error.code.len() + error.message.len(),
+        }
+    }
+}
+
 /// How far a node has come, as its worker says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

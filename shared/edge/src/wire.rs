@@ -44,6 +44,16 @@ list_view!(
     runs: runs::RunView
 );
 list_view!(
+    /// `GET /v1/workflow-runs/{runId}/steps`
+    StepList,
+    steps: runs::StepView
+);
+list_view!(
+    /// `GET /v1/workflow-runs/{runId}/inputs`: what the run was given, in its order.
+    InputList,
+    items: inputs::InputView
+);
+list_view!(
     /// `GET /v1/workflow-runs/{runId}/comments`
     CommentList,
     items: report_run::CommentView

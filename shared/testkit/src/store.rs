@@ -30,7 +30,7 @@ use sluice_core::ports::{
     ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage, Recorded,
     RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult, Sweep,
 };
-use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
+use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::Run;
 use sluice_core::snapshot::{RecordKeys, Snapshot};
 use sluice_core::step::{Step, StepStatus};

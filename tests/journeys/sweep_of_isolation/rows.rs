@@ -115,7 +115,8 @@ pub const ROWS: &[(&str, &[Ask])] = &[
     ("listSteps", &[("", "", Told::Missing)]),
     ("getStep", &[("", "", Told::Missing)]),
     ("listDeliveries", &[("", "", Told::Missing)]),
-    ("listInputs", &[("", "", Told::Missing)]),
+    ("listInputs", &[("", "", Told::Missing), ("?limit=1&cursor={cursor of inputs}", "", Told::At("query:cursor"))]),
+    ("getInput", &[("", "", Told::Missing)]),
     ("getUsage", &[("", "", Told::Missing), ("?limit=1&cursor={cursor of usage}", "", Told::At("query:cursor"))]),
     (
         "listComments",

@@ -118,7 +118,8 @@ impl AnswerNode for Store {
         let mut writes = Vec::new();
         let change = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
         let step_at = writes.len();
-        writes.extend([step, Write::put(input)]);
+        writes.push(step);
+        writes.extend(input.map(Write::put));
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(Some(Changed::Done)),
             Transacted::Refused(mut refusals) => match change.refused(&mut refusals).map_err(corrupt)? {

@@ -109,6 +109,13 @@ pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) ->
     Key::new(run_pk(tenant, run_id), format!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
 }
 
+/// Between these sort keys lie the attempts at one delivery of a run.
+pub fn attempts(delivery: u32) -> (String, String) {
+    let from = format!("{ATTEMPTS}{delivery:04}#");
+    let to = format!("{from}~");
+    (from, to)
+}
+
 /// Lies with the original, so that what was made from it is found with it.
 pub fn link(link: Link, original: RunId, run: &Run) -> Key {
     let time_key = time_key(run.spec.created_at, run.run_id);
@@ -126,6 +133,11 @@ pub const fn links(link: Link) -> &'static str {
 /// By time; the `rev` that the answer gave its run tells apart what came in one millisecond.
 pub fn input(tenant: &TenantId, run_id: RunId, at: Timestamp, rev: u64, node_id: &NodeId) -> Key {
     Key::new(run_pk(tenant, run_id), format!("{INPUTS}{}#{rev:020}#{node_id}", rfc3339_millis(at)))
+}
+
+/// What was given with the input under this key: apart, because it may be large.
+pub fn given(tenant: &TenantId, run_id: RunId, input: &str) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("GIVEN#{}", input.trim_start_matches(INPUTS)))
 }
 
 pub fn report_token(tenant: &TenantId, run_id: RunId, hash: &str) -> Key {

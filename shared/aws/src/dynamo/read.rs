@@ -2,19 +2,18 @@
 
 use super::page::{Filter, Range, Walk};
 use super::{Store, corrupt, item, keys};
+use item::Item;
 use jiff::Timestamp;
 use keys::{Key, Link};
 use sluice_core::delivery::{Attempt, Delivery};
-use sluice_core::id::{NodeId, RunId, TenantId};
+use sluice_core::id::{RunId, TenantId};
+use sluice_core::limits;
 use sluice_core::ports::{Page, ReadRuns, RunFilter, RunLinks, StoreResult};
-use sluice_core::report::{Comment, NodeAnswer};
+use sluice_core::report::{AnswerHead, Comment, NodeOutcome};
 use sluice_core::run::Run;
 use sluice_core::step::Step;
 use sluice_core::usage::LlmCall;
 use std::collections::BTreeMap;
-
-/// Replays, and evaluations, of a run that a list shows, at most.
-const MOST_LINKS: u32 = 100;
 
 impl ReadRuns for Store {
     async fn list_runs(
@@ -44,11 +43,30 @@ impl ReadRuns for Store {
         Ok(RunLinks { replays, evaluations })
     }
 
-    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(NodeId, NodeAnswer)>> {
+    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<AnswerHead>> {
         const OPERATION: &str = "list a run's inputs";
         let inputs = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::INPUTS);
         let items = self.all(&inputs).await?;
         items.iter().map(item::to_input).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn load_inputs(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        answers: &[&AnswerHead],
+    ) -> StoreResult<Vec<NodeOutcome>> {
+        const OPERATION: &str = "load what a run was given";
+        let keys: Vec<Key> = answers.iter().map(|head| keys::given(tenant, run_id, &head.key)).collect();
+        let mut found: BTreeMap<Key, Item> = BTreeMap::new();
+        for item in self.get_all(OPERATION, &keys, &[]).await? {
+            found.extend(Key::of(&item).map(|key| (key, item)));
+        }
+        let outcome = |key: Key| {
+            let item = found.get(&key).ok_or_else(|| corrupt(OPERATION, format!("there is no {}", key.sk)))?;
+            item::to_given(item).map_err(|error| corrupt(OPERATION, error))
+        };
+        keys.into_iter().map(outcome).collect()
     }
 
     async fn list_usage(
@@ -89,24 +107,19 @@ impl ReadRuns for Store {
 
     async fn list_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(Delivery, Vec<Attempt>)>> {
         const OPERATION: &str = "list a run's deliveries";
-        // Two queries, because the bodies lie between them and are large.
-        let under = |prefix| Walk::under(OPERATION, keys::run_pk(tenant, run_id), prefix);
-        let (deliveries, attempts) = (under(keys::DELIVERIES), under(keys::ATTEMPTS));
-        let (deliveries, attempts) = tokio::try_join!(self.all(&deliveries), self.all(&attempts))?;
-        let corrupt = |error| corrupt(OPERATION, error);
-        let mut by_delivery: BTreeMap<u32, Vec<Attempt>> = BTreeMap::new();
-        for attempt in attempts {
-            let (delivery, attempt) = item::to_attempt(attempt).map_err(corrupt)?;
-            by_delivery.entry(delivery).or_default().push(attempt);
+        let under = |range| Walk { range, ..Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::DELIVERIES) };
+        // The bodies lie between the deliveries and their attempts, and are large.
+        let mut listed = Vec::new();
+        for delivery in self.all(&under(Range::Prefix(keys::DELIVERIES))).await? {
+            let delivery = item::to_delivery(delivery).map_err(|error| corrupt(OPERATION, error))?;
+            let (from, to) = keys::attempts(delivery.number);
+            let newest_first = Walk { ascending: false, ..under(Range::Between(from, to)) };
+            let attempts = self.first(&newest_first, limits::DELIVERY_ATTEMPTS).await?;
+            let attempts =
+                attempts.into_iter().rev().map(|found| Ok(item::to_attempt(found)?.1)).collect::<item::ItemResult<_>>();
+            listed.push((delivery, attempts.map_err(|error| corrupt(OPERATION, error))?));
         }
-        deliveries
-            .into_iter()
-            .map(|delivery| {
-                let delivery = item::to_delivery(delivery).map_err(corrupt)?;
-                let attempts = by_delivery.remove(&delivery.number).unwrap_or_default();
-                Ok((delivery, attempts))
-            })
-            .collect()
+        Ok(listed)
     }
 }
 
@@ -115,7 +128,7 @@ impl Store {
         const OPERATION: &str = "list what was made from a run";
         let links = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::links(link));
         // The newest, should there be more.
-        let items = self.first(&Walk { ascending: false, ..links }, MOST_LINKS).await?;
+        let items = self.first(&Walk { ascending: false, ..links }, limits::LINKED_RUNS).await?;
         let read = items.iter().map(|found| item::to_link(link, found)).collect::<Result<_, _>>();
         read.map_err(|error| corrupt(OPERATION, error))
     }

@@ -192,11 +192,18 @@ fn what_comes_from_outside() {
     let error = RunError { code: "Rejected".to_owned(), message: "not like this".to_owned() };
     let failure = NodeAnswer { outcome: NodeOutcome::Failure(error), ..result.clone() };
     for answer in [&result, &failure] {
-        let item = item::from_input(&run, &node, answer);
-        assert_eq!(item::to_input(&item).expect("an input"), (node.clone(), answer.clone()));
+        let [head, given] = item::from_input(&run, &node, answer);
+        let read = item::to_input(&head).expect("an input");
+        assert_eq!((&read.node_id, &read.by, read.at), (&node, &answer.by, answer.at));
+        assert_eq!((read.is_failure, read.bytes), (answer == &failure, answer.outcome.bytes()));
+        assert_eq!(item::to_given(&given).expect("what was given"), answer.outcome);
     }
-    golden!("input-result", item::from_input(&run, &node, &result));
-    golden!("input-failure", item::from_input(&run, &node, &failure));
+    let [head, given] = item::from_input(&run, &node, &result);
+    golden!("input-result", head);
+    golden!("given-result", given);
+    let [head, given] = item::from_input(&run, &node, &failure);
+    golden!("input-failure", head);
+    golden!("given-failure", given);
 
     let token = ReportToken {
         hash: "0123abcd".to_owned(),

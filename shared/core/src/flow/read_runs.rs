@@ -3,15 +3,17 @@
 use crate::caller::Caller;
 use crate::flow::{Answer, Refusal, find_run};
 use crate::id::{NodeId, RunId};
+use crate::limits;
 use crate::ports::{Clock, Page, ReadRuns, RunFilter, StoreError, StoreErrorClass};
 use crate::refusal::Thing;
-use crate::report::{Comment, NodeOutcome};
-use crate::run::Run;
+use crate::report::{AnswerHead, Comment, NodeOutcome};
+use crate::run::{Run, RunError};
 use crate::snapshot::Snapshot;
 use crate::step::{Step, StepStatus};
 use crate::usage::{LlmCall, UsageLedger};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Between two looks of a waiting read.
@@ -43,21 +45,44 @@ pub async fn get_run<S: ReadRuns, C: Clock>(
     }
 }
 
-/// Every node of the run in the order of its stages: begun ones as recorded, the others `PENDING` (or `CANCELED` once
+/// A page of the nodes of the run in the order of its stages: begun ones as recorded, the others `PENDING` (or `CANCELED` once
 /// the run has ended without them).
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn list_steps<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Vec<Step>> {
+pub async fn list_steps<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    limit: u32,
+    cursor: Option<&str>,
+    now: Timestamp,
+) -> Answer<Page<Step>> {
     let run = find_run(store, caller, run_id, now).await?;
     let recorded = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     let snapshot = find_snapshot(store, caller, run_id).await?;
     let mut recorded: BTreeMap<NodeId, Step> = recorded.into_iter().map(|step| (step.node_id.clone(), step)).collect();
-    let seen = snapshot.stages.iter().flatten().map(|node_id| match recorded.remove(node_id) {
+    let nodes: Vec<&NodeId> = snapshot.stages.iter().flatten().collect();
+    let (part, next) = part(nodes.len(), limit, cursor)?;
+    let seen = nodes[part].iter().map(|node_id| match recorded.remove(*node_id) {
         Some(step) => step.as_seen_in(&run),
         None => not_begun(&run, &snapshot, node_id),
     });
-    Ok(seen.collect())
+    Ok(Page { items: seen.collect(), next })
+}
+
+/// The part of a list of so many things that a page shows, and the cursor of the next page: how many came before it.
+fn part(count: usize, limit: u32, cursor: Option<&str>) -> Answer<(Range<usize>, Option<String>)> {
+    let from = match cursor.map(str::parse::<usize>) {
+        None => 0,
+        Some(Ok(from)) if from <= count => from,
+        Some(_) => {
+            let elsewhere = "the cursor leads past the end of the list";
+            return Err(Refusal::Store(StoreError::new("read the cursor", StoreErrorClass::Corrupt, elsewhere)));
+        }
+    };
+    let to = count.min(from.saturating_add(limit as usize));
+    Ok((from..to, (to < count).then(|| to.to_string())))
 }
 
 /// One step with its result.
@@ -135,6 +160,8 @@ pub async fn list_runs<S: ReadRuns>(
 /// What a run, or one of its nodes, was given at some time, and what came of it until it was given something again.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segment {
+    /// From 1, which is the start.
+    pub sequence: u32,
     pub given: Given,
     pub at: Timestamp,
     pub by: String,
@@ -145,11 +172,29 @@ pub struct Segment {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
     /// The run's input, JSON text; `None` when it has none.
-    Start(Option<String>),
-    Answer(NodeId, NodeOutcome),
+    Start(Option<Whole>),
+    Data(NodeId, Whole),
+    Failure(NodeId, RunError),
 }
 
-/// The sequence of a run's inputs, the first of which started it, each with what it led to.
+/// A value, or how large it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whole {
+    /// JSON text, as it was written.
+    Value(String),
+    /// Too large for a list: bytes.
+    Bytes(usize),
+}
+
+impl Whole {
+    /// The value, if it has at most so many bytes.
+    fn up_to(most: usize, value: &str) -> Self {
+        if value.len() <= most { Self::Value(value.to_owned()) } else { Self::Bytes(value.len()) }
+    }
+}
+
+/// A page of the sequence of a run's inputs, the first of which started it, each with what it led to. What is large comes
+/// without its value: see [`get_input`].
 ///
 /// # Errors
 /// As [`get_run`].
@@ -157,56 +202,135 @@ pub async fn list_inputs<S: ReadRuns>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
+    limit: u32,
+    cursor: Option<&str>,
     now: Timestamp,
-) -> Answer<Vec<Segment>> {
+) -> Answer<Page<Segment>> {
     let run = find_run(store, caller, run_id, now).await?;
-    let snapshot = find_snapshot(store, caller, run_id).await?;
-    let answers = store.list_inputs(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let steps = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let mut segments = vec![Segment {
-        given: Given::Start(snapshot.input.map(|input| input.get().to_owned())),
-        at: run.spec.created_at,
-        by: run.spec.created_by.clone(),
-        produced: Vec::new(),
-    }];
-    segments.extend(answers.into_iter().map(|(node_id, answer)| Segment {
-        given: Given::Answer(node_id, answer.outcome),
-        at: answer.at,
-        by: answer.by,
-        produced: Vec::new(),
-    }));
-    let mut ended: Vec<Step> =
-        steps.into_iter().map(|step| step.as_seen_in(&run)).filter(|step| step.ended_at.is_some()).collect();
-    ended.sort_by_key(|step| step.ended_at);
-    for step in ended {
-        let segment = segments.iter().rposition(|segment| step.ended_at.is_some_and(|ended| ended >= segment.at));
-        segments[segment.unwrap_or(0)].produced.push(step);
-    }
-    Ok(segments)
+    let inputs = Inputs::of(store, caller, &run).await?;
+    let (part, next) = part(inputs.count(), limit, cursor)?;
+    let items = inputs.segments(store, &run, part, limits::LISTED_VALUE_BYTES).await?;
+    Ok(Page { items, next })
 }
 
-/// What a run has used, and a page of its calls.
+/// One input of a run, with its value however large.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for an unknown run, or an input that it was not given.
+pub async fn get_input<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    sequence: u32,
+    now: Timestamp,
+) -> Answer<Segment> {
+    let run = find_run(store, caller, run_id, now).await?;
+    let inputs = Inputs::of(store, caller, &run).await?;
+    let unknown = || Refusal::not_found(Thing::Input, sequence);
+    let at = (sequence as usize).checked_sub(1).filter(|at| *at < inputs.count()).ok_or_else(unknown)?;
+    inputs.segments(store, &run, at..at + 1, usize::MAX).await?.pop().ok_or_else(unknown)
+}
+
+/// Everything that a run was given, without what is large.
+struct Inputs {
+    start: Option<String>,
+    answers: Vec<AnswerHead>,
+    /// Those that have ended, in the order of their ends.
+    steps: Vec<Step>,
+}
+
+impl Inputs {
+    async fn of<S: ReadRuns>(store: &S, caller: &Caller, run: &Run) -> Answer<Self> {
+        let snapshot = find_snapshot(store, caller, run.run_id).await?;
+        let answers = store.list_inputs(&caller.tenant, run.run_id).await.map_err(Refusal::Store)?;
+        let steps = store.list_steps(&caller.tenant, run.run_id).await.map_err(Refusal::Store)?;
+        let mut steps: Vec<Step> =
+            steps.into_iter().map(|step| step.as_seen_in(run)).filter(|step| step.ended_at.is_some()).collect();
+        steps.sort_by_key(|step| step.ended_at);
+        Ok(Self { start: snapshot.input.map(|input| input.get().to_owned()), answers, steps })
+    }
+
+    /// The start, and every answer.
+    fn count(&self) -> usize {
+        1 + self.answers.len()
+    }
+
+    /// When the run was given what stands there; `None` of the start, before which nothing was.
+    fn given_at(&self, at: usize) -> Option<Timestamp> {
+        at.checked_sub(1).and_then(|at| self.answers.get(at)).map(|answer| answer.at)
+    }
+
+    /// A part of the sequence, with the values that have at most so many bytes.
+    async fn segments<S: ReadRuns>(
+        &self,
+        store: &S,
+        run: &Run,
+        part: Range<usize>,
+        most: usize,
+    ) -> Answer<Vec<Segment>> {
+        // Of what is too large to be shown, the head says how large it is.
+        let is_shown = |head: &&AnswerHead| head.is_failure || head.bytes <= most;
+        let heads: Vec<&AnswerHead> =
+            part.clone().filter_map(|at| self.answers.get(at.checked_sub(1)?)).filter(is_shown).collect();
+        let given = store.load_inputs(&run.tenant_id, run.run_id, &heads).await.map_err(Refusal::Store)?;
+        let mut given: BTreeMap<&str, NodeOutcome> = heads.iter().map(|head| head.key.as_str()).zip(given).collect();
+        let segments = part.map(|at| {
+            let answer = at.checked_sub(1).and_then(|at| self.answers.get(at));
+            let (given, when, by) = match answer {
+                None => {
+                    let start = self.start.as_deref().map(|start| Whole::up_to(most, start));
+                    (Given::Start(start), run.spec.created_at, run.spec.created_by.clone())
+                }
+                Some(head) => {
+                    let node_id = head.node_id.clone();
+                    let given = match given.remove(head.key.as_str()) {
+                        Some(NodeOutcome::Result(value)) => Given::Data(node_id, Whole::Value(value)),
+                        Some(NodeOutcome::Failure(error)) => Given::Failure(node_id, error),
+                        None => Given::Data(node_id, Whole::Bytes(head.bytes)),
+                    };
+                    (given, head.at, head.by.clone())
+                }
+            };
+            let (from, to) = (self.given_at(at), self.given_at(at + 1));
+            let is_of_it = |step: &&Step| {
+                from.is_none_or(|from| step.ended_at >= Some(from)) && to.is_none_or(|to| step.ended_at < Some(to))
+            };
+            let produced = self.steps.iter().filter(is_of_it).cloned().collect();
+            Segment { sequence: at as u32 + 1, given, at: when, by, produced }
+        });
+        Ok(segments.collect())
+    }
+}
+
+/// What a run has used.
+///
+/// # Errors
+/// As [`get_run`].
+pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<UsageLedger> {
+    find_run(store, caller, run_id, now).await?;
+    store.load_usage(&caller.tenant, run_id).await.map_err(Refusal::Store)
+}
+
+/// A page of the calls of a run that were reported.
 ///
 /// # Errors
 /// As [`list_runs`], and [`Refusal::NotFound`].
-pub async fn get_usage<S: ReadRuns>(
+pub async fn list_calls<S: ReadRuns>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
     limit: u32,
     cursor: Option<&str>,
     now: Timestamp,
-) -> Answer<(UsageLedger, Page<LlmCall>)> {
+) -> Answer<Page<LlmCall>> {
     find_run(store, caller, run_id, now).await?;
-    let ledger = store.load_usage(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let calls = store.list_usage(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)?;
-    Ok((ledger, calls))
+    store.list_usage(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)
 }
 
 /// A page of the remarks on a run.
 ///
 /// # Errors
-/// As [`get_usage`].
+/// As [`list_calls`].
 pub async fn list_comments<S: ReadRuns>(
     store: &S,
     caller: &Caller,

@@ -7,7 +7,7 @@ use crate::delivery::{Attempt, Delivery};
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::lifecycle::RunStatus;
-use crate::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
+use crate::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use crate::run::Run;
 use crate::snapshot::{RecordKeys, Snapshot};
 use crate::step::Step;
@@ -236,14 +236,23 @@ pub trait ReadRuns: LoadRun {
     ) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
     /// The run's steps without their results, which may be large.
     fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
-    /// The ids of the runs that repeat this run and of those that evaluate it, at most 100 of each.
+    /// The ids of the runs that repeat this run and of those that evaluate it: of each the newest
+    /// [`limits::LINKED_RUNS`](crate::limits::LINKED_RUNS).
     fn list_links(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<RunLinks>> + Send;
-    /// The answers that the run's nodes were given from outside, the oldest first.
+    /// The answers that the run's nodes were given from outside, the oldest first, without what was given, which may be
+    /// large.
     fn list_inputs(
         &self,
         tenant: &TenantId,
         run_id: RunId,
-    ) -> impl Future<Output = StoreResult<Vec<(NodeId, NodeAnswer)>>> + Send;
+    ) -> impl Future<Output = StoreResult<Vec<AnswerHead>>> + Send;
+    /// What was given with each of these answers of the run, in their order. One that is not there is corrupt.
+    fn load_inputs(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        answers: &[&AnswerHead],
+    ) -> impl Future<Output = StoreResult<Vec<NodeOutcome>>> + Send;
     /// A page of the run's recorded LLM calls, in an order that stays the same.
     fn list_usage(
         &self,
@@ -269,7 +278,8 @@ pub trait ReadRuns: LoadRun {
     /// The run's output, JSON text.
     fn load_output(&self, tenant: &TenantId, run_id: RunId)
     -> impl Future<Output = StoreResult<Option<String>>> + Send;
-    /// Every delivery of the run with its attempts, the oldest first. The bodies of the deliveries are left empty.
+    /// Every delivery of the run with the newest [`limits::DELIVERY_ATTEMPTS`](crate::limits::DELIVERY_ATTEMPTS) of its
+    /// attempts, the oldest first. The bodies of the deliveries are left empty.
     fn list_deliveries(
         &self,
         tenant: &TenantId,

@@ -1,10 +1,11 @@
 use crate::world::{World, command};
 use sluice_core::flow::control_run::pause_run;
-use sluice_core::flow::read_runs::{Given, list_inputs};
+use sluice_core::flow::read_runs::{Given, Whole, get_input, list_inputs};
 use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, open_report, report_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
+use sluice_core::limits;
 use sluice_core::ports::{Clock, LoadRun, ReadRuns};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::report::{NodeOutcome, Progress};
@@ -155,13 +156,52 @@ fn a_run_keeps_the_sequence_of_its_inputs_and_what_each_led_to() {
     world.report(&token, &run, NODE, success(r#"{"ok":true}"#)).expect("taken");
     world.clock.advance(5);
     world.step(&run, "readability", StepStatus::Succeeded);
-    let segments = block_on(list_inputs(&world.store, &world.caller, run.run_id, world.clock.now())).expect("lists");
+    let now = world.clock.now();
+    let page = block_on(list_inputs(&world.store, &world.caller, run.run_id, 100, None, now)).expect("lists");
+    let segments = page.items;
     let produced: Vec<Vec<&str>> =
         segments.iter().map(|segment| segment.produced.iter().map(|step| step.node_id.as_str()).collect()).collect();
     assert_eq!(produced, [vec!["text"], vec!["readability"]]);
     assert_eq!(segments[0].given, Given::Start(None));
-    assert_eq!(segments[1].given, Given::Answer(node_id(NODE), NodeOutcome::Result(r#"{"ok":true}"#.to_owned())));
+    assert_eq!(segments[1].given, Given::Data(node_id(NODE), Whole::Value(r#"{"ok":true}"#.to_owned())));
     assert!(segments[1].by.starts_with("report-token:"));
+    assert_eq!((segments[0].sequence, segments[1].sequence, page.next), (1, 2, None));
+    // One by one they are the same, whichever way they are come by.
+    for (at, segment) in segments.iter().enumerate() {
+        let cursor = (at > 0).then(|| at.to_string());
+        let list = list_inputs(&world.store, &world.caller, run.run_id, 1, cursor.as_deref(), now);
+        let page = block_on(list).expect("lists");
+        assert_eq!((page.items.as_slice(), page.next.is_some()), (std::slice::from_ref(segment), at == 0));
+        let found = block_on(get_input(&world.store, &world.caller, run.run_id, segment.sequence, now));
+        assert_eq!(found.expect("found"), *segment);
+    }
+    for sequence in [0, 3, u32::MAX] {
+        let found = block_on(get_input(&world.store, &world.caller, run.run_id, sequence, now));
+        assert!(matches!(found, Err(Refusal::NotFound { .. })), "{sequence}");
+    }
+}
+
+#[test]
+fn a_large_answer_is_listed_by_its_size_and_found_whole() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let (small, large) = (limits::LISTED_VALUE_BYTES, limits::LISTED_VALUE_BYTES + 1);
+    let token = world.token(&run, None);
+    for (sequence, bytes) in [(2, small), (3, large)] {
+        let value = format!("\"{}\"", "x".repeat(bytes - 2));
+        world.report(&token, &run, NODE, success(&value)).expect("taken");
+        // The node is tried again, and waits with another token.
+        world.store.begin_wait(&run.tenant_id, run.run_id, &node_id(NODE), &format!("token-{sequence}"));
+        let now = world.clock.now();
+        world.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting(NODE, now));
+        let page = block_on(list_inputs(&world.store, &world.caller, run.run_id, 100, None, now)).expect("lists");
+        let whole = Whole::Value(value);
+        let shown = if bytes == small { whole.clone() } else { Whole::Bytes(large) };
+        let last = page.items.last().expect("an input");
+        assert_eq!((last.sequence, &last.given), (sequence, &Given::Data(node_id(NODE), shown)));
+        let found = block_on(get_input(&world.store, &world.caller, run.run_id, sequence, now)).expect("found");
+        assert_eq!(found.given, Given::Data(node_id(NODE), whole));
+    }
 }
 
 #[test]

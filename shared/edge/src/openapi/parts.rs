@@ -29,6 +29,7 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
         ("tenant", schemas.reference(described::<TenantId>), "The tenant's id"),
         ("version", number(1), "The version's number"),
         ("number", number(1), "The delivery's number within its run"),
+        ("sequence", number(1), "The input's place in the run's sequence of inputs, from 1"),
     ] {
         add(name, name, "path", schema, meaning);
     }

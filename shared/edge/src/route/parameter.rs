@@ -62,6 +62,10 @@ pub struct VersionNumber(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveryNumber(pub u32);
 
+/// An input of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputNumber(pub u32);
+
 fn not_found(what: Thing, text: &str) -> Problem {
     Refusal::not_found(what, text).into()
 }
@@ -91,6 +95,12 @@ impl PathParameter for VersionNumber {
 impl PathParameter for DeliveryNumber {
     fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
         number(Thing::Delivery, text).map(Self)
+    }
+}
+
+impl PathParameter for InputNumber {
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        number(Thing::Input, text).map(Self)
     }
 }
 

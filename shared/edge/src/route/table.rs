@@ -5,7 +5,7 @@
 //! description says of it. A row that no function answers, or a function that answers what has no row, does not compile.
 
 use super::operation::{Access, Answer, Body, Operation, described};
-use super::parameter::{DeliveryNumber, Parameters, VersionNumber};
+use super::parameter::{DeliveryNumber, InputNumber, Parameters, VersionNumber};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, Problem, RUN_ENDED,
     RUN_OPEN, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
@@ -16,7 +16,7 @@ use crate::wire::definitions::{
     AddVersionBody, ChangeDefinitionBody, CreateDefinitionBody, DefinitionView, DraftBody, DraftView, VersionView,
 };
 use crate::wire::discover::{DiscoverableVersionView, DiscoverableView};
-use crate::wire::inputs::InputList;
+use crate::wire::inputs::InputView;
 use crate::wire::instances::{InstanceConfigurationBody, InstanceView};
 use crate::wire::invoke_definition::InvokeDefinitionBody;
 use crate::wire::operator::{
@@ -25,11 +25,11 @@ use crate::wire::operator::{
 use crate::wire::report_run::{
     CommentBody, CommentView, CreateReportTokenBody, ReportBody, ReportTokenView, ReportedView,
 };
-use crate::wire::runs::{DeliveryList, RunView, StepList, StepView};
+use crate::wire::runs::{DeliveryList, RunView, StepView};
 use crate::wire::usage::{ReportUsageBody, UsageRecordedView, UsageView};
 use crate::wire::{
-    CommentList, ComputeNodeList, DefinitionList, DiscoverableList, InstanceList, ProcessorList, RunList, TenantList,
-    VersionList,
+    CommentList, ComputeNodeList, DefinitionList, DiscoverableList, InputList, InstanceList, ProcessorList, RunList,
+    StepList, TenantList, VersionList,
 };
 use sluice_core::definition::VersionRule;
 use sluice_core::id::{
@@ -425,7 +425,8 @@ functions! {
         ListSteps { run_id: RunId } => Operation {
             summary: "List a run's steps",
             description: "One for each node of the run, in the order of the stages, without results.",
-            answers: &[answer::<StepList>(200, "The steps")],
+            query: PAGING,
+            answers: &[answer::<StepList>(200, "A page of steps")],
             ..operation("GET", "/v1/workflow-runs/{runId}/steps", "listSteps")
         };
         GetStep { run_id: RunId, node_id: NodeId } => Operation {
@@ -442,9 +443,17 @@ functions! {
         };
         ListInputs { run_id: RunId } => Operation {
             summary: "List what a run was given",
-            description: "Its own input and every answer to a node, in their order, each with the steps that ended before the next.",
-            answers: &[answer::<InputList>(200, "The inputs")],
+            description: "Its own input and every answer to a node, in their order, each with the steps that ended before the \
+                next. A value above 16 KB is shown by reference.",
+            query: PAGING,
+            answers: &[answer::<InputList>(200, "A page of inputs")],
             ..operation("GET", "/v1/workflow-runs/{runId}/inputs", "listInputs")
+        };
+        GetInput { run_id: RunId, sequence: InputNumber } => Operation {
+            summary: "Get something that a run was given",
+            description: "With its value, however large.",
+            answers: &[answer::<InputView>(200, "The input")],
+            ..operation("GET", "/v1/workflow-runs/{runId}/inputs/{sequence}", "getInput")
         };
         GetUsage { run_id: RunId } => Operation {
             summary: "Get what a run used",

@@ -1,33 +1,20 @@
 //! `GET /v1/workflow-runs/{runId}/inputs`: what a run was given, and what came of it.
 
-use super::runs::raw;
+use super::runs::{raw, run_path};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sluice_core::flow::read_runs::{Given, Segment};
-use sluice_core::id::NodeId;
-use sluice_core::report::NodeOutcome;
+use sluice_core::flow::read_runs::{Given, Segment, Whole};
+use sluice_core::id::{NodeId, RunId};
 use sluice_core::run::RunError;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
 use utoipa::ToSchema;
 
-/// Everything that a run was given, in its order.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct InputList {
-    items: Vec<InputView>,
-}
-
-impl From<&[Segment]> for InputList {
-    fn from(segments: &[Segment]) -> Self {
-        Self { items: (1..).zip(segments).map(|(sequence, segment)| InputView::new(sequence, segment)).collect() }
-    }
-}
-
 /// Something that a run, or one of its nodes, was given.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = RunInput)]
 #[serde(rename_all = "camelCase")]
-struct InputView {
+pub struct InputView {
     /// 1 for the start.
     #[schema(minimum = 1)]
     sequence: u32,
@@ -40,16 +27,30 @@ struct InputView {
     at: String,
     /// Who gave it.
     by: String,
-    /// As it was written. Absent of a start without input, and of a failure.
+    /// As it was written. Absent of a start without input, of a failure, and in a list of what is too large for it.
     #[schema(value_type = Value, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Box<RawValue>>,
+    /// Where a value is that is too large for a list.
+    #[schema(nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_ref: Option<ValueRef>,
     /// Only of a failure.
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<RunError>,
     /// Steps that ended before the run was given something again, in the order of their ends.
     produced: Vec<ProducedView>,
+}
+
+/// Where a value is.
+#[derive(Debug, Serialize, ToSchema)]
+struct ValueRef {
+    /// Path of the input, with its value.
+    #[schema(pattern = "^/v1/")]
+    href: String,
+    /// Bytes of the value.
+    bytes: usize,
 }
 
 /// A step that ended.
@@ -66,21 +67,28 @@ struct ProducedView {
 }
 
 impl InputView {
-    fn new(sequence: u32, segment: &Segment) -> Self {
-        let (kind, node_id, value, error) = match &segment.given {
-            Given::Start(input) => ("start", None, input.clone(), None),
-            Given::Answer(node_id, NodeOutcome::Result(value)) => ("data", Some(node_id), Some(value.clone()), None),
-            Given::Answer(node_id, NodeOutcome::Failure(error)) => {
-                ("failure", Some(node_id), None, Some(error.clone()))
+    pub fn new(run_id: RunId, segment: &Segment) -> Self {
+        let (kind, node_id, whole, error) = match &segment.given {
+            Given::Start(input) => ("start", None, input.as_ref(), None),
+            Given::Data(node_id, value) => ("data", Some(node_id), Some(value), None),
+            Given::Failure(node_id, error) => ("failure", Some(node_id), None, Some(error.clone())),
+        };
+        let (value, value_ref) = match whole {
+            Some(Whole::Value(value)) => (raw(value.clone()), None),
+            Some(Whole::Bytes(bytes)) => {
+                let href = format!("{}/inputs/{}", run_path(run_id), segment.sequence);
+                (None, Some(ValueRef { href, bytes: *bytes }))
             }
+            None => (None, None),
         };
         Self {
-            sequence,
+            sequence: segment.sequence,
             kind,
             node_id: node_id.map(NodeId::to_string),
             at: rfc3339_millis(segment.at),
             by: segment.by.clone(),
-            value: value.and_then(raw),
+            value,
+            value_ref,
             error,
             produced: segment.produced.iter().map(ProducedView::from).collect(),
         }

@@ -5,9 +5,10 @@ use crate::fault::Faults;
 use crate::http::{Query, Request};
 use crate::problem::Problem;
 use crate::telemetry::causes;
+use serde::Serialize;
 use sluice_core::flow::Refusal;
 use sluice_core::limits;
-use sluice_core::ports::{Page, StoreError, StoreErrorClass};
+use sluice_core::ports::{Page, StoreErrorClass};
 
 /// Items on a page unless the caller says otherwise.
 pub(crate) const DEFAULT_LIMIT: u32 = 20;
@@ -51,38 +52,81 @@ impl Paging {
         Ok(paging)
     }
 
-    /// The `nextCursor` of a page.
-    pub fn next<T>(&self, page: &Page<T>) -> Option<String> {
-        page.next.as_deref().map(|next| cursor::seal(&borrowed(&self.list), next))
-    }
-
-    /// What a failed read of the list says to its caller. A cursor that the store never gave is corrupt to it: then the
-    /// caller made it up.
-    pub fn blame(&self, error: StoreError) -> Problem {
-        if self.cursor.is_some() && error.class == StoreErrorClass::Corrupt {
-            tracing::warn!(error.cause = causes(&error), "cursor refused");
-            return cursor::refused().into();
+    /// The views that `read` reads, from the cursor on and so many at most, and the `nextCursor`. A page that is too large for
+    /// an answer is read again, shorter.
+    ///
+    /// # Errors
+    /// What [`Self::blame`] makes of those of `read`.
+    pub async fn page<'a, V, F>(
+        &'a self,
+        read: impl Fn(u32, Option<&'a str>) -> F,
+    ) -> Result<(Vec<V>, Option<String>), Problem>
+    where
+        V: Serialize,
+        F: Future<Output = Result<Page<V>, Refusal>>,
+    {
+        let mut limit = self.limit;
+        loop {
+            let page = read(limit, self.cursor.as_deref()).await.map_err(|refusal| self.blame(refusal))?;
+            // One alone is sent, however large.
+            let fitting = fitting(&page.items).max(1);
+            if fitting >= page.items.len() {
+                let next = page.next.map(|next| cursor::seal(&borrowed(&self.list), &next));
+                return Ok((page.items, next));
+            }
+            limit = u32::try_from(fitting).unwrap_or(limit);
         }
-        error.into()
     }
 
-    /// [`Self::blame`], for a list that a flow reads.
-    pub fn blame_refusal(&self, refusal: Refusal) -> Problem {
+    /// What a refused read of the list says to its caller. A cursor that the store never gave is corrupt to it: then the
+    /// caller made it up.
+    fn blame(&self, refusal: Refusal) -> Problem {
         match refusal {
-            Refusal::Store(error) => self.blame(error),
-            Refusal::Invalid(_)
-            | Refusal::NotFound { .. }
-            | Refusal::OperatorOnly(_)
-            | Refusal::Conflict { .. }
-            | Refusal::KeyReused { .. }
-            | Refusal::RunExpired { .. }
-            | Refusal::TooManyRuns { .. }
-            | Refusal::QueueFull
-            | Refusal::InvalidReportToken => refusal.into(),
+            Refusal::Store(error) if self.cursor.is_some() && error.class == StoreErrorClass::Corrupt => {
+                tracing::warn!(error.cause = causes(&error), "cursor refused");
+                cursor::refused().into()
+            }
+            refusal => refusal.into(),
         }
     }
 }
 
+/// How many of these views, from the first on, fit in one answer.
+fn fitting<V: Serialize>(views: &[V]) -> usize {
+    let mut bytes = 0;
+    let fits = |view: &&V| {
+        bytes += sent_bytes(view);
+        bytes <= limits::PAGE_BYTES
+    };
+    views.iter().take_while(fits).count()
+}
+
+/// Bytes of a view as Lambda sends it: the body is a text in the function's own JSON, so quotes and backslashes count twice.
+fn sent_bytes(view: &impl Serialize) -> usize {
+    let text = serde_json::to_string(view).unwrap_or_default();
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + ",".len()
+}
+
 fn borrowed(list: &[String]) -> Vec<&str> {
     list.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_holds_what_can_be_sent_whatever_is_in_it() {
+        for text in ["x", "\"", "\\", "\u{1}", "é", "\u{1F600}"] {
+            let views = vec![text.repeat(40_000); 100];
+            let fitting = fitting(&views);
+            let sent =
+                |count: usize| serde_json::to_string(&serde_json::to_string(&views[..count]).unwrap_or_default());
+            let sent = |count: usize| sent(count).unwrap_or_default().len();
+            // Brackets, and the quotes around the body, are within the reserve.
+            assert!(fitting > 0 && sent(fitting) <= limits::PAGE_BYTES + 10, "{text:?}: {fitting}");
+            assert!(fitting == views.len() || sent(fitting + 1) > limits::PAGE_BYTES, "{text:?}: {fitting}");
+        }
+        assert_eq!(fitting::<String>(&[]), 0);
+    }
 }

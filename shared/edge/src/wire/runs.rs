@@ -307,12 +307,6 @@ impl From<&Progress> for ProgressView {
     }
 }
 
-/// `GET /v1/workflow-runs/{runId}/steps`
-#[derive(Debug, Serialize, ToSchema)]
-pub struct StepList {
-    pub steps: Vec<StepView>,
-}
-
 /// A notification that a run owes or owed.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Delivery)]

@@ -202,7 +202,7 @@ pub struct UsageView {
 }
 
 impl UsageView {
-    pub fn new(ledger: &UsageLedger, calls: &[LlmCall], next_cursor: Option<String>) -> Self {
+    pub fn new(ledger: &UsageLedger, items: Vec<UsageCallView>, next_cursor: Option<String>) -> Self {
         let totals = |counts: &BTreeMap<String, UsageCount>| {
             counts.iter().map(|(name, count)| (name.clone(), UsageTotals::from(count))).collect()
         };
@@ -211,7 +211,7 @@ impl UsageView {
             by_node: totals(&ledger.by_node),
             by_provider: totals(&ledger.by_provider),
             by_model: totals(&ledger.by_model),
-            items: calls.iter().map(UsageCallView::from).collect(),
+            items,
             next_cursor,
         }
     }
@@ -221,7 +221,7 @@ impl UsageView {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = UsageCall)]
 #[serde(rename_all = "camelCase")]
-struct UsageCallView {
+pub struct UsageCallView {
     #[schema(value_type = CallText)]
     call_id: String,
     #[schema(value_type = Option<NodeId>, required)]

@@ -37,6 +37,7 @@ macro_rules! store_rules {
             of_many_senders_one_gets_the_delivery,
             an_attempt_is_recorded_with_its_delivery,
             a_late_attempt_is_kept_and_changes_nothing_else,
+            of_many_attempts_the_newest_are_listed,
             a_name_belongs_to_one_definition_of_a_tenant,
             of_two_changes_to_a_definition_one_wins,
             a_runs_replays_are_found_with_it,

@@ -106,6 +106,11 @@ impl MemoryStore {
         lock(&self.tables).steps.insert((tenant.clone(), step.run_id, step.node_id.clone()), step);
     }
 
+    /// An answer that one of a run's nodes was given.
+    pub fn seed_input(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId, answer: NodeAnswer) {
+        lock(&self.tables).inputs.entry((tenant.clone(), run_id)).or_default().push((node_id.clone(), answer));
+    }
+
     /// The runner's write when an external node begins to wait with a task token.
     pub fn begin_wait(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId, token: &str) {
         lock(&self.tables).waiting.insert((tenant.clone(), run_id, node_id.clone()), (token.to_owned(), None));

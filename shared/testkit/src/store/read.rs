@@ -61,9 +61,38 @@ impl ReadRuns for MemoryStore {
         .await
     }
 
-    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<(NodeId, NodeAnswer)>> {
-        self.act("list inputs", |tables| Ok(tables.inputs.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()))
-            .await
+    async fn list_inputs(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<AnswerHead>> {
+        self.act("list inputs", |tables| {
+            let inputs = tables.inputs.get(&(tenant.clone(), run_id)).into_iter().flatten();
+            let head = |(at, (node_id, answer)): (usize, &(NodeId, NodeAnswer))| AnswerHead {
+                key: at.to_string(),
+                node_id: node_id.clone(),
+                is_failure: matches!(answer.outcome, NodeOutcome::Failure(_)),
+                bytes: answer.outcome.bytes(),
+                by: answer.by.clone(),
+                at: answer.at,
+            };
+            Ok(inputs.enumerate().map(head).collect())
+        })
+        .await
+    }
+
+    async fn load_inputs(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        answers: &[&AnswerHead],
+    ) -> StoreResult<Vec<NodeOutcome>> {
+        self.act("load inputs", |tables| {
+            let inputs = tables.inputs.get(&(tenant.clone(), run_id));
+            let find = |head: &&AnswerHead| {
+                let found = inputs.and_then(|inputs| inputs.get(head.key.parse::<usize>().ok()?));
+                let missing = || StoreError::new("load inputs", StoreErrorClass::Corrupt, "there is no such input");
+                found.map(|(_, answer)| answer.outcome.clone()).ok_or_else(missing)
+            };
+            answers.iter().map(find).collect()
+        })
+        .await
     }
 
     async fn list_usage(
@@ -108,7 +137,9 @@ impl ReadRuns for MemoryStore {
             Ok(of_run
                 .map(|(key, delivery)| {
                     let shown = Delivery { body: String::new(), ..delivery.clone() };
-                    (shown, tables.attempts.get(key).cloned().unwrap_or_default())
+                    let attempts = tables.attempts.get(key).map_or(&[][..], Vec::as_slice);
+                    let older = attempts.len().saturating_sub(limits::DELIVERY_ATTEMPTS as usize);
+                    (shown, attempts[older..].to_vec())
                 })
                 .collect())
         })

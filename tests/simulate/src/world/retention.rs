@@ -81,7 +81,7 @@ impl World {
                 (false, _) => get_run(&store, &clock, &caller, run_id, 0).await.map(|(run, _)| vec![run]).ok(),
             };
             if !lists {
-                let _steps = read_runs::list_steps(&store, &caller, run_id, at).await;
+                let _steps = read_runs::list_steps(&store, &caller, run_id, 100, None, at).await;
             }
             Told::Shown { tenant, at, gone, runs: runs.unwrap_or_default() }
         });

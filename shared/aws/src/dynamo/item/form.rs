@@ -63,6 +63,15 @@ pub(super) fn parsed<T: std::str::FromStr>(kind: &'static str, item: &Item, attr
     found.ok_or(ItemError::Attribute { kind, attribute })
 }
 
+/// The number that an item of this kind must have.
+pub(super) fn number<T: std::str::FromStr>(kind: &'static str, item: &Item, attribute: &'static str) -> ItemResult<T> {
+    let found = match item.get(attribute) {
+        Some(AttributeValue::N(number)) => number.parse().ok(),
+        Some(_) | None => None,
+    };
+    found.ok_or(ItemError::Attribute { kind, attribute })
+}
+
 /// The document of an item of this kind, JSON text.
 pub(super) fn document<'a>(kind: &'static str, item: &'a Item) -> ItemResult<&'a str> {
     check(kind, item)?;

@@ -1,16 +1,20 @@
 //! What comes from outside while a run is open: answers and inputs, progress, report tokens, comments.
 
-use super::form::{Item, ItemError, ItemResult, check, n, parsed, read, set, stamped, text, write};
+use super::form::{Item, ItemError, ItemResult, check, n, number, parsed, read, set, stamped, text, write};
 use crate::dynamo::keys;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
+use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::{Run, RunError};
 use sluice_core::step::StepStatus;
 use sluice_core::time::rfc3339_millis;
 
 const INPUT: &str = "input";
+const GIVEN: &str = "given";
+/// What an input was.
+const DATA: &str = "data";
+const FAILURE: &str = "failure";
 const REPORT_TOKEN: &str = "report-token";
 const COMMENT: &str = "comment";
 
@@ -50,11 +54,17 @@ pub fn to_answer(item: &Item) -> ItemResult<Option<(String, NodeOutcome)>> {
     Ok(token.map(str::to_owned).zip(OF_A_STEP.read(item)))
 }
 
-/// The line of an answer in its run's list of inputs. `run` is the run as the answer leaves it.
-pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> Item {
+/// The line of an answer in its run's list of inputs, and what was given with it. `run` is the run as the answer leaves it.
+pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> [Item; 2] {
     let key = keys::input(&run.tenant_id, run.run_id, answer.at, run.rev, node_id);
-    let mut item = stamped(Item::new(), INPUT, key);
-    set(&mut item, [("nodeId", node_id.to_string()), ("at", rfc3339_millis(answer.at)), ("by", answer.by.clone())]);
+    let given = keys::given(&run.tenant_id, run.run_id, &key.sk);
+    let mut head = stamped(Item::new(), INPUT, key);
+    let outcome = if matches!(answer.outcome, NodeOutcome::Failure(_)) { FAILURE } else { DATA };
+    let texts = [("nodeId", node_id.to_string()), ("at", rfc3339_millis(answer.at)), ("by", answer.by.clone())];
+    set(&mut head, texts);
+    set(&mut head, [("outcome", outcome.to_owned())]);
+    head.insert("bytes".to_owned(), n(answer.outcome.bytes()));
+    let mut item = stamped(Item::new(), GIVEN, given);
     match &answer.outcome {
         NodeOutcome::Result(value) => set(&mut item, [(OF_AN_INPUT.result, value.clone())]),
         NodeOutcome::Failure(error) => {
@@ -62,14 +72,25 @@ pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> Item {
             set(&mut item, error.map(|(name, text)| (name, text.clone())));
         }
     }
-    item
+    [head, item]
 }
 
-pub fn to_input(item: &Item) -> ItemResult<(NodeId, NodeAnswer)> {
+pub fn to_input(item: &Item) -> ItemResult<AnswerHead> {
     check(INPUT, item)?;
-    let outcome = OF_AN_INPUT.read(item).ok_or(ItemError::Attribute { kind: INPUT, attribute: OF_AN_INPUT.result })?;
-    let at: Timestamp = parsed(INPUT, item, "at")?;
-    Ok((parsed(INPUT, item, "nodeId")?, NodeAnswer { outcome, by: parsed(INPUT, item, "by")?, at }))
+    let outcome: String = parsed(INPUT, item, "outcome")?;
+    Ok(AnswerHead {
+        key: parsed(INPUT, item, keys::SK)?,
+        node_id: parsed(INPUT, item, "nodeId")?,
+        is_failure: outcome == FAILURE,
+        bytes: number(INPUT, item, "bytes")?,
+        by: parsed(INPUT, item, "by")?,
+        at: parsed(INPUT, item, "at")?,
+    })
+}
+
+pub fn to_given(item: &Item) -> ItemResult<NodeOutcome> {
+    check(GIVEN, item)?;
+    OF_AN_INPUT.read(item).ok_or(ItemError::Attribute { kind: GIVEN, attribute: OF_AN_INPUT.result })
 }
 
 /// How far a node has come: a map in its step.

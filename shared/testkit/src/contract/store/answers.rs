@@ -4,9 +4,9 @@ use super::*;
 use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use crate::contract::{at_once, both};
 use sluice_core::change::RunChange;
-use sluice_core::id::NodeId;
+use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
-use sluice_core::ports::Changed;
+use sluice_core::ports::{Changed, StoreErrorClass};
 use sluice_core::report::{NodeAnswer, NodeOutcome, Progress};
 use sluice_core::run::{Run, RunError};
 
@@ -168,7 +168,7 @@ pub async fn a_failure_is_an_answer_too(waits: &impl Ground) {
 pub async fn what_nodes_were_given_is_listed_the_first_first(waits: &impl Ground) {
     let (run, store) = (waiting(waits).await, waits.ports());
     let approval = node_id("approval");
-    assert!(store.list_inputs(&mine(), run.run_id).await.expect("listed").is_empty());
+    assert!(inputs(&store, &mine(), run.run_id).await.is_empty());
     let change = answered(&run, "approval");
     let given = [answer("2"), failed("no"), NodeAnswer { at: at(LATER), ..answer("1") }];
     for (turn, answer) in given.iter().enumerate() {
@@ -183,9 +183,30 @@ pub async fn what_nodes_were_given_is_listed_the_first_first(waits: &impl Ground
     }
     // The first two came in one millisecond.
     let expected: Vec<_> = given.into_iter().map(|answer| (approval.clone(), answer)).collect();
-    assert_eq!(store.list_inputs(&mine(), run.run_id).await.expect("listed"), expected);
-    assert!(store.list_inputs(&yours(), run.run_id).await.expect("listed").is_empty());
-    assert!(store.list_inputs(&mine(), sample::run_id(2)).await.expect("listed").is_empty());
+    assert_eq!(inputs(&store, &mine(), run.run_id).await, expected);
+    assert!(inputs(&store, &yours(), run.run_id).await.is_empty());
+    assert!(inputs(&store, &mine(), sample::run_id(2)).await.is_empty());
+    // One by one, and of somebody else, whatever the head says.
+    let heads = store.list_inputs(&mine(), run.run_id).await.expect("listed");
+    for (head, (_, answer)) in heads.iter().zip(&expected) {
+        let loaded = store.load_inputs(&mine(), run.run_id, &[head]).await.expect("loaded");
+        assert_eq!((loaded, head.bytes), (vec![answer.outcome.clone()], answer.outcome.bytes()));
+        for (tenant, run_id) in [(yours(), run.run_id), (mine(), sample::run_id(2))] {
+            let error = store.load_inputs(&tenant, run_id, &[head]).await.expect_err("nothing is there");
+            assert_eq!(error.class, StoreErrorClass::Corrupt);
+        }
+    }
+}
+
+/// The answers of a run, put together again.
+pub async fn inputs(store: &impl Ports, tenant: &TenantId, run_id: RunId) -> Vec<(NodeId, NodeAnswer)> {
+    let heads = store.list_inputs(tenant, run_id).await.expect("listed");
+    let outcomes = store.load_inputs(tenant, run_id, &heads.iter().collect::<Vec<_>>()).await.expect("loaded");
+    let whole = heads.into_iter().zip(outcomes).map(|(head, outcome)| {
+        assert_eq!(head.is_failure, matches!(outcome, NodeOutcome::Failure(_)));
+        (head.node_id, NodeAnswer { outcome, by: head.by, at: head.at })
+    });
+    whole.collect()
 }
 
 pub async fn progress_is_shown_while_a_node_is_under_way(waits: &impl Ground) {

@@ -12,6 +12,7 @@ use sluice_core::delivery::{Attempt, AttemptOutcome};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
+use sluice_core::limits;
 use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Recorded};
 use sluice_core::run::{About, Run};
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,6 +249,20 @@ pub async fn a_late_attempt_is_kept_and_changes_nothing_else(ground: &impl Groun
     let listed = store.list_deliveries(&mine(), reference.run_id).await.expect("listed").remove(0);
     assert_eq!(listed.1, [attempt(1, 10), attempt(2, 20)], "each once, as it was kept first");
     assert!(store.list_deliveries(&yours(), reference.run_id).await.expect("listed").is_empty());
+}
+
+pub async fn of_many_attempts_the_newest_are_listed(ground: &impl Ground) {
+    let store = ground.ports();
+    let reference = owing(&store).await;
+    let outcome = AttemptOutcome::Delivered { http_status: Some(200) };
+    let attempts: Vec<Attempt> = (1..=limits::DELIVERY_ATTEMPTS + 2)
+        .map(|number| Attempt { number, at: noon(), duration_ms: 1, outcome: outcome.clone() })
+        .collect();
+    for attempt in &attempts {
+        store.record_late_attempt(&reference, attempt).await.expect("recorded");
+    }
+    let listed = store.list_deliveries(&mine(), reference.run_id).await.expect("listed").remove(0);
+    assert_eq!(listed.1, attempts[2..]);
 }
 
 pub async fn a_name_belongs_to_one_definition_of_a_tenant(ground: &impl Ground) {
