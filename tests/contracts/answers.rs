@@ -85,6 +85,7 @@ const ROWS: &[(&str, Most)] = &[
     ("Problem.detail", Bytes(text(REQUEST_LINE_AND_HEADERS_BYTES))),
     ("Problem.errors", Items(limits::VIOLATIONS)),
     ("Problem.instance", OWN_TEXT),
+    ("Problem.runHref", OWN_TEXT),
     ("Problem.title", OWN_TEXT),
     ("Problem.type", OWN_TEXT),
     // As it was declared, by one body.

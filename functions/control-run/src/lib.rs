@@ -117,6 +117,7 @@ where
     async fn replay(&self, request: &Request, caller: &Caller, original: RunId) -> Result<Response, Problem> {
         let command = control_run::replay(request)?;
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
+        request.may_record(run_id);
         let accepted = replay_run(&self.store, &self.engine, &self.policy, caller, original, command, run_id, now)
             .await
             .map_err(|refusal| Form::ReplayRun.problem(refusal))?;

@@ -34,6 +34,7 @@ where
         let Asked { route: CreateRunRoute::CreateRun, caller, request, .. } = asked;
         let (command, configs) = CreateRun::read(request)?.into_parts();
         let (run_id, now) = ((self.new_run_id)(), self.clock.now());
+        request.may_record(run_id);
         let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now)
             .await
             .map_err(|refusal| Form::CreateRun(&configs).problem(refusal))?;

@@ -2,6 +2,7 @@
 
 mod support;
 
+use lambda_runtime::Context;
 use serde_json::{Value, json};
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
@@ -9,12 +10,14 @@ use sluice_core::limits;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, LoadRun, ManageOperator, StoreErrorClass};
 use sluice_edge::http::Response;
+use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
-use sluice_testkit::fault::Fault;
+use sluice_testkit::fault::{Fault, lock};
 use sluice_testkit::fixture::tenant;
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{CALLBACK_URL, NEW_RUN, World, request, run_id};
-use support::{TestApp, answer, app};
+use std::sync::{Arc, Mutex};
+use support::{TestApp, answer, answer_in, app};
 
 const BODY: &str = r#"{"workflowInstanceConfiguration":{"workflowDefinitionId":"text-report"},"name":"a"}"#;
 
@@ -26,6 +29,13 @@ fn post_with_key(app: &TestApp, key: &str, body: &str) -> Response {
     let mut event = request("dev", "POST", "/v1/workflow-runs", body);
     event["headers"]["idempotency-key"] = json!(key);
     answer(app, &event.to_string())
+}
+
+/// The answer of an invocation that Lambda ends in so many seconds.
+fn post_within(seconds: u64, app: &TestApp) -> Response {
+    let mut context = Context::default();
+    context.deadline = app.clock.now().as_millisecond().unsigned_abs() + seconds * 1_000;
+    answer_in(context, IdentityConfig::for_test(), app, &request("dev", "POST", "/v1/workflow-runs", BODY).to_string())
 }
 
 /// The function in a later request, which gets another id.
@@ -302,9 +312,52 @@ fn a_store_in_trouble_is_a_503_that_may_be_tried_again() {
         world.store.faults.once("record the run", Fault::Before(class));
         let response = post(&app(&world), BODY);
         assert_eq!((response.status(), response.header("retry-after")), (503, Some("1")));
-        assert_eq!(json_of(&response)["code"], code);
+        let problem = json_of(&response);
+        assert_eq!(problem["code"], code);
         assert!(!response.body().contains("injected"));
+        // Only a run that may be there is named.
+        let named = (class == StoreErrorClass::Unavailable).then(|| json!(NEW_RUN));
+        assert_eq!(problem.get("runId"), named.as_ref());
     }
+}
+
+#[test]
+fn whoever_is_not_answered_in_time_is_told_which_run_it_may_have_been() {
+    // Every call that a create makes, found by watching one.
+    let calls: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    let world = block_on(World::new());
+    for faults in [&world.store.faults, &world.engine.faults] {
+        let calls = Arc::clone(&calls);
+        faults.set(move |operation| {
+            lock(&calls).push(operation);
+            None
+        });
+    }
+    assert_eq!(post(&app(&world), BODY).status(), 201);
+    let calls = lock(&calls).clone();
+    assert!(calls.contains(&"record the run") && calls.contains(&"start the execution"), "{calls:?}");
+    for call in calls {
+        for fault in [Fault::SilentBefore, Fault::SilentAfter] {
+            let world = block_on(World::new());
+            for faults in [&world.store.faults, &world.engine.faults] {
+                faults.once(call, fault);
+            }
+            let response = post_within(10, &app(&world));
+            let problem = json_of(&response);
+            assert_eq!((response.status(), response.header("retry-after")), (503, Some("1")), "{call} {fault:?}");
+            assert_eq!((&problem["code"], &problem["runId"]), (&json!("unavailable"), &json!(NEW_RUN)));
+            assert_eq!(problem["runHref"], format!("/v1/workflow-runs/{NEW_RUN}"));
+            // What was recorded is there under the id that was told, for its reader and for the sweep.
+            let found = block_on(world.store.load_run(&tenant("dev"), run_id(NEW_RUN))).expect("loaded");
+            let is_recorded =
+                call == "start the execution" || (call == "record the run" && fault == Fault::SilentAfter);
+            assert_eq!(found.is_some(), is_recorded, "{call} {fault:?}");
+        }
+    }
+    // In time, nobody notices the deadline.
+    let world = block_on(World::new());
+    let response = post_within(10, &app(&world));
+    assert_eq!(response.status(), 201);
 }
 
 #[test]

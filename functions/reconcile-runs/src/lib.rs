@@ -50,7 +50,8 @@ where
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
         };
         let span = telemetry::event_span(&event.context);
-        let summary = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone()).await;
+        let sweep = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone());
+        let summary = self.clock.until(telemetry::calls_end(&event.context), Box::pin(sweep)).await;
         span.in_scope(|| {
             metrics::swept(&summary);
             log(&summary);

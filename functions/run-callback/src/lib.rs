@@ -46,6 +46,11 @@ where
     /// Only what a retry of the same event can mend; and, of type `Sluice.InvalidUsage`, usage that can never be
     /// recorded.
     pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
+        let end = telemetry::calls_end(&event.context);
+        self.clock.until(end, Box::pin(self.handled(event))).await
+    }
+
+    async fn handled(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
         let span = telemetry::event_span(&event.context);
         if let Some(reported) = event.payload.usage() {
             // Who reports so is not asked for any identity: only the runner's role may invoke this function itself, and
@@ -173,7 +178,9 @@ where
                     tracing::warn!("usage of a run that is gone: ignored");
                     return Ok(counts);
                 }
-                Err(Refusal::Store(error)) => return Err(telemetry::to_be_retried(&error)),
+                Err(Refusal::Store(error) | Refusal::Unanswered { error, .. }) => {
+                    return Err(telemetry::to_be_retried(&error));
+                }
                 Err(
                     refusal @ (Refusal::Invalid(_)
                     | Refusal::Conflict { .. }

@@ -1,8 +1,10 @@
 //! The clock of the machine.
 
+use crate::deadline;
 use jiff::Timestamp;
 use sluice_core::ports::Clock;
 use std::time::Duration;
+use tokio::time::Instant;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
@@ -17,5 +19,12 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    /// Every call of the adapters of this crate ends by then.
+    async fn until<F: Future>(&self, end: Option<Timestamp>, work: F) -> F::Output {
+        let Some(end) = end else { return work.await };
+        let left = Duration::try_from(end.duration_since(self.now())).unwrap_or(Duration::ZERO);
+        deadline::until(Instant::now() + left, work).await
     }
 }

@@ -6,6 +6,7 @@
 pub mod clients;
 pub mod clock;
 pub mod config;
+mod deadline;
 pub mod dynamo;
 pub mod events;
 mod fault;

@@ -30,4 +30,9 @@ use std::time::Duration;
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
+    /// Does work whose calls to the outside must have ended at `end`, answered or not: the adapters that make them hold each to
+    /// it. Without an end, and by a clock that belongs to no adapters, the work is done as it is.
+    fn until<F: Future>(&self, _end: Option<Timestamp>, work: F) -> impl Future<Output = F::Output> {
+        work
+    }
 }

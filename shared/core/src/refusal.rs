@@ -2,7 +2,7 @@
 
 use crate::concurrency::SlotScope;
 use crate::id::RunId;
-use crate::ports::StoreError;
+use crate::ports::{StoreError, StoreErrorClass};
 use crate::violation::Invalid;
 use std::fmt;
 
@@ -38,6 +38,13 @@ pub enum Refusal {
     /// A report token that is none, not of this run, or no longer valid. All the same to who holds it.
     #[error("the report token is not valid for this run")]
     InvalidReportToken,
+    /// The store did not say whether it recorded the new run. If it did, the run goes on like any other.
+    #[error("whether run {run_id} was recorded is not known")]
+    Unanswered {
+        run_id: RunId,
+        #[source]
+        error: StoreError,
+    },
     #[error("the store could not be used")]
     Store(#[source] StoreError),
 }
@@ -104,6 +111,14 @@ impl Refusal {
     /// There is no such thing, as far as this caller may know.
     pub fn not_found(what: Thing, id: impl fmt::Display) -> Self {
         Self::NotFound { what, id: id.to_string() }
+    }
+
+    /// The run with this id could not be recorded, as far as the store says.
+    pub fn unrecorded(run_id: RunId, error: StoreError) -> Self {
+        match error.class {
+            StoreErrorClass::Unavailable => Self::Unanswered { run_id, error },
+            StoreErrorClass::Conflict | StoreErrorClass::Throttled | StoreErrorClass::Corrupt => Self::Store(error),
+        }
     }
 
     pub fn conflict(code: ConflictCode, message: impl fmt::Display) -> Self {

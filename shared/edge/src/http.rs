@@ -30,6 +30,7 @@ use sluice_core::number::{is_whole, whole_literal};
 use sluice_core::violation::ViolationCode;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::sync::OnceLock;
 use tracing::Span;
 
 /// What the function was invoked with. Reading it never fails: what is no request is answered too, and is no fault of
@@ -58,6 +59,8 @@ pub struct Request {
     headers: HeaderMap,
     query: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+    /// The run that answering it may have recorded by now.
+    new_run: OnceLock<RunId>,
 }
 
 impl From<LambdaEvent<Event>> for Request {
@@ -98,6 +101,7 @@ impl From<LambdaEvent<Event>> for Request {
             path,
             id,
             span,
+            new_run: OnceLock::new(),
         }
     }
 }
@@ -255,6 +259,17 @@ impl Request {
     /// Names the tenant this request is of, for the log.
     pub fn about_tenant(&self, tenant: &TenantId) {
         self.span.record("tenant.id", tenant.as_str());
+    }
+
+    /// From now on a run of this id may be recorded: should there be no answer, it is named to the caller.
+    pub fn may_record(&self, run_id: RunId) {
+        // A request records one run, so the first id is the one.
+        self.new_run.get_or_init(|| run_id);
+    }
+
+    /// See [`Self::may_record`].
+    pub fn new_run(&self) -> Option<RunId> {
+        self.new_run.get().copied()
     }
 
     /// Names the run this request is about, for the log.

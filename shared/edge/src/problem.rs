@@ -107,7 +107,7 @@ pub struct Problem {
     pub cause: Option<Box<str>>,
 }
 
-/// The run a conflict is about.
+/// The run a problem is about.
 #[derive(Debug)]
 pub struct AboutRun {
     pub run_id: String,
@@ -134,10 +134,14 @@ pub struct ProblemBody<'a> {
     #[schema(nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
-    /// The run a conflict is about.
+    /// The run a conflict is about; of a 503, the run that may have been recorded.
     #[schema(value_type = RunId, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     run_id: Option<&'a str>,
+    /// Where that run is read, if it is there.
+    #[schema(pattern = "^/v1/", nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_href: Option<String>,
     #[schema(value_type = RunStatus, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     run_status: Option<&'static str>,
@@ -189,6 +193,16 @@ impl Problem {
         self
     }
 
+    /// The same of a request that may have recorded this run: nobody knows.
+    #[must_use]
+    pub fn unanswered(self, run_id: RunId) -> Self {
+        let detail = format!(
+            "run {run_id} may have been recorded, and then it goes on: read it, or ask again with the same idempotency key; \
+             without a key, another run would be made"
+        );
+        Self { detail, ..self }.about(run_id, None)
+    }
+
     /// What its caller is told. `request_id` names the occurrence.
     pub fn body(&self, request_id: &str) -> ProblemBody<'_> {
         ProblemBody {
@@ -199,6 +213,7 @@ impl Problem {
             code: self.kind.code,
             instance: (!request_id.is_empty()).then(|| format!("urn:sluice:request:{request_id}")),
             run_id: self.run.as_ref().map(|run| run.run_id.as_str()),
+            run_href: self.run.as_ref().map(|run| format!("/v1/workflow-runs/{}", run.run_id)),
             run_status: self.run.as_ref().and_then(|run| run.status),
             errors: self
                 .errors

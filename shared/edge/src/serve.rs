@@ -16,6 +16,7 @@ use lambda_runtime::{Context, Error, LambdaEvent, Runtime, service_fn};
 use sluice_core::caller::Caller;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::manage_operator::operator_only;
+use sluice_core::id::RunId;
 use sluice_core::ports::Clock;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -67,12 +68,15 @@ pub struct AskedOpenly<'a, R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline(Option<Timestamp>);
 
-/// What is left for the answer on its way.
-const RESERVE: SignedDuration = SignedDuration::from_millis(500);
+/// What is left for the answer on its way. It is less than [`telemetry::CALLS_RESERVE`]: what is known when the last call has
+/// ended is told.
+pub const ANSWER_RESERVE: SignedDuration = SignedDuration::from_millis(500);
+/// What a wait leaves: the look after it is a call, and is given its time.
+const LAST_LOOK: SignedDuration = SignedDuration::from_millis(1_500);
 
 impl Deadline {
     fn of(context: &Context) -> Self {
-        Self(telemetry::end(context).map(|end| end - RESERVE))
+        Self(telemetry::end(context).map(|end| end - ANSWER_RESERVE))
     }
 
     /// What is left of the time.
@@ -82,7 +86,7 @@ impl Deadline {
 
     /// As many seconds as somebody wants to wait, or as are left.
     pub fn seconds_to_wait(self, wanted: u32, now: Timestamp) -> u32 {
-        wanted.min(u32::try_from(self.left(now).as_secs()).unwrap_or(u32::MAX))
+        wanted.min(u32::try_from(self.left(now + LAST_LOOK).as_secs()).unwrap_or(u32::MAX))
     }
 }
 
@@ -108,11 +112,11 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
     /// # Errors
     /// Never.
     pub async fn serve(&self, event: LambdaEvent<Event>) -> Result<Response, Infallible> {
-        let deadline = Deadline::of(&event.context);
+        let (deadline, calls_end) = (Deadline::of(&event.context), telemetry::calls_end(&event.context));
         let request = Request::from(event);
         let found = Found::of(H::Route::FUNCTION, &request);
-        let answer = self.before(deadline, self.answer(&request, &found, deadline));
-        let answer = answer.instrument(request.span.clone()).await;
+        let answer = self.before(deadline, &request, self.answer(&request, &found, deadline));
+        let answer = self.clock.until(calls_end, answer.instrument(request.span.clone())).await;
         if let (Found::Route(route, _), Err(problem)) = (&found, &answer)
             && route.takes_key
         {
@@ -154,6 +158,7 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
     async fn before(
         &self,
         deadline: Deadline,
+        request: &Request,
         answer: impl Future<Output = Result<Response, Problem>>,
     ) -> Result<Response, Problem> {
         let mut answer = pin!(answer);
@@ -166,17 +171,21 @@ impl<H: Handler, C: Clock> HttpFunction<H, C> {
             if let Poll::Ready(answer) = answer.as_mut().poll(context) {
                 return Poll::Ready(answer);
             }
-            over.as_mut().poll(context).map(|()| Err(too_late()))
+            over.as_mut().poll(context).map(|()| Err(too_late(request.new_run())))
         })
         .await
     }
 }
 
-fn too_late() -> Problem {
+fn too_late(new_run: Option<RunId>) -> Problem {
     let detail =
         "there was no answer in time: what was asked may have been done; with an idempotency key nothing is done twice";
     let problem = Problem::new(&problem::UNAVAILABLE, detail).with_header(RETRY_AFTER, problem::RETRY_AFTER_SECONDS);
-    Problem { cause: Some("the deadline of the invocation".into()), ..problem }
+    let problem = Problem { cause: Some("the deadline of the invocation".into()), ..problem };
+    match new_run {
+        Some(run_id) => problem.unanswered(run_id),
+        None => problem,
+    }
 }
 
 /// The answer to give, logged once.
@@ -216,13 +225,17 @@ mod tests {
 
     const RUN: &str = "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f";
 
-    /// Says which route it was asked for; a pause takes for ever.
+    /// Says which route it was asked for; a pause takes for ever, and so does a replay.
     struct Control;
 
     impl Handler for Control {
         type Route = ControlRunRoute;
 
         async fn answer(&self, asked: Asked<'_, ControlRunRoute>) -> Result<Response, Problem> {
+            if let ControlRunRoute::ReplayRun { run_id } = asked.route {
+                asked.request.may_record(run_id);
+                pending::<()>().await;
+            }
             if let ControlRunRoute::PauseRun { .. } = asked.route {
                 pending::<()>().await;
             }
@@ -404,14 +417,19 @@ mod tests {
         let path = format!("/v1/workflow-runs/{RUN}/pause");
         let (status, said) = ask(Control, JWT, "POST", &path, Some(10));
         assert_eq!((status, &said["code"]), (503, &json!("unavailable")));
+        assert_eq!(said.get("runId"), None, "a pause makes no run");
         // What is over already is not begun for long.
         assert_eq!(ask(Control, JWT, "POST", &path, Some(-3)).0, 503);
+        // Whoever asked for a run is told which one it may have been.
+        let (status, said) = ask(Control, JWT, "POST", &format!("/v1/workflow-runs/{RUN}/replay"), Some(10));
+        assert_eq!((status, &said["code"], &said["runId"]), (503, &json!("unavailable"), &json!(RUN)));
+        assert_eq!(said["runHref"], format!("/v1/workflow-runs/{RUN}"));
     }
 
     #[test]
     fn a_wait_is_no_longer_than_the_time_that_is_left() {
         let now = Timestamp::UNIX_EPOCH;
-        for (left_ms, wanted, waits) in [(20_000, 5, 5), (4_999, 5, 4), (0, 5, 0), (-1, 5, 0)] {
+        for (left_ms, wanted, waits) in [(20_000, 5, 5), (6_499, 5, 4), (2_000, 5, 0), (0, 5, 0), (-1, 5, 0)] {
             let deadline = Deadline(Some(now + SignedDuration::from_millis(left_ms)));
             assert_eq!(deadline.seconds_to_wait(wanted, now), waits, "{left_ms}");
         }

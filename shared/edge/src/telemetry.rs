@@ -93,6 +93,14 @@ pub fn end(context: &Context) -> Option<Timestamp> {
     end.and_then(|millis| Timestamp::from_millisecond(millis).ok())
 }
 
+/// What is left of an invocation when none of its calls is waited for any more: time to conclude from what is known by then.
+pub const CALLS_RESERVE: SignedDuration = SignedDuration::from_millis(1_000);
+
+/// When the invocation's last call must have ended; `None` where nobody ends the invocation.
+pub fn calls_end(context: &Context) -> Option<Timestamp> {
+    end(context).map(|end| end - CALLS_RESERVE)
+}
+
 /// When to stop beginning new work: `reserve` before Lambda ends the invocation, or half a minute from now where it does
 /// not say when.
 pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timestamp {

@@ -16,6 +16,7 @@ use sluice_core::ports::{
 };
 use sluice_core::run::{EndDetails, RunError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 /// One execution.
@@ -232,8 +233,10 @@ impl MemoryEngine {
         let failed = || EngineError { operation, source: Some("injected".into()) };
         crate::turn().await;
         let fault = self.faults.next(operation);
-        if let Some(Fault::Before(_)) = fault {
-            return Err(failed());
+        match fault {
+            Some(Fault::Before(_)) => return Err(failed()),
+            Some(Fault::SilentBefore) => pending::<()>().await,
+            Some(Fault::After(_) | Fault::SilentAfter) | None => {}
         }
         let result = {
             let mut state = lock(&self.state);
@@ -243,7 +246,8 @@ impl MemoryEngine {
         crate::turn().await;
         match fault {
             Some(Fault::After(_)) => Err(failed()),
-            Some(Fault::Before(_)) | None => Ok(result),
+            Some(Fault::SilentAfter) => pending().await,
+            Some(Fault::Before(_) | Fault::SilentBefore) | None => Ok(result),
         }
     }
 }

@@ -11,6 +11,10 @@ pub enum Fault {
     Before(StoreErrorClass),
     /// The call has its effect, but its answer is lost.
     After(StoreErrorClass),
+    /// The call has no effect, and is never answered.
+    SilentBefore,
+    /// The call has its effect, and is never answered.
+    SilentAfter,
 }
 
 type Source = Box<dyn FnMut(&'static str) -> Option<Fault> + Send>;

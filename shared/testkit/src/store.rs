@@ -37,6 +37,7 @@ use sluice_core::step::{Step, StepStatus};
 use sluice_core::usage::{LlmCall, UsageLedger};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::future::pending;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
@@ -65,14 +66,19 @@ impl MemoryStore {
     ) -> StoreResult<T> {
         crate::turn().await;
         let fault = self.faults.next(operation);
-        if let Some(Fault::Before(class)) = fault {
-            return Err(StoreError::new(operation, class, "injected before its effect"));
+        match fault {
+            Some(Fault::Before(class)) => {
+                return Err(StoreError::new(operation, class, "injected before its effect"));
+            }
+            Some(Fault::SilentBefore) => pending::<()>().await,
+            Some(Fault::After(_) | Fault::SilentAfter) | None => {}
         }
         let result = effect(&mut lock(&self.tables));
         crate::turn().await;
         match fault {
             Some(Fault::After(class)) => Err(StoreError::new(operation, class, "injected after its effect")),
-            Some(Fault::Before(_)) | None => result,
+            Some(Fault::SilentAfter) => pending().await,
+            Some(Fault::Before(_) | Fault::SilentBefore) | None => result,
         }
     }
 }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluice_aws::clients::{ATTEMPT_TIMEOUT, ENGINE_TIMEOUT, STORE_TIMEOUT};
+use sluice_edge::serve::ANSWER_RESERVE;
+use sluice_edge::telemetry::CALLS_RESERVE;
 use sluice_tests::{file, text};
 
 use super::{DOCUMENT, TEMPLATE, arn, functions, logical, of_type, reference, resource, short};
@@ -127,4 +131,18 @@ fn the_runner_is_a_traced_standard_machine_made_from_its_file() {
     let name = resource("RunCallbackFunction")["FunctionName"]["Fn::Sub"].as_str().expect("a name");
     assert_eq!(short(&substitutions["RunCallbackArn"]), format!("arn:lambda::function:{name}"));
     assert_eq!(runner["Role"], arn("RunnerRole"));
+}
+
+#[test]
+fn every_function_has_time_for_a_call_that_hangs_and_another_try() {
+    for function in functions() {
+        let own = &resource(&(logical(function) + "Function"))["Timeout"];
+        let timeout = own.as_u64().or_else(|| DOCUMENT["Globals"]["Function"]["Timeout"].as_u64()).expect("a timeout");
+        let calls = Duration::from_secs(timeout) - Duration::try_from(CALLS_RESERVE).expect("some time");
+        // One attempt hangs, another is made, and what it says is acted on by one more call.
+        assert!(3 * ATTEMPT_TIMEOUT <= calls, "{function}: {ATTEMPT_TIMEOUT:?} of {calls:?}");
+        // No call outlives the invocation, whichever bound is met first; and the answer has its time after the last call.
+        assert!(ENGINE_TIMEOUT.max(STORE_TIMEOUT) <= calls, "{function}: {calls:?}");
+        assert!(CALLS_RESERVE > ANSWER_RESERVE, "{function}");
+    }
 }

@@ -30,11 +30,15 @@ pub fn answer(app: &TestApp, event: &str) -> Response {
 }
 
 pub fn answer_as(identity: IdentityConfig, app: &TestApp, event: &str) -> Response {
+    answer_in(Context::default(), identity, app, event)
+}
+
+/// The answer of an invocation. The time to its end passes when nothing can go on.
+pub fn answer_in(context: Context, identity: IdentityConfig, app: &TestApp, event: &str) -> Response {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
-    let function = HttpFunction { handler: app.clone(), clock: app.clock.clone(), identity };
+    let function = HttpFunction { handler: app.clone(), clock: app.clock.patient(), identity };
     let asked = serde_json::from_str(event).expect("an event");
-    let response =
-        block_on(function.serve(LambdaEvent::new(asked, Context::default()))).unwrap_or_else(|never| match never {});
+    let response = block_on(function.serve(LambdaEvent::new(asked, context))).unwrap_or_else(|never| match never {});
     openapi::check(event, &response);
     response
 }

@@ -5,6 +5,7 @@
 //! an attempt ends in time whatever the receiver does.
 
 use super::{guard, sign};
+use crate::deadline;
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -52,6 +53,9 @@ impl Default for Bounds {
         }
     }
 }
+
+/// What an attempt leaves of its invocation: what became of it is recorded, and a hung attempt at that may be repeated.
+const RECORD_TIME: Duration = Duration::from_secs(6);
 
 /// Sends webhooks. Keeps no connection: attempts at one receiver are seconds or hours apart.
 #[derive(Clone, Debug)]
@@ -125,10 +129,12 @@ impl Sender {
                 exchange(stream, request, &mut connection).await
             }
         };
-        let response = timeout(self.bounds.total, exchange).await.map_err(|_| NoAnswer::TooLong("answer"))??;
+        let total = deadline::at_most(self.bounds.total, RECORD_TIME);
+        let response = timeout(total, exchange).await.map_err(|_| NoAnswer::TooLong("answer"))??;
         let outcome = outcome(response.status(), response.headers(), now);
         // Whether the rest came in time changes nothing.
-        let _rest = timeout(self.bounds.body, read_away(response, self.bounds.body_bytes)).await;
+        let body = deadline::at_most(self.bounds.body, RECORD_TIME);
+        let _rest = timeout(body, read_away(response, self.bounds.body_bytes)).await;
         Ok(outcome)
     }
 

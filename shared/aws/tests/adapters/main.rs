@@ -3,6 +3,7 @@
 
 mod catalog;
 mod control;
+mod deadline;
 mod definitions;
 mod engine;
 mod items;

@@ -8,6 +8,9 @@
 //!
 //! Decision (2026-11-22): the answer to a create is the run as recorded (`PENDING`), also when the start is refused
 //! at once: the end comes by webhook and by reading, and a replay of the request gives the same bytes.
+//!
+//! Decision (2026-11-27): a run that is recorded is accepted, whatever becomes of its start: the sweep starts it. Only where
+//! the store does not say whether it recorded the run is the answer [`Refusal::Unanswered`], which names it.
 
 mod command;
 mod plan;
@@ -51,7 +54,7 @@ pub struct Accepted {
 /// Creates and starts a run.
 ///
 /// # Errors
-/// A [`Refusal`]; unless it is [`Refusal::Store`], nothing was written.
+/// A [`Refusal`]; unless it is [`Refusal::Unanswered`], no run was recorded.
 pub async fn create_run<S, E>(
     store: &S,
     engine: &E,
@@ -116,7 +119,7 @@ async fn plan_evaluating<S: LoadRun>(
 ///
 /// # Errors
 /// [`Refusal::KeyReused`], [`Refusal::RunExpired`], [`Refusal::TooManyRuns`], [`Refusal::QueueFull`],
-/// [`Refusal::Store`].
+/// [`Refusal::Unanswered`], [`Refusal::Store`].
 pub(super) async fn record_and_start<S, E>(
     store: &S,
     engine: &E,
@@ -134,7 +137,8 @@ where
     let mut full = None;
     for _ in 0..TRIES {
         admit(&mut new, &limits, full, claim.as_ref(), now);
-        match store.record_run(&new).await.map_err(Refusal::Store)? {
+        let recorded = store.record_run(&new).await;
+        match recorded.map_err(|error| Refusal::unrecorded(new.run.run_id, error))? {
             Recorded::Created => {
                 let start = if new.run.status() == RunStatus::Queued {
                     Start::default()

@@ -231,6 +231,25 @@ fn a_start_without_an_answer_is_still_an_accepted_run() {
 }
 
 #[test]
+fn a_run_of_which_the_store_does_not_say_whether_it_is_recorded_is_named() {
+    for (fault, is_recorded) in
+        [(Fault::Before(StoreErrorClass::Unavailable), false), (Fault::After(StoreErrorClass::Unavailable), true)]
+    {
+        let world = World::new();
+        world.store.faults.once("record the run", fault);
+        let refusal = world.create(command(), 1).expect_err("nobody knows");
+        assert!(matches!(refusal, Refusal::Unanswered { run_id, .. } if run_id == fixture::run_id(1)), "{refusal:?}");
+        assert_eq!((world.store.runs().len(), world.engine.starts()), (usize::from(is_recorded), 0));
+    }
+    // Where nothing was recorded for sure, no run is named.
+    for class in [StoreErrorClass::Conflict, StoreErrorClass::Throttled, StoreErrorClass::Corrupt] {
+        let world = World::new();
+        world.store.faults.once("record the run", Fault::Before(class));
+        assert!(matches!(world.create(command(), 1), Err(Refusal::Store(_))), "{class:?}");
+    }
+}
+
+#[test]
 fn a_start_that_is_refused_for_good_ends_the_run_and_owes_the_webhook() {
     let world = World::new();
     world.engine.refuse_starts(Some("StateMachineDoesNotExist"));

@@ -54,6 +54,7 @@ impl Form<'_> {
             | Refusal::TooManyRuns { .. }
             | Refusal::QueueFull
             | Refusal::InvalidReportToken
+            | Refusal::Unanswered { .. }
             | Refusal::Store(_) => refusal.into(),
         }
     }
@@ -250,6 +251,7 @@ impl From<Refusal> for Problem {
             Refusal::InvalidReportToken => {
                 Self::new(&problem::INVALID_REPORT_TOKEN, detail).with_header(WWW_AUTHENTICATE, problem::CHALLENGE)
             }
+            Refusal::Unanswered { run_id, error } => Self::from(error).unanswered(run_id),
             Refusal::Store(error) => error.into(),
         }
     }

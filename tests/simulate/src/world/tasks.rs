@@ -204,7 +204,10 @@ impl World {
                     None => broken("I7", format!("{what} was refused for a key that it has not")),
                 }
             }
-            Err(Refusal::Store(error)) => {
+            Err(Refusal::Unanswered { run_id: named, .. }) if named != run_id => {
+                broken("I7", format!("{what} may have made run {run_id}, and its caller is told of {named}"))
+            }
+            Err(Refusal::Store(error) | Refusal::Unanswered { error, .. }) => {
                 self.note(format_args!("failed {what}: {error}"));
                 // The caller repeats the request, as a client does on 503.
                 if key.is_some() && !is_replay && self.dice.is_armed() && self.rng.bool() {
@@ -232,6 +235,7 @@ impl World {
                     | Refusal::RunExpired { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken
+                    | Refusal::Unanswered { .. }
                     | Refusal::Store(_) => false,
                 };
                 let is_unlisted = |invalid: &Invalid| {
