@@ -38,6 +38,24 @@ impl InvalidBudget {
 #[serde(transparent)]
 pub struct NanoUsd(pub u64);
 
+/// An amount as JSON has it: a number of US dollars, exact and without an exponent. It is never another number: were it none, what
+/// it stands in could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsdNumber(String);
+
+impl serde::Serialize for UsdNumber {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number: serde_json::Number = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        number.serialize(serializer)
+    }
+}
+
+impl fmt::Display for UsdNumber {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 impl From<MicroUsd> for NanoUsd {
     fn from(micro: MicroUsd) -> Self {
         Self(micro.0.saturating_mul(1_000))
@@ -55,9 +73,8 @@ impl NanoUsd {
     }
 
     /// As a JSON number in US dollars, exact and without an exponent.
-    pub fn to_json_number(self) -> serde_json::Number {
-        let text = decimal(self.0, 9);
-        serde_json::from_str(&text).unwrap_or_else(|_| serde_json::Number::from(0))
+    pub fn to_json_number(self) -> UsdNumber {
+        UsdNumber(decimal(self.0, 9))
     }
 }
 
@@ -86,8 +103,8 @@ impl MicroUsd {
     }
 
     /// As a JSON number in US dollars, exact and without an exponent: `1.25`, `0.000001`, `100000`.
-    pub fn to_json_number(self) -> serde_json::Number {
-        serde_json::from_str(&self.to_string()).unwrap_or_else(|_| serde_json::Number::from(0))
+    pub fn to_json_number(self) -> UsdNumber {
+        UsdNumber(decimal(self.0, 6))
     }
 }
 
@@ -270,5 +287,16 @@ mod tests {
         assert_eq!(NanoUsd::parse("100000.0000000001", MOST), Err(InvalidBudget::TooLarge(MOST)));
         assert_eq!(NanoUsd(1_250_000_000).to_json_number().to_string(), "1.25");
         assert_eq!(NanoUsd(1).to_json_number().to_string(), "0.000000001");
+    }
+
+    #[test]
+    fn an_amount_is_written_as_its_number_or_not_at_all() {
+        for (nano, text) in [(0, "0"), (1, "0.000000001"), (1_250_000_000, "1.25"), (u64::MAX, "18446744073.709551615")]
+        {
+            assert_eq!(serde_json::to_string(&NanoUsd(nano).to_json_number()).expect("JSON"), text);
+        }
+        for text in ["", "1.", "one", "1,5", "--1"] {
+            serde_json::to_string(&UsdNumber(text.to_owned())).expect_err(text);
+        }
     }
 }

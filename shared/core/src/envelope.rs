@@ -1,7 +1,7 @@
 //! What receivers are told when a run has ended: the body of the webhook, the detail of the event on the bus, and which
 //! deliveries the run owes. All pure.
 
-use crate::budget::MicroUsd;
+use crate::budget::{MicroUsd, UsdNumber};
 use crate::delivery::{Channel, Delivery, DeliveryStatus};
 use crate::id::{DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
 use crate::lifecycle::{RunStatus, TerminationReason};
@@ -17,13 +17,16 @@ use utoipa::ToSchema;
 
 /// The deliveries that a run owes once it has ended: one on the event bus, and a webhook where its caller asked for
 /// one.
+///
+/// # Errors
+/// When what is to be told cannot be written as JSON.
 pub fn owed(
     run: &Run,
     callback: Option<&Callback>,
     end: &EndDetails,
     usage: &UsageCount,
     now: Timestamp,
-) -> Vec<Delivery> {
+) -> serde_json::Result<Vec<Delivery>> {
     let delivery = |number: u32, channel: Channel, body: String| Delivery {
         tenant_id: run.tenant_id.clone(),
         run_id: run.run_id,
@@ -42,30 +45,35 @@ pub fn owed(
     let mut deliveries = Vec::with_capacity(2);
     if let Some(callback) = callback {
         let url = callback.url.clone();
-        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, usage)));
+        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, usage)?));
     }
     let number = deliveries.len() as u32 + 1;
-    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, usage)));
-    deliveries
+    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, usage)?));
+    Ok(deliveries)
 }
 
 /// The body of the webhook. An output with which the body would be longer than [`limits::WEBHOOK_BODY_BYTES`] is left
 /// out.
-fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, usage: &UsageCount) -> String {
+fn webhook_body(
+    run: &Run,
+    callback: Option<&Callback>,
+    end: &EndDetails,
+    usage: &UsageCount,
+) -> serde_json::Result<String> {
     let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     // An output that is no JSON cannot stand in the body, but is there all the same.
     let is_unreadable = end.output.is_some() && output.is_none();
     let context = callback.and_then(|callback| callback.context.as_deref());
-    let body = envelope(run, end, output, is_unreadable, usage, context);
+    let body = envelope(run, end, output, is_unreadable, usage, context)?;
     if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
         envelope(run, end, None, true, usage, context)
     } else {
-        body
+        Ok(body)
     }
 }
 
 /// The detail of the event on the bus: the envelope without the output and without the caller's context.
-fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> String {
+fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> serde_json::Result<String> {
     envelope(run, end, None, end.output.is_some(), usage, None)
 }
 
@@ -113,7 +121,7 @@ pub struct Envelope<'a> {
     usage: UsageTotals,
     /// The caller's cap in US dollars, exact; `null` for none.
     #[schema(value_type = Option<f64>, minimum = 0, required)]
-    execution_budget_usd: Option<serde_json::Number>,
+    execution_budget_usd: Option<UsdNumber>,
     /// `completionCallbackContext` of the request, byte for byte.
     #[schema(value_type = Value, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,7 +135,7 @@ fn envelope(
     output_omitted: bool,
     usage: &UsageCount,
     context: Option<&RawValue>,
-) -> String {
+) -> serde_json::Result<String> {
     let ended = run.state.ended();
     let envelope = Envelope {
         spec_version: "1",
@@ -151,5 +159,5 @@ fn envelope(
         execution_budget_usd: run.spec.execution_budget_micro_usd.map(MicroUsd::to_json_number),
         completion_callback_context: context,
     };
-    serde_json::to_string(&envelope).unwrap_or_default()
+    serde_json::to_string(&envelope)
 }

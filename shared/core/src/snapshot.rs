@@ -6,7 +6,7 @@
 //! larger ones by reference to `GET …/steps/{nodeId}`. No graph can outgrow a state.
 
 use crate::arn::{QualifiedArn, StateMachineArn};
-use crate::budget::MicroUsd;
+use crate::budget::{MicroUsd, UsdNumber};
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
 use crate::id::{
@@ -20,8 +20,8 @@ use crate::template::Variables;
 use crate::time::millis;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// The frozen run. In JSON, which is its stored form, it is one flat object.
@@ -194,9 +194,9 @@ impl Snapshot {
             tenant_id: &'a TenantId,
             workflow_definition_id: DefinitionId,
             workflow_version: u32,
-            execution_budget_usd: Option<Number>,
+            execution_budget_usd: Option<UsdNumber>,
             execution_budget_micro_usd: Option<u64>,
-            compute_node_budget_usd: Option<Number>,
+            compute_node_budget_usd: Option<UsdNumber>,
             compute_node_budget_micro_usd: Option<u64>,
             inline_result_bytes: usize,
             /// Bytes of the results that are in the plan already.

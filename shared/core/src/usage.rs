@@ -4,7 +4,7 @@
 //! **Invariants:** a call counts once, however often and by whomever it is reported; costs are whole nano-dollars, read
 //! exactly.
 
-use crate::budget::{MicroUsd, NanoUsd};
+use crate::budget::{MicroUsd, NanoUsd, UsdNumber};
 use crate::id::NodeId;
 use crate::limits;
 use crate::place::{At, Part};
@@ -12,7 +12,6 @@ use crate::time::millis;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Number;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -112,7 +111,7 @@ pub struct UsageTotals {
     cached_tokens: u64,
     /// US dollars, exact.
     #[schema(value_type = f64, minimum = 0)]
-    cost_usd: Number,
+    cost_usd: UsdNumber,
     latency_ms_average: u64,
     latency_ms_max: u64,
 }

@@ -20,9 +20,12 @@ struct Sealed {
 const VERSION: u8 = 1;
 
 /// The cursor as a caller gets it. `list` names the list with everything that narrows it.
-pub fn seal(list: &[&str], after: &str) -> String {
+///
+/// # Errors
+/// When it cannot be written as JSON.
+pub fn seal(list: &[&str], after: &str) -> serde_json::Result<String> {
     let sealed = Sealed { v: VERSION, list: fingerprint(list), after: after.to_owned() };
-    URL_SAFE_NO_PAD.encode(serde_json::to_string(&sealed).unwrap_or_default())
+    Ok(URL_SAFE_NO_PAD.encode(serde_json::to_string(&sealed)?))
 }
 
 /// The store's cursor again.
@@ -58,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_cursor_continues_only_its_own_list() {
-        let cursor = seal(&["runs", "acme", "RUNNING"], "T#acme#é");
+        let cursor = seal(&["runs", "acme", "RUNNING"], "T#acme#é").expect("JSON");
         assert_eq!(open(&["runs", "acme", "RUNNING"], &cursor), Ok("T#acme#é".to_owned()));
         for list in [&["runs", "acme", "FAILED"], &["runs", "other", "RUNNING"]] {
             assert_eq!(open(list, &cursor), Err(refused()));

@@ -345,16 +345,30 @@ impl Query {
     }
 }
 
+/// [`INTERNAL`](crate::problem::INTERNAL), of an answer that cannot be written.
+const UNWRITABLE: &str = concat!(
+    r#"{"type":"urn:sluice:problem:internal","title":"Something is wrong on our side","status":500,"#,
+    r#""detail":"the answer could not be written","code":"internal"}"#
+);
+
 /// An answer in payload format 2.0.
 #[derive(Debug, Serialize)]
 pub struct Response(ApiGatewayV2httpResponse);
 
 impl Response {
-    /// A JSON answer that nobody caches.
+    /// A JSON answer that nobody caches. Views are made of texts, numbers and JSON that was parsed before; should one of them be
+    /// something that cannot be written, the answer is a 500 that says so.
     pub fn json(status: u16, view: &impl Serialize) -> Self {
-        // Views are made of texts, numbers and JSON that was parsed before: there is nothing in them that cannot be
-        // written.
-        let body = serde_json::to_string(view).unwrap_or_default();
+        match serde_json::to_string(view) {
+            Ok(body) => Self::written(status, body),
+            Err(error) => {
+                tracing::error!(error.cause = %error, "the answer could not be written");
+                Self::written(500, UNWRITABLE.to_owned()).with(CONTENT_TYPE, "application/problem+json")
+            }
+        }
+    }
+
+    fn written(status: u16, body: String) -> Self {
         let mut response = ApiGatewayV2httpResponse::default();
         response.status_code = i64::from(status);
         response.body = Some(Body::Text(body));
@@ -634,5 +648,21 @@ mod tests {
             json!({"statusCode": 201, "body": "{\"id\":1}", "isBase64Encoded": false, "cookies": [], "multiValueHeaders": {}, "headers": {
                 "content-type": "application/json", "cache-control": "no-store", "location": "/x", "x-content-type-options": "nosniff"}})
         );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_a_500_and_no_empty_success() {
+        struct Unwritable;
+
+        impl Serialize for Unwritable {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("never"))
+            }
+        }
+
+        let response = Response::json(201, &Unwritable);
+        assert_eq!((response.status(), response.header("content-type")), (500, Some("application/problem+json")));
+        let expected = Problem::new(&crate::problem::INTERNAL, "the answer could not be written");
+        assert_eq!(response.body(), Response::problem(&expected, "").body());
     }
 }

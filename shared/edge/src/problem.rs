@@ -239,6 +239,14 @@ impl From<Faults> for Problem {
     }
 }
 
+/// What was to be answered cannot be written.
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        let problem = Self::new(&INTERNAL, "the answer could not be written");
+        Self { cause: Some(error.to_string().into()), ..problem }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let problem = match error.class {

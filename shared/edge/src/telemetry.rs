@@ -104,7 +104,6 @@ pub fn calls_end(context: &Context) -> Option<Timestamp> {
 /// When to stop beginning new work: `reserve` before Lambda ends the invocation, or half a minute from now where it does
 /// not say when.
 pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timestamp {
-    let reserve = SignedDuration::try_from(reserve).unwrap_or_default();
     end(context).map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
 }
 

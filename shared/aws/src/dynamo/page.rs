@@ -194,7 +194,7 @@ impl Store {
         loop {
             let call = self.walking(walk).select(Select::Count).set_exclusive_start_key(start);
             let answer = call.send().await.map_err(|error| failed(walk.operation, &error))?;
-            count += u32::try_from(answer.count).unwrap_or(0);
+            count += u32::try_from(answer.count).map_err(|error| corrupt(walk.operation, error))?;
             start = answer.last_evaluated_key;
             if start.is_none() {
                 return Ok(count);

@@ -108,8 +108,11 @@ where
     }
     if let (Some(schema), NodeOutcome::Result(value)) = (&node.schema, &outcome) {
         let mut invalid = Invalid::default();
-        let parsed = serde_json::from_str(value).unwrap_or_default();
-        template::check_schema(schema, &parsed, &Field::NodeResult.at(), &mut invalid);
+        let at = Field::NodeResult.at();
+        match serde_json::from_str(value) {
+            Ok(value) => template::check_schema(schema, &value, &at, &mut invalid),
+            Err(error) => invalid.add(at, ViolationCode::Invalid, format_args!("must be JSON: {error}")),
+        }
         // What a private node takes is its owner's affair: who runs the definition is told no more than that this is not it.
         if !invalid.is_empty() && node.private && run.spec.definition_owner.is_some() {
             invalid = Invalid::one(Field::NodeResult, ViolationCode::SchemaViolation, "is not what the node takes");

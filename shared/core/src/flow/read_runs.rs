@@ -65,10 +65,10 @@ pub async fn list_steps<S: ReadRuns>(
     let nodes: Vec<&NodeId> = snapshot.stages.iter().flatten().collect();
     let (part, next) = part(nodes.len(), limit, cursor)?;
     let seen = nodes[part].iter().map(|node_id| match recorded.remove(*node_id) {
-        Some(step) => step.as_seen_in(&run),
-        None => not_begun(&run, &snapshot, node_id),
+        Some(step) => Ok(step.as_seen_in(&run)),
+        None => not_begun(&run, &snapshot, node_id)?.ok_or_else(|| inconsistent(node_id)),
     });
-    Ok(Page { items: seen.collect(), next })
+    Ok(Page { items: seen.collect::<Answer<_>>()?, next })
 }
 
 /// The part of a list of so many things that a page shows, and the cursor of the next page: how many came before it.
@@ -105,22 +105,19 @@ pub async fn get_step<S: ReadRuns>(
         return Ok(step.as_seen_in(&run));
     }
     let snapshot = find_snapshot(store, caller, run_id).await?;
-    if snapshot.nodes.iter().any(|node| node.node_id == *node_id) {
-        Ok(not_begun(&run, &snapshot, node_id))
-    } else {
-        Err(Refusal::not_found(Thing::Step, node_id))
-    }
+    not_begun(&run, &snapshot, node_id)?.ok_or_else(|| Refusal::not_found(Thing::Step, node_id))
 }
 
-/// The step of a node that has not begun, or that never will since its run has ended.
-fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Step {
-    let node = snapshot.nodes.iter().find(|node| node.node_id == *node_id);
-    let stage = snapshot.stages.iter().position(|stage| stage.contains(node_id)).unwrap_or_default();
-    Step {
+/// The step of a node that has not begun, or that never will since its run has ended. `None` for a node that the run has not.
+fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Answer<Option<Step>> {
+    let Some(node) = snapshot.nodes.iter().find(|node| node.node_id == *node_id) else { return Ok(None) };
+    let stage = snapshot.stages.iter().position(|stage| stage.contains(node_id));
+    let stage = stage.and_then(|stage| u32::try_from(stage).ok()).ok_or_else(|| inconsistent(node_id))?;
+    Ok(Some(Step {
         run_id: run.run_id,
         node_id: node_id.clone(),
-        node_type: node.map(|node| node.node_type.as_str().to_owned()).unwrap_or_default(),
-        stage: stage as u32,
+        node_type: node.node_type.as_str().to_owned(),
+        stage,
         status: if run.status().is_terminal() { StepStatus::Canceled } else { StepStatus::Pending },
         attempt: 0,
         started_at: None,
@@ -129,7 +126,13 @@ fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Step {
         result_bytes: None,
         error: None,
         progress: None,
-    }
+    }))
+}
+
+/// A snapshot whose nodes and stages are not the same.
+fn inconsistent(node_id: &NodeId) -> Refusal {
+    let source = format!("node {node_id} is not among its nodes and its stages");
+    Refusal::Store(StoreError::new("read the snapshot", StoreErrorClass::Corrupt, source))
 }
 
 async fn find_snapshot<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Snapshot> {

@@ -33,6 +33,9 @@ pub struct Transition {
 
 /// The change that `event` makes to `run`; `None` when it makes none. `end`, `callback` and `usage` matter only where
 /// the run ends. Pure.
+///
+/// # Errors
+/// When what is to be told of the end cannot be written as JSON.
 pub fn change(
     run: &Run,
     event: RunEvent,
@@ -40,9 +43,9 @@ pub fn change(
     callback: Option<&Callback>,
     usage: &UsageCount,
     now: Timestamp,
-) -> Option<RunChange> {
-    let mut after = run.after(meant(run, event, end), now)?;
-    let RunState::Ended(ended) = &mut after.state else { return Some(RunChange::new(run, after)) };
+) -> serde_json::Result<Option<RunChange>> {
+    let Some(mut after) = run.after(meant(run, event, end), now) else { return Ok(None) };
+    let RunState::Ended(ended) = &mut after.state else { return Ok(Some(RunChange::new(run, after))) };
     // The engine's own clock says when it stopped; steps are measured by the same clock.
     let begun_at = run.state.started_at().unwrap_or(run.spec.created_at);
     ended.complete(end.stopped_at.unwrap_or(now).max(begun_at), run.spec.retention);
@@ -51,11 +54,15 @@ pub fn change(
         .as_ref()
         .filter(|_| ended.reason.status() == RunStatus::Failed)
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
-    let deliveries = envelope::owed(&after, callback, end, usage, now);
+    let deliveries = envelope::owed(&after, callback, end, usage, now)?;
     if let RunState::Ended(ended) = &mut after.state {
         ended.deliveries = deliveries.len() as u32;
     }
-    Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) })
+    Ok(Some(RunChange { output: end.output.clone(), deliveries, ..RunChange::new(run, after) }))
+}
+
+fn unwritable(error: serde_json::Error) -> StoreError {
+    StoreError::new("write what is told of an end", StoreErrorClass::Corrupt, error)
 }
 
 /// What an event means for this run. An execution that may not claim its run fails, because a state machine has no
@@ -104,16 +111,18 @@ pub async fn transition_if<S: ChangeRun>(
     for _ in 0..TRIES {
         let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
-        let has_output = event == RunEvent::EngineEnded(EngineEnd::Succeeded) && end.output.is_some();
-        let may_differ = has_output && run.snapshot.has_given_results;
-        if ends && (run.snapshot.has_callback || may_differ) && recorded.is_none() {
+        // What somebody wrote, if the output has anything of the kind.
+        let given = end.output.as_deref().filter(|_| {
+            event == RunEvent::EngineEnded(EngineEnd::Succeeded) && run.snapshot.has_given_results
+        });
+        if ends && (run.snapshot.has_callback || given.is_some()) && recorded.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
                 StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
             })?;
             let mut details = end.clone();
-            if may_differ {
-                details.output = as_recorded(store, &run, &snapshot, end.output.as_deref().unwrap_or_default()).await?;
+            if let Some(output) = given {
+                details.output = as_recorded(store, &run, &snapshot, output).await?;
             }
             (callback, recorded) = (snapshot.callback, Some(details));
         }
@@ -125,9 +134,8 @@ pub async fn transition_if<S: ChangeRun>(
             false => None,
         };
         let usage = ledger.as_ref().map(|ledger| ledger.total).unwrap_or_default();
-        let Some(mut change) = change(&run, event, end, callback.as_ref(), &usage, now) else {
-            return Ok(None);
-        };
+        let change = change(&run, event, end, callback.as_ref(), &usage, now).map_err(unwritable)?;
+        let Some(mut change) = change else { return Ok(None) };
         change.expected_ledger_rev = ledger.map(|ledger| ledger.rev);
         match store.change_run(&change).await? {
             Changed::Done => {
@@ -198,7 +206,8 @@ fn split(output: &str) -> Option<(BTreeMap<String, Box<RawValue>>, BTreeMap<Stri
 
 /// Whether the runner gave a reference to a node's result in its place.
 fn refers_to(result: &RawValue, run: &Run, node_id: &NodeId) -> bool {
-    let reference: Value = serde_json::from_str(result.get()).unwrap_or_default();
+    // What cannot be read as a reference is none.
+    let Ok(reference) = serde_json::from_str::<Value>(result.get()) else { return false };
     let of = &reference["resultRef"];
     of["runId"] == run.run_id.to_string() && of["nodeId"] == node_id.as_str() && of["bytes"].is_number()
 }

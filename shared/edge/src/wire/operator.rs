@@ -9,10 +9,10 @@ use crate::fault::{Faults, ReadingCode, Token};
 use crate::json;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
 use sluice_core::arn;
-use sluice_core::budget::MicroUsd;
+use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::concurrency::Concurrency;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
 use sluice_core::limits;
@@ -386,7 +386,7 @@ pub struct ComputeNodeView {
     registry: BTreeMap<String, Value>,
     layers: BTreeMap<LayerName, LayerStatus>,
     #[schema(value_type = Option<Usd>, required)]
-    max_budget_usd: Option<Number>,
+    max_budget_usd: Option<UsdNumber>,
     #[schema(format = DateTime)]
     updated_at: String,
 }

@@ -69,9 +69,9 @@ impl Paging {
         loop {
             let page = read(limit, self.cursor.as_deref()).await.map_err(|refusal| self.blame(refusal))?;
             // One alone is sent, however large.
-            let fitting = fitting(&page.items).max(1);
+            let fitting = fitting(&page.items)?.max(1);
             if fitting >= page.items.len() {
-                let next = page.next.map(|next| cursor::seal(&borrowed(&self.list), &next));
+                let next = page.next.map(|next| cursor::seal(&borrowed(&self.list), &next)).transpose()?;
                 return Ok((page.items, next));
             }
             limit = u32::try_from(fitting).unwrap_or(limit);
@@ -92,19 +92,21 @@ impl Paging {
 }
 
 /// How many of these views, from the first on, fit in one answer.
-fn fitting<V: Serialize>(views: &[V]) -> usize {
+fn fitting<V: Serialize>(views: &[V]) -> serde_json::Result<usize> {
     let mut bytes = 0;
-    let fits = |view: &&V| {
-        bytes += sent_bytes(view);
-        bytes <= limits::PAGE_BYTES
-    };
-    views.iter().take_while(fits).count()
+    for (count, view) in views.iter().enumerate() {
+        bytes += sent_bytes(view)?;
+        if bytes > limits::PAGE_BYTES {
+            return Ok(count);
+        }
+    }
+    Ok(views.len())
 }
 
 /// Bytes of a view as Lambda sends it: the body is a text in the function's own JSON, so quotes and backslashes count twice.
-fn sent_bytes(view: &impl Serialize) -> usize {
-    let text = serde_json::to_string(view).unwrap_or_default();
-    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + ",".len()
+fn sent_bytes(view: &impl Serialize) -> serde_json::Result<usize> {
+    let text = serde_json::to_string(view)?;
+    Ok(text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count() + ",".len())
 }
 
 fn borrowed(list: &[String]) -> Vec<&str> {
@@ -119,14 +121,13 @@ mod tests {
     fn a_page_holds_what_can_be_sent_whatever_is_in_it() {
         for text in ["x", "\"", "\\", "\u{1}", "é", "\u{1F600}"] {
             let views = vec![text.repeat(40_000); 100];
-            let fitting = fitting(&views);
-            let sent =
-                |count: usize| serde_json::to_string(&serde_json::to_string(&views[..count]).unwrap_or_default());
-            let sent = |count: usize| sent(count).unwrap_or_default().len();
+            let fitting = fitting(&views).expect("JSON");
+            let body = |count: usize| serde_json::to_string(&views[..count]).expect("JSON");
+            let sent = |count: usize| serde_json::to_string(&body(count)).expect("JSON").len();
             // Brackets, and the quotes around the body, are within the reserve.
             assert!(fitting > 0 && sent(fitting) <= limits::PAGE_BYTES + 10, "{text:?}: {fitting}");
             assert!(fitting == views.len() || sent(fitting + 1) > limits::PAGE_BYTES, "{text:?}: {fitting}");
         }
-        assert_eq!(fitting::<String>(&[]), 0);
+        assert_eq!(fitting::<String>(&[]).expect("JSON"), 0);
     }
 }

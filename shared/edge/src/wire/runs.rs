@@ -7,9 +7,8 @@ use super::snapshot::SnapshotView;
 use crate::fault::Faults;
 use crate::http::{Query, Request};
 use serde::Serialize;
-use serde_json::Number;
 use serde_json::value::RawValue;
-use sluice_core::budget::MicroUsd;
+use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::definition::NodeType;
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId};
@@ -64,10 +63,10 @@ pub struct RunView {
     evaluation_of: Option<String>,
     /// The caller's cap in US dollars, exact; `null` for no cap.
     #[schema(value_type = Option<Usd>, required)]
-    execution_budget_usd: Option<Number>,
+    execution_budget_usd: Option<UsdNumber>,
     /// The compute node's own ceiling in US dollars, exact; `null` for none. The run may spend the lower of the two.
     #[schema(value_type = Option<Usd>, required)]
-    compute_node_budget_usd: Option<Number>,
+    compute_node_budget_usd: Option<UsdNumber>,
     #[schema(minimum = 1, maximum = 2592000, required)]
     max_run_duration_seconds: Option<u64>,
     /// Whether `maxRunDurationSeconds` leaves out the time spent PAUSED.

@@ -3,9 +3,9 @@
 
 use super::schema::{JsonSchema, StateMachineArn, Usd};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
-use sluice_core::budget::MicroUsd;
+use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::definition::{Edge, NodeType};
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag};
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
@@ -56,10 +56,10 @@ pub struct SnapshotView {
 struct SnapshotLimits {
     /// The caller's cap in US dollars, exact.
     #[schema(value_type = Option<Usd>, required)]
-    execution_budget_usd: Option<Number>,
+    execution_budget_usd: Option<UsdNumber>,
     /// The compute node's own ceiling in US dollars, exact.
     #[schema(value_type = Option<Usd>, required)]
-    compute_node_budget_usd: Option<Number>,
+    compute_node_budget_usd: Option<UsdNumber>,
     #[schema(required)]
     max_run_duration_seconds: Option<u64>,
 }

@@ -12,8 +12,8 @@ use crate::problem::Problem;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Number, Value, json};
-use sluice_core::budget::{MicroUsd, NanoUsd};
+use serde_json::{Value, json};
+use sluice_core::budget::{MicroUsd, NanoUsd, UsdNumber};
 use sluice_core::flow::record_usage::UsageRecorded;
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::RunStatus;
@@ -232,7 +232,7 @@ pub struct UsageCallView {
     output_tokens: u64,
     cached_tokens: u64,
     #[schema(value_type = CallCost)]
-    cost_usd: Number,
+    cost_usd: UsdNumber,
     latency_ms: u64,
     #[schema(format = DateTime)]
     reported_at: String,

@@ -264,8 +264,14 @@ fn check_input(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
         return;
     }
     let value = match &command.input {
-        Some(input) => serde_json::from_str(input.get()).unwrap_or(Value::Null),
-        None => Value::Null,
+        Some(input) => serde_json::from_str(input.get()),
+        None => Ok(Value::Null),
+    };
+    let value = match value {
+        Ok(value) => value,
+        Err(error) => {
+            return invalid.add(Field::Input.at(), ViolationCode::Invalid, format_args!("must be JSON: {error}"));
+        }
     };
     resolved.version.check_input(&value, &Field::Input.at(), invalid);
 }
