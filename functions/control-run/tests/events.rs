@@ -381,6 +381,26 @@ fn a_rule_that_has_run_out_lets_the_run_go_at_once() {
 }
 
 #[test]
+fn what_a_patch_of_the_rule_leaves_out_stays_as_it_is() {
+    let world = world();
+    let patch = |body: &str| {
+        let path = format!("/v1/workflow-runs/{RUNNING}/retention");
+        let response = answer(&world, &request("dev", "PATCH", &path, body).to_string());
+        assert_eq!(response.status(), 200, "{}", response.body());
+        json_of(&response)["retention"].clone()
+    };
+    for (body, seconds, preserves) in [
+        (r#"{"maxAgeSeconds":600,"preserveOnFailure":true}"#, 600, true),
+        (r#"{"maxAgeSeconds":60}"#, 60, true),
+        (r#"{"preserveOnFailure":false}"#, 60, false),
+        (r#"{"maxAgeSeconds":null}"#, 60, false),
+        ("{}", 60, false),
+    ] {
+        assert_eq!(patch(body), json!({"maxAgeSeconds": seconds, "preserveOnFailure": preserves}), "{body}");
+    }
+}
+
+#[test]
 fn what_was_given_up_is_sent_again_all_at_once() {
     let world = world();
     world.receiver.answer_next([AttemptOutcome::Gone]);

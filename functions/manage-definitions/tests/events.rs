@@ -368,6 +368,61 @@ fn a_compute_node_declared_anew_keeps_its_layers_unless_it_names_others() {
 }
 
 #[test]
+fn what_is_left_out_is_replaced_by_a_put_and_kept_by_a_patch() {
+    let world = world();
+    let ask = |method: &str, path: &str, body: &str| {
+        let mut event = request("dev", method, path, body);
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["scope"] = "sluice/operator".into();
+        let response = answer(&world, &event.to_string());
+        assert!(matches!(response.status(), 200 | 201), "{method} {path}: {}", response.body());
+        json_of(&response)
+    };
+    let function =
+        r#""kind":"lambda","functionArn":"arn:aws:lambda:us-east-1:123456789012:function:sluice-processor-spare""#;
+    let definition = r#"{"displayName":"Reports","description":"of texts","tags":["a"],"discoverable":true,
+        "concurrency":{"maxConcurrentRuns":3,"onLimit":"queue"},"retention":{"maxAgeSeconds":60,"preserveOnFailure":true}}"#;
+    // What is said first, what is said then, and what of it counts.
+    for (method, path, first, then, counts) in [
+        (
+            "PUT",
+            "/v1/tenants/acme",
+            r#"{"concurrency":{"maxConcurrentRuns":3},"retention":{"maxAgeSeconds":60},"destinations":[]}"#.to_owned(),
+            "{}".to_owned(),
+            json!({"concurrency": null, "retention": null, "destinations": null}),
+        ),
+        (
+            "PUT",
+            "/v1/processors/spare",
+            format!(r#"{{{function},"tenants":["dev"],"description":"counts"}}"#),
+            format!(r#"{{{function},"tenants":["dev"]}}"#),
+            json!({"tenants": ["dev"], "description": null}),
+        ),
+        (
+            "PUT",
+            "/v1/compute-nodes/spare",
+            r#"{"tenants":["dev"],"registry":{"bucket":"a"},"layers":{"models":"READY"},"maxBudgetUsd":1.5}"#
+                .to_owned(),
+            "{}".to_owned(),
+            // The states of its layers are reported one by one, by others than who declares the node.
+            json!({"tenants": ["*"], "registry": {}, "layers": {"models": "READY"}, "maxBudgetUsd": null}),
+        ),
+        (
+            "PATCH",
+            "/v1/workflow-definitions/text-report",
+            definition.to_owned(),
+            "{}".to_owned(),
+            serde_json::from_str(definition).expect("JSON"),
+        ),
+    ] {
+        ask(method, path, &first);
+        let said = ask(method, path, &then);
+        for (field, value) in counts.as_object().expect("fields") {
+            assert_eq!(&said[field], value, "{field} after {method} {path}");
+        }
+    }
+}
+
+#[test]
 fn a_rule_stays_until_it_is_taken_away() {
     let world = world();
     let path = "/v1/workflow-definitions/text-report";

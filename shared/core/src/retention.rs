@@ -2,7 +2,7 @@
 
 use crate::lifecycle::RunStatus;
 use crate::limits;
-use crate::number::whole;
+use crate::number::{whole, whole_option};
 use crate::place::{At, Part};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,36 @@ pub struct Retention {
     /// Keep a run that FAILED for good.
     #[serde(default)]
     pub preserve_on_failure: bool,
+}
+
+/// What is to be changed of such a rule: what is absent stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = ChangeRetention)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RetentionChange {
+    /// Seconds from its end: 1 to 315,360,000 (ten years). `-1` keeps it for good.
+    #[schema(minimum = -1, maximum = 315360000)]
+    #[serde(deserialize_with = "whole_option")]
+    pub max_age_seconds: Option<i64>,
+    /// Keep a run that FAILED for good.
+    pub preserve_on_failure: Option<bool>,
+}
+
+impl RetentionChange {
+    /// The rule in the place of this one. A run without a rule is kept for good.
+    pub fn of(self, rule: Option<Retention>) -> Retention {
+        let rule = rule.unwrap_or(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false });
+        Retention {
+            max_age_seconds: self.max_age_seconds.unwrap_or(rule.max_age_seconds),
+            preserve_on_failure: self.preserve_on_failure.unwrap_or(rule.preserve_on_failure),
+        }
+    }
+}
+
+impl From<Retention> for RetentionChange {
+    fn from(rule: Retention) -> Self {
+        Self { max_age_seconds: Some(rule.max_age_seconds), preserve_on_failure: Some(rule.preserve_on_failure) }
+    }
 }
 
 impl Retention {
@@ -61,6 +91,25 @@ mod tests {
         ] {
             let retention = Retention { max_age_seconds, preserve_on_failure };
             assert_eq!(retention.due_at(status, end), due, "{retention:?} {status:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_change_leaves_out_stays_as_it_is() {
+        let rule = |max_age_seconds, preserve_on_failure| Retention { max_age_seconds, preserve_on_failure };
+        for (said, before, after) in [
+            ("{}", Some(rule(60, true)), rule(60, true)),
+            (r#"{"maxAgeSeconds":5}"#, Some(rule(60, true)), rule(5, true)),
+            (r#"{"maxAgeSeconds":null,"preserveOnFailure":false}"#, Some(rule(60, true)), rule(60, false)),
+            (r#"{"preserveOnFailure":true}"#, Some(rule(60, false)), rule(60, true)),
+            (r#"{"maxAgeSeconds":5.0,"preserveOnFailure":true}"#, Some(rule(60, false)), rule(5, true)),
+            // Without a rule a run is kept for good.
+            ("{}", None, rule(Retention::KEEP, false)),
+            (r#"{"preserveOnFailure":true}"#, None, rule(Retention::KEEP, true)),
+            (r#"{"maxAgeSeconds":5}"#, None, rule(5, false)),
+        ] {
+            let change: RetentionChange = serde_json::from_str(said).expect("a change");
+            assert_eq!(change.of(before), after, "{said} of {before:?}");
         }
     }
 

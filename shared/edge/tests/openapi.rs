@@ -7,7 +7,7 @@ use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, DefinitionRef, IdempotencyKey, InvalidId, NodeId, RunId, Tag,
     TenantId,
 };
-use sluice_core::retention::Retention;
+use sluice_core::retention::RetentionChange;
 use sluice_edge::fault::Faults;
 use sluice_edge::http::Request;
 use sluice_edge::json;
@@ -287,7 +287,7 @@ fn read_body(name: &str, text: &str) -> Result<(), Faults> {
         "ReportUsage" => read::<ReportUsageBody>(text),
         "CreateReportToken" => read::<CreateReportTokenBody>(text),
         "ReplayRun" => read::<ReplayRunBody>(text),
-        "Retention" => read::<Retention>(text),
+        "ChangeRetention" => read::<RetentionChange>(text),
         other => panic!("{other} has integers, and nobody here reads it"),
     }
 }

@@ -10,12 +10,12 @@ use crate::id::RunId;
 use crate::place::Field;
 use crate::ports::{ChangeRun, Changed, PurgeRuns, RunRef, StoreResult};
 use crate::refusal::ConflictCode;
-use crate::retention::Retention;
+use crate::retention::RetentionChange;
 use crate::run::Run;
 use crate::violation::Invalid;
 use jiff::Timestamp;
 
-/// Puts a run, open or ended, under another rule. A rule that has run out already lets it go at once.
+/// Changes the rule of a run, open or ended. A rule that has run out already lets it go at once.
 ///
 /// # Errors
 /// `NotFound`, `Invalid`.
@@ -23,13 +23,14 @@ pub async fn change_retention<S: ChangeRun>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
-    retention: Retention,
+    said: RetentionChange,
     now: Timestamp,
 ) -> Answer<Run> {
     let mut invalid = Invalid::default();
-    retention.check(&Field::Whole.at(), &mut invalid);
+    said.of(None).check(&Field::Whole.at(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
     change_run(store, caller, run_id, now, |run| {
+        let retention = said.of(run.spec.retention);
         Ok((run.spec.retention != Some(retention)).then(|| run.kept_by(retention, now)))
     })
     .await

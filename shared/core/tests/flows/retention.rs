@@ -32,7 +32,7 @@ impl World {
 
     fn retain(&self, run: &Run, max_age_seconds: i64) -> Answer<Run> {
         let retention = Retention { max_age_seconds, preserve_on_failure: false };
-        block_on(change_retention(&self.store, &self.caller, run.run_id, retention, self.clock.now()))
+        block_on(change_retention(&self.store, &self.caller, run.run_id, retention.into(), self.clock.now()))
     }
 
     fn is_found(&self, run: &Run) -> bool {

@@ -35,7 +35,7 @@ use sluice_core::definition::VersionRule;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
 };
-use sluice_core::retention::Retention;
+use sluice_core::retention::RetentionChange;
 use utoipa::ToSchema;
 
 /// A sample event of a function.
@@ -362,8 +362,9 @@ functions! {
         };
         ChangeRetention { run_id: RunId } => Operation {
             summary: "Change how long a run is kept",
-            description: "Counted from its end, whenever that was: a rule that has run out already lets it go at once.",
-            body: body::<Retention>(&[sample!("aWeek", "control-run/retention")]),
+            description: "Counted from its end, whenever that was: a rule that has run out already lets it go at once. What is absent \
+                stays as it is.",
+            body: body::<RetentionChange>(&[sample!("aWeek", "control-run/retention")]),
             answers: &[answer::<RunView>(200, "The run, under the new rule")],
             ..operation("PATCH", "/v1/workflow-runs/{runId}/retention", "changeRetention")
         };

@@ -15,7 +15,7 @@ use sluice_core::flow::replay_run::Command;
 use sluice_core::id::{IdempotencyKey, NodeId, RunId};
 use sluice_core::idempotency::Operation;
 use sluice_core::ports::DeliveryRef;
-use sluice_core::retention::Retention;
+use sluice_core::retention::RetentionChange;
 use sluice_core::violation::ViolationCode;
 use utoipa::ToSchema;
 
@@ -159,6 +159,6 @@ impl From<Redelivered> for RedeliveriesView {
 }
 
 /// The body of `PATCH /v1/workflow-runs/{runId}/retention`.
-impl json::Body for Retention {
+impl json::Body for RetentionChange {
     const OBJECTS: &'static [&'static str] = &[""];
 }

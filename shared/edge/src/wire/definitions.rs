@@ -72,7 +72,7 @@ impl CreateDefinitionBody {
 }
 
 /// `PATCH /v1/workflow-definitions/{definition}`: what is absent stays as it is. `null` takes a rule away: `concurrency`,
-/// `retention`, `maxRunDurationSeconds`.
+/// `retention`, `maxRunDurationSeconds`. A rule that is given is given as a whole.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ChangeDefinition)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

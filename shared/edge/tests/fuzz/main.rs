@@ -13,7 +13,7 @@ use sluice_core::budget::InvalidBudget;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::limits;
 use sluice_core::refusal::Refusal;
-use sluice_core::retention::Retention;
+use sluice_core::retention::RetentionChange;
 use sluice_edge::cursor;
 use sluice_edge::event::{self, Happening};
 use sluice_edge::http::{Event, Request, Response};
@@ -117,7 +117,7 @@ fn read_everything(request: &Request) -> Result<(), TestCaseError> {
     settle(request, control_run::answer(request))?;
     settle(request, control_run::replay(request))?;
     settle(request, control_run::failed_since(request))?;
-    settle(request, request.json::<Retention>())?;
+    settle(request, request.json::<RetentionChange>())?;
     settle(request, request.json::<CommentBody>())?;
     settle(request, report_run::token_of(request))?;
     settle(request, report_run::token_wanted(request))?;

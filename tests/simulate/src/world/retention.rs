@@ -22,7 +22,7 @@ impl World {
             let rule = seed::rule(&mut self.rng);
             let what = format!("keep {run_id} by {rule:?}");
             self.spawn(TaskKind::Retention, Some((&tenant, run_id)), what, async move {
-                let answer = change_retention(&store, &caller, run_id, rule, clock.now()).await.map(drop);
+                let answer = change_retention(&store, &caller, run_id, rule.into(), clock.now()).await.map(drop);
                 Told::Controlled { run_id, was_gone, gave: None, answer }
             });
             return;
