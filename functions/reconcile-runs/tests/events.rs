@@ -41,6 +41,15 @@ fn every_sample_starts_a_sweep() {
 }
 
 #[test]
+fn every_call_ends_within_its_invocation() {
+    let world = block_on(World::new());
+    let end = world.clock.now().as_millisecond() + 60_000;
+    sweep(&world, "{}").expect("swept");
+    let ends: Vec<i64> = world.clock.take_ends().into_iter().map(|end| end.as_millisecond()).collect();
+    assert_eq!(ends, [end - 1_000]);
+}
+
+#[test]
 fn a_lost_end_is_found() {
     let world = block_on(World::new());
     let arn = block_on(world.load("dev", RUNNING)).execution_arn();

@@ -28,6 +28,10 @@ fn take(world: &World, event: &str) -> Result<(), Diagnostic> {
 }
 
 fn ask(world: &World, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
+    ask_in(world, Context::default(), event)
+}
+
+fn ask_in(world: &World, context: Context, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App {
         store: world.store.clone(),
@@ -36,7 +40,21 @@ fn ask(world: &World, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
         clock: world.clock.clone(),
     };
     let event = serde_json::from_str(event).expect("an event");
-    block_on(app.handle(LambdaEvent::new(event, Context::default())))
+    block_on(app.handle(LambdaEvent::new(event, context)))
+}
+
+#[test]
+fn every_call_ends_within_its_invocation() {
+    for (case, event) in samples::cases("run-callback") {
+        let world = block_on(World::new());
+        let mut context = Context::default();
+        let end = world.clock.now().as_millisecond() + 60_000;
+        context.deadline = end.unsigned_abs();
+        // Whatever comes of it.
+        let _answer = ask_in(&world, context, &event);
+        let ends: Vec<i64> = world.clock.take_ends().into_iter().map(|end| end.as_millisecond()).collect();
+        assert_eq!(ends, [end - 1_000], "{case}");
+    }
 }
 
 fn sample(case: &str) -> String {

@@ -12,6 +12,8 @@ pub struct FixedClock {
     time: Arc<Mutex<Timestamp>>,
     /// Turns that a sleep leaves to others before it moves the time.
     turns: u32,
+    /// When the calls of work had to have ended, of all work that had to.
+    ends: Arc<Mutex<Vec<Timestamp>>>,
 }
 
 impl Default for FixedClock {
@@ -26,7 +28,7 @@ impl FixedClock {
     /// When `text` is no RFC 3339 time.
     pub fn at(text: &str) -> Self {
         let Ok(at) = text.parse() else { panic!("{text} is no time") };
-        Self { time: Arc::new(Mutex::new(at)), turns: 1 }
+        Self { time: Arc::new(Mutex::new(at)), turns: 1, ends: Arc::default() }
     }
 
     /// The same clock for whoever sleeps beside work: time passes only once that work has had every chance to go on, as it
@@ -34,6 +36,11 @@ impl FixedClock {
     #[must_use]
     pub fn patient(&self) -> Self {
         Self { turns: 10_000, ..self.clone() }
+    }
+
+    /// When the calls of work had to have ended, since this was asked last.
+    pub fn take_ends(&self) -> Vec<Timestamp> {
+        std::mem::take(&mut lock(&self.ends))
     }
 
     pub fn advance(&self, seconds: i64) {
@@ -52,5 +59,10 @@ impl Clock for FixedClock {
         }
         let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
         *lock(&self.time) += SignedDuration::from_nanos(nanos);
+    }
+
+    fn until<F: Future>(&self, end: Option<Timestamp>, work: F) -> impl Future<Output = F::Output> {
+        lock(&self.ends).extend(end);
+        work
     }
 }
