@@ -6,6 +6,7 @@ mod control;
 mod deadline;
 mod definitions;
 mod engine;
+mod heads;
 mod items;
 mod lists;
 mod outside;
