@@ -112,9 +112,10 @@ pub async fn transition_if<S: ChangeRun>(
         let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
         // What somebody wrote, if the output has anything of the kind.
-        let given = end.output.as_deref().filter(|_| {
-            event == RunEvent::EngineEnded(EngineEnd::Succeeded) && run.snapshot.has_given_results
-        });
+        let given = end
+            .output
+            .as_deref()
+            .filter(|_| event == RunEvent::EngineEnded(EngineEnd::Succeeded) && run.snapshot.has_given_results);
         if ends && (run.snapshot.has_callback || given.is_some()) && recorded.is_none() {
             let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
             let snapshot = snapshot.ok_or_else(|| {
