@@ -217,6 +217,7 @@ const EXPECTED: [(&str, u16, &[&str]); 74] = [
         &[
             r#""onLimit":"reject"},"retention":{"maxAgeSeconds":7776000,"preserveOnFailure":false}"#,
             r#""destinations":["https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.on.aws"]"#,
+            r#""limits":{"startsPerMinute":600,"openRuns":5000}"#,
             r#""secretPrefixes":["arn:aws:secretsmanager:us-east-1:123456789012:secret:acme/"]"#,
         ],
     ),
@@ -234,6 +235,8 @@ const EXPECTED: [(&str, u16, &[&str]); 74] = [
         400,
         &[
             r#""pointer":"/concurrency/maxConcurrentRuns","code":"out_of_range""#,
+            r#""pointer":"/limits/waitsAtOnce","code":"out_of_range""#,
+            r#""pointer":"/limits/openRuns","code":"out_of_range""#,
             r#""pointer":"/destinations/1","code":"invalid""#,
             r#""pointer":"/destinations/2","code":"callback_url_not_allowed""#,
         ],

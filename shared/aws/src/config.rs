@@ -8,6 +8,8 @@ use sluice_core::flow::create_run::Policy;
 use sluice_core::id::InvalidId;
 use sluice_core::limits;
 use sluice_core::operator::Unlisted;
+use sluice_core::tenant_limits::TenantLimits;
+use std::ops::RangeInclusive;
 use url::Url;
 
 /// Settings of the adapters.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub unlisted: Unlisted,
     /// The largest `executionBudgetUsd`.
     pub max_budget: MicroUsd,
+    /// What a tenant may take of which nothing else was said.
+    pub tenant_limits: TenantLimits,
 }
 
 /// Where the services are, when not at their own addresses: on a laptop, and in tests.
@@ -61,6 +65,10 @@ const CALLBACK_REGIONS: &str = "SLUICE_CALLBACK_REGIONS";
 const EXTRA_CALLBACK_ORIGINS: &str = "SLUICE_EXTRA_CALLBACK_ORIGINS";
 const UNLISTED_TENANTS: &str = "SLUICE_UNLISTED_TENANTS";
 const MAX_BUDGET_USD: &str = "SLUICE_MAX_BUDGET_USD";
+const TENANT_STARTS_PER_MINUTE: &str = "SLUICE_TENANT_STARTS_PER_MINUTE";
+const TENANT_WAITS_AT_ONCE: &str = "SLUICE_TENANT_WAITS_AT_ONCE";
+const TENANT_OPEN_RUNS: &str = "SLUICE_TENANT_OPEN_RUNS";
+const TENANT_DEFINITIONS: &str = "SLUICE_TENANT_DEFINITIONS";
 
 impl Settings {
     /// Reads the environment of the process.
@@ -105,6 +113,7 @@ impl Settings {
                 .map_or_else(|| Ok(Vec::new()), |text| origins(&text))?,
             unlisted: optional(UNLISTED_TENANTS).map_or(Ok(Unlisted::default()), |text| unlisted(&text))?,
             max_budget: optional(MAX_BUDGET_USD).map_or(Ok(LARGEST_BUDGET), |text| budget(&text))?,
+            tenant_limits: tenant_limits(&optional)?,
             region,
         })
     }
@@ -123,6 +132,7 @@ impl Settings {
             extra_callback_origins: Vec::new(),
             unlisted: Unlisted::Open,
             max_budget: LARGEST_BUDGET,
+            tenant_limits: TenantLimits::DEFAULT,
         }
     }
 
@@ -133,7 +143,12 @@ impl Settings {
 
     /// What a request for a run is held to.
     pub fn policy(&self) -> Policy {
-        Policy { destinations: self.destinations(), unlisted: self.unlisted, max_budget: self.max_budget }
+        Policy {
+            destinations: self.destinations(),
+            unlisted: self.unlisted,
+            max_budget: self.max_budget,
+            tenant_limits: self.tenant_limits,
+        }
     }
 }
 
@@ -176,6 +191,28 @@ fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
         .map_err(|error| ConfigError { variable: MAX_BUDGET_USD, fault: error.to_string() })
 }
 
+/// What a tenant may take, each within what an operator could say of one tenant.
+fn tenant_limits(optional: &impl Fn(&str) -> Option<String>) -> Result<TenantLimits, ConfigError> {
+    let read = |variable: &'static str, allowed: RangeInclusive<u32>, default: u32| {
+        optional(variable).map_or(Ok(default), |text| number(variable, &text, &allowed))
+    };
+    let default = TenantLimits::DEFAULT;
+    Ok(TenantLimits {
+        starts_per_minute: read(TENANT_STARTS_PER_MINUTE, limits::TENANT_STARTS_PER_MINUTE, default.starts_per_minute)?,
+        waits_at_once: read(TENANT_WAITS_AT_ONCE, limits::TENANT_WAITS_AT_ONCE, default.waits_at_once)?,
+        open_runs: read(TENANT_OPEN_RUNS, limits::TENANT_OPEN_RUNS, default.open_runs)?,
+        definitions: read(TENANT_DEFINITIONS, limits::TENANT_DEFINITIONS, default.definitions)?,
+    })
+}
+
+fn number(variable: &'static str, text: &str, allowed: &RangeInclusive<u32>) -> Result<u32, ConfigError> {
+    let number = text.parse().ok().filter(|number| allowed.contains(number));
+    number.ok_or_else(|| ConfigError {
+        variable,
+        fault: format!("is {text}, which is no whole number from {} to {}", allowed.start(), allowed.end()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +238,7 @@ mod tests {
         assert_eq!(settings.event_bus, "default");
         assert_eq!(settings.unlisted, Unlisted::Closed);
         assert_eq!(settings.max_budget, MicroUsd::from_usd(100_000));
+        assert_eq!(settings.tenant_limits, TenantLimits::DEFAULT);
         assert_eq!(settings.endpoints, Endpoints::default());
         assert!(settings.extra_callback_origins.is_empty() && settings.runner_arn.is_none());
     }
@@ -233,6 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_of_tenants_is_read_from_its_own_variable() {
+        let settings = read(&[
+            ("SLUICE_TENANT_STARTS_PER_MINUTE", "1"),
+            ("SLUICE_TENANT_WAITS_AT_ONCE", "2"),
+            ("SLUICE_TENANT_OPEN_RUNS", "300"),
+            ("SLUICE_TENANT_DEFINITIONS", "4"),
+        ]);
+        let expected = TenantLimits { starts_per_minute: 1, waits_at_once: 2, open_runs: 300, definitions: 4 };
+        let settings = settings.expect("settings");
+        assert_eq!((settings.tenant_limits, settings.policy().tenant_limits), (expected, expected));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for (variable, value) in [
             ("SLUICE_MAX_BUDGET_USD", "-1"),
@@ -241,6 +292,10 @@ mod tests {
             ("SLUICE_MAX_BUDGET_USD", "100001"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "file:///etc/passwd"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "localhost"),
+            ("SLUICE_TENANT_STARTS_PER_MINUTE", "0"),
+            ("SLUICE_TENANT_WAITS_AT_ONCE", "many"),
+            ("SLUICE_TENANT_OPEN_RUNS", "99"),
+            ("SLUICE_TENANT_DEFINITIONS", "-1"),
         ] {
             assert_eq!(read(&[(variable, value)]).expect_err(value).variable, variable);
         }

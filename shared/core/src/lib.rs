@@ -38,6 +38,7 @@ pub mod secret;
 pub mod snapshot;
 pub mod step;
 pub mod template;
+pub mod tenant_limits;
 pub mod time;
 pub mod usage;
 pub mod violation;

@@ -144,6 +144,14 @@ limits! {
     pub const CONCURRENT_RUNS: RangeInclusive<u32> = 1..=1_000_000;
     /// Runs that wait in one queue: of a definition, or of a tenant.
     pub const QUEUED_RUNS: u32 = 10_000;
+    /// Runs that one tenant may be allowed to start in a minute.
+    pub const TENANT_STARTS_PER_MINUTE: RangeInclusive<u32> = 1..=1_000_000;
+    /// Reads of one tenant that may be allowed to wait at once.
+    pub const TENANT_WAITS_AT_ONCE: RangeInclusive<u32> = 1..=100_000;
+    /// Open runs that one tenant may be allowed. The sweep counts them, and tells of no fewer than the least.
+    pub const TENANT_OPEN_RUNS: RangeInclusive<u32> = 100..=10_000_000;
+    /// Definitions that one tenant may be allowed.
+    pub const TENANT_DEFINITIONS: RangeInclusive<u32> = 1..=1_000_000;
     /// Seconds an ended run may be kept at most, short of for good (ten years).
     pub const RETENTION_SECONDS: i64 = 315_360_000;
     /// Tags of a definition, and characters of each.

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::place::Field;
 use crate::retention::Retention;
 use crate::secret::SecretPrefix;
+use crate::tenant_limits::OwnLimits;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -243,6 +244,8 @@ pub struct TenantSettings {
     pub destinations: Option<Vec<String>>,
     /// The beginnings of the ARNs of the only secrets that its parameters may refer to. `None`: as [`Unlisted`] says.
     pub secret_prefixes: Option<Vec<SecretPrefix>>,
+    /// What it may take of the service, where that is not what every tenant may.
+    pub limits: OwnLimits,
     pub updated_at: Timestamp,
     /// Their optimistic lock, from 1; 0 where nothing was ever said.
     pub rev: u64,
@@ -257,6 +260,7 @@ impl TenantSettings {
             retention: None,
             destinations: None,
             secret_prefixes: None,
+            limits: OwnLimits::default(),
             updated_at: Timestamp::UNIX_EPOCH,
             rev: 0,
         }

@@ -65,6 +65,8 @@ pub enum Field {
     Destinations,
     SecretPrefixes,
     OfferedTags,
+    /// What a tenant may take of the service.
+    TenantLimits,
 
     // What is said of a run from outside.
     /// The node that is answered or reported on.
@@ -109,6 +111,11 @@ pub enum Part {
     MaxAge,
     // Of a concurrency.
     MaxConcurrentRuns,
+    // Of a tenant's limits.
+    StartsPerMinute,
+    WaitsAtOnce,
+    OpenRuns,
+    Definitions,
     // Of a reported call.
     CallId,
     NodeId,

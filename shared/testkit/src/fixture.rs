@@ -11,6 +11,7 @@ use sluice_core::flow::create_run::{Command, Policy, Source};
 use sluice_core::id::{DefinitionId, DefinitionRef, RunId, TenantId};
 use sluice_core::operator::{Admitted, ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants, Unlisted};
 use sluice_core::ports::{ManageDefinitions, ManageOperator};
+use sluice_core::tenant_limits::TenantLimits;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -61,6 +62,7 @@ pub fn policy() -> Policy {
         destinations: Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: Vec::new() },
         unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
+        tenant_limits: TenantLimits::DEFAULT,
     }
 }
 

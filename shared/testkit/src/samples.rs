@@ -21,6 +21,7 @@ use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget
 use sluice_core::ports::{Clock, LoadRun, ManageDefinitions, ManageOperator, SaveInstance};
 use sluice_core::snapshot::Callback;
 use sluice_core::step::{Step, StepStatus};
+use sluice_core::tenant_limits::TenantLimits;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::Path;
@@ -86,6 +87,7 @@ pub fn policy() -> Policy {
         destinations: Destinations { regions: vec!["us-east-1".to_owned()], extra_origins: Vec::new() },
         unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
+        tenant_limits: TenantLimits::DEFAULT,
     }
 }
 

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use sluice_aws::clients::{ATTEMPT_TIMEOUT, ENGINE_TIMEOUT, STORE_TIMEOUT};
 use sluice_edge::serve::ANSWER_RESERVE;
 use sluice_edge::telemetry::CALLS_RESERVE;
+use sluice_core::limits;
+use sluice_core::tenant_limits::TenantLimits;
 use sluice_tests::{file, text};
 
 use super::{DOCUMENT, TEMPLATE, arn, functions, logical, of_type, reference, resource, short};
@@ -59,12 +61,42 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_RUNNER_ARN",
         "SLUICE_TABLE",
         "SLUICE_TENANT_CLAIM",
+        "SLUICE_TENANT_DEFINITIONS",
+        "SLUICE_TENANT_OPEN_RUNS",
+        "SLUICE_TENANT_STARTS_PER_MINUTE",
+        "SLUICE_TENANT_WAITS_AT_ONCE",
     ];
     assert_eq!(names, expected.into());
     // Each function knows who sends webhooks, and refuses it.
     assert_eq!(variables["SLUICE_CALLBACK_ROLE_ARN"], arn("RunCallbackRole"));
     for development in ["SLUICE_LOCAL_TENANT", "SLUICE_EXTRA_CALLBACK_ORIGINS", "AWS_ENDPOINT_URL"] {
         assert!(!text(TEMPLATE).contains(development), "{development}");
+    }
+}
+
+#[test]
+fn what_a_tenant_may_take_is_a_parameter_that_begins_where_the_code_does() {
+    let variables = &DOCUMENT["Globals"]["Function"]["Environment"]["Variables"];
+    let default = TenantLimits::DEFAULT;
+    for (parameter, variable, default, allowed) in [
+        (
+            "TenantStartsPerMinute",
+            "SLUICE_TENANT_STARTS_PER_MINUTE",
+            default.starts_per_minute,
+            limits::TENANT_STARTS_PER_MINUTE,
+        ),
+        ("TenantWaitsAtOnce", "SLUICE_TENANT_WAITS_AT_ONCE", default.waits_at_once, limits::TENANT_WAITS_AT_ONCE),
+        ("TenantOpenRuns", "SLUICE_TENANT_OPEN_RUNS", default.open_runs, limits::TENANT_OPEN_RUNS),
+        ("TenantDefinitions", "SLUICE_TENANT_DEFINITIONS", default.definitions, limits::TENANT_DEFINITIONS),
+    ] {
+        assert_eq!(variables[variable], reference(parameter));
+        let said = &DOCUMENT["Parameters"][parameter];
+        assert_eq!(
+            (&said["Default"], &said["MinValue"], &said["MaxValue"]),
+            (&json!(default), &json!(allowed.start()), &json!(allowed.end())),
+            "{parameter}"
+        );
+        assert!(text("infra/README.md").contains(&format!("`{parameter}`")), "{parameter} is not in the page");
     }
 }
 

@@ -18,6 +18,7 @@ use sluice_core::operator::{ContainerTask, LaunchType, Processor, ProcessorTarge
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, ReportToken};
 use sluice_core::retention::Retention;
 use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_core::usage::{LlmCall, UsageLedger};
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -445,6 +446,7 @@ fn what_the_operator_declares() {
         retention: Some(Retention { max_age_seconds: Retention::KEEP, preserve_on_failure: false }),
         destinations: Some(vec!["https://abc.lambda-url.eu-west-1.on.aws".to_owned()]),
         secret_prefixes: None,
+        limits: OwnLimits { starts_per_minute: Some(60), open_runs: Some(500), ..OwnLimits::default() },
         updated_at: noon(),
         rev: 3,
     };

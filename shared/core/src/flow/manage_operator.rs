@@ -141,6 +141,7 @@ pub async fn save_tenant<S: ReadCatalog + ManageOperator>(
     if let Some(retention) = settings.retention {
         retention.check(&Field::Retention.at(), &mut invalid);
     }
+    settings.limits.check(&Field::TenantLimits.at(), &mut invalid);
     let listed = settings.destinations.as_deref().unwrap_or_default();
     if listed.len() > limits::DESTINATIONS {
         let message = format_args!("must be at most {} origins", limits::DESTINATIONS);

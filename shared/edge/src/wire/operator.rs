@@ -21,6 +21,7 @@ use sluice_core::operator::{
 };
 use sluice_core::retention::Retention;
 use sluice_core::secret::SecretPrefix;
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_core::time::rfc3339_millis;
 use sluice_core::violation::ViolationCode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -260,10 +261,12 @@ pub struct TenantBody {
     /// deployment's `UnlistedTenants` is `open`: then any.
     #[schema(value_type = Option<Vec<SecretArnPrefix>>, max_items = 50)]
     secret_prefixes: Option<Vec<String>>,
+    /// What it may take of the service. What is left out is as the deployment says for every tenant.
+    limits: Option<OwnLimits>,
 }
 
 impl json::Body for TenantBody {
-    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention"];
+    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention", "/limits"];
 }
 
 impl TenantBody {
@@ -290,6 +293,7 @@ impl TenantBody {
             retention: self.retention,
             destinations: self.destinations,
             secret_prefixes,
+            limits: self.limits.unwrap_or_default(),
             updated_at: now,
             rev: 0,
         })
@@ -425,6 +429,8 @@ pub struct TenantView {
     /// `null` while nothing was said of the tenant.
     #[schema(format = DateTime, required)]
     updated_at: Option<String>,
+    /// What was said of it. The rest is as the deployment says for every tenant.
+    limits: OwnLimits,
 }
 
 impl From<&TenantSettings> for TenantView {
@@ -441,6 +447,7 @@ impl From<&TenantSettings> for TenantView {
                 .as_ref()
                 .map(|prefixes| prefixes.iter().cloned().map(String::from).collect()),
             updated_at: is_made.then(|| rfc3339_millis(settings.updated_at)),
+            limits: settings.limits,
         }
     }
 }

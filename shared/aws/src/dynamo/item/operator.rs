@@ -11,6 +11,7 @@ use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants};
 use sluice_core::retention::Retention;
 use sluice_core::secret::SecretPrefix;
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_core::time::millis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,6 +128,8 @@ struct StoredTenant {
     // Likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     secret_prefixes: Option<Vec<SecretPrefix>>,
+    #[serde(default, skip_serializing_if = "OwnLimits::is_empty")]
+    limits: OwnLimits,
     #[serde(with = "millis")]
     updated_at: Timestamp,
     // Items of before revisions have none.
@@ -141,6 +144,7 @@ pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
         retention: settings.retention,
         destinations: settings.destinations.clone(),
         secret_prefixes: settings.secret_prefixes.clone(),
+        limits: settings.limits,
         updated_at: settings.updated_at,
         rev: settings.rev,
     };
@@ -157,6 +161,7 @@ pub fn to_tenant(item: Item) -> ItemResult<TenantSettings> {
         retention: stored.retention,
         destinations: stored.destinations,
         secret_prefixes: stored.secret_prefixes,
+        limits: stored.limits,
         updated_at: stored.updated_at,
         rev: stored.rev,
     })

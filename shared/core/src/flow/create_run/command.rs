@@ -10,6 +10,7 @@ use crate::operator::Unlisted;
 use crate::retention::Retention;
 use crate::snapshot::Callback;
 use crate::template::Variables;
+use crate::tenant_limits::TenantLimits;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -84,4 +85,6 @@ pub struct Policy {
     pub destinations: Destinations,
     pub unlisted: Unlisted,
     pub max_budget: MicroUsd,
+    /// What a tenant may take of which nothing else was said.
+    pub tenant_limits: TenantLimits,
 }

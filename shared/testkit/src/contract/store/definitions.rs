@@ -22,6 +22,7 @@ use sluice_core::id::{DefinitionId, DefinitionRef, LayerName, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, Tenants};
 use sluice_core::ports::DefinitionSaved;
 use sluice_core::retention::Retention;
+use sluice_core::tenant_limits::OwnLimits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -182,6 +183,7 @@ pub fn settings(tenant: &TenantId, most: u32) -> TenantSettings {
         concurrency: Some(Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Reject }),
         retention: Some(Retention { max_age_seconds: 60, preserve_on_failure: false }),
         destinations: Some(Vec::new()),
+        limits: OwnLimits { open_runs: Some(most + 100), ..OwnLimits::default() },
         updated_at: noon(),
         rev: 1,
         ..TenantSettings::open(tenant.clone())
