@@ -11,8 +11,8 @@ use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, Deliveries, PurgeRuns, ReadCatalog, ReadRuns, RecordReports, RecordRun,
-    RecordUsage, SaveInstance, StartExecution, StopExecution,
+    AnnounceDue, AnswerNode, AnswerTask, Clock, CountOnMeter, Deliveries, PurgeRuns, ReadCatalog, ReadRuns,
+    RecordReports, RecordRun, RecordUsage, SaveInstance, StartExecution, StopExecution,
 };
 use sluice_edge::http::{Request, Response};
 use sluice_edge::metrics;
@@ -46,6 +46,7 @@ where
         + ReadCatalog
         + SaveInstance
         + RecordRun
+        + CountOnMeter
         + RecordReports
         + RecordUsage
         + Deliveries
@@ -86,6 +87,7 @@ where
         + ReadCatalog
         + SaveInstance
         + RecordRun
+        + CountOnMeter
         + RecordReports
         + RecordUsage
         + Deliveries

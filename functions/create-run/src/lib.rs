@@ -2,7 +2,9 @@
 
 use sluice_core::flow::create_run::{Policy, create_run};
 use sluice_core::id::RunId;
-use sluice_core::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, RecordRun, SaveInstance, StartExecution};
+use sluice_core::ports::{
+    AnnounceDue, ChangeRun, Clock, CountOnMeter, ReadCatalog, RecordRun, SaveInstance, StartExecution,
+};
 use sluice_edge::http::Response;
 use sluice_edge::metrics;
 use sluice_edge::problem::Problem;
@@ -24,7 +26,7 @@ pub struct App<S, E, C> {
 
 impl<S, E, C> Handler for App<S, E, C>
 where
-    S: ReadCatalog + SaveInstance + RecordRun + ChangeRun,
+    S: ReadCatalog + SaveInstance + RecordRun + ChangeRun + CountOnMeter,
     E: StartExecution + AnnounceDue,
     C: Clock,
 {

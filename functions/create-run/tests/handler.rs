@@ -9,6 +9,7 @@ use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::limits;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, LoadRun, ManageOperator, StoreErrorClass};
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
@@ -446,4 +447,27 @@ fn a_run_that_ends_at_once_is_counted_as_ended_and_not_as_started() {
     world.engine.refuse_starts(Some("StateMachineDoesNotExist"));
     let counted = during(|| drop(post(&app(&world), BODY)));
     assert_eq!(counted, ["RunsAccepted 1", "RunsSettled 1 Source=request Status=FAILED"]);
+}
+
+#[test]
+fn a_tenant_that_starts_too_much_is_told_why_and_until_when() {
+    let world = block_on(World::new());
+    // A minute in which nothing was started yet.
+    world.clock.advance(60 - world.clock.now().as_second() % 60);
+    let limits = OwnLimits { starts_per_minute: Some(1), ..OwnLimits::default() };
+    let settings = TenantSettings { limits, rev: 1, ..TenantSettings::open(tenant("dev")) };
+    assert!(block_on(world.store.save_tenant(&settings)).expect("saved"));
+    let app = app(&world);
+    assert_eq!(post_with_key(&app, "k-1", BODY).status(), 201);
+    let (app, writes) = (later(app), world.store.writes());
+    world.clock.advance(7);
+    let refused = post(&app, BODY);
+    let problem = json_of(&refused);
+    assert_eq!((refused.status(), &problem["code"]), (429, &json!("rate_limited")));
+    assert_eq!(problem["detail"], "1 runs were started in this minute, as many as this tenant may");
+    assert_eq!(refused.header("retry-after"), Some("53"));
+    assert_eq!(post_with_key(&app, "k-1", BODY).header("idempotent-replayed"), Some("true"));
+    assert_eq!(world.store.writes(), writes);
+    world.clock.advance(53);
+    assert_eq!(post(&app, BODY).status(), 201);
 }

@@ -188,6 +188,7 @@ where
                     | Refusal::KeyReused { .. }
                     | Refusal::RunExpired { .. }
                     | Refusal::TooManyRuns { .. }
+                    | Refusal::RateLimited { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken),
                 ) => return Err(unusable(refusal.to_string())),

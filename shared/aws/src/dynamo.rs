@@ -13,6 +13,7 @@ mod deliver;
 pub mod item;
 pub mod keys;
 mod manage;
+mod meter;
 mod page;
 mod purge;
 mod queue;

@@ -5,6 +5,7 @@ use crate::definition::{Definition, Outline};
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ProcessorKey, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use crate::instance::Instance;
+use crate::meter::{MeterKey, Reading};
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::prepared::PreparedVersion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +102,7 @@ kinds! {
     processors: ProcessorKey => Processor,
     tenants: SettingsKey => TenantSettings,
     claims: ClaimKey => IdempotencyRecord,
+    meters: MeterKey => Reading,
 }
 
 impl Wanted {

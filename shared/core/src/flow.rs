@@ -1,6 +1,7 @@
 //! The verbs, one file each: what a caller or an event asks for, decided purely, then carried out through the ports.
 
 mod admission;
+mod allowance;
 pub mod cancel_run;
 pub mod control_run;
 pub mod create_run;
@@ -15,6 +16,7 @@ pub mod record_usage;
 pub mod replay_run;
 pub mod report_run;
 pub mod retain_run;
+mod together;
 pub mod transition_run;
 
 pub use crate::refusal::{Answer, Refusal};

@@ -24,6 +24,7 @@ pub mod instance;
 pub mod lifecycle;
 pub mod limits;
 pub mod memory;
+pub mod meter;
 pub mod number;
 pub mod operator;
 pub mod place;

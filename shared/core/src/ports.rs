@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod definition;
 pub mod delivery;
 pub mod engine;
+pub mod meter;
 pub mod run;
 pub mod store;
 pub mod sweep;
@@ -16,6 +17,7 @@ pub use engine::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
+pub use meter::CountOnMeter;
 pub use run::{
     AnswerNode, ChangeRun, Changed, LoadRun, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage,
     Recorded, RunFilter, RunLinks, RunRef,

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// As many runs are open as may be. Nothing was written; later there may be room.
     #[error("{limit} runs are open, as many as this {} may have at once", scope.as_str())]
     TooManyRuns { scope: SlotScope, limit: u32 },
+    /// The tenant has started as many runs in this minute as it may. Nothing was written; when the minute is over, it may go on.
+    #[error("{limit} runs were started in this minute, as many as this tenant may")]
+    RateLimited { limit: u32, retry_after_seconds: u32 },
     /// The queue is as long as may be. Nothing was written; later there may be room.
     #[error("{} runs wait already, as many as may", crate::limits::QUEUED_RUNS)]
     QueueFull,

@@ -53,13 +53,15 @@ pub static RUN_EXPIRED: Kind = kind("run_expired", 410, "The run is no longer ke
 pub static BODY_TOO_LARGE: Kind = kind("body_too_large", 413, "The request body is too large");
 pub static UNSUPPORTED_MEDIA_TYPE: Kind = kind("unsupported_media_type", 415, "The request body is not JSON");
 pub static TOO_MANY_RUNS: Kind = kind("too_many_runs", 429, "As many runs are open as may be");
+pub static RATE_LIMITED: Kind =
+    kind("rate_limited", 429, "The tenant has started as many runs as it may in this minute");
 pub static QUEUE_FULL: Kind = kind("queue_full", 429, "As many runs wait as may");
 pub static INTERNAL: Kind = kind("internal", 500, "Something is wrong on our side");
 pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 27] = [
+pub static KINDS: [&Kind; 28] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
     &INVALID_REPORT_TOKEN,
@@ -83,6 +85,7 @@ pub static KINDS: [&Kind; 27] = [
     &BODY_TOO_LARGE,
     &UNSUPPORTED_MEDIA_TYPE,
     &TOO_MANY_RUNS,
+    &RATE_LIMITED,
     &QUEUE_FULL,
     &INTERNAL,
     &BUSY,

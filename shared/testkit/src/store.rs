@@ -4,6 +4,7 @@ mod catalog;
 mod deliveries;
 mod look;
 mod manage;
+mod meter;
 mod outside;
 mod read;
 mod rules;
@@ -24,11 +25,13 @@ use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::instance::Instance;
 use sluice_core::limits;
 use sluice_core::memory::Memory;
+use sluice_core::meter::{Count, MeterKey, Reading};
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
-    AnswerNode, ChangeRun, Changed, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun, ManageDefinitions,
-    ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage, Recorded,
-    RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult, Sweep,
+    AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
+    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun,
+    RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult,
+    Sweep,
 };
 use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::Run;
@@ -146,6 +149,7 @@ struct Tables {
     processors: BTreeMap<ProcessorKey, Processor>,
     compute_nodes: BTreeMap<ComputeNodeKey, ComputeNode>,
     tenants: BTreeMap<TenantId, TenantSettings>,
+    meters: BTreeMap<MeterKey, i64>,
     writes: u64,
 }
 

@@ -9,6 +9,7 @@ use sluice_core::catalog::{
 };
 use sluice_core::id::{ComputeNodeKey, ProcessorKey};
 use sluice_core::memory::Memory;
+use sluice_core::meter::MeterKey;
 use sluice_core::ports::{ReadCatalog, StoreResult};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,4 +79,5 @@ stored! {
     ProcessorKey: |key| keys::processor(key), item::to_processor;
     SettingsKey: |key| keys::tenant(&key.0), item::to_tenant;
     ClaimKey: |key| keys::idempotency(&key.tenant, key.operation, &key.key), item::to_idempotency;
+    MeterKey: |key| keys::meter(key), |item| item::to_reading(&item);
 }

@@ -1,5 +1,5 @@
-//! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id; an
-//! id never holds the separator `#`, so no key reaches into another's.
+//! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id, and
+//! the service's own meters with `METER#`; an id never holds the separator `#`, so no key reaches into another's.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sluice_core::canonical::sha256_hex;
@@ -9,6 +9,7 @@ use sluice_core::id::{
 };
 use sluice_core::idempotency::Operation;
 use sluice_core::lifecycle::RunStatus;
+use sluice_core::meter::{Meter, MeterKey};
 use sluice_core::ports::SHARDS;
 use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
@@ -169,6 +170,16 @@ pub fn idempotency(tenant: &TenantId, operation: Operation, key: &IdempotencyKey
     let hash = sha256_hex(&[&String::from(key.clone())]);
     Key::new(format!("T#{tenant}#IDEM#{}#{hash}", operation.as_str()), "IDEM")
 }
+
+/// A window of a meter. No tenant's own: it is forgotten soon, and nothing of the tenant's goes with it.
+pub fn meter(key: &MeterKey) -> Key {
+    let pk = match &key.meter {
+        Meter::Starts(tenant) => format!("{METERS}STARTS#{tenant}"),
+    };
+    Key::new(pk, format!("{:012}", key.window))
+}
+
+pub const METERS: &str = "METER#";
 
 fn definition_pk(tenant: &TenantId, id: DefinitionId) -> String {
     format!("T#{tenant}#DEF#{id}")

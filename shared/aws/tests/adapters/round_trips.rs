@@ -3,6 +3,7 @@
 use crate::support::http::Scripted;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
+use jiff::SignedDuration;
 use serde_json::json;
 use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::dynamo::Store;
@@ -14,12 +15,15 @@ use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, change_definition};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal, find_run};
-use sluice_core::id::{DefinitionRef, NodeId};
+use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
-use sluice_core::ports::{ChangeRun, Changed, Clock};
+use sluice_core::meter::{Chance, Count, Meter};
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{ChangeRun, Changed, Clock, CountOnMeter, ManageOperator};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_testkit::fixture;
 use std::collections::BTreeMap;
 
@@ -30,6 +34,8 @@ const RECORD: &str = "TransactWriteItems";
 const LOAD: &str = "GetItem";
 const START: &str = "StartExecution";
 const STOP: &str = "StopExecution";
+/// A start that its tenant's meter counts: beside the start itself, so that nobody waits for it.
+const COUNT: &str = "UpdateItem";
 
 /// Every operation, what its process knows of the definition, and the calls that it makes one after the other. What a call
 /// more costs every caller is time: a call that is added here has to be worth that.
@@ -52,6 +58,10 @@ const CALLS: &[(&str, Process, &[&str])] = &[
     ("create by name",                 Process::Stale, &[READ, READ, RECORD, START]),
     ("create by id",                   Process::Stale, &[READ, READ, RECORD, START]),
     ("create by instance",             Process::Stale, &[READ, READ, RECORD, START]),
+    // About a hundred starts of a tenant in a minute are counted; where no more are allowed, each.
+    ("create under a small limit",     Process::Warm,  &[READ, RECORD, COUNT, START]),
+    ("create above a limit",           Process::Warm,  &[READ]),
+    ("repeat a key above a limit",     Process::Warm,  &[READ, LOAD]),
     ("repeat a key",                   Process::Warm,  &[READ, LOAD]),
     ("repeat a key",                   Process::New,   &[READ, LOAD]),
     ("use a key for something else",   Process::Warm,  &[READ]),
@@ -107,7 +117,23 @@ impl World {
 
     async fn create(&self, tenant: &str, command: Command) -> Answer<Accepted> {
         let (policy, caller, now) = (self.settings.policy(), fixture::caller(tenant), self.aws.clock.now());
-        create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, ids::new_run_id(), now).await
+        // One that is not among the samples of the ordinary limit: those few are counted.
+        let is_counted = |id: &RunId| Chance::from(*id).weight(policy.tenant_limits.starts_per_minute).is_some();
+        let run_id = std::iter::repeat_with(ids::new_run_id).find(|id| !is_counted(id)).expect("most ids are not");
+        create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, run_id, now).await
+    }
+
+    /// Lets a tenant start as many runs in a minute, of which as many have been started in this one and in the next.
+    async fn limit(&self, tenant: &str, starts_per_minute: u32, started: i64) {
+        let (store, tenant) = (self.table.another_store(), fixture::tenant(tenant));
+        let limits = OwnLimits { starts_per_minute: Some(starts_per_minute), ..OwnLimits::default() };
+        let settings = TenantSettings { limits, rev: 1, ..TenantSettings::open(tenant.clone()) };
+        assert!(store.save_tenant(&settings).await.expect("saved"));
+        let now = self.aws.clock.now();
+        for at in [now, now + SignedDuration::from_mins(1)] {
+            let key = Meter::Starts(tenant.clone()).at(at);
+            store.count(&Count { key, by: started }).await.expect("counted");
+        }
     }
 
     /// Forgets the calls so far.
@@ -185,10 +211,15 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                 activate_version(&elsewhere, &owner, &by_id(), 2, noon()).await.expect("activated");
             }
         }
+        match *operation {
+            "create under a small limit" => world.limit("mine", 5, 0).await,
+            "create above a limit" | "repeat a key above a limit" => world.limit("mine", 5, 5).await,
+            _ => {}
+        }
         let mut since = world.forget();
         let (caller, now) = (fixture::caller("mine"), world.aws.clock.now());
         let asked = match *operation {
-            "create by name" => Some(("mine", active(by_name()))),
+            "create by name" | "create under a small limit" => Some(("mine", active(by_name()))),
             "create by id" => Some(("mine", active(by_id()))),
             "create by number" => Some(("mine", command(by_id(), VersionRule::Number(2)))),
             "create the latest by name" => Some(("mine", answered(by_name(), VersionRule::Latest))),
@@ -214,7 +245,11 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
             assert_eq!(accepted.run.spec.version, version, "{what}");
         } else {
             match *operation {
-                "repeat a key" => {
+                "create above a limit" => {
+                    let refusal = world.create("mine", active(by_name())).await.expect_err(&what);
+                    assert!(matches!(refusal, Refusal::RateLimited { limit: 5, .. }), "{refusal:?}");
+                }
+                "repeat a key" | "repeat a key above a limit" => {
                     let accepted = world.create("mine", keyed("payload")).await.expect(&what);
                     assert!(accepted.replayed && accepted.run == first, "{what}");
                 }

@@ -4,20 +4,20 @@
 //! its parameters, sources and variables are resolved anew.
 
 use crate::caller::Caller;
-use crate::catalog::{Found, InstanceKey, SettingsKey};
+use crate::catalog::{Found, InstanceKey};
 use crate::definition::VersionRule;
 use crate::flow::create_run::{
     self, Accepted, Plan, Policy, Source, check_destination, check_name, record_and_start, resolve_and_plan,
     start_input,
 };
 use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
-use crate::flow::{Answer, Refusal, admission, ended_only, find_item, find_run, read_runs, unknown};
+use crate::flow::{Answer, Refusal, admission, allowance, ended_only, find_item, find_run, read_runs, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
 use crate::limits;
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, ChangeRun, ReadCatalog, ReadRuns, RecordRun, StartExecution, StoreError, StoreErrorClass,
+    AnnounceDue, ChangeRun, CountOnMeter, ReadCatalog, ReadRuns, RecordRun, StartExecution, StoreError, StoreErrorClass,
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
@@ -58,7 +58,7 @@ pub async fn replay_run<S, E>(
     now: Timestamp,
 ) -> Answer<Accepted>
 where
-    S: ReadCatalog + ReadRuns + RecordRun + ChangeRun,
+    S: ReadCatalog + ReadRuns + RecordRun + ChangeRun + CountOnMeter,
     E: StartExecution + AnnounceDue,
 {
     let keys = store.record_keys(&caller.tenant, run_id);
@@ -98,7 +98,7 @@ where
     invalid.into_result().map_err(Refusal::Invalid)?;
     let (mut plan, admitted_by) = match command.version {
         None => {
-            let (plan, found) = same_again(store, policy, caller, &old, snapshot, request, run_id, now).await?;
+            let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, run_id, now).await?;
             (plan, Some(found))
         }
         Some(version) => {
@@ -137,21 +137,23 @@ where
 
 /// The frozen snapshot again, under today's limits, with what there is of what its runs need. What another tenant has shared
 /// may be repeated as long as it shares it.
-#[expect(clippy::too_many_arguments, reason = "those of the flow")]
+#[expect(clippy::too_many_arguments, reason = "what is repeated, for whom, and the new run's id and time")]
 async fn same_again<S: ReadCatalog>(
     store: &S,
     policy: &Policy,
-    caller: &Caller,
     old: &Run,
     snapshot: Snapshot,
     request: Option<RequestParts>,
+    caller: &Caller,
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<(Plan, Found)> {
     let mut wanted = admission::needs(&snapshot);
     wanted.extend(limits_need(old));
-    wanted.add(SettingsKey(old.tenant_id.clone()));
+    wanted.extend(allowance::needs(&caller.tenant, now));
     let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
+    let limits = policy.tenant_limits.with(found.settings(&caller.tenant).limits);
+    let count = allowance::taken(&caller.tenant, &found, now).admit(limits, run_id, now)?;
     let definition = found.get(&definition_key(old));
     if old.spec.definition_owner.is_some() && !definition.is_some_and(|definition| definition.discoverable) {
         return Err(not_available("the definition of this run is no longer shared with other tenants"));
@@ -168,6 +170,7 @@ async fn same_again<S: ReadCatalog>(
         snapshot: Snapshot { run_id, spec, ..snapshot },
         request: request.unwrap_or_default(),
         new_instance: None,
+        count,
     };
     Ok((plan, found))
 }

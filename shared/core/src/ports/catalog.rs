@@ -7,7 +7,8 @@ use crate::memory::Memory;
 use std::future::Future;
 use std::sync::Arc;
 
-/// Reads definitions, versions, instances, processors, compute nodes, tenants' settings and used idempotency keys.
+/// Reads definitions, versions, instances, processors, compute nodes, tenants' settings, used idempotency keys, and what
+/// meters show.
 pub trait ReadCatalog: Send + Sync {
     /// What exists of the things that are wanted, of any kinds, as it is at some moment after the question was asked: strongly
     /// consistent, in one round trip for each hundred of them.

@@ -1,5 +1,6 @@
 //! The flows over the memory ports: what callers and events may rely on, one sentence a test.
 
+mod allowance;
 mod callback;
 mod cancel;
 mod concurrency;

@@ -52,6 +52,7 @@ impl Form<'_> {
             | Refusal::KeyReused { .. }
             | Refusal::RunExpired { .. }
             | Refusal::TooManyRuns { .. }
+            | Refusal::RateLimited { .. }
             | Refusal::QueueFull
             | Refusal::InvalidReportToken
             | Refusal::Unanswered { .. }
@@ -252,6 +253,9 @@ impl From<Refusal> for Problem {
             Refusal::TooManyRuns { .. } => {
                 Self::new(&problem::TOO_MANY_RUNS, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS)
             }
+            Refusal::RateLimited { retry_after_seconds, .. } => {
+                Self::new(&problem::RATE_LIMITED, detail).with_header(RETRY_AFTER, retry_after_seconds.to_string())
+            }
             Refusal::QueueFull => Self::new(&problem::QUEUE_FULL, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS),
             Refusal::InvalidReportToken => {
                 Self::new(&problem::INVALID_REPORT_TOKEN, detail).with_header(WWW_AUTHENTICATE, problem::CHALLENGE)
@@ -271,14 +275,15 @@ mod tests {
 
     #[test]
     fn who_finds_no_room_is_asked_to_come_again() {
-        for (refusal, code) in [
-            (Refusal::TooManyRuns { scope: SlotScope::Tenant, limit: 3 }, "too_many_runs"),
-            (Refusal::QueueFull, "queue_full"),
+        for (refusal, code, after) in [
+            (Refusal::TooManyRuns { scope: SlotScope::Tenant, limit: 3 }, "too_many_runs", "10"),
+            (Refusal::RateLimited { limit: 3, retry_after_seconds: 42 }, "rate_limited", "42"),
+            (Refusal::QueueFull, "queue_full", "10"),
         ] {
             let problem = Problem::from(refusal);
             assert_eq!(problem.kind.code, code);
             let response = Response::problem(&problem, "r-1");
-            assert_eq!((response.status(), response.header("retry-after")), (429, Some("10")));
+            assert_eq!((response.status(), response.header("retry-after")), (429, Some(after)));
         }
     }
 

@@ -4,6 +4,7 @@
 pub mod answers;
 pub mod definitions;
 pub mod lists;
+pub mod meters;
 pub mod purges;
 pub mod reports;
 pub mod runs;
@@ -12,8 +13,8 @@ pub mod sweeps;
 
 use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
-    AnswerNode, ChangeRun, Deliveries, LoadRun, ManageDefinitions, ManageOperator, PurgeRuns, ReadCatalog, ReadQueue,
-    ReadRuns, RecordReports, RecordRun, RecordUsage, SaveInstance, Sweep,
+    AnswerNode, ChangeRun, CountOnMeter, Deliveries, LoadRun, ManageDefinitions, ManageOperator, PurgeRuns,
+    ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage, SaveInstance, Sweep,
 };
 use sluice_core::run::Run;
 use std::future::Future;
@@ -134,6 +135,12 @@ macro_rules! store_rules {
             of_racing_declarations_none_undoes_another,
         }
         $crate::rules! {
+            judge: $judge, of: store::meters,
+            what_is_counted_is_read_at_once_and_adds_up,
+            windows_and_meters_are_apart,
+            of_many_counts_at_once_none_is_lost,
+        }
+        $crate::rules! {
             judge: $judge, of: store::lists,
             every_filter_finds_exactly_its_runs_whatever_the_page_size,
             a_bound_finer_than_a_millisecond_means_the_next_one,
@@ -152,6 +159,7 @@ pub trait Ports:
     + RecordReports
     + RecordUsage
     + ReadQueue
+    + CountOnMeter
     + ReadRuns
     + PurgeRuns
     + Deliveries
@@ -169,6 +177,7 @@ impl<T> Ports for T where
         + RecordReports
         + RecordUsage
         + ReadQueue
+        + CountOnMeter
         + ReadRuns
         + PurgeRuns
         + Deliveries

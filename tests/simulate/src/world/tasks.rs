@@ -233,6 +233,7 @@ impl World {
                     Refusal::OperatorOnly(_)
                     | Refusal::KeyReused { .. }
                     | Refusal::RunExpired { .. }
+                    | Refusal::RateLimited { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken
                     | Refusal::Unanswered { .. }

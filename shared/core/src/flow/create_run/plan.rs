@@ -11,6 +11,7 @@ use crate::flow::{Answer, Refusal};
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::Instance;
 use crate::limits;
+use crate::meter::Count;
 use crate::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Unlisted};
 use crate::place::{At, Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
@@ -34,6 +35,8 @@ pub struct PreparedRun {
     pub limits: Vec<Limit>,
     /// Its instance, where there was none yet.
     pub new_instance: Option<Arc<Instance>>,
+    /// What is counted once it is recorded.
+    pub count: Option<Count>,
 }
 
 /// A run as it is planned from a request, before it is written as text.
@@ -45,6 +48,8 @@ pub struct Plan {
     pub limits: Vec<Limit>,
     /// Its instance, where there was none yet.
     pub new_instance: Option<Arc<Instance>>,
+    /// What is counted once it is recorded.
+    pub count: Option<Count>,
 }
 
 impl Plan {
@@ -66,15 +71,15 @@ impl Plan {
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
-        let (limits, new_instance) = (self.limits, self.new_instance);
-        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance })
+        let (limits, new_instance, count) = (self.limits, self.new_instance, self.count);
+        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance, count })
     }
 }
 
 /// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
 ///
 /// # Errors
-/// [`Refusal::Invalid`] with every violation.
+/// [`Refusal::RateLimited`]; [`Refusal::Invalid`] with every violation.
 pub fn plan(
     policy: &Policy,
     caller: &Caller,
@@ -83,6 +88,7 @@ pub fn plan(
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<Plan> {
+    let count = resolved.taken.admit(policy.tenant_limits.with(resolved.tenant.limits), run_id, now)?;
     let mut invalid = Invalid::default();
     let document = &resolved.version.document;
     let budget = budget(command, policy, &mut invalid);
@@ -158,7 +164,7 @@ pub fn plan(
     };
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
     let new_instance = resolved.instance_is_new.then(|| Arc::clone(&resolved.instance));
-    Ok(Plan { about, snapshot, request: request_parts(command), limits, new_instance })
+    Ok(Plan { about, snapshot, request: request_parts(command), limits, new_instance, count })
 }
 
 fn request_parts(command: &Command) -> RequestParts {

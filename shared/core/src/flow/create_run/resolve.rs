@@ -7,6 +7,7 @@ use super::command::{DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
 use crate::catalog::{ClaimKey, DraftKey, Found, InstanceKey, NameKey, SettingsKey, VersionKey, Wanted};
 use crate::definition::{Definition, VersionRule};
+use crate::flow::allowance::{self, Taken};
 use crate::flow::inquiry::{Inquired, Known, inquire};
 use crate::flow::{Answer, Refusal};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
@@ -36,6 +37,8 @@ pub struct Resolved {
     pub tenant: Arc<TenantSettings>,
     /// Settings of the tenant that shares the definition, where it is another.
     pub owner: Option<Arc<TenantSettings>>,
+    /// What the tenant takes of the service.
+    pub taken: Taken,
 }
 
 /// What is found for a command that has an idempotency key.
@@ -55,9 +58,9 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     source: &Source,
     now: Timestamp,
 ) -> Answer<Resolved> {
-    let names = Names::of(&caller.tenant, source)?;
+    let names = Names::of(&caller.tenant, source, now)?;
     let inquired = inquire(store, |known| names.needs(known)).await?;
-    names.conclude(store.memory(), &inquired, now)
+    names.conclude(store.memory(), &inquired)
 }
 
 /// [`resolve`], with a look at the first request with the same idempotency key in the same question.
@@ -71,7 +74,7 @@ pub(in crate::flow) async fn resolve_keyed<S: ReadCatalog>(
     claim: &IdempotencyClaim,
     now: Timestamp,
 ) -> Answer<Resolution> {
-    let names = Names::of(&caller.tenant, source)?;
+    let names = Names::of(&caller.tenant, source, now)?;
     let claim = ClaimKey::of(&caller.tenant, claim);
     let first = |known: &Known<'_>| known.get(&claim).filter(|first| !first.has_expired(now));
     let inquired = inquire(store, |known| match first(known) {
@@ -81,7 +84,7 @@ pub(in crate::flow) async fn resolve_keyed<S: ReadCatalog>(
     .await?;
     Ok(match first(&inquired.facts()) {
         Some(first) => Resolution::Repeated(first),
-        None => Resolution::New(Box::new(names.conclude(store.memory(), &inquired, now)?)),
+        None => Resolution::New(Box::new(names.conclude(store.memory(), &inquired)?)),
     })
 }
 
@@ -91,19 +94,20 @@ struct Names<'a> {
     source: &'a Source,
     /// Where runs execute whose configuration does not say it.
     default_node: ComputeNodeKey,
+    now: Timestamp,
 }
 
 impl<'a> Names<'a> {
-    fn of(tenant: &'a TenantId, source: &'a Source) -> Answer<Self> {
+    fn of(tenant: &'a TenantId, source: &'a Source, now: Timestamp) -> Answer<Self> {
         let default_node = DEFAULT_COMPUTE_NODE.parse().map_err(|error: InvalidId| {
             Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
         })?;
-        Ok(Self { tenant, source, default_node })
+        Ok(Self { tenant, source, default_node, now })
     }
 
     /// Everything that a run depends on, as far as it can be named yet.
     fn needs(&self, known: &Known<'_>) -> Wanted {
-        let mut wanted = Wanted::one(SettingsKey(self.tenant.clone()));
+        let mut wanted = allowance::needs(self.tenant, self.now).and(SettingsKey(self.tenant.clone()));
         if let Source::Instance(id) = self.source {
             wanted.add(self.instance(*id));
         } else if let Source::Configuration { definition: DefinitionRef::Name(name), compute_node, .. } = self.source {
@@ -152,7 +156,7 @@ impl<'a> Names<'a> {
     }
 
     /// Makes of what was read what the command means, or says what is missing.
-    fn conclude(&self, memory: &Memory, inquired: &Inquired, now: Timestamp) -> Answer<Resolved> {
+    fn conclude(&self, memory: &Memory, inquired: &Inquired) -> Answer<Resolved> {
         let (tenant, found, known) = (self.tenant, &inquired.found, inquired.facts());
         // Who names an instance names its definition and its version with it.
         let (definition_at, version_at) = match self.source {
@@ -179,14 +183,15 @@ impl<'a> Names<'a> {
         let stored = found.get(&instance);
         let instance_is_new = stored.is_none();
         let instance = stored.unwrap_or_else(|| {
-            Arc::new(Instance { tenant: instance.tenant, id: instance.id, content, created_at: now })
+            Arc::new(Instance { tenant: instance.tenant, id: instance.id, content, created_at: self.now })
         });
         if instance_is_new {
             memory.expect(&instance);
         }
+        let taken = allowance::taken(tenant, found, self.now);
         let owner = (definition.tenant != *tenant).then(|| found.settings(&definition.tenant));
         let tenant = found.settings(tenant);
-        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant, owner })
+        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant, owner, taken })
     }
 }
 

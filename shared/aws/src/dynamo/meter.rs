@@ -1,0 +1,20 @@
+//! Counting on meters: one write, without a condition.
+
+use super::{Store, failed, item, keys};
+use sluice_core::meter::Count;
+use sluice_core::ports::{CountOnMeter, StoreResult};
+
+impl CountOnMeter for Store {
+    async fn count(&self, count: &Count) -> StoreResult<()> {
+        let (expression, (placeholder, attribute), values) = item::count(count);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(keys::meter(&count.key).into_item()))
+            .update_expression(expression)
+            .expression_attribute_names(placeholder, attribute)
+            .set_expression_attribute_values(Some(values));
+        update.send().await.map(|_| ()).map_err(|error| failed("count on a meter", &error))
+    }
+}

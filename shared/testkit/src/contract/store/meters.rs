@@ -1,0 +1,47 @@
+//! Meters: counted without loss, each window by itself.
+
+use super::*;
+use crate::contract::sample::{mine, noon, yours};
+use jiff::SignedDuration;
+use sluice_core::catalog::{SettingsKey, Wanted};
+use sluice_core::meter::{Count, Meter, MeterKey, Reading};
+
+async fn read(store: &impl ReadCatalog, key: &MeterKey) -> Option<Reading> {
+    store.read_catalog(&Wanted::one(key.clone())).await.expect("an answer").get(key).map(|reading| *reading)
+}
+
+pub async fn what_is_counted_is_read_at_once_and_adds_up(ground: &impl Ground) {
+    let store = ground.ports();
+    let key = Meter::Starts(mine()).at(noon());
+    assert_eq!(read(&store, &key).await, None);
+    for (by, sum) in [(1, 1), (30, 31), (-1, 30), (10_000, 10_030)] {
+        store.count(&Count { key: key.clone(), by }).await.expect("counted");
+        assert_eq!(read(&store, &key).await, Some(Reading(sum)));
+    }
+    // Beside other things, as a request asks for it.
+    let wanted = Wanted::one(key.clone()).and(SettingsKey(mine()));
+    let found = store.read_catalog(&wanted).await.expect("an answer");
+    assert_eq!((found.len(), found.get(&key).as_deref()), (1, Some(&Reading(10_030))));
+}
+
+pub async fn windows_and_meters_are_apart(ground: &impl Ground) {
+    let store = ground.ports();
+    let later = noon() + SignedDuration::from_mins(1);
+    let keys = [Meter::Starts(mine()).at(noon()), Meter::Starts(mine()).at(later), Meter::Starts(yours()).at(noon())];
+    for (by, key) in (1..).zip(&keys) {
+        store.count(&Count { key: key.clone(), by }).await.expect("counted");
+    }
+    for (by, key) in (1..).zip(&keys) {
+        assert_eq!(read(&store, key).await, Some(Reading(by)), "{key:?}");
+    }
+}
+
+pub async fn of_many_counts_at_once_none_is_lost(ground: &impl Ground) {
+    let key = Meter::Starts(mine()).at(noon());
+    let counts = (1..=24).map(|by| {
+        let (store, count) = (ground.ports(), Count { key: key.clone(), by });
+        async move { store.count(&count).await.expect("counted") }
+    });
+    crate::contract::at_once(counts).await;
+    assert_eq!(read(&ground.ports(), &key).await, Some(Reading((1..=24).sum())));
+}
