@@ -10,6 +10,7 @@ use sluice_core::flow::report_run::{comment_on, create_report_token, open_report
 use sluice_core::flow::retain_run::{change_retention, delete_run};
 use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
+use sluice_core::limits;
 use sluice_core::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, CountOnMeter, Deliveries, PurgeRuns, ReadCatalog, ReadRuns,
     RecordReports, RecordRun, RecordUsage, SaveInstance, StartExecution, StopExecution,
@@ -162,8 +163,10 @@ where
         Ok(Response::json(201, &ReportTokenView::new(run_id, &text, &token)))
     }
 
-    /// The token is looked at before anything else: who has none learns nothing, not even whether there is such a run.
+    /// The token is looked at before anything else but the body's length: who has none learns nothing, not even whether there
+    /// is such a run.
     async fn report(&self, request: &Request, run_id: RunId) -> Result<Response, Problem> {
+        request.at_most(limits::REPORT_BODY_BYTES)?;
         let token = token_of(request)?;
         let now = self.clock.now();
         let opened = open_report(&self.store, token, run_id, now).await?;

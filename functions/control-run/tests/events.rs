@@ -5,6 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use sluice_core::delivery::AttemptOutcome;
 use sluice_core::flow::deliver::deliver;
+use sluice_core::limits;
 use sluice_core::ports::{AnswerNode, DeliveryRef, LoadRun, StoreErrorClass};
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
@@ -331,6 +332,22 @@ fn a_reported_result_and_a_reported_failure_reach_the_runner() {
     let body = r#"{"nodeId":"approve","status":"FAILED","error":{"code":"Review.Unavailable","message":"nobody"}}"#;
     assert_eq!(report(&failed, TOKEN, body).status(), 202);
     assert_eq!(failed.engine.take_answer(APPROVE).as_deref(), Some("Review.Unavailable"));
+}
+
+#[test]
+fn a_report_is_small_and_nothing_of_a_larger_one_is_looked_at() {
+    let world = world();
+    let padded = |bytes: usize| format!("{ALIVE}{}", " ".repeat(bytes - ALIVE.len()));
+    let (ordinary, largest) = (report(&world, TOKEN, ALIVE), report(&world, TOKEN, &padded(limits::REPORT_BODY_BYTES)));
+    assert_eq!((largest.status(), largest.body()), (ordinary.status(), ordinary.body()));
+    // Not even the token is: the store, which is away, is not asked.
+    world.store.faults.set(|_| Some(Fault::Before(StoreErrorClass::Unavailable)));
+    for token in [TOKEN, "srt.646576.other", ""] {
+        for body in [padded(limits::REPORT_BODY_BYTES + 1), "[".repeat(limits::REPORT_BODY_BYTES + 1)] {
+            let refused = report(&world, token, &body);
+            assert_eq!((refused.status(), &json_of(&refused)["code"]), (413, &json!("body_too_large")), "{token}");
+        }
+    }
 }
 
 #[test]

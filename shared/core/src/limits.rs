@@ -69,6 +69,9 @@ fn grouped(digits: &str) -> String {
 limits! {
     /// Bytes of a request body (API Gateway itself would take 10 MB; Lambda 6 MB).
     pub const REQUEST_BODY_BYTES: usize = 256 * 1024;
+    /// Bytes of the body of a report, which comes over an open route: a node's result, and what is said beside it. A larger
+    /// result is given with `data` by a caller who is known, or by reference.
+    pub const REPORT_BODY_BYTES: usize = 96 * 1024;
     /// Bytes of a key in a JSON request body.
     pub const JSON_KEY_BYTES: usize = 1_024;
     /// Nesting of a JSON request body.

@@ -151,6 +151,20 @@ impl Request {
         query
     }
 
+    /// Refuses a body above a bound of its own route, before anything of it is looked at.
+    ///
+    /// # Errors
+    /// 413.
+    pub fn at_most(&self, bytes: usize) -> Result<(), Problem> {
+        match &self.body {
+            Some(body) if body.len() > bytes => {
+                let detail = format!("the body has {} bytes, above the bound of {bytes}", body.len());
+                Err(Problem::new(&problem::BODY_TOO_LARGE, detail))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The body as text, `None` when there is none.
     ///
     /// # Errors
@@ -161,11 +175,7 @@ impl Request {
                 Faults::one("", ReadingCode::InvalidUtf8, "must be valid base64 where the event says so").into()
             );
         };
-        if body.len() > limits::REQUEST_BODY_BYTES {
-            let detail =
-                format!("the body has {} bytes, above the bound of {}", body.len(), limits::REQUEST_BODY_BYTES);
-            return Err(Problem::new(&problem::BODY_TOO_LARGE, detail));
-        }
+        self.at_most(limits::REQUEST_BODY_BYTES)?;
         if body.is_empty() {
             return Ok(None);
         }

@@ -1,10 +1,10 @@
 //! The ways in: the routes of the API, the functions' URLs, the events, the schedule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::{HTTP_FUNCTIONS, arn, logical, of_type, reference, resource, short};
+use super::{DOCUMENT, HTTP_FUNCTIONS, arn, logical, of_type, reference, resource, short};
 
 #[test]
 fn every_route_is_spelled_out_and_leads_to_its_function() {
@@ -35,6 +35,27 @@ fn every_route_is_spelled_out_and_leads_to_its_function() {
         .collect();
     let expected = super::routes().into_iter().map(|(route, function)| (route, logical(function) + "Integration"));
     assert_eq!(routes, expected.collect());
+}
+
+#[test]
+fn every_open_route_has_a_throttle_of_its_own_below_that_of_the_api() {
+    let (_, stage) = of_type("AWS::ApiGatewayV2::Stage").next().expect("a stage");
+    let own = stage["RouteSettings"].as_object().expect("settings of routes");
+    let open = sluice_edge::route::ROUTES.iter();
+    let open = open.filter(|route| route.access == sluice_edge::route::Access::ReportToken);
+    let open: BTreeSet<String> = open.map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(own.keys().cloned().collect::<BTreeSet<_>>(), open);
+    for (route, settings) in own {
+        let of_all = &stage["DefaultRouteSettings"];
+        assert_eq!(settings["DetailedMetricsEnabled"], of_all["DetailedMetricsEnabled"], "{route}");
+        for limit in ["ThrottlingRateLimit", "ThrottlingBurstLimit"] {
+            assert_eq!(of_all[limit], reference(limit));
+            let of_all = DOCUMENT["Parameters"][limit]["Default"].as_u64().expect("a number");
+            // Free JSON: CloudFormation makes no number of what a parameter says.
+            let own = settings[limit].as_u64().unwrap_or_else(|| panic!("{route}: {limit} is no number"));
+            assert!(0 < own && 2 * own <= of_all, "{route}: {own} of {of_all}");
+        }
+    }
 }
 
 #[test]
