@@ -1,10 +1,13 @@
 //! `GET /v1/workflow-runs` and everything below one run.
 
 use sluice_core::caller::Caller;
+use sluice_core::flow::read_runs::Waited;
+use sluice_core::flow::waiting::WaitLimits;
 use sluice_core::flow::{find_run, read_runs};
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
-use sluice_core::ports::{Clock, ReadQueue, ReadRuns};
+use sluice_core::meter::Chance;
+use sluice_core::ports::{Clock, CountOnMeter, ReadCatalog, ReadQueue, ReadRuns};
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::route::{InputNumber, ReadRunsRoute as Route};
@@ -20,9 +23,15 @@ use sluice_edge::wire::{CommentList, InputList, Paging, RunList, StepList};
 pub struct App<S, C> {
     pub store: S,
     pub clock: C,
+    pub wait_limits: WaitLimits,
+    /// Random.
+    pub new_chance: fn() -> Chance,
 }
 
-impl<S: ReadRuns + ReadQueue, C: Clock> Handler for App<S, C> {
+/// Seconds after which a read that could not wait is to be asked again: there may be room then.
+const ROOM_AFTER_SECONDS: u32 = 5;
+
+impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> Handler for App<S, C> {
     type Route = Route;
 
     async fn answer(&self, asked: Asked<'_, Route>) -> Result<Response, Problem> {
@@ -42,7 +51,7 @@ impl<S: ReadRuns + ReadQueue, C: Clock> Handler for App<S, C> {
     }
 }
 
-impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
+impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
     async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let (filter, paging) = runs::list_query(request, &caller.tenant)?;
         let (store, filter, now) = (&self.store, &filter, self.clock.now());
@@ -63,7 +72,10 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
     ) -> Result<Response, Problem> {
         let GetRun { wait_seconds, with_snapshot } = GetRun::read(request)?;
         let wait_seconds = deadline.seconds_to_wait(wait_seconds, self.clock.now());
-        let (run, output) = read_runs::get_run(&self.store, &self.clock, caller, run_id, wait_seconds).await?;
+        let (store, clock, chance) = (&self.store, &self.clock, (self.new_chance)());
+        let waited =
+            read_runs::wait_for_run(store, clock, self.wait_limits, chance, caller, run_id, wait_seconds).await?;
+        let Waited { run, output, is_crowded } = waited;
         let links = self.store.list_links(&caller.tenant, run_id).await?;
         let mut view = RunView::from(&run).with_output(output).with_links(&links);
         if run.status() == RunStatus::Queued {
@@ -72,7 +84,8 @@ impl<S: ReadRuns + ReadQueue, C: Clock> App<S, C> {
         if with_snapshot && let Some(snapshot) = self.store.load_snapshot(&caller.tenant, run_id).await? {
             view = view.with_snapshot(snapshot);
         }
-        Ok(Response::json(200, &view))
+        let response = Response::json(200, &view);
+        Ok(if is_crowded { response.again_after(ROOM_AFTER_SECONDS) } else { response })
     }
 
     async fn steps(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {

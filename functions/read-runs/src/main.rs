@@ -13,6 +13,11 @@ async fn main() -> Result<(), Error> {
     sluice_edge::telemetry::init(env!("CARGO_PKG_NAME"));
     let settings = Settings::from_env()?;
     let aws = Aws::connect(&settings).await;
-    let handler = App { store: aws.store, clock: aws.clock };
+    let handler = App {
+        store: aws.store,
+        clock: aws.clock,
+        wait_limits: settings.wait_limits(),
+        new_chance: sluice_aws::ids::new_chance,
+    };
     HttpFunction { handler, clock: aws.clock, identity: IdentityConfig::from_env()? }.run().await
 }

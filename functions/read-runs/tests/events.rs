@@ -13,8 +13,9 @@ use sluice_core::flow::report_run::comment_on;
 use sluice_core::flow::{create_run, replay_run};
 use sluice_core::id::{DefinitionRef, NodeId};
 use sluice_core::limits;
+use sluice_core::meter::{Count, Meter};
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
+use sluice_core::ports::{Clock, CountOnMeter, ManageDefinitions, ManageOperator};
 use sluice_core::report::{NodeAnswer, NodeOutcome};
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
@@ -456,4 +457,25 @@ fn a_waiting_read_returns_as_soon_as_the_run_has_ended() {
     assert_eq!(json_of(&running)["status"], "RUNNING");
     let waited = world.clock.now().duration_since(before);
     assert_eq!(waited.as_secs(), 3);
+}
+
+#[test]
+fn a_wait_gives_up_early_where_too_many_wait_and_says_when_there_may_be_room() {
+    let world = block_on(World::new());
+    let get = |query: &str| {
+        let event = request("dev", "GET", &format!("/v1/workflow-runs/{RUNNING}?{query}"), "");
+        let begun = world.clock.now();
+        let response = answer(&world, &event.to_string());
+        let seconds = world.clock.now().duration_since(begun).as_secs();
+        assert!(response.body().contains(r#""status":"RUNNING""#), "{}", response.body());
+        (response.status(), response.header("retry-after").map(str::to_owned), seconds)
+    };
+    assert_eq!(get("waitSeconds=3"), (200, None, 3));
+    // Seven of the ten that are set aside for the function.
+    let count = Count { key: Meter::AllWaits.at(world.clock.now()), by: 7 };
+    block_on(world.store.count(&count)).expect("counted");
+    assert_eq!(get("waitSeconds=3"), (200, Some("5".to_owned()), 0));
+    assert_eq!(get(""), (200, None, 0));
+    world.clock.advance(30);
+    assert_eq!(get("waitSeconds=3"), (200, None, 3));
 }

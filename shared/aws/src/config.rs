@@ -5,6 +5,7 @@ use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::Policy;
+use sluice_core::flow::waiting::WaitLimits;
 use sluice_core::id::InvalidId;
 use sluice_core::limits;
 use sluice_core::operator::Unlisted;
@@ -35,6 +36,8 @@ pub struct Settings {
     pub max_budget: MicroUsd,
     /// What a tenant may take of which nothing else was said.
     pub tenant_limits: TenantLimits,
+    /// What of the account's concurrency is set aside for read-runs; 0 for nothing.
+    pub read_runs_concurrency: u32,
 }
 
 /// Where the services are, when not at their own addresses: on a laptop, and in tests.
@@ -68,6 +71,7 @@ const MAX_BUDGET_USD: &str = "SLUICE_MAX_BUDGET_USD";
 const TENANT_STARTS_PER_MINUTE: &str = "SLUICE_TENANT_STARTS_PER_MINUTE";
 const TENANT_WAITS_AT_ONCE: &str = "SLUICE_TENANT_WAITS_AT_ONCE";
 const TENANT_OPEN_RUNS: &str = "SLUICE_TENANT_OPEN_RUNS";
+const READ_RUNS_CONCURRENCY: &str = "SLUICE_READ_RUNS_CONCURRENCY";
 const TENANT_DEFINITIONS: &str = "SLUICE_TENANT_DEFINITIONS";
 
 impl Settings {
@@ -114,6 +118,8 @@ impl Settings {
             unlisted: optional(UNLISTED_TENANTS).map_or(Ok(Unlisted::default()), |text| unlisted(&text))?,
             max_budget: optional(MAX_BUDGET_USD).map_or(Ok(LARGEST_BUDGET), |text| budget(&text))?,
             tenant_limits: tenant_limits(&optional)?,
+            read_runs_concurrency: optional(READ_RUNS_CONCURRENCY)
+                .map_or(Ok(0), |text| number(READ_RUNS_CONCURRENCY, &text, &(0..=u32::MAX)))?,
             region,
         })
     }
@@ -133,12 +139,18 @@ impl Settings {
             unlisted: Unlisted::Open,
             max_budget: LARGEST_BUDGET,
             tenant_limits: TenantLimits::DEFAULT,
+            read_runs_concurrency: 0,
         }
     }
 
     /// Where webhooks may go.
     pub fn destinations(&self) -> Destinations {
         Destinations { regions: self.callback_regions.clone(), extra_origins: self.extra_callback_origins.clone() }
+    }
+
+    /// How many reads may wait at once.
+    pub fn wait_limits(&self) -> WaitLimits {
+        WaitLimits::of(self.tenant_limits, self.read_runs_concurrency)
     }
 
     /// What a request for a run is held to.
@@ -277,10 +289,12 @@ mod tests {
             ("SLUICE_TENANT_WAITS_AT_ONCE", "2"),
             ("SLUICE_TENANT_OPEN_RUNS", "300"),
             ("SLUICE_TENANT_DEFINITIONS", "4"),
+            ("SLUICE_READ_RUNS_CONCURRENCY", "100"),
         ]);
         let expected = TenantLimits { starts_per_minute: 1, waits_at_once: 2, open_runs: 300, definitions: 4 };
         let settings = settings.expect("settings");
         assert_eq!((settings.tenant_limits, settings.policy().tenant_limits), (expected, expected));
+        assert_eq!(settings.wait_limits(), WaitLimits { tenant: expected, all: 70 });
     }
 
     #[test]
@@ -296,6 +310,7 @@ mod tests {
             ("SLUICE_TENANT_WAITS_AT_ONCE", "many"),
             ("SLUICE_TENANT_OPEN_RUNS", "99"),
             ("SLUICE_TENANT_DEFINITIONS", "-1"),
+            ("SLUICE_READ_RUNS_CONCURRENCY", "-1"),
         ] {
             assert_eq!(read(&[(variable, value)]).expect_err(value).variable, variable);
         }

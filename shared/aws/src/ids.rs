@@ -1,6 +1,7 @@
 //! New ids.
 
 use sluice_core::id::{DefinitionId, RunId};
+use sluice_core::meter::Chance;
 use uuid::Uuid;
 
 /// Random, so that the first eight characters already tell runs apart.
@@ -16,6 +17,11 @@ pub fn new_definition_id() -> DefinitionId {
 /// Ordered by time, so that comments sort by their ids.
 pub fn new_comment_id() -> String {
     Uuid::now_v7().to_string()
+}
+
+/// Decides whether a wait is counted.
+pub fn new_chance() -> Chance {
+    Chance(Uuid::new_v4().as_u64_pair().1)
 }
 
 /// 244 random bits as 64 hexadecimal digits: two random UUIDs.

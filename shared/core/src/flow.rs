@@ -18,6 +18,7 @@ pub mod report_run;
 pub mod retain_run;
 mod together;
 pub mod transition_run;
+pub mod waiting;
 
 pub use crate::refusal::{Answer, Refusal};
 

@@ -19,6 +19,10 @@ const SAMPLES: u32 = 100;
 pub enum Meter {
     /// Runs that a tenant started: created, invoked or replayed.
     Starts(TenantId),
+    /// Reads of a tenant that wait for a run to end.
+    Waits(TenantId),
+    /// Those of all tenants.
+    AllWaits,
 }
 
 impl Meter {
@@ -26,6 +30,7 @@ impl Meter {
     pub const fn window(&self) -> SignedDuration {
         match self {
             Self::Starts(_) => SignedDuration::from_secs(60),
+            Self::Waits(_) | Self::AllWaits => SignedDuration::from_secs(5),
         }
     }
 

@@ -17,7 +17,9 @@ use lambda_http::Body;
 use lambda_http::aws_lambda_events::apigw::{
     ApiGatewayRequestAuthorizer, ApiGatewayV2httpRequest, ApiGatewayV2httpResponse,
 };
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, X_CONTENT_TYPE_OPTIONS};
+use lambda_http::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
 use lambda_http::http::{HeaderMap, HeaderValue, Method};
 use lambda_runtime::LambdaEvent;
 use percent_encoding::percent_decode_str;
@@ -418,6 +420,12 @@ impl Response {
     #[must_use]
     pub fn located(self, path: &str) -> Self {
         self.with(LOCATION, path)
+    }
+
+    /// Says after how many seconds asking again makes sense.
+    #[must_use]
+    pub fn again_after(self, seconds: u32) -> Self {
+        self.with(RETRY_AFTER, seconds.to_string())
     }
 
     /// Marked when it repeats the first answer to an idempotency key.

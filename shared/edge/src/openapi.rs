@@ -180,6 +180,9 @@ fn responses(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {
         if answer.is_replayable {
             headers.insert("Idempotent-Replayed".to_owned(), to_header("Idempotent-Replayed"));
         }
+        if route.query.contains(&"waitSeconds") {
+            headers.insert("Retry-After".to_owned(), to_header("Retry-After"));
+        }
         let mut response = json!({"description": answer.meaning});
         if let Some(schema) = answer.schema {
             response["content"] = json!({"application/json": {"schema": schemas.reference(schema)}});

@@ -58,6 +58,7 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_OPERATOR_PRINCIPALS",
         "SLUICE_OPERATOR_SCOPE",
         "SLUICE_PRINCIPAL_TENANTS",
+        "SLUICE_READ_RUNS_CONCURRENCY",
         "SLUICE_RUNNER_ARN",
         "SLUICE_TABLE",
         "SLUICE_TENANT_CLAIM",
@@ -67,6 +68,10 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_TENANT_WAITS_AT_ONCE",
     ];
     assert_eq!(names, expected.into());
+    // What is set aside for the long polls is what they are told to keep within.
+    let set_aside = &resource("ReadRunsFunction")["ReservedConcurrentExecutions"];
+    assert_eq!(variables["SLUICE_READ_RUNS_CONCURRENCY"], reference("ReadRunsConcurrency"));
+    assert!(set_aside.to_string().contains(r#"{"Ref":"ReadRunsConcurrency"}"#), "{set_aside}");
     // Each function knows who sends webhooks, and refuses it.
     assert_eq!(variables["SLUICE_CALLBACK_ROLE_ARN"], arn("RunCallbackRole"));
     for development in ["SLUICE_LOCAL_TENANT", "SLUICE_EXTRA_CALLBACK_ORIGINS", "AWS_ENDPOINT_URL"] {

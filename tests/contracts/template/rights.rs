@@ -75,6 +75,7 @@ fn every_function_has_exactly_its_rights() {
 
     read-runs
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query on Table.Arn
+    Meters: dynamodb:UpdateItem on Table.Arn if {"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["METER#WAITS*"]},"Null":{"dynamodb:LeadingKeys":"false"}}
     Indexes: dynamodb:Query on ${Table.Arn}/index/byTenant ${Table.Arn}/index/byDefinition ${Table.Arn}/index/byStatus ${Table.Arn}/index/queue
     Log: logs:CreateLogStream logs:PutLogEvents on ReadRunsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *

@@ -175,6 +175,8 @@ pub fn idempotency(tenant: &TenantId, operation: Operation, key: &IdempotencyKey
 pub fn meter(key: &MeterKey) -> Key {
     let pk = match &key.meter {
         Meter::Starts(tenant) => format!("{METERS}STARTS#{tenant}"),
+        Meter::Waits(tenant) => format!("{METERS}WAITS#{tenant}"),
+        Meter::AllWaits => format!("{METERS}WAITS"),
     };
     Key::new(pk, format!("{:012}", key.window))
 }

@@ -1,10 +1,12 @@
 //! Read runs, and what belongs to a run.
 
 use crate::caller::Caller;
+use crate::flow::waiting::{WaitLimits, enter};
 use crate::flow::{Answer, Refusal, find_run};
 use crate::id::{NodeId, RunId};
 use crate::limits;
-use crate::ports::{Clock, Page, ReadRuns, RunFilter, StoreError, StoreErrorClass};
+use crate::meter::Chance;
+use crate::ports::{Clock, CountOnMeter, Page, ReadCatalog, ReadRuns, RunFilter, StoreError, StoreErrorClass};
 use crate::refusal::Thing;
 use crate::report::{AnswerHead, Comment, NodeOutcome};
 use crate::run::{Run, RunError};
@@ -19,29 +21,79 @@ use std::time::Duration;
 /// Between two looks of a waiting read.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The run, and its output once it has one. Waits up to `wait_seconds` for the run to end.
+/// The run, and its output once it has one.
 ///
 /// # Errors
 /// [`Refusal::NotFound`] for an unknown run, [`Refusal::Store`] when the store fails.
-pub async fn get_run<S: ReadRuns, C: Clock>(
+pub async fn get_run<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<(Run, Option<String>)> {
+    let run = find_run(store, caller, run_id, now).await?;
+    let output = match run.status().is_terminal() {
+        true => store.load_output(&caller.tenant, run_id).await.map_err(Refusal::Store)?,
+        false => None,
+    };
+    Ok((run, output))
+}
+
+/// What a read that waits comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Waited {
+    pub run: Run,
+    pub output: Option<String>,
+    /// The run is open, and the read has not waited: as many wait already as may.
+    pub is_crowded: bool,
+}
+
+/// [`get_run`], after up to `wait_seconds` for the run to end. Where as many wait already as may, it is read once.
+///
+/// # Errors
+/// Those of [`get_run`].
+pub async fn wait_for_run<S, C>(
     store: &S,
     clock: &C,
+    limits: WaitLimits,
+    chance: Chance,
     caller: &Caller,
     run_id: RunId,
     wait_seconds: u32,
-) -> Answer<(Run, Option<String>)> {
+) -> Answer<Waited>
+where
+    S: ReadRuns + ReadCatalog + CountOnMeter,
+    C: Clock,
+{
     let until = clock.now() + SignedDuration::from_secs(i64::from(wait_seconds));
+    let (run, output) = get_run(store, caller, run_id, clock.now()).await?;
+    let first = Waited { run, output, is_crowded: false };
+    if first.run.status().is_terminal() || wait_seconds == 0 {
+        return Ok(first);
+    }
+    let Some(place) = enter(store, limits, &caller.tenant, chance, clock.now()).await else {
+        return Ok(Waited { is_crowded: true, ..first });
+    };
+    let waited = look_until(store, clock, caller, first, until).await;
+    place.leave(store).await;
+    waited
+}
+
+/// Looks again and again until the run has ended, or the time is over.
+async fn look_until<S: ReadRuns, C: Clock>(
+    store: &S,
+    clock: &C,
+    caller: &Caller,
+    mut seen: Waited,
+    until: Timestamp,
+) -> Answer<Waited> {
     loop {
-        let run = find_run(store, caller, run_id, clock.now()).await?;
-        if run.status().is_terminal() {
-            let output = store.load_output(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-            return Ok((run, output));
-        }
         let left = Duration::try_from(until.duration_since(clock.now())).unwrap_or_default();
-        if left.is_zero() {
-            return Ok((run, None));
+        if left.is_zero() || seen.run.status().is_terminal() {
+            return Ok(seen);
         }
         clock.sleep(left.min(LOOK_EVERY)).await;
+        (seen.run, seen.output) = get_run(store, caller, seen.run.run_id, clock.now()).await?;
     }
 }
 

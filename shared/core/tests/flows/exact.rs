@@ -77,7 +77,7 @@ fn a_run_ends_with_what_its_callers_wrote_and_its_webhook_says_the_same() {
     let run = run(&world);
     let output = format!(r#"{{"results":{{"approval":{READ},"given":{READ},"work":{READ}}}}}"#);
     let settled = world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
-    let (_, shown) = block_on(get_run(&world.store, &world.clock, &world.caller, run.run_id, 0)).expect("reads");
+    let (_, shown) = block_on(get_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
     world.deliver(&settled.owed[0]);
     let webhook: Value = serde_json::from_str(&world.receiver.received()[0].body).expect("JSON");
     for text in [shown.expect("an output"), webhook["output"].to_string()] {
@@ -103,14 +103,14 @@ fn a_reference_stays_a_reference_and_an_output_of_another_form_stays_as_it_is() 
     }});
     let output = json!({"results": {"approval": reference, "nobody": 1}}).to_string();
     world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
-    let (_, shown) = block_on(get_run(&world.store, &world.clock, &world.caller, run.run_id, 0)).expect("reads");
+    let (_, shown) = block_on(get_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
     assert_eq!(shown.as_deref(), Some(output.as_str()));
 
     for output in [r#"[1.10]"#, r#"{"results":[1.10]}"#, r#"{"other":1.10}"#, "1.10"] {
         let world = World::new();
         let run = self::run(&world);
         world.end(&run, EngineEnd::Succeeded, Some(output)).expect("settled");
-        let (_, shown) = block_on(get_run(&world.store, &world.clock, &world.caller, run.run_id, 0)).expect("reads");
+        let (_, shown) = block_on(get_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
         assert_eq!(shown.as_deref(), Some(output));
     }
 }

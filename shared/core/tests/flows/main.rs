@@ -17,4 +17,5 @@ mod retention;
 mod state;
 mod trust;
 mod usage;
+mod waits;
 mod world;

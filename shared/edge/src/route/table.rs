@@ -418,7 +418,8 @@ functions! {
         };
         GetRun { run_id: RunId } => Operation {
             summary: "Get a run",
-            description: "With its output once it has any, the runs that repeat or evaluate it, and its place in its queue.",
+            description: "With its output once it has any, the runs that repeat or evaluate it, and its place in its queue. A wait \
+                gives up early, with `Retry-After`, where too many wait already.",
             query: &["waitSeconds", "include"],
             answers: &[answer::<RunView>(200, "The run")],
             ..operation("GET", RUN, "getRun")

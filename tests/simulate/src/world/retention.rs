@@ -78,7 +78,7 @@ impl World {
             let runs = match (lists, is_careless) {
                 (true, true) => store.list_runs(&tenant, &filter, 100, None).await.map(|page| page.items).ok(),
                 (true, false) => list_runs(&store, &caller, &filter, 100, None, at).await.map(|page| page.items).ok(),
-                (false, _) => get_run(&store, &clock, &caller, run_id, 0).await.map(|(run, _)| vec![run]).ok(),
+                (false, _) => get_run(&store, &caller, run_id, at).await.map(|(run, _)| vec![run]).ok(),
             };
             if !lists {
                 let _steps = read_runs::list_steps(&store, &caller, run_id, 100, None, at).await;

@@ -4,7 +4,9 @@ use super::*;
 use crate::contract::sample::{mine, noon, yours};
 use jiff::SignedDuration;
 use sluice_core::catalog::{SettingsKey, Wanted};
+use sluice_core::id::TenantId;
 use sluice_core::meter::{Count, Meter, MeterKey, Reading};
+use std::collections::BTreeSet;
 
 async fn read(store: &impl ReadCatalog, key: &MeterKey) -> Option<Reading> {
     store.read_catalog(&Wanted::one(key.clone())).await.expect("an answer").get(key).map(|reading| *reading)
@@ -27,7 +29,12 @@ pub async fn what_is_counted_is_read_at_once_and_adds_up(ground: &impl Ground) {
 pub async fn windows_and_meters_are_apart(ground: &impl Ground) {
     let store = ground.ports();
     let later = noon() + SignedDuration::from_mins(1);
-    let keys = [Meter::Starts(mine()).at(noon()), Meter::Starts(mine()).at(later), Meter::Starts(yours()).at(noon())];
+    let meters = |tenant: TenantId| [Meter::Starts(tenant.clone()), Meter::Waits(tenant), Meter::AllWaits];
+    let keys: BTreeSet<MeterKey> = [mine(), yours()]
+        .into_iter()
+        .flat_map(meters)
+        .flat_map(|meter| [meter.clone().at(noon()), meter.at(later)])
+        .collect();
     for (by, key) in (1..).zip(&keys) {
         store.count(&Count { key: key.clone(), by }).await.expect("counted");
     }
