@@ -4,6 +4,7 @@
 //! One stack serves all journeys, side by side, each as a tenant of its own. A second one is for those that break something
 //! (an environment, a rule, a process); they take turns.
 
+mod allowance;
 mod budget;
 mod callback;
 mod cancel;

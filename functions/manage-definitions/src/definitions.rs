@@ -34,7 +34,7 @@ where
             Some(_) | None => return Err(faults.into()),
         };
         let (id, now) = ((self.new_definition_id)(), self.clock.now());
-        let definition = flow::create_definition(&self.store, caller, id, name, said, now).await?;
+        let definition = flow::create_definition(&self.store, self.tenant_limits, caller, id, name, said, now).await?;
         Ok(Response::json(201, &DefinitionView::from(&definition)).located(&definition_path(definition.id)))
     }
 

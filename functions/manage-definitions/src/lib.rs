@@ -11,6 +11,7 @@ use sluice_core::arn::StateMachineArn;
 use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::tenant_limits::TenantLimits;
 use sluice_edge::http::Response;
 use sluice_edge::problem::Problem;
 use sluice_edge::route::ManageDefinitionsRoute as Route;
@@ -26,6 +27,8 @@ pub struct App<S, C> {
     pub runner_arn: Option<StateMachineArn>,
     /// Where the deployment lets webhooks go: the origins of a tenant are among them.
     pub destinations: Destinations,
+    /// What a tenant may take of which nothing else was said.
+    pub tenant_limits: TenantLimits,
 }
 
 impl<S, C> Handler for App<S, C>

@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
         clock: aws.clock,
         new_definition_id: sluice_aws::ids::new_definition_id,
         destinations: settings.destinations(),
+        tenant_limits: settings.tenant_limits,
         runner_arn: settings.runner_arn,
     };
     HttpFunction { handler, clock: aws.clock, identity: IdentityConfig::from_env()? }.run().await

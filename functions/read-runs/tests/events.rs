@@ -402,7 +402,7 @@ fn a_foreign_definition_keeps_its_private_parts_to_itself() {
     };
     let version = Version { definition_id: id, number: 1, document, created_at: now, created_by: "olga".to_owned() };
     let saved = async {
-        world.store.create_definition(&definition).await?;
+        world.store.create_definition(&definition, 1_000).await?;
         world.store.change_definition(&Definition { rev: 2, ..definition.clone() }, Some(&version)).await
     };
     assert!(block_on(saved).expect("saved"));

@@ -65,6 +65,7 @@ crate::codes! {
         AttemptUnderWay = "attempt_under_way": "the delivery is being attempted",
         DeliveriesOpen = "deliveries_open": "somebody has yet to be told of the run's end",
         TooManyVersions = "too_many_versions": "the definition has as many versions as it may",
+        TooManyDefinitions = "too_many_definitions": "the tenant has as many definitions as it may",
     }
 }
 

@@ -171,7 +171,7 @@ pub async fn seed(store: &(impl ManageDefinitions + ManageOperator), tenant_id: 
         display_name: Some("Text report".to_owned()),
         ..Definition::new(tenant(tenant_id), definition_id(7), name, now)
     };
-    assert!(store.create_definition(&created).await.is_ok());
+    assert!(store.create_definition(&created, 1_000).await.is_ok());
     let mut definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..created };
     definition.note_processors(1, &document());
     let version = Version {

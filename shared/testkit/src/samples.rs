@@ -179,7 +179,7 @@ impl World {
             display_name: Some("Text report".to_owned()),
             ..Definition::new(tenant(tenant_id), definition_id(), sure("text-report".parse()), now)
         };
-        sure(self.store.create_definition(&definition).await);
+        sure(self.store.create_definition(&definition, 1_000).await);
         let version = Version {
             definition_id: definition.id,
             number: 1,

@@ -100,7 +100,10 @@ async fn define_approval(world: &World) {
     let document = serde_json::from_value(document).expect("a document");
     let (caller, now, id) = (ada(), world.clock.now(), definition_id(8));
     let name = "approval".parse().expect("a name");
-    create_definition(&world.store, &caller, id, name, DefinitionChange::default(), now).await.expect("created");
+    let limits = policy().tenant_limits;
+    create_definition(&world.store, limits, &caller, id, name, DefinitionChange::default(), now)
+        .await
+        .expect("created");
     add_version(&world.store, &caller, &DefinitionRef::Id(id), document, true, now).await.expect("added");
 }
 

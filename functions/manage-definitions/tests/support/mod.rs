@@ -29,6 +29,7 @@ pub fn answer(world: &World, event: &str) -> Response {
         new_definition_id: || definition_id(9),
         runner_arn: RUNNER_ARN.parse().ok(),
         destinations: policy().destinations,
+        tenant_limits: policy().tenant_limits,
     };
     let function = HttpFunction { handler, clock: world.clock.clone(), identity: IdentityConfig::for_test() };
     let asked = serde_json::from_str(event).expect("an event");
@@ -63,7 +64,7 @@ pub fn world() -> World {
 async fn publish(world: &World) {
     let (owner, id) = (tenant("library"), DISCOVERABLE.parse().expect("an id"));
     let created = Definition::new(owner, id, "word-count".parse().expect("a name"), world.clock.now());
-    world.store.create_definition(&created).await.expect("a definition");
+    world.store.create_definition(&created, 1_000).await.expect("a definition");
     let document = json!({
         "nodes": [
             {"id": "text", "type": "data-source"},

@@ -191,6 +191,11 @@ pub fn definition(tenant: &TenantId, id: DefinitionId) -> Key {
     Key::new(definition_pk(tenant, id), HEAD)
 }
 
+/// Counts the tenant's definitions.
+pub fn definition_count(tenant: &TenantId) -> Key {
+    Key::new(format!("T#{tenant}#DEFINITIONS"), "COUNT")
+}
+
 pub fn version(tenant: &TenantId, id: DefinitionId, number: u32) -> Key {
     Key::new(definition_pk(tenant, id), format!("{VERSIONS}{number:08}"))
 }

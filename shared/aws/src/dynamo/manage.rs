@@ -16,7 +16,7 @@ use sluice_core::ports::{
 };
 
 impl ManageDefinitions for Store {
-    async fn create_definition(&self, definition: &Definition) -> StoreResult<DefinitionSaved> {
+    async fn create_definition(&self, definition: &Definition, most: u32) -> StoreResult<DefinitionSaved> {
         const OPERATION: &str = "create a definition";
         const NAME: usize = 1;
         let head = item::from_definition(definition).map_err(|error| corrupt(OPERATION, error))?;
@@ -26,6 +26,10 @@ impl ManageDefinitions for Store {
         if definition.discoverable {
             writes.push(Write::put(item::from_discoverable(definition).map_err(unwritable)?));
         }
+        let count = writes.len();
+        let (expression, values) = item::count_definition(&definition.tenant);
+        let counted = Write::apply(keys::definition_count(&definition.tenant), expression).with_all(values);
+        writes.push(counted.only_if("attribute_not_exists(made) OR made < :most").with(":most", n(most)));
         match self.transact(OPERATION, writes).await? {
             Transacted::Written => Ok(DefinitionSaved::Done),
             Transacted::Refused(mut refusals) => match refusals.at(NAME) {
@@ -34,6 +38,7 @@ impl ManageDefinitions for Store {
                     // Held by this definition: an earlier try was carried out and its answer lost.
                     Ok(if holder == definition.id { DefinitionSaved::Done } else { DefinitionSaved::NameTaken(holder) })
                 }
+                None if refusals.include(count) => Ok(DefinitionSaved::TooMany),
                 Some(None) | None => {
                     Err(StoreError { operation: OPERATION, class: StoreErrorClass::Conflict, source: None })
                 }

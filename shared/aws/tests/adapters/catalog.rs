@@ -18,7 +18,7 @@ async fn filled() -> (Table, Definition) {
     }
     table.store.save_compute_node(&fixture::compute_node(noon())).await.expect("saved");
     let first = sample::definition(&mine(), 7, "text-report");
-    table.store.create_definition(&first).await.expect("created");
+    table.store.create_definition(&first, 1_000).await.expect("created");
     let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..first };
     let version = sample::version(&definition, 1);
     assert!(table.store.change_definition(&definition, Some(&version)).await.expect("changed"));
@@ -114,7 +114,7 @@ async fn what_does_not_exist_is_not_remembered() {
     let (name, key) = (name_key(&mine(), &late), key_of(&mine(), &late));
     let wanted = Wanted::one(name.clone()).and(key.clone());
     assert!(table.store.read_catalog(&wanted).await.expect("an answer").is_empty());
-    table.another_store().create_definition(&late).await.expect("created");
+    table.another_store().create_definition(&late, 1_000).await.expect("created");
     let found = table.store.read_catalog(&wanted).await.expect("an answer");
     assert_eq!(found.get(&name).map(|named| named.id), Some(late.id));
     assert_eq!(found.get(&key).as_deref(), Some(&late));

@@ -48,7 +48,7 @@ async fn what_another_process_said_of_a_tenant_counts_at_once() {
 async fn what_is_no_longer_discoverable_is_not_found_at_once() {
     let table = Table::new().await;
     let mut definition = Definition { discoverable: true, ..sample::definition(&mine(), 7, "shown") };
-    table.store.create_definition(&definition).await.expect("created");
+    table.store.create_definition(&definition, 1_000).await.expect("created");
     for rev in 2..6 {
         let found = one(&table.store, OwnerKey(definition_id(7))).await;
         assert_eq!(found.is_some(), definition.discoverable, "revision {rev}");
@@ -65,7 +65,7 @@ async fn a_cursor_that_no_list_of_discoverable_definitions_gave_is_refused() {
     for number in [1, 17] {
         let name = format!("report-{number}");
         let definition = Definition { discoverable: true, ..sample::definition(&mine(), number, &name) };
-        store.create_definition(&definition).await.expect("created");
+        store.create_definition(&definition, 1_000).await.expect("created");
     }
     let first = store.list_discoverable(1, None).await.expect("a page");
     let cursor = first.next.expect("a cursor");

@@ -130,7 +130,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
     let limits = [SlotScope::Definition, SlotScope::Tenant].map(|scope| Limit { scope, concurrency: limit });
     table.store.record_run(&sample::slot_run(sample::run(&mine(), 4, noon()), &limits)).await.expect("recorded");
     let shown = Definition { discoverable: true, ..sample::definition(&mine(), 5, "shown") };
-    table.store.create_definition(&shown).await.expect("created");
+    table.store.create_definition(&shown, 1_000).await.expect("created");
     assert!(table.store.save_draft(&mine(), &draft(&shown, "someone", 1)).await.expect("saved"));
     assert!(table.store.save_tenant(&settings(&mine(), 5)).await.expect("saved"));
     let mut kinds = BTreeSet::new();
@@ -152,6 +152,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "attempt",
         "comment",
         "definition",
+        "definition-count",
         "definition-name",
         "delivery",
         "delivery-body",

@@ -1,7 +1,7 @@
 //! Manage definitions, versions and instances.
 
 use crate::caller::Caller;
-use crate::catalog::{DefinitionKey, Draft, DraftKey, InstanceKey, NameKey, VersionKey, Wanted};
+use crate::catalog::{DefinitionKey, Draft, DraftKey, InstanceKey, NameKey, SettingsKey, VersionKey, Wanted};
 use crate::concurrency::Concurrency;
 use crate::definition::{Definition, Version, VersionDocument, VersionRule};
 use crate::flow::create_run::check_duration;
@@ -15,6 +15,7 @@ use crate::ports::{DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveIn
 use crate::prepared::PreparedVersion;
 use crate::refusal::{ConflictCode, Thing};
 use crate::retention::Retention;
+use crate::tenant_limits::{OwnLimits, TenantLimits};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -87,9 +88,10 @@ pub(super) fn check_text(field: Field, text: Option<&str>, most: usize, invalid:
 /// Makes a definition.
 ///
 /// # Errors
-/// `Conflict` when the tenant has one of that name.
+/// `Conflict` when the tenant has one of that name, or as many as it may.
 pub async fn create_definition<S: ManageDefinitions>(
     store: &S,
+    limits: TenantLimits,
     caller: &Caller,
     id: DefinitionId,
     name: DefinitionName,
@@ -99,11 +101,18 @@ pub async fn create_definition<S: ManageDefinitions>(
     said.check().map_err(Refusal::Invalid)?;
     let mut definition = Definition::new(caller.tenant.clone(), id, name, now);
     said.apply(&mut definition);
-    match store.create_definition(&definition).await.map_err(Refusal::Store)? {
+    let settings = find_item(store, &SettingsKey(caller.tenant.clone())).await?;
+    let own = settings.map_or_else(OwnLimits::default, |settings| settings.limits);
+    let most = limits.with(own).definitions;
+    match store.create_definition(&definition, most).await.map_err(Refusal::Store)? {
         DefinitionSaved::Done => Ok(definition),
         DefinitionSaved::NameTaken(holder) => {
             let message = format_args!("the name {} belongs to workflow definition {holder}", definition.name);
             Err(Refusal::conflict(ConflictCode::NameTaken, message))
+        }
+        DefinitionSaved::TooMany => {
+            let message = format_args!("this tenant has {most} definitions, as many as it may");
+            Err(Refusal::conflict(ConflictCode::TooManyDefinitions, message))
         }
     }
 }

@@ -16,12 +16,20 @@ pub enum DefinitionSaved {
     Done,
     /// The name belongs to another definition of the tenant, which is named here. Nothing was written.
     NameTaken(DefinitionId),
+    /// The tenant has as many definitions as it may. Nothing was written.
+    TooMany,
 }
 
 /// Writes and lists what tenants define.
 pub trait ManageDefinitions: ReadCatalog {
-    /// Writes a new definition and takes its name, all or nothing.
-    fn create_definition(&self, definition: &Definition) -> impl Future<Output = StoreResult<DefinitionSaved>> + Send;
+    /// Writes a new definition, takes its name and counts it among at most `most` of its tenant, all or nothing. Repeating
+    /// the call after its answer was lost gives `Done` again. Where both the name is taken and there are too many, the answer
+    /// is `NameTaken`. Definitions that were made before they were counted do not count.
+    fn create_definition(
+        &self,
+        definition: &Definition,
+        most: u32,
+    ) -> impl Future<Output = StoreResult<DefinitionSaved>> + Send;
     /// Writes the definition, its place among the discoverable definitions and, where one is given, a new version, all
     /// or nothing, if the stored definition is still at `definition.rev - 1`. `false` when the stored definition is at
     /// another revision; then nothing was written.

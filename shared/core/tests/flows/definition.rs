@@ -1,11 +1,15 @@
 use crate::world::World;
 use serde_json::{Value, json};
+use sluice_core::caller::Caller;
 use sluice_core::definition::VersionDocument;
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, create_definition};
+use sluice_core::flow::manage_operator::save_tenant;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
+use sluice_core::operator::TenantSettings;
 use sluice_core::ports::Clock;
 use sluice_core::refusal::ConflictCode;
+use sluice_core::tenant_limits::{OwnLimits, TenantLimits};
 use sluice_testkit::{block_on, fixture};
 
 fn add(world: &World, document: Value) -> Answer<u32> {
@@ -183,6 +187,7 @@ fn a_name_is_one_definition_of_its_tenant() {
         let caller = fixture::caller(tenant);
         block_on(create_definition(
             &world.store,
+            TenantLimits::DEFAULT,
             &caller,
             fixture::definition_id(id),
             name,
@@ -192,4 +197,35 @@ fn a_name_is_one_definition_of_its_tenant() {
     };
     assert!(matches!(create("acme", 8), Err(Refusal::Conflict { code: ConflictCode::NameTaken, .. })));
     assert!(create("other", 9).is_ok());
+}
+
+#[test]
+fn a_tenant_has_as_many_definitions_as_the_deployment_or_the_operator_says() {
+    let world = World::new();
+    let limits = TenantLimits { definitions: 3, ..TenantLimits::DEFAULT };
+    let create = |tenant: &str, number: u128| {
+        let (caller, id) = (fixture::caller(tenant), fixture::definition_id(100 + number));
+        let name = format!("report-{number}").parse().expect("a name");
+        let (said, now) = (DefinitionChange::default(), world.clock.now());
+        block_on(create_definition(&world.store, limits, &caller, id, name, said, now))
+    };
+    // One is there already.
+    for number in 1..=2 {
+        create("acme", number).expect("created");
+    }
+    let writes = world.store.writes();
+    let refused = create("acme", 3);
+    assert!(
+        matches!(&refused, Err(Refusal::Conflict { code: ConflictCode::TooManyDefinitions, message })
+            if message == "this tenant has 3 definitions, as many as it may"),
+        "{refused:?}"
+    );
+    assert_eq!(world.store.writes(), writes);
+    create("other", 3).expect("another tenant has its own");
+    let operator = Caller { is_operator: true, ..fixture::caller("acme") };
+    let own = OwnLimits { definitions: Some(4), ..OwnLimits::default() };
+    let settings = TenantSettings { limits: own, ..TenantSettings::open(operator.tenant.clone()) };
+    block_on(save_tenant(&world.store, &operator, &fixture::policy().destinations, settings)).expect("saved");
+    create("acme", 4).expect("created");
+    assert!(matches!(create("acme", 5), Err(Refusal::Conflict { code: ConflictCode::TooManyDefinitions, .. })));
 }

@@ -8,7 +8,7 @@ use super::operation::{Access, Answer, Body, Operation, described};
 use super::parameter::{DeliveryNumber, InputNumber, Parameters, VersionNumber};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, Problem, RUN_ENDED,
-    RUN_OPEN, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
+    RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
 };
 use crate::wire::control_run::{AnswerNodeBody, RedeliverFailedBody, RedeliveriesView, RedeliveryView, ReplayRunBody};
 use crate::wire::create_run::CreateRunBody;
@@ -482,7 +482,7 @@ functions! {
                 sample!("everything", "manage-definitions/create-definition-everything"),
             ]),
             answers: &[created::<DefinitionView>(201, "The definition, without versions")],
-            conflicts: &[&NAME_TAKEN],
+            conflicts: &[&NAME_TAKEN, &TOO_MANY_DEFINITIONS],
             ..operation("POST", DEFINITIONS, "createDefinition")
         };
         ListDefinitions => Operation {

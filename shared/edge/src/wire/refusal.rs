@@ -236,6 +236,7 @@ fn conflict(code: ConflictCode) -> &'static Kind {
         ConflictCode::AttemptUnderWay => &problem::ATTEMPT_UNDER_WAY,
         ConflictCode::DeliveriesOpen => &problem::DELIVERIES_OPEN,
         ConflictCode::TooManyVersions => &problem::TOO_MANY_VERSIONS,
+        ConflictCode::TooManyDefinitions => &problem::TOO_MANY_DEFINITIONS,
     }
 }
 

@@ -132,6 +132,8 @@ macro_rules! store_rules {
             tenants_with_settings_are_listed_as_they_were_set_last,
             what_is_declared_is_written_over_the_revision_before_and_no_other,
             a_name_and_a_shared_definition_tell_of_its_versions,
+            a_tenant_has_no_more_definitions_than_it_may,
+            of_racing_definitions_no_more_are_made_than_may_be,
             of_racing_declarations_none_undoes_another,
         }
         $crate::rules! {

@@ -3,11 +3,17 @@
 use super::*;
 
 impl ManageDefinitions for MemoryStore {
-    async fn create_definition(&self, definition: &Definition) -> StoreResult<DefinitionSaved> {
+    async fn create_definition(&self, definition: &Definition, most: u32) -> StoreResult<DefinitionSaved> {
         self.act("create the definition", |tables| {
             let name = (definition.tenant.clone(), definition.name.clone());
             if let Some(holder) = tables.names.get(&name).filter(|holder| **holder != definition.id) {
                 return Ok(DefinitionSaved::NameTaken(*holder));
+            }
+            // None is ever deleted.
+            let others = tables.definitions.keys().filter(|(tenant, id)| *tenant == name.0 && *id != definition.id);
+            let is_new = !tables.definitions.contains_key(&(definition.tenant.clone(), definition.id));
+            if is_new && others.count() >= most as usize {
+                return Ok(DefinitionSaved::TooMany);
             }
             tables.writes += 1;
             tables.names.insert(name, definition.id);

@@ -11,7 +11,7 @@ pub(super) async fn seed(store: &MemoryStore, tenant: &TenantId, now: Timestamp,
     let [_, second] = definitions();
     let name = "second-report".parse().unwrap_or_else(|_| first.name.clone());
     let second = Definition::new(tenant.clone(), second, name, now);
-    assert!(store.create_definition(&second).await.is_ok(), "the world can be seeded");
+    assert!(store.create_definition(&second, 1_000).await.is_ok(), "the world can be seeded");
     for definition in [first, second] {
         let (concurrency, retention) = match &mut rng {
             Some(rng) => (limit(rng), (rng.u32(0..4) == 0).then(|| rule(rng))),

@@ -1,6 +1,6 @@
 //! Definitions, their versions and drafts; instances.
 
-use super::form::{Item, ItemError, ItemResult, TENANT_ID, check, n, parsed, read, set, stamped, text, write};
+use super::form::{Item, ItemError, ItemResult, TENANT_ID, V, check, n, parsed, read, s, set, stamped, text, write};
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
@@ -270,3 +270,16 @@ pub fn to_instance(item: Item) -> ItemResult<Instance> {
         created_at: stored.created_at,
     })
 }
+
+/// The expression that counts one more definition of a tenant, and its values. Nobody counts those that were made before.
+pub fn count_definition(tenant: &TenantId) -> (&'static str, Item) {
+    let values = Item::from([
+        (":kind".to_owned(), s(DEFINITION_COUNT)),
+        (":v".to_owned(), n(V)),
+        (":tenantId".to_owned(), s(tenant.as_str())),
+        (":one".to_owned(), n(1)),
+    ]);
+    ("SET kind = :kind, v = :v, tenantId = :tenantId ADD made :one", values)
+}
+
+const DEFINITION_COUNT: &str = "definition-count";

@@ -28,7 +28,7 @@ async fn seeded() -> Arena {
     }
     store.save_compute_node(&fixture::compute_node(noon())).await.expect("saved");
     let first = sample::definition(&mine(), 7, "text-report");
-    store.create_definition(&first).await.expect("created");
+    store.create_definition(&first, 1_000).await.expect("created");
     let definition = Definition { active_version: Some(1), latest_version: 1, rev: 2, ..first };
     let version = sample::version(&definition, 1);
     assert!(store.change_definition(&definition, Some(&version)).await.expect("changed"));

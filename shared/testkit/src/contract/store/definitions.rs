@@ -52,7 +52,7 @@ pub fn shared(definition: &Definition) -> Shared {
 pub async fn a_draft_is_read_as_version_zero_and_replaced_by_the_next(ground: &impl Ground) {
     let store = ground.ports();
     let definition = sample::definition(&mine(), 7, "report");
-    store.create_definition(&definition).await.expect("created");
+    store.create_definition(&definition, 1_000).await.expect("created");
     let key = || draft_key(&mine(), definition.id);
     assert_eq!(one(&store, key()).await, None);
     for (by, rev) in [("first", 1), ("second", 2)] {
@@ -82,7 +82,7 @@ pub async fn a_draft_that_is_not_there_can_be_deleted(ground: &impl Ground) {
 pub async fn a_definition_keeps_everything_that_is_said_of_it(ground: &impl Ground) {
     let store = ground.ports();
     let first = sample::definition(&mine(), 7, "report");
-    store.create_definition(&first).await.expect("created");
+    store.create_definition(&first, 1_000).await.expect("created");
     let full = Definition {
         deprecated_versions: BTreeSet::from([1]),
         concurrency: Some(Concurrency { max_concurrent_runs: 2, on_limit: OnLimit::Queue }),
@@ -104,7 +104,7 @@ pub async fn a_definition_keeps_everything_that_is_said_of_it(ground: &impl Grou
 pub async fn a_discoverable_definition_is_found_by_its_id_until_it_is_not_discoverable(ground: &impl Ground) {
     let store = ground.ports();
     let hidden = sample::definition(&mine(), 7, "hidden");
-    assert_eq!(store.create_definition(&hidden).await.expect("created"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&hidden, 1_000).await.expect("created"), DefinitionSaved::Done);
     assert_eq!(one(&store, OwnerKey(hidden.id)).await, None);
 
     let shown = Definition { discoverable: true, rev: 2, ..hidden.clone() };
@@ -120,7 +120,7 @@ pub async fn a_discoverable_definition_is_found_by_its_id_until_it_is_not_discov
     assert_eq!(one(&store, OwnerKey(hidden.id)).await, None);
 
     let from_the_first = Definition { discoverable: true, ..sample::definition(&yours(), 8, "shown") };
-    store.create_definition(&from_the_first).await.expect("created");
+    store.create_definition(&from_the_first, 1_000).await.expect("created");
     assert_eq!(one(&store, OwnerKey(from_the_first.id)).await, Some(shared(&from_the_first)));
 }
 
@@ -128,8 +128,8 @@ pub async fn a_change_that_is_refused_leaves_a_definition_where_it_was(ground: &
     let store = ground.ports();
     let shown = Definition { discoverable: true, ..sample::definition(&mine(), 7, "shown") };
     let hidden = sample::definition(&mine(), 8, "hidden");
-    store.create_definition(&shown).await.expect("created");
-    store.create_definition(&hidden).await.expect("created");
+    store.create_definition(&shown, 1_000).await.expect("created");
+    store.create_definition(&hidden, 1_000).await.expect("created");
     for (definition, discoverable) in [(&shown, false), (&hidden, true)] {
         let late = Definition { discoverable, rev: 9, ..definition.clone() };
         assert!(!store.change_definition(&late, None).await.expect("an answer"));
@@ -138,7 +138,7 @@ pub async fn a_change_that_is_refused_leaves_a_definition_where_it_was(ground: &
     }
     // So does a name that is taken.
     let second = Definition { discoverable: true, ..sample::definition(&mine(), 9, "shown") };
-    assert_eq!(store.create_definition(&second).await.expect("an answer"), DefinitionSaved::NameTaken(shown.id));
+    assert_eq!(store.create_definition(&second, 1_000).await.expect("an answer"), DefinitionSaved::NameTaken(shown.id));
     assert_eq!(one(&store, OwnerKey(second.id)).await, None);
     let listed = async || store.list_discoverable(10, None).await.expect("a page").items;
     becomes(vec![shown], || ground.pause(), listed).await;
@@ -156,7 +156,7 @@ pub async fn discoverable_definitions_of_all_tenants_are_listed_once_each(ground
             created_at,
             ..sample::definition(&tenant, number, &format!("report-{number}"))
         };
-        store.create_definition(&definition).await.expect("created");
+        store.create_definition(&definition, 1_000).await.expect("created");
         if definition.discoverable {
             expected.insert(definition.id);
         }
@@ -229,7 +229,7 @@ pub async fn tenants_with_settings_are_listed_as_they_were_set_last(ground: &imp
 pub async fn what_is_declared_is_written_over_the_revision_before_and_no_other(ground: &impl Ground) {
     let store = &ground.ports();
     let definition = sample::definition(&mine(), 7, "report");
-    store.create_definition(&definition).await.expect("created");
+    store.create_definition(&definition, 1_000).await.expect("created");
     let (processor, node) = (fixture::processors(noon()).remove(0), fixture::compute_node(noon()));
     // The revision, and whether it is taken.
     let steps = [(2, false), (1, true), (1, false), (3, false), (2, true), (1, false), (2, false), (3, true)];
@@ -260,7 +260,7 @@ pub async fn what_is_declared_is_written_over_the_revision_before_and_no_other(g
 pub async fn a_name_and_a_shared_definition_tell_of_its_versions(ground: &impl Ground) {
     let store = &ground.ports();
     let mut definition = Definition { discoverable: true, ..sample::definition(&mine(), 7, "report") };
-    store.create_definition(&definition).await.expect("created");
+    store.create_definition(&definition, 1_000).await.expect("created");
     let key = || NameKey { tenant: mine(), name: definition.name.clone() };
     assert_eq!(one(store, key()).await, Some(Named { id: definition.id, outline: definition.outline() }));
     let version = sample::version(&definition, 1);
@@ -369,4 +369,43 @@ pub async fn of_racing_declarations_none_undoes_another(ground: &impl Ground) {
 /// Revisions after the first.
 const fn written_before(rev: u64) -> u64 {
     rev - 1
+}
+
+pub async fn a_tenant_has_no_more_definitions_than_it_may(ground: &impl Ground) {
+    let store = ground.ports();
+    let named = |number: u128| sample::definition(&mine(), number, &format!("report-{number}"));
+    for number in 1..=3 {
+        assert_eq!(store.create_definition(&named(number), 3).await.expect("an answer"), DefinitionSaved::Done);
+    }
+    let fourth = Definition { discoverable: true, ..named(4) };
+    assert_eq!(store.create_definition(&fourth, 3).await.expect("an answer"), DefinitionSaved::TooMany);
+    assert_eq!(store.load_definition(&mine(), fourth.id).await.expect("an answer"), None);
+    let found = store.read_catalog(&Wanted::one(OwnerKey(fourth.id))).await.expect("an answer");
+    assert!(found.is_empty(), "nothing was written");
+    // A repetition is no further one, and a name that is taken is said first.
+    assert_eq!(store.create_definition(&named(3), 3).await.expect("an answer"), DefinitionSaved::Done);
+    let namesake = sample::definition(&mine(), 5, "report-1");
+    assert_eq!(
+        store.create_definition(&namesake, 3).await.expect("an answer"),
+        DefinitionSaved::NameTaken(named(1).id)
+    );
+    // Another tenant has its own; and a limit may be raised, or lowered below what there is.
+    let theirs = sample::definition(&yours(), 6, "report-1");
+    assert_eq!(store.create_definition(&theirs, 1).await.expect("an answer"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&fourth, 4).await.expect("an answer"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&named(7), 2).await.expect("an answer"), DefinitionSaved::TooMany);
+}
+
+pub async fn of_racing_definitions_no_more_are_made_than_may_be(ground: &impl Ground) {
+    let racers = (1..=6).map(|number: u128| {
+        let (store, definition) = (ground.ports(), sample::definition(&mine(), number, &format!("report-{number}")));
+        async move { store.create_definition(&definition, 2).await }
+    });
+    // One that was in the way of others for too long is told to come again, and made nothing.
+    let answers = at_once(racers).await;
+    let made = answers.iter().filter(|answer| matches!(answer, Ok(DefinitionSaved::Done))).count();
+    let listed = async || ground.ports().list_definitions(&mine(), 100, None).await.expect("a page").items.len();
+    assert!((1..=2).contains(&made), "{answers:?}");
+    assert!(answers.iter().all(|answer| !matches!(answer, Ok(DefinitionSaved::NameTaken(_)))), "{answers:?}");
+    becomes(made, || ground.pause(), listed).await;
 }

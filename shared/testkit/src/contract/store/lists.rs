@@ -243,10 +243,10 @@ pub async fn definitions_versions_and_instances_are_listed_newest_first(ground: 
         let created_at = noon() + SignedDuration::from_secs(i64::from(number));
         let name = format!("report-{number}");
         let definition = Definition { created_at, ..sample::definition(&mine(), u128::from(number as u32), &name) };
-        store.create_definition(&definition).await.expect("created");
+        store.create_definition(&definition, 1_000).await.expect("created");
         definitions.insert(0, definition);
     }
-    store.create_definition(&sample::definition(&yours(), 9, "report")).await.expect("created");
+    store.create_definition(&sample::definition(&yours(), 9, "report"), 1_000).await.expect("created");
     let page =
         async |cursor: Option<String>| store.list_definitions(&mine(), 2, cursor.as_deref()).await.expect("a page");
     becomes((definitions.clone(), 3), || ground.pause(), async || every_page(page).await).await;

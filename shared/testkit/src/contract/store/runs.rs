@@ -268,13 +268,13 @@ pub async fn of_many_attempts_the_newest_are_listed(ground: &impl Ground) {
 pub async fn a_name_belongs_to_one_definition_of_a_tenant(ground: &impl Ground) {
     let store = ground.ports();
     let first = sample::definition(&mine(), 1, "report");
-    assert_eq!(store.create_definition(&first).await.expect("created"), DefinitionSaved::Done);
-    assert_eq!(store.create_definition(&first).await.expect("created again"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&first, 1_000).await.expect("created"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&first, 1_000).await.expect("created again"), DefinitionSaved::Done);
     let second = sample::definition(&mine(), 2, "report");
-    assert_eq!(store.create_definition(&second).await.expect("an answer"), DefinitionSaved::NameTaken(first.id));
+    assert_eq!(store.create_definition(&second, 1_000).await.expect("an answer"), DefinitionSaved::NameTaken(first.id));
     assert_eq!(store.load_definition(&mine(), second.id).await.expect("an answer"), None);
     let theirs = sample::definition(&yours(), 3, "report");
-    assert_eq!(store.create_definition(&theirs).await.expect("created"), DefinitionSaved::Done);
+    assert_eq!(store.create_definition(&theirs, 1_000).await.expect("created"), DefinitionSaved::Done);
     let key = NameKey { tenant: mine(), name: first.name.clone() };
     assert_eq!(one(&store, key).await.map(|named| named.id), Some(first.id));
 }
@@ -282,7 +282,7 @@ pub async fn a_name_belongs_to_one_definition_of_a_tenant(ground: &impl Ground) 
 pub async fn of_two_changes_to_a_definition_one_wins(ground: &impl Ground) {
     let store = ground.ports();
     let first = sample::definition(&mine(), 1, "report");
-    store.create_definition(&first).await.expect("created");
+    store.create_definition(&first, 1_000).await.expect("created");
     let next = Definition { latest_version: 1, active_version: Some(1), rev: 2, ..first.clone() };
     let version = sample::version(&first, 1);
     assert!(store.change_definition(&next, Some(&version)).await.expect("changed"));
