@@ -189,6 +189,7 @@ where
                     | Refusal::RunExpired { .. }
                     | Refusal::TooManyRuns { .. }
                     | Refusal::RateLimited { .. }
+                    | Refusal::TooManyOpenRuns { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken),
                 ) => return Err(unusable(refusal.to_string())),

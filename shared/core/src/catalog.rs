@@ -6,6 +6,7 @@ use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, In
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use crate::instance::Instance;
 use crate::meter::{MeterKey, Reading};
+use crate::open_runs::OpenRuns;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::prepared::PreparedVersion;
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +104,7 @@ kinds! {
     tenants: SettingsKey => TenantSettings,
     claims: ClaimKey => IdempotencyRecord,
     meters: MeterKey => Reading,
+    open_runs: OpenRunsKey => OpenRuns,
 }
 
 impl Wanted {
@@ -243,6 +245,10 @@ pub struct InstanceKey {
 /// What the operator allows a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SettingsKey(pub TenantId);
+
+/// What the sweep counted of a tenant's open runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpenRunsKey(pub TenantId);
 
 /// The first request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

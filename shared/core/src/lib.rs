@@ -26,6 +26,7 @@ pub mod limits;
 pub mod memory;
 pub mod meter;
 pub mod number;
+pub mod open_runs;
 pub mod operator;
 pub mod place;
 pub mod ports;

@@ -35,6 +35,9 @@ pub enum Refusal {
     /// The tenant has started as many runs in this minute as it may. Nothing was written; when the minute is over, it may go on.
     #[error("{limit} runs were started in this minute, as many as this tenant may")]
     RateLimited { limit: u32, retry_after_seconds: u32 },
+    /// The sweep has counted as many open runs of the tenant as it may have. Nothing was written; later there may be room.
+    #[error("{open} runs are open, by the last count, and this tenant may have {limit}")]
+    TooManyOpenRuns { open: u32, limit: u32 },
     /// The queue is as long as may be. Nothing was written; later there may be room.
     #[error("{} runs wait already, as many as may", crate::limits::QUEUED_RUNS)]
     QueueFull,

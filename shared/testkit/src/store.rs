@@ -13,7 +13,7 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
-use sluice_core::catalog::{Draft, Found, Named, OwnerKey, SettingsKey, Shared, Wanted};
+use sluice_core::catalog::{Draft, Found, Named, OpenRunsKey, OwnerKey, SettingsKey, Shared, Wanted};
 use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
@@ -26,6 +26,7 @@ use sluice_core::instance::Instance;
 use sluice_core::limits;
 use sluice_core::memory::Memory;
 use sluice_core::meter::{Count, MeterKey, Reading};
+use sluice_core::open_runs::OpenRuns;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
@@ -150,6 +151,7 @@ struct Tables {
     compute_nodes: BTreeMap<ComputeNodeKey, ComputeNode>,
     tenants: BTreeMap<TenantId, TenantSettings>,
     meters: BTreeMap<MeterKey, i64>,
+    open_runs: BTreeMap<TenantId, OpenRuns>,
     writes: u64,
 }
 

@@ -4,8 +4,8 @@ use super::item::{self, Item, ItemResult};
 use super::keys::Key;
 use super::{Store, corrupt, keys};
 use sluice_core::catalog::{
-    CatalogKey, ClaimKey, DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey,
-    Wanted,
+    CatalogKey, ClaimKey, DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OpenRunsKey, OwnerKey, SettingsKey,
+    VersionKey, Wanted,
 };
 use sluice_core::id::{ComputeNodeKey, ProcessorKey};
 use sluice_core::memory::Memory;
@@ -80,4 +80,5 @@ stored! {
     SettingsKey: |key| keys::tenant(&key.0), item::to_tenant;
     ClaimKey: |key| keys::idempotency(&key.tenant, key.operation, &key.key), item::to_idempotency;
     MeterKey: |key| keys::meter(key), |item| item::to_reading(&item);
+    OpenRunsKey: |key| keys::open_runs(&key.0), item::to_open_runs;
 }

@@ -181,6 +181,11 @@ pub fn meter(key: &MeterKey) -> Key {
     Key::new(pk, format!("{:012}", key.window))
 }
 
+/// What the sweep counted of a tenant's open runs.
+pub fn open_runs(tenant: &TenantId) -> Key {
+    Key::new(format!("{METERS}OPEN#{tenant}"), "COUNT")
+}
+
 pub const METERS: &str = "METER#";
 
 fn definition_pk(tenant: &TenantId, id: DefinitionId) -> String {

@@ -3,8 +3,10 @@
 use super::item::{Item, text};
 use super::keys::Key;
 use super::page::{Range, Walk};
-use super::{Store, corrupt, item, keys};
+use super::{Store, corrupt, failed, item, keys};
 use jiff::Timestamp;
+use sluice_core::id::TenantId;
+use sluice_core::open_runs::OpenRuns;
 use sluice_core::ports::{DueDelivery, Page, RunRef, StoreResult, Sweep};
 use sluice_core::run::Run;
 
@@ -16,6 +18,13 @@ impl Sweep for Store {
         let partition = (keys::OPEN_SHARD, keys::open_shard(shard));
         let walk = Walk::of_index("list open runs", keys::OPEN, partition, keys::OPEN_AT);
         self.sweep_page(&walk, cursor, item::to_run).await
+    }
+
+    async fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> StoreResult<()> {
+        const OPERATION: &str = "note how many runs are open";
+        let item = item::from_open_runs(tenant, open).map_err(|error| corrupt(OPERATION, error))?;
+        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
+        put.send().await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
     }
 
     async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {

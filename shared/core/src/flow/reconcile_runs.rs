@@ -15,6 +15,7 @@ use crate::flow::dispatch_runs::dispatch_runs;
 use crate::flow::retain_run::purge_expired;
 use crate::flow::transition_run::{announce, transition_if};
 use crate::lifecycle::{RunEvent, RunStatus, StopIntent};
+use crate::open_runs::Tally;
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, DueDelivery, ExecutionState, ListExecutions,
     PurgeRuns, ReadCatalog, ReadQueue, RecordRun, SHARDS, StartExecution, StartOutcome, StartRequest, StopExecution,
@@ -87,10 +88,19 @@ where
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
-    let mut sweep = Sweeper { store, engine, clock, bounds, summary: SweepSummary::default(), queues: BTreeSet::new() };
+    let mut sweep = Sweeper {
+        store,
+        engine,
+        clock,
+        bounds,
+        summary: SweepSummary::default(),
+        queues: BTreeSet::new(),
+        tally: Tally::default(),
+    };
     // Deliveries first: they are quick to hand out and somebody waits for them.
     sweep.hand_out_deliveries().await;
     let executing = sweep.visit_open_runs().await;
+    sweep.note_open_runs().await;
     for (state_machine_arn, runs) in executing {
         sweep.settle_difference(&state_machine_arn, runs).await;
     }
@@ -107,6 +117,8 @@ struct Sweeper<'a, S, E, C> {
     summary: SweepSummary,
     /// Queues that somebody waits in.
     queues: BTreeSet<QueueRef>,
+    /// Open runs by tenant.
+    tally: Tally,
 }
 
 impl<S, E, C> Sweeper<'_, S, E, C>
@@ -238,6 +250,7 @@ where
                 };
                 for run in page.items {
                     self.summary.open += 1;
+                    self.tally.add(&run.tenant_id);
                     self.summary.slots_held += run.slots.len() as u32;
                     if let Some(run) = self.visit(run).await {
                         executing.entry(run.spec.state_machine_arn.clone()).or_default().push(run);
@@ -250,6 +263,15 @@ where
             }
         }
         executing
+    }
+
+    /// Tells new runs how many of their tenant are open.
+    async fn note_open_runs(&mut self) {
+        for (tenant, open) in std::mem::take(&mut self.tally).notes(self.clock.now()) {
+            if let Err(error) = self.store.note_open_runs(&tenant, &open).await {
+                self.fault(format_args!("open runs of tenant {tenant}"), &error);
+            }
+        }
     }
 
     async fn visit(&mut self, run: Run) -> Option<Run> {

@@ -5,6 +5,8 @@ use super::engine::EngineResult;
 use super::run::RunRef;
 use super::store::{Page, StoreResult};
 use crate::concurrency::QueueRef;
+use crate::id::TenantId;
+use crate::open_runs::OpenRuns;
 use crate::run::Run;
 use jiff::Timestamp;
 use std::future::Future;
@@ -21,10 +23,12 @@ pub struct DueDelivery {
 pub const SHARDS: u8 = 16;
 
 /// Finds what the sweep has to look at. The indexes behind these reads are eventually consistent: whoever changes what
-/// was found loads it again before.
+/// was found loads it again before. What the sweep counts on its way it notes.
 pub trait Sweep: Send + Sync {
     /// A page of the open runs of one shard, oldest first.
     fn open_runs(&self, shard: u8, cursor: Option<&str>) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
+    /// Notes how many runs of a tenant are open, over what was noted before. Forgotten some time after it says nothing more.
+    fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> impl Future<Output = StoreResult<()>> + Send;
     /// A page of the deliveries of one shard that are due at `now`, the one that is due for longest first.
     fn due_deliveries(
         &self,

@@ -9,8 +9,9 @@ use sluice_core::flow::replay_run::{self, replay_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::meter::{Chance, Count, Meter, MeterKey};
+use sluice_core::open_runs::OpenRuns;
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{Clock, CountOnMeter, StoreErrorClass};
+use sluice_core::ports::{Clock, CountOnMeter, StoreErrorClass, Sweep};
 use sluice_core::tenant_limits::{OwnLimits, TenantLimits};
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
@@ -145,5 +146,42 @@ fn a_count_that_fails_holds_nobody_up() {
             id += 1;
             assert!(!accepted.start_delayed && world.engine.execution(&accepted.run.execution_arn()).is_some());
         }
+    }
+}
+
+#[test]
+fn a_tenant_with_too_many_open_runs_starts_no_more_until_the_sweep_has_counted_fewer() {
+    let world = World::new();
+    block_on(fixture::seed(&world.store, "another", world.clock.now()));
+    world.allow(OwnLimits { open_runs: Some(100), ..OwnLimits::default() }, None);
+    let runs: Vec<_> = (1..=99).map(|id| world.running(id)).collect();
+    assert_eq!(world.reconcile().faults, Vec::<String>::new());
+    // What the sweep has not counted yet gets in.
+    let last = [world.running(100), world.running(101)];
+    world.clock.advance(60);
+    world.reconcile();
+    let writes = world.store.writes();
+    let refused = world.create(command(), 102);
+    assert!(matches!(refused, Err(Refusal::TooManyOpenRuns { open: 101, limit: 100 })), "{refused:?}");
+    assert_eq!(world.store.writes(), writes);
+    world.create_as(&fixture::caller("another"), command(), 103).expect("another tenant goes on");
+    for run in runs.iter().chain(&last).take(2) {
+        world.end(run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+    }
+    world.create(command(), 104).expect_err("nobody has counted since");
+    world.clock.advance(60);
+    world.reconcile();
+    world.create(command(), 105).expect("there are fewer now");
+}
+
+#[test]
+fn a_count_of_a_sweep_that_does_not_run_any_more_keeps_nobody_out() {
+    let world = World::new();
+    world.allow(OwnLimits { open_runs: Some(100), ..OwnLimits::default() }, None);
+    let noted = OpenRuns { count: 1_000, at: world.clock.now() };
+    block_on(world.store.note_open_runs(&world.caller.tenant, &noted)).expect("noted");
+    for (id, (seconds, is_let_in)) in (1..).zip([(0, false), (179, false), (1, true)]) {
+        world.clock.advance(seconds);
+        assert_eq!(world.create(command(), id).is_ok(), is_let_in, "{seconds} s later");
     }
 }

@@ -14,6 +14,8 @@ use std::fmt::Write;
 
 /// Seconds a caller is asked to wait for a run to end, so that there may be room for one more.
 const ROOM_AFTER_SECONDS: &str = "10";
+/// Seconds until the sweep has counted again.
+const COUNTED_AFTER_SECONDS: &str = "60";
 
 /// The form in which a request came: where its fields stand.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,7 @@ impl Form<'_> {
             | Refusal::RunExpired { .. }
             | Refusal::TooManyRuns { .. }
             | Refusal::RateLimited { .. }
+            | Refusal::TooManyOpenRuns { .. }
             | Refusal::QueueFull
             | Refusal::InvalidReportToken
             | Refusal::Unanswered { .. }
@@ -257,6 +260,9 @@ impl From<Refusal> for Problem {
             Refusal::RateLimited { retry_after_seconds, .. } => {
                 Self::new(&problem::RATE_LIMITED, detail).with_header(RETRY_AFTER, retry_after_seconds.to_string())
             }
+            Refusal::TooManyOpenRuns { .. } => {
+                Self::new(&problem::TOO_MANY_RUNS, detail).with_header(RETRY_AFTER, COUNTED_AFTER_SECONDS)
+            }
             Refusal::QueueFull => Self::new(&problem::QUEUE_FULL, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS),
             Refusal::InvalidReportToken => {
                 Self::new(&problem::INVALID_REPORT_TOKEN, detail).with_header(WWW_AUTHENTICATE, problem::CHALLENGE)
@@ -279,6 +285,7 @@ mod tests {
         for (refusal, code, after) in [
             (Refusal::TooManyRuns { scope: SlotScope::Tenant, limit: 3 }, "too_many_runs", "10"),
             (Refusal::RateLimited { limit: 3, retry_after_seconds: 42 }, "rate_limited", "42"),
+            (Refusal::TooManyOpenRuns { open: 5, limit: 3 }, "too_many_runs", "60"),
             (Refusal::QueueFull, "queue_full", "10"),
         ] {
             let problem = Problem::from(refusal);

@@ -141,6 +141,7 @@ macro_rules! store_rules {
             what_is_counted_is_read_at_once_and_adds_up,
             windows_and_meters_are_apart,
             of_many_counts_at_once_none_is_lost,
+            open_runs_are_read_as_they_were_noted_last,
         }
         $crate::rules! {
             judge: $judge, of: store::lists,

@@ -59,6 +59,7 @@ impl Tables {
         found.put_all(&wanted.processors, |key| self.processors.get(key).cloned());
         found.put_all(&wanted.tenants, |SettingsKey(tenant)| self.tenants.get(tenant).cloned());
         found.put_all(&wanted.meters, |key| self.meters.get(key).copied().map(Reading));
+        found.put_all(&wanted.open_runs, |OpenRunsKey(tenant)| self.open_runs.get(tenant).copied());
         let looks_at_keys =
             !matches!(laxity, Some(Laxity::KeyUnconditional | Laxity::KeyFreedAtEnd | Laxity::PayloadNotCompared));
         found.put_all(wanted.claims.iter().filter(|_| looks_at_keys), |claim| {

@@ -3,6 +3,15 @@
 use super::*;
 
 impl Sweep for MemoryStore {
+    async fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> StoreResult<()> {
+        self.act("note how many runs are open", |tables| {
+            tables.writes += 1;
+            tables.open_runs.insert(tenant.clone(), *open);
+            Ok(())
+        })
+        .await
+    }
+
     async fn open_runs(&self, shard: u8, _cursor: Option<&str>) -> StoreResult<Page<Run>> {
         // A fault of this name does not fail the read: it lets the index lag behind the table.
         let lags = self.faults.next("keep the open index up to date").is_some();

@@ -234,6 +234,7 @@ impl World {
                     | Refusal::KeyReused { .. }
                     | Refusal::RunExpired { .. }
                     | Refusal::RateLimited { .. }
+                    | Refusal::TooManyOpenRuns { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken
                     | Refusal::Unanswered { .. }

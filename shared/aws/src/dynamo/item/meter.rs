@@ -1,12 +1,18 @@
-//! Windows of meters: what was counted in each.
+//! Windows of meters: what was counted in each; and what the sweep counted.
 
-use super::form::{Item, ItemError, ItemResult, V, check, n, s};
+use super::form::{Item, ItemError, ItemResult, V, check, n, read, s, write};
+use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sluice_core::id::TenantId;
 use sluice_core::meter::{Count, Reading};
+use sluice_core::open_runs::OpenRuns;
+use sluice_core::time::millis;
 
 const METER: &str = "meter";
 const COUNTED: &str = "counted";
+const OPEN_RUNS: &str = "open-runs";
 
 /// How long a window is kept for those whose clocks are late. DynamoDB deletes it some time after that.
 const KEPT: SignedDuration = SignedDuration::from_mins(10);
@@ -31,4 +37,23 @@ pub fn to_reading(item: &Item) -> ItemResult<Reading> {
         }
         Some(_) | None => Err(ItemError::Attribute { kind: METER, attribute: COUNTED }),
     }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredOpenRuns {
+    counted: u32,
+    #[serde(with = "millis")]
+    at: Timestamp,
+    ttl: i64,
+}
+
+pub fn from_open_runs(tenant: &TenantId, open: &OpenRuns) -> ItemResult<Item> {
+    let ttl = open.holds_until().saturating_add(KEPT).map_or(i64::MAX, |at| at.as_second());
+    write(OPEN_RUNS, &StoredOpenRuns { counted: open.count, at: open.at, ttl }, keys::open_runs(tenant))
+}
+
+pub fn to_open_runs(item: Item) -> ItemResult<OpenRuns> {
+    let StoredOpenRuns { counted, at, .. } = read(OPEN_RUNS, item)?;
+    Ok(OpenRuns { count: counted, at })
 }

@@ -79,7 +79,7 @@ impl Plan {
 /// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
 ///
 /// # Errors
-/// [`Refusal::RateLimited`]; [`Refusal::Invalid`] with every violation.
+/// [`Refusal::RateLimited`]; [`Refusal::TooManyOpenRuns`]; [`Refusal::Invalid`] with every violation.
 pub fn plan(
     policy: &Policy,
     caller: &Caller,

@@ -3,9 +3,10 @@
 use super::*;
 use crate::contract::sample::{mine, noon, yours};
 use jiff::SignedDuration;
-use sluice_core::catalog::{SettingsKey, Wanted};
+use sluice_core::catalog::{OpenRunsKey, SettingsKey, Wanted};
 use sluice_core::id::TenantId;
 use sluice_core::meter::{Count, Meter, MeterKey, Reading};
+use sluice_core::open_runs::OpenRuns;
 use std::collections::BTreeSet;
 
 async fn read(store: &impl ReadCatalog, key: &MeterKey) -> Option<Reading> {
@@ -51,4 +52,15 @@ pub async fn of_many_counts_at_once_none_is_lost(ground: &impl Ground) {
     });
     crate::contract::at_once(counts).await;
     assert_eq!(read(&ground.ports(), &key).await, Some(Reading((1..=24).sum())));
+}
+
+pub async fn open_runs_are_read_as_they_were_noted_last(ground: &impl Ground) {
+    let store = ground.ports();
+    let read = async |tenant| store.get(&OpenRunsKey(tenant)).await.expect("an answer").map(|open| *open);
+    assert_eq!(read(mine()).await, None);
+    for (count, minute) in [(100, 0), (4_000_000, 2), (101, 1)] {
+        let open = OpenRuns { count, at: noon() + SignedDuration::from_mins(minute) };
+        store.note_open_runs(&mine(), &open).await.expect("noted");
+        assert_eq!((read(mine()).await, read(yours()).await), (Some(open), None));
+    }
 }
