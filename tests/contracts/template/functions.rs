@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_aws::clients::{ATTEMPT_TIMEOUT, ENGINE_TIMEOUT, STORE_TIMEOUT};
-use sluice_edge::serve::ANSWER_RESERVE;
-use sluice_edge::telemetry::CALLS_RESERVE;
 use sluice_core::limits;
 use sluice_core::tenant_limits::TenantLimits;
+use sluice_edge::serve::ANSWER_RESERVE;
+use sluice_edge::telemetry::CALLS_RESERVE;
 use sluice_tests::{file, text};
 
 use super::{DOCUMENT, TEMPLATE, arn, functions, logical, of_type, reference, resource, short};

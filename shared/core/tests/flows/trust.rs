@@ -55,7 +55,7 @@ impl World {
         block_on(save_processor(&self.store, &operator(), processor)).expect("saved");
     }
 
-    fn allow(&self, tenant: &TenantId, change: impl FnOnce(&mut TenantSettings)) {
+    fn set(&self, tenant: &TenantId, change: impl FnOnce(&mut TenantSettings)) {
         let mut settings = TenantSettings::open(tenant.clone());
         change(&mut settings);
         block_on(save_tenant(&self.store, &operator(), &fixture::policy().destinations, settings)).expect("saved");
@@ -63,7 +63,7 @@ impl World {
 
     fn secrets_of(&self, tenant: &TenantId, prefixes: &[&str]) {
         let prefixes = prefixes.iter().map(|name| arn(name).try_into().expect("a prefix"));
-        self.allow(tenant, |settings| settings.secret_prefixes = Some(prefixes.collect()));
+        self.set(tenant, |settings| settings.secret_prefixes = Some(prefixes.collect()));
     }
 
     fn publish(&self, document: Value) {
@@ -281,7 +281,7 @@ fn no_list_no_callbacks_and_no_secrets() {
     assert_eq!(told(world.replay_where(Unlisted::Closed, &keyed, 4)), refused("Whole", "not_available"));
 
     let url = url::Url::parse(fixture::CALLBACK_URL).expect("a URL");
-    world.allow(&acme, |settings| {
+    world.set(&acme, |settings| {
         settings.destinations = Some(vec![url.origin().ascii_serialization()]);
         settings.secret_prefixes = Some(vec![arn("acme/").try_into().expect("a prefix")]);
     });
