@@ -1,0 +1,56 @@
+//! Hands out what is due.
+
+use super::sweeper::Sweeper;
+use crate::ports::{AnnounceDue, Clock, DueDelivery, SHARDS, Sweep};
+use std::collections::BTreeMap;
+
+/// Pages of due deliveries that are looked at per shard, for some that their destination's bound lets through.
+const PAGES_PER_SHARD: u32 = 10;
+
+impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
+    pub(super) async fn hand_out_deliveries(&mut self) {
+        let mut by_destination: BTreeMap<String, u32> = BTreeMap::new();
+        for shard in 0..SHARDS {
+            if let Err(error) = self.hand_out_shard(shard, &mut by_destination).await {
+                self.fault(format_args!("deliveries of shard {shard}"), &*error);
+            }
+        }
+    }
+
+    async fn hand_out_shard(
+        &mut self,
+        shard: u8,
+        by_destination: &mut BTreeMap<String, u32>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (mut handed_out, mut cursor) = (0, None);
+        for _ in 0..PAGES_PER_SHARD {
+            if self.is_out_of_time() {
+                return Ok(());
+            }
+            let page = self.store.due_deliveries(shard, self.clock.now(), cursor.as_deref()).await?;
+            let mut due = Vec::new();
+            for DueDelivery { delivery, destination } in page.items {
+                let to_destination = by_destination.entry(destination).or_default();
+                if handed_out == self.bounds.deliveries_per_shard {
+                    self.summary.cut_short = true;
+                    break;
+                }
+                if *to_destination < self.bounds.deliveries_per_destination {
+                    *to_destination += 1;
+                    handed_out += 1;
+                    due.push(delivery);
+                }
+            }
+            if !due.is_empty() {
+                self.engine.announce_due(&due).await?;
+                self.summary.announced += due.len() as u32;
+            }
+            cursor = page.next;
+            if cursor.is_none() || handed_out == self.bounds.deliveries_per_shard {
+                return Ok(());
+            }
+        }
+        self.summary.cut_short = true;
+        Ok(())
+    }
+}
