@@ -11,14 +11,19 @@ use sluice_edge::{metrics, telemetry};
 use std::time::Duration;
 use tracing::Instrument;
 
-/// Describes of one sweep: `DescribeExecution` has a quota of about 15 a second for the whole account.
+/// Describes of one sweep for ends that no event told of: `DescribeExecution` has a quota of about 15 a second for the whole
+/// account, and 300 at once.
 const DESCRIBES: u32 = 100;
+/// Starts repeated in one sweep, each with one describe more at most.
+const STARTS: u32 = 100;
 /// Due deliveries handed out per shard and sweep.
 const DELIVERIES_PER_SHARD: u32 = 50;
 /// Of all these, to one destination: a receiver that does not answer must not keep the others waiting.
 const DELIVERIES_PER_DESTINATION: u32 = 25;
 /// Expired runs deleted per shard and sweep: 400 a minute, last of all, as far as the invocation's time goes.
 const PURGES_PER_SHARD: u32 = 25;
+/// Runs that a sweep works on at once: it waits for the network nearly all the time.
+const AT_ONCE: usize = 8;
 /// What is left of the invocation when new work stops being begun: enough for one look at a queue, or to delete one
 /// large run.
 const RESERVE: Duration = Duration::from_secs(10);
@@ -44,9 +49,11 @@ where
     pub async fn handle(&self, event: LambdaEvent<Schedule>) -> Result<(), Diagnostic> {
         let bounds = Bounds {
             describes: DESCRIBES,
+            starts: STARTS,
             deliveries_per_shard: DELIVERIES_PER_SHARD,
             deliveries_per_destination: DELIVERIES_PER_DESTINATION,
             purges_per_shard: PURGES_PER_SHARD,
+            at_once: AT_ONCE,
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
         };
         let span = telemetry::event_span(&event.context);
@@ -71,11 +78,13 @@ fn log(summary: &SweepSummary) {
     }
     tracing::info!(
         sweep.open = summary.open,
+        sweep.starts_asked = summary.starts_asked,
         sweep.started = summary.started,
         sweep.settled = summary.settled,
         sweep.timed_out = summary.timed_out,
         sweep.stops_asked = summary.stops_asked,
         sweep.handed_over = summary.handed_over,
+        sweep.listed = summary.listed,
         sweep.described = summary.described,
         sweep.announced = summary.announced,
         sweep.queued = summary.queued,

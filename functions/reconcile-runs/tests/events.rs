@@ -108,6 +108,7 @@ fn what_a_sweep_did_is_counted() {
     // Both tenants of the samples have runs of these ids, hence executions of the same names: the start of one of the
     // pending runs is refused.
     let expected = [
+        "ExecutionsDescribed 3",
         "HandedOver 0",
         "OpenRuns 4",
         "QueuedRuns 0",
@@ -116,6 +117,7 @@ fn what_a_sweep_did_is_counted() {
         "RunsSettled 2 Source=reconciler Status=SUCCEEDED",
         "RunsStarted 1 Source=reconciler",
         "SlotsHeld 0",
+        "StartsAsked 2",
         "StopsAsked 0",
         "SweepCutShort 0",
         "SweepFaults 0",

@@ -110,6 +110,10 @@ metrics! {
     QUEUED_RUNS = "QueuedRuns" Count by [];
     /// Concurrency slots that open runs hold.
     SLOTS_HELD = "SlotsHeld" Count by [];
+    /// Starts that the sweep asked the engine for again.
+    STARTS_ASKED = "StartsAsked" Count by [];
+    /// Executions that the sweep asked the engine about: the account has about 15 such calls a second.
+    EXECUTIONS_DESCRIBED = "ExecutionsDescribed" Count by [];
     /// Expired runs whose items the sweep deleted.
     RUNS_PURGED = "RunsPurged" Count by [];
     /// LLM calls that were reported for the first time.
@@ -263,11 +267,10 @@ pub fn run_refused(code: &'static str) {
 
 /// Queued runs that were given a slot.
 pub fn dispatched(source: &'static str, dispatched: &Dispatched) {
-    if dispatched.started == 0 {
+    if dispatched.started == 0 && dispatched.start_delayed == 0 {
         return;
     }
-    let started = dispatched.started.saturating_sub(dispatched.start_delayed);
-    let line = Line::default().by("Source", source).with(&RUNS_STARTED, started.into());
+    let line = Line::default().by("Source", source).with(&RUNS_STARTED, dispatched.started.into());
     line.with(&STARTS_DELAYED, dispatched.start_delayed.into()).write();
 }
 
@@ -331,6 +334,8 @@ pub fn swept(summary: &SweepSummary) {
         .with(&SLOTS_HELD, summary.slots_held.into())
         .with(&RUNS_PURGED, summary.purged.into())
         .with(&RUNS_STARTED, u64::from(summary.started) + u64::from(summary.dispatched))
+        .with(&STARTS_ASKED, summary.starts_asked.into())
+        .with(&EXECUTIONS_DESCRIBED, summary.described.into())
         .with(&STOPS_ASKED, u64::from(summary.stops_asked) + u64::from(summary.timed_out))
         .with(&HANDED_OVER, summary.handed_over.into())
         .with(&SWEEP_FAULTS, summary.faults.len() as u64)

@@ -24,11 +24,12 @@ const MOST: u32 = 25;
 /// What one look at a queue did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dispatched {
-    /// Runs that took a slot, and whose start was tried.
+    /// Runs that took a slot and were started.
     pub started: u32,
-    /// Starts left to the reconciler.
+    /// Runs that took a slot, and whose start is left to the reconciler.
     pub start_delayed: u32,
-    /// How those ended whose start the engine refused for good.
+    /// How those ended that took a slot and could not be started: the engine refused it for good, or what they were planned
+    /// with was withdrawn.
     pub ended: Vec<RunStatus>,
     /// Runs that went on to wait before another limit.
     pub moved: u32,
@@ -51,7 +52,7 @@ where
             Outcome::Moved => done.moved += 1,
             Outcome::Dispatched(run) => {
                 let (start, is_tried) = start_dispatched(store, engine, &run, now).await?;
-                done.started += u32::from(is_tried);
+                done.started += u32::from(is_tried && !start.delayed && start.ended.is_none());
                 done.start_delayed += u32::from(start.delayed);
                 done.ended.extend(start.ended);
             }

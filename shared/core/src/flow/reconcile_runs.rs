@@ -3,25 +3,32 @@
 //! deliveries, starts queued runs for which there is a slot, and deletes runs whose time is over.
 //!
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
-//! conditional write on the run as it is; one run's trouble never keeps the sweep from the others.
+//! conditional write on the run as it is; one run's trouble never keeps the sweep from the others; each phase has its own time
+//! and its own allowance, and who comes first in it is another at each sweep, so that none that is cut short takes from the
+//! others or from the same ones always.
 
 mod deliveries;
 mod difference;
+mod few;
 mod open_runs;
 mod purge;
 mod queues;
+mod share;
+mod starts;
+mod summary;
 mod sweeper;
 
 pub use difference::{EVENT_GRACE, VANISH_PATIENCE};
-pub use open_runs::{START_GRACE, START_PATIENCE};
+use share::Phase;
+pub use starts::{START_GRACE, START_PATIENCE};
+pub use summary::SweepSummary;
+pub use sweeper::Bounds;
 use sweeper::Sweeper;
-pub use sweeper::{Bounds, SweepSummary};
 
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
     RecordRun, StartExecution, StopExecution, Sweep,
 };
-use std::collections::BTreeSet;
 
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> SweepSummary
@@ -30,14 +37,16 @@ where
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
-    let mut sweep = Sweeper { store, engine, clock, bounds, summary: SweepSummary::default(), queues: BTreeSet::new() };
-    // Deliveries first: they are quick to hand out and somebody waits for them.
-    sweep.hand_out_deliveries().await;
-    let executing = sweep.visit_open_runs().await;
-    for (state_machine_arn, runs) in executing {
-        sweep.settle_difference(&state_machine_arn, runs).await;
+    let mut sweep = Sweeper::new(store, engine, clock, bounds);
+    for phase in Phase::ALL {
+        sweep.begin(phase);
+        match phase {
+            Phase::Deliveries => sweep.hand_out_deliveries().await,
+            Phase::OpenRuns => sweep.visit_open_runs().await,
+            Phase::Starts => sweep.start_unstarted().await,
+            Phase::Queues => sweep.dispatch_queues().await,
+            Phase::Purge => sweep.purge_expired().await,
+        }
     }
-    sweep.dispatch_queues().await;
-    sweep.purge_expired().await;
     sweep.summary
 }

@@ -9,6 +9,7 @@ mod create;
 mod definition;
 mod discovery;
 mod exact;
+mod fair;
 mod fresh;
 mod reconcile;
 mod replay;

@@ -88,15 +88,25 @@ impl World {
         block_on(deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery)).expect("the store answers")
     }
 
-    pub fn reconcile(&self) -> SweepSummary {
+    /// A sweep's usual bounds, from now on.
+    pub fn bounds(&self) -> Bounds {
         let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
-        let bounds = Bounds {
+        Bounds {
             describes: 100,
+            starts: 100,
             deliveries_per_shard: 50,
             deliveries_per_destination: 20,
             purges_per_shard: 50,
+            at_once: 3,
             until,
-        };
+        }
+    }
+
+    pub fn reconcile(&self) -> SweepSummary {
+        self.reconcile_within(self.bounds())
+    }
+
+    pub fn reconcile_within(&self, bounds: Bounds) -> SweepSummary {
         block_on(reconcile_runs(&self.store, &self.engine, &self.clock, bounds))
     }
 }

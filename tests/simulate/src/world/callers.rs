@@ -234,9 +234,11 @@ impl World {
         let store = self.store.clone();
         let bounds = Bounds {
             describes: self.rng.u32(2..20),
+            starts: self.rng.u32(2..20),
             deliveries_per_shard: self.rng.u32(2..6),
             deliveries_per_destination: self.rng.u32(1..4),
             purges_per_shard: 2,
+            at_once: self.rng.usize(1..4),
             until: clock.now() + SignedDuration::from_secs(50),
         };
         self.spawn(TaskKind::Sweep, None, "sweep".to_owned(), async move {

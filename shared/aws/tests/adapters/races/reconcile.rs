@@ -69,9 +69,11 @@ async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> SweepSu
     let until = clock.now() + SignedDuration::from_mins(1);
     let bounds = Bounds {
         describes: 1_000,
+        starts: 1_000,
         deliveries_per_shard: 100,
         deliveries_per_destination: 100,
         purges_per_shard: 10,
+        at_once: 4,
         until,
     };
     let summary = Box::pin(reconcile_runs(&table.store, &engine, &clock, bounds)).await;

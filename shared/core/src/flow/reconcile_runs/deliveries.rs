@@ -1,7 +1,7 @@
 //! Hands out what is due.
 
 use super::sweeper::Sweeper;
-use crate::ports::{AnnounceDue, Clock, DueDelivery, SHARDS, Sweep};
+use crate::ports::{AnnounceDue, Clock, DueDelivery, Sweep};
 use std::collections::BTreeMap;
 
 /// Pages of due deliveries that are looked at per shard, for some that their destination's bound lets through.
@@ -10,7 +10,7 @@ const PAGES_PER_SHARD: u32 = 10;
 impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn hand_out_deliveries(&mut self) {
         let mut by_destination: BTreeMap<String, u32> = BTreeMap::new();
-        for shard in 0..SHARDS {
+        for (shard, _) in self.shards() {
             if let Err(error) = self.hand_out_shard(shard, &mut by_destination).await {
                 self.fault(format_args!("deliveries of shard {shard}"), &*error);
             }

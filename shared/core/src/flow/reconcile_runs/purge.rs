@@ -2,14 +2,14 @@
 
 use super::sweeper::Sweeper;
 use crate::flow::retain_run::purge_expired;
-use crate::ports::{ChangeRun, Clock, PurgeRuns, SHARDS, Sweep};
+use crate::ports::{ChangeRun, Clock, PurgeRuns, Sweep};
 
 /// Expired runs that are looked at for each that may be deleted: some are still owed a delivery and have to stay.
 const CANDIDATES_PER_PURGE: u32 = 8;
 
 impl<S: Sweep + ChangeRun + PurgeRuns, E, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn purge_expired(&mut self) {
-        for shard in 0..SHARDS {
+        for (shard, _) in self.shards() {
             let now = self.clock.now();
             let candidates = self.bounds.purges_per_shard.saturating_mul(CANDIDATES_PER_PURGE);
             let expired = match self.store.expired_runs(shard, now, candidates).await {

@@ -1,73 +1,96 @@
-//! What the phases of a sweep share: its bounds, what it did, and how it says what went wrong.
+//! What the phases of a sweep share: its bounds, its time, and what it has found and done.
 
+use super::share::{self, Phase};
+use super::summary::SweepSummary;
 use crate::concurrency::QueueRef;
-use crate::lifecycle::RunStatus;
-use crate::ports::Clock;
+use crate::ports::{Clock, RunRef};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// Bounds of one sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// `DescribeExecution` has a quota of about 15 a second for the whole account.
+    /// Executions asked about because they are not listed as running any more. `DescribeExecution` has a quota of about 15 a
+    /// second for the whole account.
     pub describes: u32,
+    /// Starts repeated, each with one describe at most: what hangs there takes nothing from those whose end was lost.
+    pub starts: u32,
     /// Deliveries handed out per shard.
     pub deliveries_per_shard: u32,
     /// Of these, to one destination: a dead receiver must not keep the others waiting.
     pub deliveries_per_destination: u32,
     /// Expired runs deleted per shard.
     pub purges_per_shard: u32,
+    /// Runs, or queues, that are worked on at once.
+    pub at_once: usize,
     /// When to stop beginning new work.
     pub until: Timestamp,
 }
 
-/// What one sweep did. Every count is a metric.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SweepSummary {
-    pub open: u32,
-    pub started: u32,
-    pub settled: u32,
-    /// How each run ended that ended in this sweep.
-    pub ended: Vec<RunStatus>,
-    pub timed_out: u32,
-    pub stops_asked: u32,
-    /// Resumes and answers given again.
-    pub handed_over: u32,
-    pub described: u32,
-    pub announced: u32,
-    /// Concurrency slots that open runs hold.
-    pub slots_held: u32,
-    /// Runs that wait for a slot.
-    pub queued: u32,
-    /// Runs that were given one.
-    pub dispatched: u32,
-    /// Runs whose items were deleted.
-    pub purged: u32,
-    /// Whether the bounds cut the sweep short; the next one goes on.
-    pub cut_short: bool,
-    /// What went wrong, each with its run or shard. The sweep went on.
-    pub faults: Vec<String>,
-}
-
-pub(super) struct Sweeper<'a, S, E, C> {
+/// A sweep under way.
+pub struct Sweeper<'a, S, E, C> {
     pub store: &'a S,
     pub engine: &'a E,
     pub clock: &'a C,
     pub bounds: Bounds,
+    /// Which sweep this is: who comes first follows from it.
+    pub turn: u64,
+    /// When the phase stops beginning new work.
+    phase_until: Timestamp,
+    /// When the part of the phase that is on does.
+    until: Timestamp,
     pub summary: SweepSummary,
     /// Queues that somebody waits in.
     pub queues: BTreeSet<QueueRef>,
+    /// Runs that should have been started by now.
+    pub unstarted: BTreeSet<RunRef>,
 }
 
-impl<S, E, C: Clock> Sweeper<'_, S, E, C> {
-    pub(super) fn is_out_of_time(&mut self) -> bool {
-        let out = self.clock.now() >= self.bounds.until;
+impl<'a, S, E, C: Clock> Sweeper<'a, S, E, C> {
+    pub fn new(store: &'a S, engine: &'a E, clock: &'a C, bounds: Bounds) -> Self {
+        Self {
+            store,
+            engine,
+            clock,
+            bounds,
+            turn: share::turn(clock.now()),
+            phase_until: bounds.until,
+            until: bounds.until,
+            summary: SweepSummary::default(),
+            queues: BTreeSet::new(),
+            unstarted: BTreeSet::new(),
+        }
+    }
+
+    /// The next phase begins, with its share of the time that is left.
+    pub fn begin(&mut self, phase: Phase) {
+        self.phase_until = phase.until(self.clock.now(), self.bounds.until);
+        self.until = self.phase_until;
+    }
+
+    /// The next part of this phase begins, the first of so many that share what is left of its time.
+    pub fn begin_part(&mut self, of: i64) {
+        self.until = share::part(self.clock.now(), self.phase_until, 1, of);
+    }
+
+    /// Every shard in the order of this sweep, each with how many are left.
+    pub fn shards(&self) -> impl Iterator<Item = (u8, i64)> + use<S, E, C> {
+        share::shards(self.turn)
+    }
+
+    /// Whether nothing new is to be begun.
+    pub fn is_over(&self) -> bool {
+        self.clock.now() >= self.until
+    }
+
+    /// [`Self::is_over`], and if so, this has cut the sweep short.
+    pub fn is_out_of_time(&mut self) -> bool {
+        let out = self.is_over();
         self.summary.cut_short |= out;
         out
     }
 
-    pub(super) fn fault(&mut self, what: impl std::fmt::Display, error: &dyn std::error::Error) {
-        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-        self.summary.faults.push(format!("{what}: {error}{source}"));
+    pub fn fault(&mut self, what: impl std::fmt::Display, error: &dyn std::error::Error) {
+        self.summary.fault(what, error);
     }
 }

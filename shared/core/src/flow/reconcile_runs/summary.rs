@@ -1,0 +1,102 @@
+//! What a sweep did.
+
+use crate::lifecycle::RunStatus;
+
+/// What one sweep did, or a part of it. Every count is a metric or stands in the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepSummary {
+    /// Open runs found.
+    pub open: u32,
+    /// Starts repeated.
+    pub starts_asked: u32,
+    /// Of these, the ones after which the engine had the execution.
+    pub started: u32,
+    /// Runs that ended otherwise than by a refused start out of a queue.
+    pub settled: u32,
+    /// How each run ended that ended in this sweep.
+    pub ended: Vec<RunStatus>,
+    /// Runs whose stop was asked for because their time was up.
+    pub timed_out: u32,
+    /// Stops asked for again.
+    pub stops_asked: u32,
+    /// Runs whose resume or answers the runner was given again.
+    pub handed_over: u32,
+    /// Pages of running executions that the engine was asked for.
+    pub listed: u32,
+    /// Executions that the engine was asked about.
+    pub described: u32,
+    /// Due deliveries handed out.
+    pub announced: u32,
+    /// Concurrency slots that open runs hold.
+    pub slots_held: u32,
+    /// Runs that wait for a slot.
+    pub queued: u32,
+    /// Runs that were given one and started.
+    pub dispatched: u32,
+    /// Runs whose items were deleted.
+    pub purged: u32,
+    /// Whether the bounds cut the sweep short; the next one goes on.
+    pub cut_short: bool,
+    /// What went wrong, each with its run or shard. The sweep went on.
+    pub faults: Vec<String>,
+}
+
+impl SweepSummary {
+    /// Adds what another part of the sweep did.
+    pub fn add(&mut self, part: Self) {
+        let Self {
+            open,
+            starts_asked,
+            started,
+            settled,
+            ended,
+            timed_out,
+            stops_asked,
+            handed_over,
+            listed,
+            described,
+            announced,
+            slots_held,
+            queued,
+            dispatched,
+            purged,
+            cut_short,
+            faults,
+        } = part;
+        self.open += open;
+        self.starts_asked += starts_asked;
+        self.started += started;
+        self.settled += settled;
+        self.ended.extend(ended);
+        self.timed_out += timed_out;
+        self.stops_asked += stops_asked;
+        self.handed_over += handed_over;
+        self.listed += listed;
+        self.described += described;
+        self.announced += announced;
+        self.slots_held += slots_held;
+        self.queued += queued;
+        self.dispatched += dispatched;
+        self.purged += purged;
+        self.cut_short |= cut_short;
+        self.faults.extend(faults);
+    }
+
+    /// Notes what went wrong with `what`.
+    pub fn fault(&mut self, what: impl std::fmt::Display, error: &dyn std::error::Error) {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        self.faults.push(format!("{what}: {error}{source}"));
+    }
+
+    /// That of a part that was not begun any more.
+    pub fn not_begun() -> Self {
+        Self { cut_short: true, ..Self::default() }
+    }
+
+    /// That of a part in which nothing happened but this.
+    pub fn failed(what: impl std::fmt::Display, error: &dyn std::error::Error) -> Self {
+        let mut summary = Self::default();
+        summary.fault(what, error);
+        summary
+    }
+}

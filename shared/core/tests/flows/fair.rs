@@ -1,0 +1,232 @@
+//! The sweep is fair: what is much, slow or stuck in one place takes nothing from the others.
+
+use crate::world::{World, command};
+use jiff::SignedDuration;
+use sluice_core::flow::create_run::Command;
+use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary};
+use sluice_core::lifecycle::{EngineEnd, RunStatus};
+use sluice_core::ports::{Clock, SHARDS, StoreErrorClass};
+use sluice_core::retention::Retention;
+use sluice_core::run::Run;
+use sluice_testkit::fault::Fault;
+use std::sync::{Arc, Mutex};
+
+impl World {
+    /// A run whose end no event told of.
+    fn lost(&self, id: u128) -> Run {
+        let run = self.running(id);
+        self.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some("{}"), self.clock.now());
+        run
+    }
+
+    /// A run whose start was lost.
+    fn unstarted(&self, id: u128) -> Run {
+        let run = self.pending(id);
+        self.engine.forget(&run.execution_arn());
+        run
+    }
+
+    /// A run that is over and owes nothing, and whose time is over as well.
+    fn expired(&self, id: u128) -> Run {
+        let retention = Some(Retention { max_age_seconds: 1, preserve_on_failure: false });
+        let run = self.create(Command { retention, ..command() }, id).expect("accepted").run;
+        assert!(self.engine.claim(&self.store, &run.execution_arn(), self.clock.now()));
+        let settled = self.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+        settled.owed.iter().for_each(|delivery| drop(self.deliver(delivery)));
+        run
+    }
+
+    /// So many sweeps, one a minute, however long each of them takes.
+    fn sweep_every_minute(&self, sweeps: i64, bounds: impl Fn(Bounds) -> Bounds) -> Vec<SweepSummary> {
+        let begin = self.clock.now();
+        let sweep = |minute| {
+            let start = begin + SignedDuration::from_mins(minute);
+            self.clock.advance(start.duration_since(self.clock.now()).as_secs());
+            self.reconcile_within(bounds(self.bounds()))
+        };
+        (0..sweeps).map(sweep).collect()
+    }
+
+    /// Every call of this name takes so many seconds from now on.
+    fn slow_down(&self, slow: &'static str, seconds: i64) {
+        for faults in [&self.store.faults, &self.engine.faults] {
+            let clock = self.clock.clone();
+            faults.set(move |called| {
+                if called == slow {
+                    clock.advance(seconds);
+                }
+                None
+            });
+        }
+    }
+}
+
+#[test]
+fn starts_that_hang_take_nothing_from_lost_ends_and_each_has_its_turn() {
+    let world = World::new();
+    let lost: Vec<Run> = (1..=5).map(|id| world.lost(id)).collect();
+    (101..=200).for_each(|id| drop(world.unstarted(id)));
+    world.clock.advance(120);
+    let (started, bounds) = (world.engine.starts(), |bounds| Bounds { starts: 10, describes: 5, ..bounds });
+    let first = world.sweep_every_minute(1, bounds).remove(0);
+    assert!(lost.iter().all(|run| world.run(run.run_id).status() == RunStatus::Succeeded));
+    assert_eq!((first.settled, first.starts_asked, first.started, first.described), (5, 10, 10, 15));
+    assert!(first.cut_short, "ninety starts are still to come");
+    // Nobody claims them, so they hang on, and those whose turn it was are not tried again before the others.
+    world.clock.advance(60);
+    let rest = world.sweep_every_minute(9, bounds);
+    assert!(rest.iter().all(|summary| summary.starts_asked == 10));
+    assert_eq!(world.engine.starts() - started, 100);
+}
+
+#[test]
+fn a_start_that_hangs_with_the_engine_away_is_given_up_after_its_hour_wherever_it_stands() {
+    let world = World::new();
+    (1..=60).for_each(|id| drop(world.unstarted(id)));
+    world
+        .engine
+        .faults
+        .set(|called| (called == "start the execution").then_some(Fault::Before(StoreErrorClass::Unavailable)));
+    world.clock.advance(3_600);
+    let sweeps = world.sweep_every_minute(6, |bounds| Bounds { starts: 10, ..bounds });
+    assert_eq!(sweeps.iter().map(|summary| summary.settled).collect::<Vec<_>>(), [10; 6]);
+}
+
+#[test]
+fn all_lost_ends_of_one_shard_have_all_the_describes() {
+    let world = World::new();
+    (1..=50).for_each(|id| drop(world.lost(id * u128::from(SHARDS))));
+    world.clock.advance(60);
+    let sweeps = world.sweep_every_minute(3, |bounds| Bounds { describes: 20, ..bounds });
+    assert_eq!(sweeps.iter().map(|summary| summary.settled).collect::<Vec<_>>(), [20, 20, 10]);
+    assert_eq!(sweeps.iter().map(|summary| summary.cut_short).collect::<Vec<_>>(), [true, true, false]);
+}
+
+#[test]
+fn what_cannot_be_described_does_not_stand_before_the_others() {
+    let world = World::new();
+    let (stuck, fine): (Vec<Run>, Vec<Run>) = (1..=40).map(|id| (world.lost(2 * id), world.lost(2 * id + 1))).unzip();
+    // Half of them are unknown to the engine, and have to wait before they count as vanished.
+    stuck.iter().for_each(|run| world.engine.forget(&run.execution_arn()));
+    world.clock.advance(60);
+    let bounds = |bounds| Bounds { describes: 16, ..bounds };
+    let settled: u32 = world.sweep_every_minute(6, bounds).iter().map(|summary| summary.settled).sum();
+    assert_eq!(settled, fine.len() as u32);
+}
+
+#[test]
+fn open_runs_are_compared_shard_by_shard_with_one_list() {
+    let world = World::new();
+    (0..u128::from(SHARDS)).for_each(|id| drop(world.lost(id + 1)));
+    world.clock.advance(60);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    for faults in [&world.store.faults, &world.engine.faults] {
+        let calls = Arc::clone(&calls);
+        faults.set(move |called| {
+            calls.lock().expect("no panic").push(called);
+            None
+        });
+    }
+    let summary = world.reconcile();
+    assert_eq!((summary.settled, summary.listed), (u32::from(SHARDS), 1));
+    let calls = calls.lock().expect("no panic");
+    for shard in 0..SHARDS {
+        let read = calls.iter().enumerate().filter(|(_, called)| **called == "list open runs").map(|(at, _)| at);
+        let read: Vec<usize> = read.chain([calls.len()]).collect();
+        let of_shard = &calls[read[usize::from(shard)]..read[usize::from(shard) + 1]];
+        assert!(of_shard.contains(&"describe the execution"), "before the next shard is read");
+    }
+}
+
+#[test]
+fn a_phase_that_is_slow_is_cut_short_and_the_others_do_their_work() {
+    // What is slow, and what is not done for it by the first sweep.
+    let cases = [
+        ("list due deliveries", "announced"),
+        ("list open runs", "settled started"),
+        ("list running executions", ""),
+        ("describe the execution", ""),
+        ("start the execution", ""),
+        ("list expired runs", "purged"),
+    ];
+    for (slow, left) in cases {
+        let world = World::new();
+        // Each in a shard that comes late in the first sweep.
+        let at = |place: u128| {
+            let first = world.clock.now().as_second() / 60 + 2;
+            u128::from(first.unsigned_abs()) % 16 + place
+        };
+        let due = world.running(at(12));
+        world.end(&due, EngineEnd::Succeeded, Some("{}")).expect("settled");
+        let (lost, unstarted, expired) = (world.lost(at(13)), world.unstarted(at(14)), world.expired(at(15)));
+        world.clock.advance(120);
+        drop(world.engine.take_announced());
+        world.slow_down(slow, 10);
+        let is_done = |summary: &SweepSummary| {
+            let started = world.engine.execution(&unstarted.execution_arn()).is_some();
+            [
+                ("announced", world.engine.take_announced().iter().any(|delivery| delivery.run_id == due.run_id)),
+                ("settled", world.run(lost.run_id).status().is_terminal()),
+                ("started", started),
+                ("purged", !world.store.knows(&expired.tenant_id, expired.run_id)),
+            ]
+            .map(|(what, is_done)| (what, is_done, summary.cut_short))
+        };
+        let first = world.sweep_every_minute(1, |bounds| bounds).remove(0);
+        let mut done = is_done(&first);
+        for (what, is_done, cut_short) in done {
+            assert_eq!(is_done, !left.contains(what), "{what}, with a slow {slow}: {first:?}");
+            assert!(is_done || cut_short);
+        }
+        // Whatever is slow, everybody has come first after as many sweeps as there are shards.
+        for _ in 1..SHARDS {
+            world.clock.advance(60 - world.clock.now().as_second().rem_euclid(60));
+            let summary = world.reconcile();
+            for (before, now) in done.iter_mut().zip(is_done(&summary)) {
+                before.1 |= now.1;
+            }
+        }
+        assert!(done.iter().all(|(_, is_done, _)| *is_done), "{slow}: {done:?}");
+    }
+}
+
+#[test]
+fn a_list_without_end_is_left_in_time_and_lost_ends_are_found_all_the_same() {
+    let world = World::new();
+    (1..=100).for_each(|id| drop(world.running(id)));
+    let (lost, expired) = (world.lost(200), world.expired(201));
+    world.clock.advance(60);
+    world.engine.list_in_pages_of(1);
+    world.slow_down("list running executions", 1);
+    let begin = world.clock.now();
+    let summary = world.reconcile();
+    assert!(world.clock.now() < begin + SignedDuration::from_secs(50));
+    assert!(summary.cut_short && summary.listed < 100, "{summary:?}");
+    // What is not on the list is asked about, although some of it is running.
+    assert_eq!(world.run(lost.run_id).status(), RunStatus::Succeeded);
+    assert!(!world.store.knows(&expired.tenant_id, expired.run_id));
+}
+
+#[test]
+fn a_few_runs_are_worked_on_at_once() {
+    for at_once in [1, 4] {
+        let world = World::new();
+        (1..=40).for_each(|id| drop(world.lost(id * 16)));
+        world.clock.advance(60);
+        let under_way = Arc::new(Mutex::new((0_u32, 0_u32)));
+        let begun = Arc::clone(&under_way);
+        world.engine.faults.set(move |called| {
+            let mut under_way = begun.lock().expect("no panic");
+            match called {
+                "describe the execution" => under_way.0 += 1,
+                "announce due deliveries" => under_way.0 -= 1,
+                _ => {}
+            }
+            under_way.1 = under_way.1.max(under_way.0);
+            None
+        });
+        let summary = world.reconcile_within(Bounds { at_once, ..world.bounds() });
+        assert_eq!(summary.settled, 40);
+        assert_eq!(under_way.lock().expect("no panic").1, at_once as u32);
+    }
+}
