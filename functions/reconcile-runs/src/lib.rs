@@ -91,6 +91,7 @@ fn log(summary: &SweepSummary) {
         sweep.slots_held = summary.slots_held,
         sweep.dispatched = summary.dispatched,
         sweep.purged = summary.purged,
+        sweep.put_off = summary.put_off,
         sweep.cut_short = summary.cut_short,
         sweep.faults = summary.faults.len(),
         "sweep done"

@@ -104,8 +104,15 @@ impl Run {
     /// nor changed. `None` for a run that is open.
     pub fn let_go(&self, now: Timestamp) -> Option<Self> {
         let RunState::Ended(ended) = &self.state else { return None };
-        let state = RunState::Ended(Ended { due_at: Some(Self::LET_GO), ..ended.clone() });
+        let state = RunState::Ended(Ended { due_at: Some(Self::LET_GO), purge_from: None, ..ended.clone() });
         Some(self.in_state(state, now))
+    }
+
+    /// The run as one whose items cannot be deleted before `purge_from`, because it owes something until then. `None` for a
+    /// run that is open.
+    pub fn put_off(&self, purge_from: Timestamp, now: Timestamp) -> Option<Self> {
+        let RunState::Ended(ended) = &self.state else { return None };
+        Some(self.in_state(RunState::Ended(Ended { purge_from: Some(purge_from), ..ended.clone() }), now))
     }
 
     pub fn decide(&self, event: RunEvent) -> Decision {

@@ -80,13 +80,15 @@ fn ended() -> impl Strategy<Value = Ended> {
     ];
     let error = option::of(("[A-Za-z.]{1,20}", "\\PC{0,20}"));
     let intent = option::of(select(&StopIntent::ALL[..]));
-    (select(&REASONS[..]), intent, time(), error, option::of(time()), 0..3_u32, course).prop_map(
-        |(reason, intent, completed_at, error, due_at, deliveries, course)| Ended {
+    let due = option::of((time(), option::of(time())));
+    (select(&REASONS[..]), intent, time(), error, due, 0..3_u32, course).prop_map(
+        |(reason, intent, completed_at, error, due, deliveries, course)| Ended {
             reason,
             intent,
             completed_at,
             error: error.map(|(code, message)| RunError { code, message }),
-            due_at,
+            due_at: due.map(|(due_at, _)| due_at),
+            purge_from: due.and_then(|(_, purge_from)| purge_from),
             deliveries,
             course,
         },

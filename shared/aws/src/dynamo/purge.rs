@@ -5,6 +5,7 @@
 
 use super::page::{Range, Walk};
 use super::{Store, corrupt, item, keys};
+use jiff::Timestamp;
 use keys::Key;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{PurgeRuns, StoreResult};
@@ -13,16 +14,17 @@ use sluice_core::ports::{PurgeRuns, StoreResult};
 const PAGE: i32 = 500;
 
 impl PurgeRuns for Store {
-    async fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<bool> {
+    async fn owed_until(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Timestamp>> {
         const OPERATION: &str = "look for owed deliveries";
         let walk = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::DELIVERIES);
+        let mut until = None;
         for delivery in self.all(&walk).await? {
             let delivery = item::to_delivery(delivery).map_err(|error| corrupt(OPERATION, error))?;
             if !delivery.status.has_ended() {
-                return Ok(true);
+                until = until.max(Some(delivery.next_attempt_at.unwrap_or(delivery.created_at)));
             }
         }
-        Ok(false)
+        Ok(until)
     }
 
     async fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<()> {

@@ -17,7 +17,7 @@ impl Sweep for Store {
     async fn open_runs(&self, shard: u8, cursor: Option<&str>) -> StoreResult<Page<Run>> {
         let partition = (keys::OPEN_SHARD, keys::open_shard(shard));
         let walk = Walk::of_index("list open runs", keys::OPEN, partition, keys::OPEN_AT);
-        self.sweep_page(&walk, cursor, item::to_run).await
+        self.sweep_page(&walk, PAGE, cursor, item::to_run).await
     }
 
     async fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> StoreResult<()> {
@@ -29,12 +29,19 @@ impl Sweep for Store {
 
     async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {
         let walk = due_until("list due deliveries", keys::due_shard(shard), now);
-        self.sweep_page(&walk, cursor, item::to_due_delivery).await
+        self.sweep_page(&walk, PAGE, cursor, item::to_due_delivery).await
     }
 
-    async fn expired_runs(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+    async fn expired_runs(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<RunRef>> {
         let walk = due_until("list expired runs", keys::expiry_shard(shard), now);
-        Ok(readable(self.first(&walk, limit).await?, item::to_run_ref))
+        let limit = i32::try_from(limit).unwrap_or(PAGE).clamp(1, PAGE);
+        self.sweep_page(&walk, limit, cursor, item::to_run_ref).await
     }
 }
 
@@ -48,13 +55,14 @@ impl Store {
     async fn sweep_page<T>(
         &self,
         walk: &Walk,
+        limit: i32,
         cursor: Option<&str>,
         read: impl Fn(Item) -> Result<T, item::ItemError>,
     ) -> StoreResult<Page<T>> {
         let place =
             |cursor| start(cursor, walk).ok_or_else(|| corrupt(walk.operation, "the cursor is of another list"));
         let start = cursor.map(place).transpose()?;
-        let (found, last) = self.query(walk, Some(PAGE), start).await?;
+        let (found, last) = self.query(walk, Some(limit), start).await?;
         Ok(Page { items: readable(found, read), next: last.as_ref().and_then(|last| cursor_at(last, walk)) })
     }
 }

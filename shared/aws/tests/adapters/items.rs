@@ -114,7 +114,7 @@ fn a_head_from_before_replays_and_answers_is_still_read() {
 }
 
 /// Heads of open and ended runs with everything that came after the first release, more than an ended run has.
-fn later_heads() -> [StoredRun; 2] {
+fn later_heads() -> [StoredRun; 3] {
     let head = StoredRun::from(&run(&mine(), 26, noon()));
     let queued = StoredRun {
         status: RunStatus::Queued,
@@ -144,17 +144,19 @@ fn later_heads() -> [StoredRun; 2] {
         retention_due_at: Some(noon() + SignedDuration::from_mins(1)),
         ..head
     };
-    [queued, ended]
+    let put_off = StoredRun { purge_from: Some(noon() + SignedDuration::from_mins(2)), ..ended.clone() };
+    [queued, ended, put_off]
 }
 
 #[test]
 fn what_came_later_to_a_runs_items() {
-    let [queued, ended] = later_heads();
-    for head in [&queued, &ended] {
+    let [queued, ended, put_off] = later_heads();
+    for head in [&queued, &ended, &put_off] {
         assert_eq!(item::to_stored_run(written(head)).expect("a head"), *head);
     }
     golden!("run-head-queued", written(&queued));
     golden!("run-head-expiring", written(&ended));
+    golden!("run-head-put-off", written(&put_off));
     let queued = Run::try_from(queued).expect("a run");
     let in_tenants_queue = Run { state: RunState::Queued { queue: SlotScope::Tenant }, ..queued.clone() };
     let item = item::from_run(&in_tenants_queue).expect("an item");

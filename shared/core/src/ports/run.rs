@@ -194,8 +194,13 @@ pub struct RunRef {
 
 /// Deletes runs whose retention is over.
 pub trait PurgeRuns: Send + Sync {
-    /// Whether the run has a delivery that was neither delivered nor dead-lettered.
-    fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Until when the run owes something at the least: when the last of its deliveries is due that were neither delivered nor
+    /// dead-lettered. `None` when it owes nothing. Strongly consistent.
+    fn owed_until(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+    ) -> impl Future<Output = StoreResult<Option<Timestamp>>> + Send;
     /// Deletes a run with everything that is stored of it. The head is deleted last, so that after a crash the rest can
     /// still be found and deleted. Deleting a run that does not exist is no error.
     fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<()>> + Send;

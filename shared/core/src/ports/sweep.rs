@@ -36,13 +36,15 @@ pub trait Sweep: Send + Sync {
         now: Timestamp,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<DueDelivery>>> + Send;
-    /// At most `limit` runs of one shard whose retention was over at `now`, the one that was over first comes first.
+    /// A page of at most `limit` runs of one shard whose items were [to be deleted](crate::run::Ended::purge_at) at `now`,
+    /// the one that was to go first comes first.
     fn expired_runs(
         &self,
         shard: u8,
         now: Timestamp,
         limit: u32,
-    ) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
+        cursor: Option<&str>,
+    ) -> impl Future<Output = StoreResult<Page<RunRef>>> + Send;
 }
 
 /// Tells `run-callback` through the event bus that there is something to do. Announcements may be lost: the next sweep

@@ -104,6 +104,9 @@ pub struct Ended {
     pub error: Option<RunError>,
     /// From when the run is gone from every read. Its items follow. `None` when it is kept for good.
     pub due_at: Option<Timestamp>,
+    /// Before when nobody need look whether the items of a run that is gone can be deleted: until then somebody is owed a
+    /// delivery. `None` where this was never so.
+    pub purge_from: Option<Timestamp>,
     /// How many deliveries the run owes or owed.
     pub deliveries: u32,
     pub course: Course,
@@ -151,6 +154,12 @@ impl Ended {
     /// Puts it under a rule of retention.
     pub fn keep(&mut self, retention: Option<Retention>) {
         self.due_at = retention.and_then(|retention| retention.due_at(self.reason.status(), self.completed_at));
+        self.purge_from = None;
+    }
+
+    /// From when the run's items are to be deleted, if it is not kept for good.
+    pub fn purge_at(&self) -> Option<Timestamp> {
+        self.due_at.map(|due_at| self.purge_from.unwrap_or(due_at))
     }
 }
 
@@ -353,6 +362,7 @@ impl RunState {
             completed_at: now,
             error: None,
             due_at: None,
+            purge_from: None,
             deliveries: 0,
             course: self.course(at),
         })

@@ -11,6 +11,7 @@ mod discovery;
 mod exact;
 mod fair;
 mod fresh;
+mod purge;
 mod reconcile;
 mod replay;
 mod report;

@@ -117,6 +117,8 @@ macro_rules! store_rules {
             due_deliveries_are_found_longest_due_first_and_only_while_they_are_owed,
             runs_whose_time_is_over_are_found_longest_gone_first,
             a_run_that_is_to_be_kept_after_all_does_not_expire,
+            expired_runs_come_in_pages_of_any_size_each_once,
+            a_run_that_is_put_off_stands_where_it_was_put_and_is_as_gone_as_before,
             dead_deliveries_are_found_from_the_first_given_up,
             a_delivery_sent_again_is_due_again_whatever_became_of_it,
         }

@@ -130,13 +130,13 @@ impl ReadQueue for MemoryStore {
 }
 
 impl PurgeRuns for MemoryStore {
-    async fn owes_deliveries(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<bool> {
+    async fn owed_until(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Timestamp>> {
         self.act("look for open deliveries", |tables| {
-            let mut of_run = tables
-                .deliveries
-                .values()
-                .filter(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id);
-            Ok(of_run.any(|delivery| !delivery.status.has_ended()))
+            let first = DeliveryRef { tenant_id: tenant.clone(), run_id, number: 0 };
+            let of_run = tables.deliveries.range(first..).map(|(_, delivery)| delivery);
+            let of_run = of_run.take_while(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id);
+            let owed = of_run.filter(|delivery| !delivery.status.has_ended());
+            Ok(owed.map(|delivery| delivery.next_attempt_at.unwrap_or(delivery.created_at)).max())
         })
         .await
     }

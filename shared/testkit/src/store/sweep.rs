@@ -46,14 +46,32 @@ impl Sweep for MemoryStore {
         .await
     }
 
-    async fn expired_runs(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+    async fn expired_runs(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: u32,
+        cursor: Option<&str>,
+    ) -> StoreResult<Page<RunRef>> {
         self.act("list expired runs", |tables| {
-            let expired = tables.runs.values().filter(|run| run.status().is_terminal() && !run.is_visible(now));
+            let purge_at = |run: &Run| run.state.ended().and_then(|ended| ended.purge_at());
+            let expired = tables.runs.values().filter(|run| purge_at(run).is_some_and(|at| at <= now));
             let mut expired: Vec<&Run> = expired.filter(|run| shard_of(run.run_id) == shard).collect();
-            expired.sort_by_key(|run| run.state.ended().and_then(|ended| ended.due_at));
+            expired.sort_by_key(|run| (purge_at(run), run.run_id));
             let named = |run: &Run| RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
-            Ok(expired.into_iter().take(limit as usize).map(named).collect())
+            // By what is last on a page, so that what goes meanwhile moves nobody.
+            let is_after = |run: &&&Run| cursor.is_none_or(|last| place(purge_at(run), run.run_id).as_str() > last);
+            let mut expired = expired.iter().filter(is_after);
+            let items: Vec<&Run> = expired.by_ref().take(limit as usize).copied().collect();
+            let next = expired.next().and(items.last()).map(|last| place(purge_at(last), last.run_id));
+            Ok(Page { items: items.into_iter().map(named).collect(), next })
         })
         .await
     }
+}
+
+/// The place of a run among the expired ones, in their order.
+fn place(purge_at: Option<Timestamp>, run_id: RunId) -> String {
+    let millis = purge_at.map_or(0, |at| at.as_millisecond());
+    format!("{millis:020} {run_id}")
 }

@@ -149,15 +149,9 @@ impl Ledger {
     pub fn check_purged(&self, now: Timestamp, store: &MemoryStore) -> Check {
         let mut fault = Ok(());
         store.each_run(|run| {
-            if !run.is_visible(now) {
-                fault = broken(
-                    "R1",
-                    format!(
-                        "run {} is due since {:?} and still there",
-                        run.run_id,
-                        run.state.ended().and_then(|ended| ended.due_at)
-                    ),
-                );
+            let purge_at = run.state.ended().and_then(|ended| ended.purge_at());
+            if purge_at.is_some_and(|at| at <= now) {
+                fault = broken("R1", format!("run {} is due since {purge_at:?} and still there", run.run_id));
             }
         });
         fault

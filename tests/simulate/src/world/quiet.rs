@@ -29,7 +29,7 @@ impl World {
     /// Everything that is not kept for good has its time, and goes.
     fn purge(&mut self) -> Check {
         let mut last_due = None;
-        self.store.each_run(|run| last_due = last_due.max(run.state.ended().and_then(|ended| ended.due_at)));
+        self.store.each_run(|run| last_due = last_due.max(run.state.ended().and_then(|ended| ended.purge_at())));
         if let Some(last_due) = last_due {
             let now = self.clock.true_time();
             self.clock.advance(last_due.duration_since(now).max(SignedDuration::ZERO));

@@ -103,7 +103,7 @@ async fn delete_carelessly(
     if mutation == Some(Mutation::PurgeWhileOwed) {
         let Some(hidden) = run.let_go(now) else { return Ok(()) };
         store.change_run(&RunChange::new(&run, hidden)).await.map_err(Refusal::Store)?;
-    } else if store.owes_deliveries(&caller.tenant, run_id).await.map_err(Refusal::Store)? {
+    } else if store.owed_until(&caller.tenant, run_id).await.map_err(Refusal::Store)?.is_some() {
         return Ok(());
     }
     store.purge_run(&caller.tenant, run_id).await.map_err(Refusal::Store)

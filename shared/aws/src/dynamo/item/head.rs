@@ -66,6 +66,8 @@ pub struct StoredRun {
     pub queued_in: Option<SlotScope>,
     #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
     pub retention_due_at: Option<Timestamp>,
+    #[serde(default, with = "millis_opt", skip_serializing_if = "Option::is_none")]
+    pub purge_from: Option<Timestamp>,
     #[serde(default)]
     pub deliveries: u32,
     pub rev: u64,
@@ -102,6 +104,7 @@ impl From<&Run> for StoredRun {
             slots: run.slots.clone(),
             queued_in: run.state.queue(),
             retention_due_at: None,
+            purge_from: None,
             deliveries: 0,
             rev: run.rev,
         };
@@ -124,6 +127,7 @@ impl From<&Run> for StoredRun {
                 stored.error.clone_from(&ended.error);
                 stored.completed_at = Some(ended.completed_at);
                 stored.retention_due_at = ended.due_at;
+                stored.purge_from = ended.purge_from;
                 stored.deliveries = ended.deliveries;
             }
         }
@@ -178,6 +182,7 @@ fn take_state(stored: &mut StoredRun) -> ItemResult<RunState> {
                 completed_at: needed(stored.completed_at.take(), "completedAt")?,
                 error: stored.error.take(),
                 due_at: stored.retention_due_at.take(),
+                purge_from: stored.purge_from.take(),
                 deliveries: take(&mut stored.deliveries),
                 course: match stored.started_at {
                     Some(_) => Course::Started(take_clock(stored)?),
@@ -232,6 +237,7 @@ fn nothing_more(stored: &StoredRun) -> ItemResult<()> {
         ("answeredNodes", !stored.answered_nodes.is_empty()),
         ("queuedIn", stored.queued_in.is_some()),
         ("retentionDueAt", stored.retention_due_at.is_some()),
+        ("purgeFrom", stored.purge_from.is_some()),
         ("deliveries", stored.deliveries != 0),
     ];
     match left.into_iter().find(|(_, is_left)| *is_left) {

@@ -52,6 +52,7 @@ pub const RUN_OPTIONAL: &[&str] = &[
     "queuedIn",
     "retention",
     "retentionDueAt",
+    "purgeFrom",
     keys::OPEN_SHARD,
     keys::OPEN_AT,
     keys::QUEUE_KEY,
@@ -89,7 +90,8 @@ pub fn from_stored_run(run: &StoredRun) -> ItemResult<Item> {
         ],
     );
     if run.status.is_terminal() {
-        if let Some(at) = run.retention_due_at {
+        if let Some(due_at) = run.retention_due_at {
+            let at = run.purge_from.unwrap_or(due_at);
             let shard = keys::expiry_shard(keys::shard(run.run_id));
             set(&mut item, [(keys::DUE_SHARD, shard), (keys::DUE_AT, keys::time_key(at, run.run_id))]);
         }

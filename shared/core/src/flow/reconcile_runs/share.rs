@@ -5,6 +5,7 @@
 
 use crate::ports::SHARDS;
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
 
 /// The parts of a sweep, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,22 @@ pub fn rotated<T>(mut all: Vec<T>, turn: u64) -> Vec<T> {
     all
 }
 
+/// What is in order by tenants, taking turns among them: the first of each, then the second of each. `tenant` says whose a
+/// thing is.
+pub fn in_turns<T, K: Ord>(all: Vec<T>, tenant: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = BTreeMap::<K, u64>::new();
+    let mut placed: Vec<(u64, T)> = all
+        .into_iter()
+        .map(|thing| {
+            let place = seen.entry(tenant(&thing)).or_default();
+            *place += 1;
+            (*place, thing)
+        })
+        .collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, thing)| thing).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +140,20 @@ mod tests {
                 had.extend(mine);
             }
             prop_assert_eq!(had.len(), count);
+        }
+
+        #[test]
+        fn nobody_waits_for_a_tenants_second_while_it_is_its_first(tenants in prop::collection::vec(0..5_u8, 0..60)) {
+            let all: Vec<(usize, u8)> = tenants.into_iter().enumerate().collect();
+            let turns = in_turns(all.clone(), |(_, tenant)| *tenant);
+            prop_assert_eq!(turns.iter().collect::<BTreeSet<_>>(), all.iter().collect::<BTreeSet<_>>());
+            for (index, (place, tenant)) in turns.iter().enumerate() {
+                let before = |of: u8| turns[..index].iter().filter(|(_, tenant)| *tenant == of).count();
+                let (mine, of_all) = (before(*tenant), |of: u8| all.iter().filter(|(_, tenant)| *tenant == of).count());
+                prop_assert!((0..5).all(|other| before(other) >= mine.min(of_all(other))));
+                let earlier = turns[..index].iter().filter(|(_, other)| other == tenant);
+                prop_assert!(earlier.into_iter().all(|(earlier, _)| earlier < place), "each tenant's in their order");
+            }
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct SweepSummary {
     pub dispatched: u32,
     /// Runs whose items were deleted.
     pub purged: u32,
+    /// Runs whose time is over, and whose items wait until nothing is owed any more.
+    pub put_off: u32,
     /// Whether the bounds cut the sweep short; the next one goes on.
     pub cut_short: bool,
     /// What went wrong, each with its run or shard. The sweep went on.
@@ -60,6 +62,7 @@ impl SweepSummary {
             queued,
             dispatched,
             purged,
+            put_off,
             cut_short,
             faults,
         } = part;
@@ -78,6 +81,7 @@ impl SweepSummary {
         self.queued += queued;
         self.dispatched += dispatched;
         self.purged += purged;
+        self.put_off += put_off;
         self.cut_short |= cut_short;
         self.faults.extend(faults);
     }

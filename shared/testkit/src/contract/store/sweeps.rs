@@ -105,7 +105,7 @@ async fn ended(store: &impl Ports, tenant: &TenantId, number: u32, due_at: Optio
 }
 
 async fn expired(store: &impl Ports, now: Timestamp, limit: u32) -> Vec<(String, RunId)> {
-    let found = store.expired_runs(0, now, limit).await.expect("an answer");
+    let found = store.expired_runs(0, now, limit, None).await.expect("an answer").items;
     found.into_iter().map(|run| (run.tenant_id.to_string(), run.run_id)).collect()
 }
 
@@ -128,7 +128,7 @@ pub async fn runs_whose_time_is_over_are_found_longest_gone_first(ground: &impl 
     assert_eq!(expired(&store, after(10), 10).await, [named("yours", 32)], "gone at that very millisecond");
     assert_eq!(expired(&store, after(1_000), 2).await, all[..2]);
     let elsewhere = async || {
-        let found = store.expired_runs(1, after(1_000), 10).await.expect("an answer");
+        let found = store.expired_runs(1, after(1_000), 10, None).await.expect("an answer").items;
         found.into_iter().map(|run| run.run_id).collect::<Vec<_>>()
     };
     becomes(vec![sample::run_id(17)], || ground.pause(), elsewhere).await;
@@ -146,6 +146,51 @@ pub async fn a_run_that_is_to_be_kept_after_all_does_not_expire(ground: &impl Gr
     let let_go = kept.kept_by(Retention { max_age_seconds: 1, preserve_on_failure: false }, now);
     store.change_run(&RunChange::new(&kept, let_go)).await.expect("changed");
     becomes(1, || ground.pause(), async || expired(&store, now, 10).await.len()).await;
+}
+
+pub async fn expired_runs_come_in_pages_of_any_size_each_once(ground: &impl Ground) {
+    let store = ground.ports();
+    let now = noon() + SignedDuration::from_hours(1);
+    for number in 1..=7 {
+        let due_at = noon() + SignedDuration::from_secs(i64::from(number % 3));
+        ended(&store, &mine(), 16 * number, Some(due_at)).await;
+    }
+    becomes(7, || ground.pause(), async || expired(&store, now, 10).await.len()).await;
+    let all = expired(&store, now, 10).await;
+    for size in [1, 2, 3, 7] {
+        let (mut found, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let page = store.expired_runs(0, now, size, cursor.as_deref()).await.expect("a page");
+            assert!(page.items.len() <= size as usize);
+            found.extend(page.items.into_iter().map(|run| (run.tenant_id.to_string(), run.run_id)));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, all, "{size} a page");
+    }
+}
+
+pub async fn a_run_that_is_put_off_stands_where_it_was_put_and_is_as_gone_as_before(ground: &impl Ground) {
+    let store = ground.ports();
+    let after = |seconds| noon() + SignedDuration::from_secs(seconds);
+    let first = ended(&store, &mine(), 16, Some(after(10))).await;
+    let second = ended(&store, &yours(), 32, Some(after(20))).await;
+    let named = |run: &Run| (run.tenant_id.to_string(), run.run_id);
+    let all = vec![named(&first), named(&second)];
+    becomes(all, || ground.pause(), async || expired(&store, after(100), 10).await).await;
+    let put_off = first.put_off(after(60), after(30)).expect("it has ended");
+    store.change_run(&RunChange::new(&first, put_off.clone())).await.expect("changed");
+    becomes(vec![named(&second)], || ground.pause(), async || expired(&store, after(59), 10).await).await;
+    assert_eq!(expired(&store, after(60), 10).await, [named(&second), named(&first)], "at that very millisecond");
+    let read = store.load_run(&mine(), first.run_id).await.expect("loaded").expect("a run");
+    assert_eq!(read, put_off);
+    assert!(!read.is_visible(after(10)));
+    // What lets it go puts it back in its place.
+    let gone = read.let_go(after(70)).expect("it has ended");
+    store.change_run(&RunChange::new(&read, gone)).await.expect("changed");
+    becomes(named(&first), || ground.pause(), async || expired(&store, after(100), 10).await.swap_remove(0)).await;
 }
 
 pub async fn dead_deliveries_are_found_from_the_first_given_up(ground: &impl Ground) {
