@@ -112,6 +112,8 @@ pub enum Laxity {
     UsageNotIdempotent,
     /// A process that has read something of the catalog does not read it again.
     CatalogRemembered,
+    /// `change_run` does not look at `expected_ledger_rev`.
+    LedgerUnconditional,
     /// `save_…` of what the operator declares, and of a draft, does not look at the revision.
     DeclaredUnconditional,
 }

@@ -70,6 +70,7 @@ faults! {
     Exhausted "C12" "every attempt fails; dead letter; sent again",
     TwoSenders "C13" "two senders of one delivery",
     HostileContext "C14" "context with line breaks, escapes and long numbers",
+    ReceiverSlow "C15" "receiver that takes its time, and more than it is given, beside others that do not",
     CancelBeforeStart "D01" "cancel before the start",
     CancelBeforeFinish "D02" "cancel commits before the finish",
     FinishBeforeCancel "D03" "finish commits before the cancel",
@@ -90,6 +91,7 @@ faults! {
     HistoryGone "G04" "execution history gone while the record is open",
     PartialOutage "G05" "engine or store away for half an hour",
     OldSchema "G06" "record of the schema before this one, beside new ones",
+    FunctionCrowded "G07" "invocations throttled: events wait, and come all at once",
     KilledInControl "S01" "killed while it pauses, resumes or answers",
     AnswerTrouble "S02" "answer to the runner throttled, failed, or its own answer lost",
     FreedLost "S03" "\"Slot Freed\" lost, delayed or repeated",
@@ -103,6 +105,8 @@ faults! {
     ListChanged "S11" "tenant's list of destinations changed under way",
     CatalogChanged "S12" "version, node or processor withdrawn or given back under way, by any of two processes",
     ProcessReplaced "S13" "a process that remembers nothing in the place of one that does",
+    ClaimReplyLost "S14" "run claimed, answer lost; claimed again, whatever became of it",
+    TenantFloods "S15" "one tenant asks for many runs at once",
 }
 
 /// Faults of the matrix that are not played, each with the reason: what happens outside the flows is tested where it

@@ -13,9 +13,13 @@ use sluice_testkit::store::MemoryStore;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod catalog;
+mod counts;
+mod delivery;
 mod queue;
 mod retention;
 mod usage;
+
+pub use counts::Counts;
 
 /// What was in force, from when on.
 type History<T> = Vec<(Timestamp, T)>;
@@ -24,7 +28,9 @@ type History<T> = Vec<(Timestamp, T)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Its number in the fault matrix's list: `I1` to `I13`. `R1` is that of retention: nothing of a run is shown after its
-    /// time, goes before it, or stays behind. `C1` is that of the catalog: a change that was answered counts at once.
+    /// time, goes before it, or stays behind. `C1` is that of the catalog: a change that was answered counts at once. `D1` is
+    /// that of senders: each attempt is made by one, and recorded. `W1`: a webhook says what a read says at that moment. `Q1`:
+    /// nobody waits for a slot that is there. `N1`: a report counts what happened.
     pub invariant: &'static str,
     pub text: String,
 }
@@ -46,6 +52,10 @@ pub struct Ledger {
     pub started_by_others: BTreeSet<RunId>,
     /// Runs whose execution the engine forgot before its end was settled: nobody can know how it ended.
     pub forgotten: BTreeSet<RunId>,
+    /// Runs whose execution ended because it could not claim its run.
+    pub refused_claims: BTreeSet<RunId>,
+    /// Every attempt that arrived: its webhook and its number.
+    attempts: BTreeSet<(String, u32)>,
     /// By run: every answer that was tried, the one that its giver was told is taken, the one the runner took.
     answers: BTreeMap<RunId, Answers>,
     received_until: usize,
@@ -171,6 +181,7 @@ impl Ledger {
         });
         for run in &changed {
             self.check_change(now, run)?;
+            self.check_told_end(run, store)?;
             if !self.seen.contains_key(&run.run_id) {
                 self.check_admitted(run, store)?;
             }
@@ -231,28 +242,6 @@ impl Ledger {
         fault
     }
 
-    fn check_received(&mut self, now: Timestamp, received: &[Received]) -> Check {
-        for request in &received[self.received_until..] {
-            if !request.was_terminal {
-                return broken("I4", format!("a webhook of run {} left before its end was durable", request.run_id));
-            }
-            if !self.could_be_listed(now, &request.tenant, &request.url) {
-                return broken("I9", format!("a webhook of run {} went where its tenant sends none", request.run_id));
-            }
-            if let Some(context) = self.contexts.get(&request.run_id)
-                && !request.body.contains(&format!(r#""completionCallbackContext":{context}"#))
-            {
-                return broken("I4", format!("the webhook of run {} has lost its caller's context", request.run_id));
-            }
-            let first = self.bodies.entry(request.webhook_id.clone()).or_insert_with(|| request.body.clone());
-            if *first != request.body {
-                return broken("I4", format!("webhook {} has two bodies", request.webhook_id));
-            }
-        }
-        self.received_until = received.len();
-        Ok(())
-    }
-
     /// Keeps the history of the settings.
     fn watch_settings(&mut self, now: Timestamp, store: &MemoryStore) {
         for tenant in crate::world::tenants() {
@@ -302,6 +291,12 @@ impl Ledger {
             let end = self.engine_ends.get(&run.run_id).copied();
             if self.exceeded(run.run_id) && run.status() == RunStatus::Succeeded && end != Some(EngineEnd::Succeeded) {
                 return broken("I6", format!("run {} succeeded above its cap", run.run_id));
+            }
+            if self.refused_claims.contains(&run.run_id)
+                && run.state.intent() == Some(StopIntent::CanceledByCaller)
+                && run.status() != RunStatus::Canceled
+            {
+                return broken("I5", format!("run {} was cancelled, and ended {:?}", run.run_id, run.status()));
             }
             let ran = executions.get(&run.execution_arn()).is_some_and(|execution| execution.started);
             if !self.forgotten.contains(&run.run_id)

@@ -7,7 +7,9 @@ use sluice_core::ports::{
     Page, StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
 use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::fault::lock;
 use sluice_testkit::store::Laxity;
+use std::sync::{Arc, Mutex};
 
 /// A planted bug. Each is made by a port or an actor that behaves as if the flow had lost one of its precautions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,10 +76,20 @@ pub enum Mutation {
     ListNotAsked,
     /// A process answers from what it has read of the catalog before.
     CatalogRemembered,
+    /// A sender sends although another one holds the delivery.
+    LeaseIgnored,
+    /// An attempt whose sender has lost the delivery meanwhile is not recorded.
+    LateAttemptNotRecorded,
+    /// The end of an execution that may not claim its cancelled run counts as a failure.
+    RefusedClaimFails,
+    /// The usage that a webhook tells may have been read before the last report.
+    WebhookOfOldUsage,
+    /// A sweep counts each end twice.
+    EndCountedTwice,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 36] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -109,6 +121,11 @@ impl Mutation {
         Self::GoneRunAnswered,
         Self::ListNotAsked,
         Self::CatalogRemembered,
+        Self::LeaseIgnored,
+        Self::LateAttemptNotRecorded,
+        Self::RefusedClaimFails,
+        Self::WebhookOfOldUsage,
+        Self::EndCountedTwice,
     ];
 }
 
@@ -127,6 +144,7 @@ impl Mutation {
             Self::SlotFreedTwice => Some(Laxity::SlotFreedTwice),
             Self::UsageNotIdempotent => Some(Laxity::UsageNotIdempotent),
             Self::CatalogRemembered => Some(Laxity::CatalogRemembered),
+            Self::WebhookOfOldUsage => Some(Laxity::LedgerUnconditional),
             Self::StartBeforeWrite
             | Self::ClaimUnconditional
             | Self::BodyRebuiltPerAttempt
@@ -146,20 +164,37 @@ impl Mutation {
             | Self::PurgeWhileOwed
             | Self::ExpiredRunShown
             | Self::GoneRunAnswered
-            | Self::ListNotAsked => None,
+            | Self::ListNotAsked
+            | Self::LeaseIgnored
+            | Self::LateAttemptNotRecorded
+            | Self::RefusedClaimFails
+            | Self::EndCountedTwice => None,
         }
     }
 }
 
-/// The engine as the reconciler sees it, deaf to one of its requests where a bug is planted.
+/// The engine as the reconciler sees it, deaf to one of its requests where a bug is planted. It counts what it is asked for.
 #[derive(Clone, Debug)]
 pub struct SweepEngine {
     pub engine: MemoryEngine,
     pub mutation: Option<Mutation>,
+    pub asked: Arc<Mutex<Asked>>,
+}
+
+/// What a sweep asked its engine for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    pub starts: u32,
+    pub stops: u32,
+    pub describes: u32,
+    pub lists: u32,
+    /// Deliveries that were announced, and heard.
+    pub announced: u32,
 }
 
 impl StartExecution for SweepEngine {
     async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
+        lock(&self.asked).starts += 1;
         if self.mutation == Some(Mutation::NeverStartedAgain) {
             return Ok(StartOutcome::Started);
         }
@@ -169,6 +204,7 @@ impl StartExecution for SweepEngine {
 
 impl StopExecution for SweepEngine {
     async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
+        lock(&self.asked).stops += 1;
         if self.mutation == Some(Mutation::StopNotRepeated) {
             return Ok(());
         }
@@ -178,6 +214,7 @@ impl StopExecution for SweepEngine {
 
 impl DescribeExecution for SweepEngine {
     async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
+        lock(&self.asked).describes += 1;
         if self.mutation == Some(Mutation::DifferenceNotDescribed) {
             return Ok(ExecutionState::Running);
         }
@@ -191,6 +228,7 @@ impl ListExecutions for SweepEngine {
         state_machine_arn: &StateMachineArn,
         cursor: Option<&str>,
     ) -> EngineResult<Page<String>> {
+        lock(&self.asked).lists += 1;
         self.engine.running_executions(state_machine_arn, cursor).await
     }
 }
@@ -207,9 +245,12 @@ impl AnswerTask for SweepEngine {
 impl AnnounceDue for SweepEngine {
     async fn announce_due(&self, deliveries: &[DeliveryRef]) -> EngineResult<()> {
         if self.mutation == Some(Mutation::DueNotHandedOut) {
+            lock(&self.asked).announced += deliveries.len() as u32;
             return Ok(());
         }
-        self.engine.announce_due(deliveries).await
+        self.engine.announce_due(deliveries).await?;
+        lock(&self.asked).announced += deliveries.len() as u32;
+        Ok(())
     }
 
     async fn announce_free(&self, queues: &[QueueRef]) -> EngineResult<()> {

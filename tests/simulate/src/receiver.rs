@@ -6,11 +6,12 @@ use crate::mutant::Mutation;
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::id::{RunId, TenantId};
-use sluice_core::ports::SendWebhook;
+use sluice_core::ports::{Clock, DeliveryRef, SendWebhook};
 use sluice_testkit::fault::lock;
 use sluice_testkit::fixture;
 use sluice_testkit::store::MemoryStore;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Where the runs of a play want their webhooks. The last receiver is dead, and stays so.
 pub const RECEIVERS: [&str; 3] = [
@@ -29,6 +30,9 @@ const SIGNATURE_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// The last attempt of a round.
 const LAST_ATTEMPT: u32 = 8;
 
+/// How long a sender waits for a slow receiver.
+const SLOW: Duration = Duration::from_secs(10);
+
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Received {
@@ -36,6 +40,8 @@ pub struct Received {
     pub run_id: RunId,
     pub url: String,
     pub webhook_id: String,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
     pub body: String,
     pub accepted: bool,
     /// Whether the run's end was durable when the request left.
@@ -49,9 +55,16 @@ pub struct SimReceiver {
     pub clock: SimClock,
     pub store: MemoryStore,
     pub mutation: Option<Mutation>,
+    /// What one sender has sent: the webhook and the number of the attempt.
+    pub sent: Arc<Mutex<Vec<(DeliveryRef, u32)>>>,
 }
 
 impl SimReceiver {
+    /// The same receivers, as another sender sees them.
+    pub fn for_another_sender(&self) -> Self {
+        Self { sent: Arc::default(), ..self.clone() }
+    }
+
     /// The fault of this request, if it has one, and whether the receiver did its work all the same.
     fn trouble(&self, url: &str, delivery: &Delivery, signed_at: Timestamp) -> Option<(AttemptOutcome, bool)> {
         use FaultKind as F;
@@ -90,7 +103,12 @@ impl SimReceiver {
 impl SendWebhook for SimReceiver {
     async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
         sluice_testkit::turn().await;
-        let trouble = self.trouble(url, delivery, now);
+        let is_slow = self.dice.inject(FaultKind::ReceiverSlow, 10);
+        let trouble = match is_slow {
+            // It does its work, and nobody waits for it so long.
+            true => Some((AttemptOutcome::Unreachable { error_class: "timeout".to_owned() }, true)),
+            false => self.trouble(url, delivery, now),
+        };
         let body = match self.mutation {
             Some(Mutation::BodyRebuiltPerAttempt) => format!("{}{now}", delivery.body),
             _ => delivery.body.clone(),
@@ -103,11 +121,18 @@ impl SendWebhook for SimReceiver {
             run_id: delivery.run_id,
             url: url.to_owned(),
             webhook_id: delivery.webhook_id(),
+            attempt: delivery.attempts,
             body,
             accepted: trouble.as_ref().is_none_or(|(_, did_the_work)| *did_the_work),
             was_terminal,
         });
+        let reference =
+            DeliveryRef { tenant_id: delivery.tenant_id.clone(), run_id: delivery.run_id, number: delivery.number };
+        lock(&self.sent).push((reference, delivery.attempts));
         sluice_testkit::turn().await;
+        if is_slow {
+            self.clock.sleep(SLOW).await;
+        }
         trouble.map_or(AttemptOutcome::Delivered { http_status: Some(200) }, |(outcome, _)| outcome)
     }
 }

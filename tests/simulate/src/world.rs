@@ -2,10 +2,10 @@
 
 use crate::clock::SimClock;
 use crate::fault::{Dice, FaultKind as F};
-use crate::invariant::{Check, INVOCATION, Ledger, broken};
+use crate::invariant::{Check, Counts, INVOCATION, Ledger, broken};
 use crate::mutant::{Mutation, SweepEngine};
 use crate::receiver::{RECEIVERS, SimReceiver, origin};
-use crate::{Outcome, Play};
+use crate::{Outcome, Play, mutant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
 use sluice_core::arn::ExecutionArn;
@@ -19,7 +19,7 @@ use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::dispatch_runs::dispatch_runs;
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, change_definition, deprecate_version};
 use sluice_core::flow::manage_operator::{save_compute_node, save_processor, save_tenant};
-use sluice_core::flow::reconcile_runs::{Bounds, reconcile_runs};
+use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::flow::replay_run;
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
@@ -118,9 +118,19 @@ enum Told {
         gone: BTreeSet<RunId>,
         runs: Vec<Run>,
     },
+    Swept(Box<Swept>),
+    /// A callback that ended well, and what it sent.
+    Handled(Vec<(DeliveryRef, u32)>),
     /// A callback that failed: Lambda invokes it again.
     Failed(Signal),
     Nothing,
+}
+
+/// What a sweep says that it did, what it asked the engine for, and how the world was before.
+struct Swept {
+    summary: SweepSummary,
+    asked: mutant::Asked,
+    before: Counts,
 }
 
 /// How a request for a run was answered.
@@ -194,6 +204,10 @@ pub struct World {
     told_ends: BTreeSet<ExecutionArn>,
     /// Executions that wait, by ARN.
     gates: BTreeMap<ExecutionArn, Gate>,
+    /// Executions that have claimed their run and do not know it.
+    unsure: BTreeSet<ExecutionArn>,
+    /// Until when nobody is invoked.
+    crowded_until: Option<Timestamp>,
     tokens: u32,
     report_tokens: Vec<HeldToken>,
     known: Vec<(TenantId, RunId)>,
@@ -229,6 +243,7 @@ impl World {
             clock: clock.clone(),
             store: store.clone(),
             mutation: play.mutation,
+            sent: Arc::default(),
         };
         Self {
             rng,
@@ -245,6 +260,8 @@ impl World {
             signals: Vec::new(),
             told_ends: BTreeSet::new(),
             gates: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+            crowded_until: None,
             tokens: 0,
             report_tokens: Vec::new(),
             known: Vec::new(),

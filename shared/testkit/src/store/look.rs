@@ -68,6 +68,11 @@ impl MemoryStore {
         lock(&self.tables).ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()
     }
 
+    /// A run's output, JSON text.
+    pub fn output(&self, tenant: &TenantId, run_id: RunId) -> Option<String> {
+        lock(&self.tables).outputs.get(&(tenant.clone(), run_id)).cloned()
+    }
+
     /// The calls that were counted for a run.
     pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<LlmCall> {
         let tables = lock(&self.tables);

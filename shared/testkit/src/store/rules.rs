@@ -78,7 +78,8 @@ impl Tables {
             }
         }
         let ledger_rev = self.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
-        if change.expected_ledger_rev.is_some_and(|expected| expected != ledger_rev) {
+        let is_stale = change.expected_ledger_rev.is_some_and(|expected| expected != ledger_rev);
+        if is_stale && laxity != Some(Laxity::LedgerUnconditional) {
             return Changed::Stale(self.runs.get(&key).cloned().map(Box::new));
         }
         self.move_slots(&change.run, &change.slots, laxity);

@@ -17,7 +17,12 @@ pub(super) struct Queues {
     waits: BTreeMap<RunId, (QueueRef, Timestamp)>,
     /// When a read of a queue lagged behind last.
     lagged_at: Option<Timestamp>,
+    /// Runs that wait although there is a slot, and how many quiet sweeps have left them there.
+    unserved: BTreeMap<(RunId, QueueRef), u32>,
 }
+
+/// Quiet sweeps that may leave a run before a free slot: it may have come there, or the slot, while the sweep was past it.
+const SWEEPS: u32 = 3;
 
 impl Queues {
     pub(super) fn watch(&mut self, now: Timestamp, queue: QueueRef, limit: Option<Concurrency>) {
@@ -87,6 +92,33 @@ impl Ledger {
                 None => drop(self.queues.waits.remove(&run.run_id)),
             }
         }
+        Ok(())
+    }
+
+    /// After a sweep without faults, nobody waits before a limit that has a free slot: not the first in its queue, and not those
+    /// behind one whom another limit holds up.
+    pub fn check_served(&mut self, store: &MemoryStore) -> Check {
+        let mut unserved = BTreeMap::new();
+        let mut waiting = Vec::new();
+        store.each_run(|run| waiting.extend(run.state.queue().map(|scope| (run.run_id, run.queue(scope)))));
+        for (run_id, queue) in waiting {
+            let limit = match queue.definition_id {
+                Some(id) => store.definition(&queue.tenant_id, id).and_then(|definition| definition.concurrency),
+                None => store.tenant_settings(&queue.tenant_id).and_then(|settings| settings.concurrency),
+            };
+            let held = store.counter(&queue).held;
+            if limit.is_none_or(|limit| held < i64::from(limit.max_concurrent_runs)) {
+                let sweeps = self.queues.unserved.get(&(run_id, queue.clone())).copied().unwrap_or(0) + 1;
+                if sweeps >= SWEEPS {
+                    return broken(
+                        "Q1",
+                        format!("run {run_id} waits in {queue:?}, where {held} slots of {limit:?} are held"),
+                    );
+                }
+                unserved.insert((run_id, queue), sweeps);
+            }
+        }
+        self.queues.unserved = unserved;
         Ok(())
     }
 

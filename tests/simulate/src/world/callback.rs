@@ -20,8 +20,9 @@ impl World {
         }
         let kind = if matches!(signal, Signal::Freed(_)) { TaskKind::Dispatch } else { TaskKind::Callback };
         self.spawn(kind, None, format!("callback {signal:?}"), async move {
-            match handle(&store, &engine, &receiver, &clock, mutation, &signal).await {
-                true => Told::Nothing,
+            let sender = receiver.for_another_sender();
+            match handle(&store, &engine, &sender, &clock, mutation, &signal).await {
+                true => Told::Handled(std::mem::take(&mut *lock(&sender.sent))),
                 false => Told::Failed(signal),
             }
         });
@@ -54,6 +55,11 @@ pub(super) async fn handle(
                     Err(_) => return false,
                 }
             }
+            if mutation == Some(Mutation::RefusedClaimFails)
+                && let Some(error) = &mut details.error
+            {
+                "States.TaskFailed".clone_into(&mut error.code);
+            }
             if mutation == Some(Mutation::EventNotIdempotent) {
                 let times = run.state.times().copied();
                 run.state = RunState::running(times.unwrap_or(Times::started(run.spec.created_at)));
@@ -76,10 +82,12 @@ pub(super) async fn handle(
     }
     let mut all_went_well = true;
     for delivery in owed {
-        let sent = if mutation == Some(Mutation::ListNotAsked) {
-            deliver(&Unlisted(store.clone()), engine, receiver, clock, &delivery).await
-        } else {
-            deliver(store, engine, receiver, clock, &delivery).await
+        let sent = match mutation {
+            Some(mutation @ (Mutation::ListNotAsked | Mutation::LeaseIgnored | Mutation::LateAttemptNotRecorded)) => {
+                let store = Careless { store: store.clone(), mutation };
+                deliver(&store, engine, receiver, clock, &delivery).await
+            }
+            _ => deliver(store, engine, receiver, clock, &delivery).await,
         };
         all_went_well &= sent.is_ok();
     }
@@ -111,33 +119,43 @@ async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Opti
     }
 }
 
-/// A table in which no tenant has a list of destinations.
-struct Unlisted(MemoryStore);
+/// The table as a sender sees it who has lost one of its precautions.
+struct Careless {
+    store: MemoryStore,
+    mutation: Mutation,
+}
 
-impl ReadCatalog for Unlisted {
-    async fn read_afresh(&self, _wanted: &Wanted) -> StoreResult<Found> {
-        Ok(Found::default())
+impl ReadCatalog for Careless {
+    async fn read_afresh(&self, wanted: &Wanted) -> StoreResult<Found> {
+        if self.mutation == Mutation::ListNotAsked {
+            return Ok(Found::default()); // no tenant has a list of destinations
+        }
+        self.store.read_afresh(wanted).await
     }
 
     fn memory(&self) -> &Memory {
-        self.0.memory()
+        self.store.memory()
     }
 }
 
-impl Deliveries for Unlisted {
+impl Deliveries for Careless {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
-        self.0.load_delivery(delivery).await
+        self.store.load_delivery(delivery).await
     }
 
     async fn change_delivery(&self, next: &Delivery, attempt: Option<&Attempt>) -> StoreResult<bool> {
-        self.0.change_delivery(next, attempt).await
+        let is_ours = self.store.change_delivery(next, attempt).await?;
+        Ok(is_ours || (self.mutation == Mutation::LeaseIgnored && attempt.is_none()))
     }
 
     async fn record_late_attempt(&self, delivery: &DeliveryRef, attempt: &Attempt) -> StoreResult<()> {
-        self.0.record_late_attempt(delivery, attempt).await
+        if self.mutation == Mutation::LateAttemptNotRecorded {
+            return Ok(());
+        }
+        self.store.record_late_attempt(delivery, attempt).await
     }
 
     async fn dead_deliveries(&self, tenant: &TenantId, since: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
-        self.0.dead_deliveries(tenant, since, limit).await
+        self.store.dead_deliveries(tenant, since, limit).await
     }
 }

@@ -60,6 +60,10 @@ impl World {
             return;
         }
         let caller = self.some_caller();
+        if self.dice.inject(F::TenantFloods, 24) {
+            (0..FLOOD).for_each(|_| self.spawn_create(caller.clone(), None));
+            return;
+        }
         if self.dice.inject(F::OldSchema, 4) {
             return self.create_as_before(caller);
         }
@@ -230,7 +234,9 @@ impl World {
             self.dice.count(F::TwoSweeps);
         }
         let clock = self.instance_clock();
-        let engine = SweepEngine { engine: self.engine.clone(), mutation: self.play.mutation };
+        let (mutation, asked) = (self.play.mutation, Arc::default());
+        let engine = SweepEngine { engine: self.engine.clone(), mutation, asked: Arc::clone(&asked) };
+        let before = self.ledger.counts(&self.store);
         let store = self.store.clone();
         let bounds = Bounds {
             describes: self.rng.u32(2..20),
@@ -242,8 +248,12 @@ impl World {
             until: clock.now() + SignedDuration::from_secs(50),
         };
         self.spawn(TaskKind::Sweep, None, "sweep".to_owned(), async move {
-            reconcile_runs(&store, &engine, &clock, bounds).await;
-            Told::Nothing
+            let mut summary = reconcile_runs(&store, &engine, &clock, bounds).await;
+            if mutation == Some(Mutation::EndCountedTwice) {
+                summary.ended.extend(summary.ended.clone());
+            }
+            let asked = *lock(&asked);
+            Told::Swept(Box::new(Swept { summary, asked, before }))
         });
     }
 
@@ -314,6 +324,8 @@ impl World {
     }
 }
 
+/// Runs that a tenant asks for at once.
+const FLOOD: u32 = 6;
 /// The cap of runs that have one.
 pub(super) const CAP: MicroUsd = MicroUsd(10);
 /// What callers want to hear again.

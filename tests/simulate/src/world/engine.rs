@@ -12,7 +12,8 @@ impl World {
     pub(super) fn working(&self) -> Vec<(ExecutionArn, TenantId, RunId)> {
         let mut working = Vec::new();
         self.engine.each_execution(|arn, execution| {
-            if execution.started && execution.end.is_none() && !self.gates.contains_key(arn) {
+            let waits = self.gates.contains_key(arn) || self.unsure.contains(arn);
+            if execution.started && execution.end.is_none() && !waits {
                 working.push((arn.clone(), execution.tenant.clone(), execution.run_id));
             }
         });
@@ -79,7 +80,8 @@ impl World {
     }
 
     pub(super) fn claim(&mut self) {
-        let waiting = self.executions_that(|execution| !execution.started && execution.end.is_none());
+        let mut waiting = self.executions_that(|execution| !execution.started && execution.end.is_none());
+        waiting.extend(self.unsure.iter().cloned());
         let Some(arn) = self.one_of(&waiting) else { return };
         let now = self.clock.true_time();
         if self
@@ -100,6 +102,16 @@ impl World {
             });
         }
         let claimed = self.engine.claim(&self.store, &arn, now);
+        if claimed && self.dice.inject(F::ClaimReplyLost, 4) {
+            self.unsure.insert(arn.clone());
+            let execution = self.engine.execution(&arn).filter(|_| self.rng.bool());
+            if let Some(Execution { tenant, run_id, .. }) = execution {
+                // It may be cancelled before it is claimed again.
+                self.spawn_cancels(&self.caller_of(&tenant), &tenant, run_id);
+            }
+        } else {
+            self.unsure.remove(&arn);
+        }
         self.note(format_args!("claim {arn}: {claimed}"));
     }
 
@@ -131,6 +143,9 @@ impl World {
                 continue;
             }
             self.ledger.engine_ends.entry(execution.run_id).or_insert(end);
+            if details.error.as_ref().is_some_and(|error| error.code == "Sluice.ClaimRefused") {
+                self.ledger.refused_claims.insert(execution.run_id);
+            }
             if self.dice.inject(F::EventLost, 4) {
                 self.note(format_args!("lost: the event of {arn}"));
                 continue;
@@ -195,6 +210,17 @@ impl World {
 
     pub(super) fn signal(&mut self) {
         let now = self.clock.true_time();
+        if let Some(until) = self.crowded_until {
+            if now < until {
+                return self.dice.count(F::FunctionCrowded);
+            }
+            // All that has waited comes at once.
+            self.crowded_until = None;
+            let (due, later): (Vec<_>, Vec<_>) = self.signals.drain(..).partition(|(at, _)| *at <= now);
+            self.signals = later;
+            due.into_iter().for_each(|(_, signal)| self.callback(signal));
+            return;
+        }
         let due: Vec<usize> = (0..self.signals.len()).filter(|&index| self.signals[index].0 <= now).collect();
         if due.is_empty() {
             return;
@@ -215,7 +241,7 @@ impl World {
             return;
         }
         let ended = self.executions_that(|execution| execution.end.is_some());
-        match self.rng.u32(0..16) {
+        match self.rng.u32(0..17) {
             0..=3 => {
                 // A redrive after the run has ended: it runs again, succeeds and says so, and changes no run.
                 let failed = self.executions_that(|execution| {
@@ -299,6 +325,11 @@ impl World {
                 self.dice.count(F::KeyAfterItsTime);
                 self.clock.advance(SignedDuration::from_hours(25));
                 self.note("a day later");
+            }
+            16 => {
+                let until = self.clock.true_time() + SignedDuration::from_secs(self.rng.i64(1..1_800));
+                self.crowded_until = Some(until);
+                self.note(format_args!("nobody is invoked until {until}"));
             }
             12..=13 => {
                 // Somebody repeats a start that was made long ago.

@@ -8,6 +8,8 @@ impl World {
         self.dice.disarm();
         lock(&self.weather).away.clear();
         self.engine.refuse_starts(None);
+        self.unsure.clear();
+        self.crowded_until = None;
         self.note("faults have stopped");
         let until = self.clock.true_time() + SignedDuration::from_hours(QUIET_HOURS);
         let mut wait = SignedDuration::from_secs(60);
@@ -16,6 +18,7 @@ impl World {
             self.run_engine();
             self.sweep();
             self.drain()?;
+            self.ledger.check_served(&self.store)?;
             // The schedule of retries takes a day: no need to look at every minute of it.
             self.clock.advance(self.until_next().unwrap_or(wait));
             wait = (wait * 2).min(SignedDuration::from_mins(30));
@@ -108,6 +111,7 @@ impl World {
                 if !self.poll_task(index)? {
                     index += 1;
                 }
+                self.check_now()?;
             }
             self.notice_ends();
             self.check_now()?;

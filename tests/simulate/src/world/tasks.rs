@@ -160,6 +160,15 @@ impl World {
                     self.ledger.check_shown(&tenant, run, at, &gone)?;
                 }
             }
+            Told::Swept(swept) => {
+                self.note(format_args!("done {what}: {:?}", swept.summary));
+                let after = self.ledger.counts(&self.store);
+                self.ledger.check_swept(&swept.summary, &swept.asked, &swept.before, &after)?;
+            }
+            Told::Handled(sent) => {
+                self.note(format_args!("done {what}"));
+                self.ledger.check_recorded(&self.store, &sent)?;
+            }
             Told::Failed(signal) => {
                 self.note(format_args!("failed {what}"));
                 // Lambda tries an asynchronous invocation three times; then it is a dead letter and the sweep's business.
