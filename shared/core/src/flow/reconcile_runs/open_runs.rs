@@ -33,8 +33,18 @@ where
             let executing = self.visit_shard(runs).await;
             self.settle_difference(&mut differences, executing, left).await;
         }
+        self.note_open_runs().await;
         self.begin_part(1);
         self.settle_left_over(differences).await;
+    }
+
+    /// Tells new runs how many of their tenant are open. Of a sweep that was cut short, those that it saw.
+    async fn note_open_runs(&mut self) {
+        for (tenant, open) in std::mem::take(&mut self.tally).notes(self.clock.now()) {
+            if let Err(error) = self.store.note_open_runs(&tenant, &open).await {
+                self.fault(format_args!("open runs of tenant {tenant}"), &error);
+            }
+        }
     }
 
     /// The open runs of a shard: as many as can be read in half of its time.
@@ -64,6 +74,7 @@ where
         let now = self.clock.now();
         for run in &runs {
             self.summary.open += 1;
+            self.tally.add(&run.tenant_id);
             self.summary.slots_held += run.slots.len() as u32;
             if let RunState::Queued { queue } = run.state {
                 self.summary.queued += 1;

@@ -3,6 +3,7 @@
 use super::share::{self, Phase};
 use super::summary::SweepSummary;
 use crate::concurrency::QueueRef;
+use crate::open_runs::Tally;
 use crate::ports::{Clock, RunRef};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -44,6 +45,8 @@ pub struct Sweeper<'a, S, E, C> {
     pub queues: BTreeSet<QueueRef>,
     /// Runs that should have been started by now.
     pub unstarted: BTreeSet<RunRef>,
+    /// Open runs by tenant.
+    pub tally: Tally,
 }
 
 impl<'a, S, E, C: Clock> Sweeper<'a, S, E, C> {
@@ -59,6 +62,7 @@ impl<'a, S, E, C: Clock> Sweeper<'a, S, E, C> {
             summary: SweepSummary::default(),
             queues: BTreeSet::new(),
             unstarted: BTreeSet::new(),
+            tally: Tally::default(),
         }
     }
 
