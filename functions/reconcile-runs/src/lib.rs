@@ -18,8 +18,8 @@ const DESCRIBES: u32 = 100;
 const STARTS: u32 = 100;
 /// Due deliveries handed out per shard and sweep.
 const DELIVERIES_PER_SHARD: u32 = 50;
-/// Of all these, to one destination: a receiver that does not answer must not keep the others waiting.
-const DELIVERIES_PER_DESTINATION: u32 = 25;
+/// Of all these, to one receiver: one that does not answer must not keep the others waiting.
+const DELIVERIES_PER_RECEIVER: u32 = 25;
 /// Expired runs deleted per shard and sweep: 400 a minute, last of all, as far as the invocation's time goes.
 const PURGES_PER_SHARD: u32 = 25;
 /// Runs that a sweep works on at once: it waits for the network nearly all the time.
@@ -51,7 +51,7 @@ where
             describes: DESCRIBES,
             starts: STARTS,
             deliveries_per_shard: DELIVERIES_PER_SHARD,
-            deliveries_per_destination: DELIVERIES_PER_DESTINATION,
+            deliveries_per_receiver: DELIVERIES_PER_RECEIVER,
             purges_per_shard: PURGES_PER_SHARD,
             at_once: AT_ONCE,
             until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),

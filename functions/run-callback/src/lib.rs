@@ -7,6 +7,7 @@
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent};
 use sluice_core::concurrency::QueueRef;
+use sluice_core::delivery::Pace;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::flow::dispatch_runs::dispatch_runs;
@@ -68,7 +69,7 @@ where
             Happening::SlotFreed(queue) => self.dispatch(&queue).await,
             Happening::DeliveryDue(delivery) => {
                 telemetry::about_run(&Span::current(), &delivery.tenant_id, delivery.run_id);
-                self.deliver(&delivery).await
+                self.deliver(&delivery, Pace::FromTheQueue).await
             }
             Happening::Underway { execution_arn, status } => {
                 tracing::info!(
@@ -114,10 +115,10 @@ where
                 tracing::error!(error.cause = telemetry::causes(&*error), "queue left to the sweep");
             }
         }
-        // The event bus first: it is quick, and a receiver may be slow. One's trouble does not keep the other waiting.
+        // The event bus first: it is quick, and a receiver may take two seconds. One's trouble does not keep the other waiting.
         let mut failure = None;
         for delivery in transition.owed.iter().rev() {
-            failure = self.deliver(delivery).await.err().or(failure);
+            failure = self.deliver(delivery, Pace::AtTheEnd).await.err().or(failure);
         }
         failure.map_or(Ok(()), Err)
     }
@@ -199,15 +200,16 @@ where
         Ok(counts)
     }
 
-    async fn deliver(&self, delivery: &DeliveryRef) -> Result<(), Error> {
-        match deliver(&self.store, &self.engine, &self.webhook, &self.clock, delivery).await? {
-            Delivered::Attempted(after, attempts) => {
-                metrics::delivery_attempted(&after, &attempts);
+    async fn deliver(&self, delivery: &DeliveryRef, pace: Pace) -> Result<(), Error> {
+        match deliver(&self.store, &self.engine, &self.webhook, &self.clock, delivery, pace).await? {
+            Delivered::Attempted(after, attempt) => {
+                metrics::delivery_attempted(&after);
                 tracing::info!(
                     delivery.number = after.number,
                     delivery.channel = after.channel.as_str(),
                     delivery.status = after.status.as_str(),
-                    delivery.attempts = attempts.len(),
+                    delivery.attempt = attempt.number,
+                    attempt.duration_ms = attempt.duration_ms,
                     "delivery attempted"
                 );
             }

@@ -21,6 +21,7 @@ use sluice_testkit::fixture::{caller, tenant};
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, CALLBACK_URL, CONTEXT, OUTPUT, RUNNING, SUCCEEDED, World};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// An event of the bus: nothing is answered.
 fn take(world: &World, event: &str) -> Result<(), Diagnostic> {
@@ -193,6 +194,11 @@ fn a_receiver_in_trouble_is_tried_once_more_and_then_left_to_the_sweep() {
     let rejected = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
     world.receiver.answer_next([rejected.clone(), rejected]);
     take(&world, &sample("succeeded")).expect("taken");
+    assert_eq!(world.receiver.received().len(), 1, "the end of the run waits for one answer");
+    let [retry] = &world.engine.take_announced()[..] else { panic!("the second attempt is told") };
+    assert_eq!((retry.run_id, retry.number), (samples::run_id(RUNNING), 1));
+    take(&world, &sample("delivery-due").replace(SUCCEEDED, RUNNING)).expect("taken");
+    assert!(world.engine.take_announced().is_empty(), "the third is the sweep's");
     let received = world.receiver.received();
     assert_eq!(received.len(), 2);
     assert_eq!((&received[0].webhook_id, &received[0].body), (&received[1].webhook_id, &received[1].body));
@@ -205,6 +211,19 @@ fn a_receiver_in_trouble_is_tried_once_more_and_then_left_to_the_sweep() {
     let (webhook, attempts) = of_run(1);
     assert_eq!((webhook.status, attempts.len()), (DeliveryStatus::Scheduled, 2));
     assert_eq!(of_run(2).0.status, DeliveryStatus::Delivered, "the event bus does not wait for the receiver");
+}
+
+#[test]
+fn an_answer_is_waited_for_by_the_queues_deliverer_and_not_by_who_settles() {
+    let world = block_on(World::new());
+    world.receiver.answer_after(CALLBACK_URL, Duration::from_secs(5), &world.clock);
+    take(&world, &sample("succeeded")).expect("taken");
+    take(&world, &sample("delivery-due").replace(SUCCEEDED, RUNNING)).expect("taken");
+    let waited: Vec<u64> = world.receiver.received().iter().map(|received| received.patience.as_secs()).collect();
+    assert_eq!(waited, [2, 10]);
+    assert!(world.store.deliveries().iter().any(|(delivery, _)| {
+        delivery.webhook_id() == format!("{RUNNING}.1") && delivery.status == DeliveryStatus::Delivered
+    }));
 }
 
 #[test]
@@ -296,8 +315,8 @@ fn a_delivery_that_is_given_up_is_counted_by_its_reason() {
     let rejected = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
     world.receiver.answer_next(vec![rejected; 8]);
     let mut counted = during(|| take(&world, &sample("delivery-due")).expect("taken"));
-    assert_eq!(counted, ["DeliveryAttempts 2 Channel=webhook"]);
-    for _ in 0..6 {
+    assert_eq!(counted, ["DeliveryAttempts 1 Channel=webhook"]);
+    for _ in 0..7 {
         world.clock.advance(60_000);
         counted = during(|| take(&world, &sample("delivery-due")).expect("taken"));
     }

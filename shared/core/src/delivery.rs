@@ -9,6 +9,7 @@ use crate::id::{RunId, TenantId};
 use crate::time::{millis, millis_opt};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use url::Url;
 use utoipa::ToSchema;
 
@@ -63,14 +64,40 @@ impl Channel {
         }
     }
 
-    /// What deliveries to the same place have in common, so that they may fail together: the origin of the webhook's
-    /// URL, or the bus.
-    pub fn destination(&self) -> String {
+    /// What webhooks to the same receiver have in common, so that they may fail together: the origin of their URL. `None`
+    /// for the event bus, which is the deployment's own.
+    pub fn origin(&self) -> Option<String> {
         match self {
             Self::Webhook { url } => {
-                Url::parse(url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization())
+                Some(Url::parse(url).map_or_else(|_| url.clone(), |url| url.origin().ascii_serialization()))
             }
-            Self::EventBus => self.as_str().to_owned(),
+            Self::EventBus => None,
+        }
+    }
+}
+
+/// Whoever takes the webhooks of one tenant at one origin.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Receiver {
+    pub tenant_id: TenantId,
+    pub origin: String,
+}
+
+/// Who makes an attempt, and so how much patience there is for the receiver's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Whoever has just recorded the run's end, and holds up other runs' ends while it waits.
+    AtTheEnd,
+    /// Whoever was told by the queue that the delivery is due.
+    FromTheQueue,
+}
+
+impl Pace {
+    /// The time of the whole attempt. What a receiver is promised is the longer one.
+    pub const fn patience(self) -> Duration {
+        match self {
+            Self::AtTheEnd => Duration::from_secs(2),
+            Self::FromTheQueue => Duration::from_secs(10),
         }
     }
 }
@@ -131,8 +158,13 @@ pub enum AttemptOutcome {
     Unreachable { error_class: String },
 }
 
-/// Seconds from one attempt to the next: eight attempts over about a day. The invocation that made the first attempt
-/// waits for the second itself; the sweep hands out all later ones.
+impl AttemptOutcome {
+    /// The class when the tenant's own list of destinations does not have the receiver: nothing was sent.
+    pub const NOT_LISTED: &str = "refused_destination";
+}
+
+/// Seconds from one attempt to the next: eight attempts over about a day. Whoever made the first attempt announces the
+/// second, which the queue delays; the sweep hands out all later ones.
 pub const RETRY_SCHEDULE_SECONDS: [i64; 7] = [2, 60, 300, 1_800, 7_200, 21_600, 50_400];
 /// The seconds of a `Retry-After` header are brought within these bounds.
 pub const RETRY_AFTER_SECONDS: std::ops::RangeInclusive<i64> = 1..=3_600;
@@ -143,11 +175,21 @@ impl Delivery {
     /// The header `webhook-id`. It is the same on every attempt and every redelivery, so that a receiver can drop
     /// repeats.
     pub fn webhook_id(&self) -> String {
-        format!("{}.{}", self.run_id, self.number)
+        webhook_id(self.run_id, self.number)
+    }
+
+    /// Who is to be told; `None` for the event bus.
+    pub fn receiver(&self) -> Option<Receiver> {
+        self.channel.origin().map(|origin| Receiver { tenant_id: self.tenant_id.clone(), origin })
     }
 
     pub fn is_due(&self, now: Timestamp) -> bool {
         self.next_attempt_at.is_some_and(|at| at <= now)
+    }
+
+    /// Whether no attempt is under way and one is to come.
+    pub fn is_scheduled(&self) -> bool {
+        self.status == DeliveryStatus::Scheduled
     }
 
     /// The delivery with an attempt begun at `now`; `None` when it is not due.
@@ -220,4 +262,8 @@ impl Delivery {
         let thousandth = i64::from_str_radix(&digest[..4], 16).unwrap_or(0) % 1_000;
         Some(scheduled.max(asked) + scheduled * thousandth / 10_000)
     }
+}
+
+fn webhook_id(run_id: RunId, number: u32) -> String {
+    format!("{run_id}.{number}")
 }

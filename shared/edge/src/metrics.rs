@@ -16,7 +16,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::delivery::{Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::Dispatched;
 use sluice_core::flow::reconcile_runs::SweepSummary;
@@ -280,10 +280,10 @@ pub fn run_settled(source: &'static str, run: &Run) {
     line.with(&RUNS_SETTLED, 1).by("Source", source).by("Status", run.status().as_str()).write();
 }
 
-/// A delivery after its attempts.
-pub fn delivery_attempted(after: &Delivery, attempts: &[Attempt]) {
+/// A delivery after an attempt.
+pub fn delivery_attempted(after: &Delivery) {
     let line = Line::default().about(&after.tenant_id, after.run_id).by("Channel", after.channel.as_str());
-    let line = line.with(&DELIVERY_ATTEMPTS, attempts.len() as u64);
+    let line = line.with(&DELIVERY_ATTEMPTS, 1);
     let line = match after.status {
         DeliveryStatus::Scheduled | DeliveryStatus::InFlight => line,
         DeliveryStatus::Delivered => {

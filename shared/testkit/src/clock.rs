@@ -44,7 +44,11 @@ impl FixedClock {
     }
 
     pub fn advance(&self, seconds: i64) {
-        *lock(&self.time) += SignedDuration::from_secs(seconds);
+        self.pass(SignedDuration::from_secs(seconds));
+    }
+
+    pub fn pass(&self, duration: SignedDuration) {
+        *lock(&self.time) += duration;
     }
 }
 

@@ -1,11 +1,13 @@
 //! A webhook receiver in memory: remembers what it got and answers as told.
 
+use crate::clock::FixedClock;
 use crate::fault::lock;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::ports::SendWebhook;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One request as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Received {
     pub attempt: u32,
     pub body: String,
     pub at: Timestamp,
+    /// How long its sender would have waited for the answer.
+    pub patience: Duration,
 }
 
 /// Clones share one receiver. Answers 200 unless told otherwise.
@@ -22,6 +26,8 @@ pub struct Received {
 pub struct MemoryReceiver {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<VecDeque<AttemptOutcome>>>,
+    /// What moves the time while somebody waits, and how long an answer takes, by the beginning of the URL.
+    slow: Arc<Mutex<Option<(FixedClock, Vec<(String, Duration)>)>>>,
 }
 
 impl MemoryReceiver {
@@ -30,13 +36,30 @@ impl MemoryReceiver {
         lock(&self.answers).extend(outcomes);
     }
 
+    /// From now on answers at URLs that begin so take that long by this clock. Whoever is less patient is told `timeout`.
+    pub fn answer_after(&self, url: &str, takes: Duration, clock: &FixedClock) {
+        let mut slow = lock(&self.slow);
+        let (_, all) = slow.get_or_insert_with(|| (clock.clone(), Vec::new()));
+        all.retain(|(known, _)| known != url);
+        all.push((url.to_owned(), takes));
+    }
+
+    /// Waits for the answer, and says whether it came in time.
+    fn wait(&self, url: &str, patience: Duration) -> bool {
+        let slow = lock(&self.slow);
+        let Some((clock, all)) = slow.as_ref() else { return true };
+        let Some((_, takes)) = all.iter().find(|(known, _)| url.starts_with(known)) else { return true };
+        clock.pass(SignedDuration::try_from(*takes.min(&patience)).unwrap_or(SignedDuration::ZERO));
+        *takes <= patience
+    }
+
     pub fn received(&self) -> Vec<Received> {
         lock(&self.received).clone()
     }
 }
 
 impl SendWebhook for MemoryReceiver {
-    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
+    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp, patience: Duration) -> AttemptOutcome {
         crate::turn().await;
         lock(&self.received).push(Received {
             url: url.to_owned(),
@@ -44,9 +67,13 @@ impl SendWebhook for MemoryReceiver {
             attempt: delivery.attempts,
             body: delivery.body.clone(),
             at: now,
+            patience,
         });
         let answer = lock(&self.answers).pop_front();
         crate::turn().await;
+        if !self.wait(url, patience) {
+            return AttemptOutcome::Unreachable { error_class: "timeout".to_owned() };
+        }
         answer.unwrap_or(AttemptOutcome::Delivered { http_status: Some(200) })
     }
 }

@@ -101,7 +101,13 @@ impl SimReceiver {
 }
 
 impl SendWebhook for SimReceiver {
-    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
+    async fn send_webhook(
+        &self,
+        url: &str,
+        delivery: &Delivery,
+        now: Timestamp,
+        _patience: Duration,
+    ) -> AttemptOutcome {
         sluice_testkit::turn().await;
         let is_slow = self.dice.inject(FaultKind::ReceiverSlow, 10);
         let trouble = match is_slow {

@@ -26,17 +26,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Position, Url};
 
-/// Bounds of one attempt.
+/// Bounds within one attempt, which is over when the patience of whoever makes it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Resolving the name, and each of connecting and the TLS handshake.
     pub connect: Duration,
-    /// Until the response's head is there.
-    pub total: Duration,
     /// What is read of a response's body, in bytes and in time. The status has decided by then: reading on only lets
     /// the receiver finish.
     pub body_bytes: usize,
@@ -45,12 +43,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(3),
-            total: Duration::from_secs(10),
-            body_bytes: 64 * 1024,
-            body: Duration::from_secs(1),
-        }
+        Self { connect: Duration::from_secs(3), body_bytes: 64 * 1024, body: Duration::from_secs(1) }
     }
 }
 
@@ -114,7 +107,14 @@ impl Sender {
         Self { bounds, ..self }
     }
 
-    async fn attempt(&self, url: &str, delivery: &Delivery, now: Timestamp) -> Result<AttemptOutcome, NoAnswer> {
+    async fn attempt(
+        &self,
+        url: &str,
+        delivery: &Delivery,
+        now: Timestamp,
+        patience: Duration,
+    ) -> Result<AttemptOutcome, NoAnswer> {
+        let end = Instant::now() + deadline::at_most(patience, RECORD_TIME);
         // Admitted when the run was made; the list may have changed since.
         let destination = self.destinations.admit(url).map_err(NoAnswer::NotAllowed)?;
         let request = self.request(&destination, delivery, now)?;
@@ -129,12 +129,11 @@ impl Sender {
                 exchange(stream, request, &mut connection).await
             }
         };
-        let total = deadline::at_most(self.bounds.total, RECORD_TIME);
-        let response = timeout(total, exchange).await.map_err(|_| NoAnswer::TooLong("answer"))??;
+        let response = timeout_at(end, exchange).await.map_err(|_| NoAnswer::TooLong("answer"))??;
         let outcome = outcome(response.status(), response.headers(), now);
         // Whether the rest came in time changes nothing.
-        let body = deadline::at_most(self.bounds.body, RECORD_TIME);
-        let _rest = timeout(body, read_away(response, self.bounds.body_bytes)).await;
+        let end = end.min(Instant::now() + self.bounds.body);
+        let _rest = timeout_at(end, read_away(response, self.bounds.body_bytes)).await;
         Ok(outcome)
     }
 
@@ -204,8 +203,8 @@ impl Sender {
 }
 
 impl SendWebhook for Sender {
-    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp) -> AttemptOutcome {
-        match self.attempt(url, delivery, now).await {
+    async fn send_webhook(&self, url: &str, delivery: &Delivery, now: Timestamp, patience: Duration) -> AttemptOutcome {
+        match self.attempt(url, delivery, now, patience).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 let error_class = error.class();
@@ -350,9 +349,9 @@ mod tests {
         let destinations = Destinations { regions: vec!["eu-west-1".to_owned()], extra_origins: vec![origin.clone()] };
         let sender = || Sender::new(destinations.clone(), Credentials::new("a", "b", None, None, "test"));
         let trusted = Sender { tls: Arc::new(OnceLock::from(trusting)), ..sender() };
-        let outcome = trusted.send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
+        let outcome = trusted.send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH, Duration::from_secs(10)).await;
         assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
-        let outcome = sender().send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH).await;
+        let outcome = sender().send_webhook(&origin, &owed(), Timestamp::UNIX_EPOCH, Duration::from_secs(10)).await;
         assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "tls".to_owned() });
     }
 

@@ -4,7 +4,7 @@ use crate::support::sample::{self, delivery, mine, noon, run};
 use crate::support::table::Table;
 use jiff::SignedDuration;
 use sluice_aws::dynamo::item::{from_delivery, from_run, s};
-use sluice_core::delivery::{Channel, Delivery};
+use sluice_core::delivery::{Channel, Delivery, Receiver};
 use sluice_core::ports::{DeliveryRef, DueDelivery, StoreErrorClass, Sweep};
 
 #[tokio::test]
@@ -76,9 +76,12 @@ async fn many_due_deliveries_come_in_pages_with_their_destinations() {
     let expected: Vec<_> = (0..count)
         .map(|number| DueDelivery {
             delivery: DeliveryRef { tenant_id: mine(), run_id: sample::run_id(number * 16), number: 1 },
-            destination: match number % 3 {
-                0 => "event-bus".to_owned(),
-                rest => format!("https://x{rest}.lambda-url.eu-west-1.on.aws"),
+            receiver: match number % 3 {
+                0 => None,
+                rest => {
+                    let origin = format!("https://x{rest}.lambda-url.eu-west-1.on.aws");
+                    Some(Receiver { tenant_id: mine(), origin })
+                }
             },
         })
         .collect();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
 use sluice_aws::webhook::{Bounds, Sender, sign};
-use sluice_core::delivery::{AttemptOutcome, Delivery};
+use sluice_core::delivery::{AttemptOutcome, Delivery, Pace};
 use sluice_core::destination::Destinations;
 use sluice_core::ports::SendWebhook;
 use std::net::SocketAddr;
@@ -36,19 +36,18 @@ fn to(origins: &[String]) -> Sender {
 }
 
 async fn send_to(address: SocketAddr) -> AttemptOutcome {
-    send_within(Bounds::default(), address).await
+    send_within(PATIENCE, address).await
 }
 
-async fn send_within(bounds: Bounds, address: SocketAddr) -> AttemptOutcome {
+async fn send_within(patience: Duration, address: SocketAddr) -> AttemptOutcome {
     let origin = format!("http://{address}");
-    let sender = to(std::slice::from_ref(&origin)).within(bounds);
-    sender.send_webhook(&format!("{origin}/hook"), &owed(), noon()).await
+    let sender = to(std::slice::from_ref(&origin));
+    sender.send_webhook(&format!("{origin}/hook"), &owed(), noon(), patience).await
 }
 
+const PATIENCE: Duration = Pace::FromTheQueue.patience();
 /// For receivers that would take for ever.
-fn impatient() -> Bounds {
-    Bounds { total: Duration::from_millis(300), ..Bounds::default() }
-}
+const IMPATIENT: Duration = Duration::from_millis(300);
 
 fn unreachable(class: &str) -> AttemptOutcome {
     AttemptOutcome::Unreachable { error_class: class.to_owned() }
@@ -132,7 +131,7 @@ async fn the_body_and_every_signed_header_arrive_as_they_were_signed() {
     .await;
     let origin = format!("http://{address}");
     let url = format!("{origin}/a%20b/?x=1&a=%2F");
-    let outcome = to(&[origin]).send_webhook(&url, &owed(), noon()).await;
+    let outcome = to(&[origin]).send_webhook(&url, &owed(), noon(), PATIENCE).await;
     assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
 
     let received = received.lock().expect("the list");
@@ -209,7 +208,7 @@ async fn a_receiver_that_hangs_times_out() {
         std::future::pending::<()>().await;
     })
     .await;
-    assert_eq!(send_within(impatient(), address).await, unreachable("timeout"));
+    assert_eq!(send_within(IMPATIENT, address).await, unreachable("timeout"));
 }
 
 #[tokio::test]
@@ -224,7 +223,7 @@ async fn a_response_head_that_drips_times_out() {
         }
     })
     .await;
-    assert_eq!(send_within(impatient(), address).await, unreachable("timeout"));
+    assert_eq!(send_within(IMPATIENT, address).await, unreachable("timeout"));
 }
 
 #[tokio::test]
@@ -238,6 +237,32 @@ async fn a_body_that_never_ends_does_not_hold_up_what_its_status_has_decided() {
     })
     .await;
     assert_eq!(send_to(address).await, AttemptOutcome::Delivered { http_status: Some(200) });
+}
+
+#[tokio::test]
+async fn an_attempt_is_over_within_its_patience_whatever_the_receiver_does() {
+    // The head comes late, and the body never ends: both together are not waited for longer than either alone.
+    let address = raw(|mut stream| async move {
+        read_request(&mut stream).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.expect("written");
+        while stream.write_all(b"1\r\nx\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let patience = Duration::from_millis(600);
+    let origin = format!("http://{address}");
+    // The bound on the body alone would let it take a minute.
+    let sender = to(std::slice::from_ref(&origin)).within(Bounds {
+        body: Duration::from_secs(60),
+        body_bytes: usize::MAX,
+        ..Bounds::default()
+    });
+    let begun = std::time::Instant::now();
+    let outcome = sender.send_webhook(&format!("{origin}/hook"), &owed(), noon(), patience).await;
+    assert_eq!(outcome, AttemptOutcome::Delivered { http_status: Some(200) });
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -288,16 +313,15 @@ async fn a_receiver_without_tls_has_no_https() {
     })
     .await;
     let origin = format!("https://{address}");
-    let sender =
-        to(std::slice::from_ref(&origin)).within(Bounds { total: Duration::from_secs(5), ..Bounds::default() });
-    assert_eq!(sender.send_webhook(&format!("{origin}/hook"), &owed(), noon()).await, unreachable("tls"));
+    let sender = to(std::slice::from_ref(&origin));
+    assert_eq!(sender.send_webhook(&format!("{origin}/hook"), &owed(), noon(), PATIENCE).await, unreachable("tls"));
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_said_so() {
     let origin = "http://does-not-exist.invalid".to_owned();
     let sender = to(std::slice::from_ref(&origin));
-    assert_eq!(sender.send_webhook(&origin, &owed(), noon()).await, unreachable("dns"));
+    assert_eq!(sender.send_webhook(&origin, &owed(), noon(), PATIENCE).await, unreachable("dns"));
 }
 
 #[tokio::test]
@@ -318,7 +342,7 @@ async fn what_is_not_admitted_now_gets_nothing() {
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "nonsense".to_owned(),
     ] {
-        assert_eq!(sender.send_webhook(&url, &owed(), noon()).await, unreachable("refused_address"), "{url}");
+        assert_eq!(sender.send_webhook(&url, &owed(), noon(), PATIENCE).await, unreachable("refused_address"), "{url}");
     }
     assert_eq!(*calls.lock().expect("the count"), 0);
 }

@@ -1,20 +1,25 @@
-//! Deliver what a run owes: one leased attempt, its record, and the first retry after two seconds.
+//! Deliver what a run owes: one leased attempt and its record. The first retry is announced, for about two seconds later;
+//! the sweep hands out all later ones.
+//!
+//! **Invariants:** every attempt that left has its record; nobody waits for a receiver longer than their
+//! [pace](Pace) allows.
 
 use crate::catalog::SettingsKey;
-use crate::delivery::{Attempt, AttemptOutcome, Channel, Delivery, RETRY_SCHEDULE_SECONDS};
-use crate::ports::{Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult};
+use crate::delivery::{Attempt, AttemptOutcome, Channel, Delivery, Pace, RETRY_SCHEDULE_SECONDS};
+use crate::ports::{AnnounceDue, Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, SendWebhook, StoreResult};
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 /// What a call of [`deliver`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// Attempts were made; the delivery is now so.
-    Attempted(Box<Delivery>, Vec<Attempt>),
+    /// An attempt was made; the delivery is now so.
+    Attempted(Box<Delivery>, Attempt),
     /// Not due, ended, in another sender's hands, or gone.
     Nothing,
 }
 
-/// Attempts a delivery if it is due, and once more after about two seconds if its first attempt failed.
+/// Attempts a delivery if it is due, or so nearly due that somebody's clock may be wrong.
 ///
 /// # Errors
 /// When the store fails. An attempt whose record is lost is repeated after its lease: at least once, never lost.
@@ -24,54 +29,51 @@ pub async fn deliver<S, B, W, C>(
     webhook: &W,
     clock: &C,
     delivery: &DeliveryRef,
+    pace: Pace,
 ) -> StoreResult<Delivered>
 where
     S: Deliveries + ReadCatalog,
-    B: PublishStatus,
+    B: PublishStatus + AnnounceDue,
     W: SendWebhook,
     C: Clock,
 {
-    let Some(mut current) = store.load_delivery(delivery).await? else {
+    let Some(current) = store.load_delivery(delivery).await? else {
         return Ok(Delivered::Nothing);
     };
-    let mut made = Vec::new();
-    loop {
-        let started_at = clock.now();
-        let Some(begun) = current.begin(started_at) else { break };
-        if !store.change_delivery(&begun, None).await? {
-            break; // another sender was first
-        }
-        let outcome = match &begun.channel {
-            Channel::Webhook { url } => match is_listed(store, &begun, url).await? {
-                true => webhook.send_webhook(url, &begun, started_at).await,
-                false => AttemptOutcome::Unreachable { error_class: "refused_destination".to_owned() },
-            },
-            Channel::EventBus => bus.publish_status(&begun.body).await,
-        };
-        let ended_at = clock.now();
-        let attempt = Attempt {
-            number: begun.attempts,
-            at: started_at,
-            duration_ms: u64::try_from(ended_at.duration_since(started_at).as_millis()).unwrap_or(0),
-            outcome,
-        };
-        let after = begun.after(&attempt.outcome, ended_at);
-        let is_ours = store.change_delivery(&after, Some(&attempt)).await?;
-        if !is_ours {
-            // The lease was lost meanwhile: whoever holds it decides. What was sent was sent all the same.
-            store.record_late_attempt(delivery, &attempt).await?;
-        }
-        made.push(attempt);
-        current = after;
-        if !is_ours {
-            break;
-        }
-        match wait_for_second_attempt(&current, ended_at) {
-            Some(wait) => clock.sleep(wait).await,
-            None => break,
-        }
+    if let Some(wait) = wait_until_due(&current, clock.now()) {
+        clock.sleep(wait).await;
     }
-    Ok(if made.is_empty() { Delivered::Nothing } else { Delivered::Attempted(Box::new(current), made) })
+    let started_at = clock.now();
+    let Some(begun) = current.begin(started_at) else {
+        return Ok(Delivered::Nothing);
+    };
+    if !store.change_delivery(&begun, None).await? {
+        return Ok(Delivered::Nothing); // another sender was first
+    }
+    let outcome = match &begun.channel {
+        Channel::Webhook { url } => match is_listed(store, &begun, url).await? {
+            true => webhook.send_webhook(url, &begun, started_at, pace.patience()).await,
+            false => AttemptOutcome::Unreachable { error_class: AttemptOutcome::NOT_LISTED.to_owned() },
+        },
+        Channel::EventBus => bus.publish_status(&begun.body).await,
+    };
+    let ended_at = clock.now();
+    let attempt = Attempt {
+        number: begun.attempts,
+        at: started_at,
+        duration_ms: u64::try_from(ended_at.duration_since(started_at).as_millis()).unwrap_or(0),
+        outcome,
+    };
+    let after = begun.after(&attempt.outcome, ended_at);
+    if store.change_delivery(&after, Some(&attempt)).await? {
+        if is_soon_due(&after, ended_at) {
+            let _swept_later = bus.announce_due(std::slice::from_ref(delivery)).await;
+        }
+    } else {
+        // The lease was lost meanwhile: whoever holds it decides. What was sent was sent all the same.
+        store.record_late_attempt(delivery, &attempt).await?;
+    }
+    Ok(Delivered::Attempted(Box::new(after), attempt))
 }
 
 /// Whether the tenant's own list of destinations, as it is now, has this one.
@@ -81,10 +83,15 @@ async fn is_listed<S: ReadCatalog>(store: &S, delivery: &Delivery, url: &str) ->
     Ok(url::Url::parse(url).is_ok_and(|url| settings.admits_destination(&url)))
 }
 
-/// The second attempt follows in the same invocation, unless the receiver asked for a longer pause.
-fn wait_for_second_attempt(delivery: &Delivery, now: jiff::Timestamp) -> Option<Duration> {
-    let at = delivery.next_attempt_at.filter(|_| delivery.round_attempts == 1)?;
-    let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-    let longest = Duration::from_secs(RETRY_SCHEDULE_SECONDS[0].unsigned_abs() * 2);
-    (wait <= longest).then_some(wait)
+/// The first retry is worth an announcement, unless the receiver asked for a longer pause.
+fn is_soon_due(delivery: &Delivery, now: Timestamp) -> bool {
+    let soon = now + SignedDuration::from_secs(RETRY_SCHEDULE_SECONDS[0] * 2);
+    delivery.round_attempts == 1 && delivery.next_attempt_at.is_some_and(|at| at <= soon)
+}
+
+/// What is announced before it is due comes when it is due, or a little earlier: not at all would mean a minute later. A
+/// sender's lease is never waited for.
+fn wait_until_due(delivery: &Delivery, now: Timestamp) -> Option<Duration> {
+    let at = delivery.next_attempt_at.filter(|_| delivery.is_scheduled() && is_soon_due(delivery, now))?;
+    Duration::try_from(at.duration_since(now)).ok()
 }

@@ -5,6 +5,7 @@ use crate::delivery::{Attempt, AttemptOutcome, Delivery};
 use crate::id::{RunId, TenantId};
 use jiff::Timestamp;
 use std::future::Future;
+use std::time::Duration;
 
 /// Names one delivery of one run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,12 +50,13 @@ pub trait PublishStatus: Send + Sync {
 
 /// Sends webhooks.
 pub trait SendWebhook: Send + Sync {
-    /// Makes one attempt at a webhook: signed, bounded in time and in what is read of the answer. Never follows a
-    /// redirect.
+    /// Makes one attempt at a webhook: signed, over within `patience` whatever the receiver does, and bounded in what is
+    /// read of the answer. Never follows a redirect.
     fn send_webhook(
         &self,
         url: &str,
         delivery: &Delivery,
         now: Timestamp,
+        patience: Duration,
     ) -> impl Future<Output = AttemptOutcome> + Send;
 }

@@ -5,18 +5,19 @@ use super::engine::EngineResult;
 use super::run::RunRef;
 use super::store::{Page, StoreResult};
 use crate::concurrency::QueueRef;
+use crate::delivery::Receiver;
 use crate::id::TenantId;
 use crate::open_runs::OpenRuns;
 use crate::run::Run;
 use jiff::Timestamp;
 use std::future::Future;
 
-/// A delivery that is due, and where it is to be sent.
+/// A delivery that is due, and who is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DueDelivery {
     pub delivery: DeliveryRef,
-    /// What [`Channel::destination`](crate::delivery::Channel::destination) says of the delivery.
-    pub destination: String,
+    /// `None` for the event bus.
+    pub receiver: Option<Receiver>,
 }
 
 /// Into how many shards the index of open runs and the index of what is due are divided.

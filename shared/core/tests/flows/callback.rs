@@ -1,12 +1,14 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
-use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, RETRY_SCHEDULE_SECONDS};
+use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, Pace, RETRY_SCHEDULE_SECONDS};
 use sluice_core::destination::Destinations;
 use sluice_core::flow::deliver::Delivered;
 use sluice_core::lifecycle::EngineEnd;
 use sluice_core::ports::{Clock, DeliveryRef, StoreErrorClass};
 use sluice_core::snapshot::Callback;
 use sluice_testkit::fault::Fault;
+use sluice_testkit::fixture::CALLBACK_URL;
+use std::time::Duration;
 
 const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
 
@@ -67,9 +69,17 @@ fn two_failures_then_a_success_are_three_attempts_of_one_message() {
     let world = World::new();
     let owed = ended(&world);
     world.receiver.answer_next([REJECTED, AttemptOutcome::Unreachable { error_class: "timeout".to_owned() }]);
-    let Delivered::Attempted(delivery, attempts) = world.deliver(&owed[0]) else { panic!("attempts were due") };
-    assert_eq!(attempts.len(), 2, "the second attempt follows in the same invocation");
-    assert_eq!(delivery.status, DeliveryStatus::Scheduled);
+    let began = world.clock.now();
+    let attempt = |delivered| match delivered {
+        Delivered::Attempted(delivery, attempt) => (delivery.status, attempt.number),
+        Delivered::Nothing => panic!("an attempt was due"),
+    };
+    assert_eq!(attempt(world.deliver_at_the_end(&owed[0])), (DeliveryStatus::Scheduled, 1));
+    assert_eq!(world.clock.now(), began, "who settles runs does not wait for the second attempt");
+    assert_eq!(world.engine.take_announced(), owed[..1], "it is told when it is due");
+    assert_eq!(attempt(world.deliver(&owed[0])), (DeliveryStatus::Scheduled, 2));
+    assert_eq!(world.clock.now().duration_since(began).as_secs(), 2, "about two seconds later");
+    assert!(world.engine.take_announced().is_empty(), "the third is the sweep's");
     assert_eq!(world.deliver(&owed[0]), Delivered::Nothing, "the third is not due yet");
     world.clock.advance(70);
     assert_eq!(world.reconcile().announced, 2, "this one and the one on the event bus");
@@ -103,6 +113,53 @@ fn a_receiver_that_never_answers_ends_in_a_dead_letter_after_about_a_day() {
 }
 
 #[test]
+fn who_settles_runs_is_held_for_two_seconds_and_whoever_is_told_by_the_queue_waits_for_the_answer() {
+    for (takes_ms, at_the_end) in [(0, true), (2_000, true), (2_001, false), (5_000, false), (10_000, false)] {
+        let world = World::new();
+        let owed = ended(&world);
+        let takes = Duration::from_millis(takes_ms);
+        world.receiver.answer_after(CALLBACK_URL, takes, &world.clock);
+        let began = world.clock.now();
+        world.deliver_at_the_end(&owed[0]);
+        let held = world.clock.now().duration_since(began);
+        assert!(held.as_millis() <= 2_000, "held for {held}");
+        assert_eq!(webhook(&world).status == DeliveryStatus::Delivered, at_the_end, "{takes:?}");
+        world.deliver(&owed[0]);
+        assert_eq!(webhook(&world).status, DeliveryStatus::Delivered, "{takes:?}: within ten seconds is in time");
+        let (_, attempts) = world.store.deliveries().remove(0);
+        let timeout = AttemptOutcome::Unreachable { error_class: "timeout".to_owned() };
+        let delivered = AttemptOutcome::Delivered { http_status: Some(200) };
+        let expected = if at_the_end { vec![delivered] } else { vec![timeout, delivered] };
+        assert_eq!(attempts.into_iter().map(|attempt| attempt.outcome).collect::<Vec<_>>(), expected, "{takes:?}");
+    }
+}
+
+#[test]
+fn an_answer_after_more_than_ten_seconds_is_none() {
+    let world = World::new();
+    let owed = ended(&world);
+    world.receiver.answer_after(CALLBACK_URL, Duration::from_secs(11), &world.clock);
+    world.deliver_at_the_end(&owed[0]);
+    world.deliver(&owed[0]);
+    assert_eq!((webhook(&world).status, webhook(&world).attempts), (DeliveryStatus::Scheduled, 2));
+}
+
+#[test]
+fn a_lost_announcement_of_the_second_attempt_is_the_sweeps() {
+    let world = World::new();
+    let owed = ended(&world);
+    world.receiver.answer_next([REJECTED]);
+    world.engine.faults.once("announce due deliveries", Fault::Before(StoreErrorClass::Throttled));
+    world.deliver_at_the_end(&owed[0]);
+    assert!(world.engine.take_announced().is_empty());
+    world.clock.advance(60);
+    world.reconcile();
+    assert!(world.engine.take_announced().contains(&owed[0]));
+    world.deliver(&owed[0]);
+    assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
+}
+
+#[test]
 fn gone_means_gone() {
     let world = World::new();
     let owed = ended(&world);
@@ -123,10 +180,8 @@ fn retry_after_is_followed_within_bounds() {
             .answer_next([AttemptOutcome::Rejected { http_status: 429, retry_after_seconds: Some(asked) }, REJECTED]);
         let before = world.clock.now();
         world.deliver(&owed[0]);
-        let first_wait = match world.receiver.received().as_slice() {
-            [_, second] => second.at.duration_since(before).as_secs(),
-            _ => webhook(&world).next_attempt_at.expect("scheduled").duration_since(before).as_secs(),
-        };
+        assert_eq!(world.engine.take_announced().len(), usize::from(asked == 0), "a long pause is not announced");
+        let first_wait = webhook(&world).next_attempt_at.expect("scheduled").duration_since(before).as_secs();
         assert!((least..=most).contains(&first_wait), "asked {asked}, waited {first_wait}");
     }
 }
@@ -146,6 +201,7 @@ fn an_attempt_whose_record_is_lost_is_made_again_after_its_lease() {
         &world.receiver,
         &world.clock,
         &owed[0],
+        Pace::FromTheQueue,
     ));
     assert!(lost.is_err());
     world.store.faults.clear();

@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 use sluice_core::budget::{InvalidBudget, MicroUsd};
 use sluice_core::caller::Caller;
+use sluice_core::delivery::Pace;
 use sluice_core::flow::create_run::{Accepted, Command, create_run};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
@@ -84,8 +85,19 @@ impl World {
         block_on(transition(&self.store, self.run(run.run_id), event, details, self.clock.now())).expect("settles")
     }
 
+    /// As whoever recorded the run's end does.
+    pub fn deliver_at_the_end(&self, delivery: &DeliveryRef) -> Delivered {
+        self.deliver_at(delivery, Pace::AtTheEnd)
+    }
+
+    /// As whoever was told by the queue does.
     pub fn deliver(&self, delivery: &DeliveryRef) -> Delivered {
-        block_on(deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery)).expect("the store answers")
+        self.deliver_at(delivery, Pace::FromTheQueue)
+    }
+
+    fn deliver_at(&self, delivery: &DeliveryRef, pace: Pace) -> Delivered {
+        let sent = deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery, pace);
+        block_on(sent).expect("the store answers")
     }
 
     /// A sweep's usual bounds, from now on.
@@ -95,7 +107,7 @@ impl World {
             describes: 100,
             starts: 100,
             deliveries_per_shard: 50,
-            deliveries_per_destination: 20,
+            deliveries_per_receiver: 20,
             purges_per_shard: 50,
             at_once: 3,
             until,

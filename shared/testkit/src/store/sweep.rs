@@ -37,10 +37,9 @@ impl Sweep for MemoryStore {
                 .filter(|delivery| delivery.is_due(now) && shard_of(delivery.run_id) == shard)
                 .collect();
             due.sort_by_key(|delivery| delivery.next_attempt_at);
-            let due = due.into_iter().map(|delivery| DueDelivery {
-                delivery: reference(delivery),
-                destination: delivery.channel.destination(),
-            });
+            let due = due
+                .into_iter()
+                .map(|delivery| DueDelivery { delivery: reference(delivery), receiver: delivery.receiver() });
             page(("due", shard), due.collect(), DUE_PAGE, cursor)
         })
         .await

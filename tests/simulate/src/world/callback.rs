@@ -3,7 +3,7 @@
 use super::*;
 use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
-use sluice_core::delivery::{Attempt, Delivery};
+use sluice_core::delivery::{Attempt, Delivery, Pace};
 use sluice_core::memory::Memory;
 use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult};
 use sluice_core::run::{RunState, Times};
@@ -38,6 +38,7 @@ pub(super) async fn handle(
     mutation: Option<Mutation>,
     signal: &Signal,
 ) -> bool {
+    let pace = if matches!(signal, Signal::Ended { .. }) { Pace::AtTheEnd } else { Pace::FromTheQueue };
     let (owed, freed) = match signal {
         Signal::Due(due) => (vec![due.clone()], Vec::new()),
         Signal::Freed(queue) => (Vec::new(), vec![queue.clone()]),
@@ -85,9 +86,9 @@ pub(super) async fn handle(
         let sent = match mutation {
             Some(mutation @ (Mutation::ListNotAsked | Mutation::LeaseIgnored | Mutation::LateAttemptNotRecorded)) => {
                 let store = Careless { store: store.clone(), mutation };
-                deliver(&store, engine, receiver, clock, &delivery).await
+                deliver(&store, engine, receiver, clock, &delivery, pace).await
             }
-            _ => deliver(store, engine, receiver, clock, &delivery).await,
+            _ => deliver(store, engine, receiver, clock, &delivery, pace).await,
         };
         all_went_well &= sent.is_ok();
     }

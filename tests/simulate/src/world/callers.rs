@@ -242,7 +242,7 @@ impl World {
             describes: self.rng.u32(2..20),
             starts: self.rng.u32(2..20),
             deliveries_per_shard: self.rng.u32(2..6),
-            deliveries_per_destination: self.rng.u32(1..4),
+            deliveries_per_receiver: self.rng.u32(1..4),
             purges_per_shard: 2,
             at_once: self.rng.usize(1..4),
             until: clock.now() + SignedDuration::from_secs(50),

@@ -40,8 +40,7 @@ pub fn to_delivery_ref(item: Item) -> ItemResult<DeliveryRef> {
 
 pub fn to_due_delivery(item: Item) -> ItemResult<DueDelivery> {
     let delivery = to_delivery(item)?;
-    let destination = delivery.channel.destination();
-    Ok(DueDelivery { delivery: reference(&delivery), destination })
+    Ok(DueDelivery { delivery: reference(&delivery), receiver: delivery.receiver() })
 }
 
 pub fn from_delivery_body(delivery: &Delivery) -> Item {

@@ -71,7 +71,7 @@ async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> SweepSu
         describes: 1_000,
         starts: 1_000,
         deliveries_per_shard: 100,
-        deliveries_per_destination: 100,
+        deliveries_per_receiver: 100,
         purges_per_shard: 10,
         at_once: 4,
         until,

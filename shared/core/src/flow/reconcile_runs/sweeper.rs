@@ -18,8 +18,8 @@ pub struct Bounds {
     pub starts: u32,
     /// Deliveries handed out per shard.
     pub deliveries_per_shard: u32,
-    /// Of these, to one destination: a dead receiver must not keep the others waiting.
-    pub deliveries_per_destination: u32,
+    /// Of these, to one receiver: a dead one must not keep the others waiting.
+    pub deliveries_per_receiver: u32,
     /// Expired runs deleted per shard.
     pub purges_per_shard: u32,
     /// Runs, or queues, that are worked on at once.
