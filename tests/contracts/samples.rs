@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
-use sluice_edge::event::{Event, Happening};
+use sluice_edge::event::{Brought, Event, Happening};
 use sluice_tests::file;
 
 use crate::template::{EVENT_FUNCTIONS, HTTP_FUNCTIONS, routes};
@@ -99,11 +99,18 @@ fn every_kind_of_event_that_run_callback_takes_has_a_sample() {
     for ((_, case), event) in samples().into_iter().filter(|((function, _), _)| function == "run-callback") {
         let status = event["detail"]["status"].as_str().unwrap_or_default().to_owned();
         let event: Event = serde_json::from_value(event).unwrap_or_else(|error| panic!("{case}: {error}"));
-        if let Some(reported) = event.usage() {
-            seen.insert(if reported.is_ok() { "usage".to_owned() } else { "usage of nothing".to_owned() });
-            continue;
-        }
-        match event.read() {
+        let happening = match event.read() {
+            Brought::Event(happening) => happening,
+            Brought::Batch(messages) => {
+                seen.insert(if messages.len() == 1 { "message".to_owned() } else { "messages".to_owned() });
+                continue;
+            }
+            Brought::Usage(reported) => {
+                seen.insert(if reported.is_ok() { "usage".to_owned() } else { "usage of nothing".to_owned() });
+                continue;
+            }
+        };
+        match happening {
             Happening::Ended(end) => seen.insert(format!("{:?}", end.end)),
             Happening::Underway { .. } => seen.insert(status),
             Happening::DeliveryDue(_) => seen.insert("due".to_owned()),
@@ -119,6 +126,8 @@ fn every_kind_of_event_that_run_callback_takes_has_a_sample() {
         "RUNNING",
         "PENDING_REDRIVE",
         "due",
+        "message",
+        "messages",
         "poison",
         "slot freed",
         "usage",

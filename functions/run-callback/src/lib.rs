@@ -5,7 +5,8 @@
 //! counted and done; everything this function misses the reconciler mends. Usage is no such thing: it is recorded or
 //! refused, and its sender waits for the answer.
 
-use lambda_runtime::{Diagnostic, Error, LambdaEvent};
+use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent};
+use serde::Serialize;
 use sluice_core::concurrency::QueueRef;
 use sluice_core::delivery::Pace;
 use sluice_core::flow::Refusal;
@@ -20,10 +21,27 @@ use sluice_core::ports::{
     ReadCatalog, ReadExecutionInput, ReadQueue, RecordRun, RecordUsage, SendWebhook, StartExecution, StopExecution,
 };
 use sluice_core::run::Run;
-use sluice_edge::event::{Event, ExecutionEnd, Happening, ResultUsage, tenant_of};
+use sluice_edge::event::{
+    BatchFailures, Brought, Event, ExecutionEnd, Happening, ItemFailure, Message, ResultUsage, tenant_of,
+};
 use sluice_edge::wire::usage::{self, UsageCounts};
 use sluice_edge::{metrics, telemetry};
+use std::time::Duration;
 use tracing::{Instrument, Span};
+
+/// What is left of the invocation when no further message of a batch is begun: enough to send a delivery that a receiver
+/// takes its time over.
+const RESERVE: Duration = Duration::from_secs(20);
+
+/// What an invocation is answered.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To an event of the bus.
+    Nothing,
+    Batch(BatchFailures),
+    Usage(UsageCounts),
+}
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -41,26 +59,51 @@ where
     W: SendWebhook,
     C: Clock,
 {
-    /// Takes one event. Only a report of usage is answered.
+    /// Takes what the invocation brings: an event, a queue's messages, or a report of usage.
     ///
     /// # Errors
     /// Only what a retry of the same event can mend; and, of type `Sluice.InvalidUsage`, usage that can never be
-    /// recorded.
-    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
+    /// recorded. Of a batch the answer says which messages shall come again.
+    pub async fn handle(&self, event: LambdaEvent<Event>) -> Result<Answer, Diagnostic> {
         let end = telemetry::calls_end(&event.context);
         self.clock.until(end, Box::pin(self.handled(event))).await
     }
 
-    async fn handled(&self, event: LambdaEvent<Event>) -> Result<Option<UsageCounts>, Diagnostic> {
+    async fn handled(&self, event: LambdaEvent<Event>) -> Result<Answer, Diagnostic> {
         let span = telemetry::event_span(&event.context);
-        if let Some(reported) = event.payload.usage() {
+        match event.payload.read() {
+            Brought::Event(happening) => {
+                let taken = self.take(happening).instrument(span.clone()).await;
+                taken.map_err(|error| span.in_scope(|| telemetry::to_be_retried(&*error)))?;
+                Ok(Answer::Nothing)
+            }
+            Brought::Batch(messages) => {
+                Ok(Answer::Batch(self.take_all(messages, &event.context).instrument(span).await))
+            }
             // Who reports so is not asked for any identity: only the runner's role may invoke this function itself, and
-            // the event bus passes on nothing from this source.
-            return self.record_usage(reported).instrument(span).await.map(Some);
+            // neither the event bus nor a queue passes on anything from this source.
+            Brought::Usage(reported) => self.record_usage(reported).instrument(span).await.map(Answer::Usage),
         }
-        let taken = self.take(event.payload.read()).instrument(span.clone()).await;
-        taken.map_err(|error| span.in_scope(|| telemetry::to_be_retried(&*error)))?;
-        Ok(None)
+    }
+
+    /// Takes messages one after the other. What there is no time for comes again, like what failed.
+    async fn take_all(&self, messages: Vec<Message>, context: &Context) -> BatchFailures {
+        let until = telemetry::deadline(context, self.clock.now(), RESERVE);
+        let mut failures = BatchFailures::default();
+        for Message { id, happening } in messages {
+            let is_done = self.clock.now() < until
+                && match self.take(happening).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        let _said_by_the_answer = telemetry::to_be_retried(&*error);
+                        false
+                    }
+                };
+            if !is_done {
+                failures.batch_item_failures.push(ItemFailure { item_identifier: id });
+            }
+        }
+        failures
     }
 
     async fn take(&self, happening: Happening) -> Result<(), Error> {

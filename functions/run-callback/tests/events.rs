@@ -1,7 +1,7 @@
 //! Every sample event of this function, with what it does; and what holds whatever events come.
 
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
-use run_callback::App;
+use run_callback::{Answer, App};
 use serde_json::{Value, json};
 use sluice_core::budget::NanoUsd;
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
@@ -13,6 +13,7 @@ use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, Termina
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, ManageOperator, StoreErrorClass};
 use sluice_core::run::{EndDetails, Run};
+use sluice_edge::event::{BatchFailures, ItemFailure};
 use sluice_edge::metrics::{self, Emitter};
 use sluice_edge::wire::usage::UsageCounts;
 use sluice_testkit::block_on;
@@ -25,14 +26,32 @@ use std::time::Duration;
 
 /// An event of the bus: nothing is answered.
 fn take(world: &World, event: &str) -> Result<(), Diagnostic> {
-    ask(world, event).map(|answer| assert_eq!(answer, None))
+    handle(world, event).map(|answer| assert_eq!(answer, Answer::Nothing))
 }
 
+/// A report of usage.
 fn ask(world: &World, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
-    ask_in(world, Context::default(), event)
+    handle(world, event).map(|answer| match answer {
+        Answer::Usage(counts) => Some(counts),
+        other => panic!("{other:?}"),
+    })
 }
 
-fn ask_in(world: &World, context: Context, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
+/// Messages of the queue: those that shall come again.
+fn take_batch(world: &World, event: &str) -> Vec<String> {
+    match handle(world, event).expect("a batch is always answered") {
+        Answer::Batch(BatchFailures { batch_item_failures }) => {
+            batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn handle(world: &World, event: &str) -> Result<Answer, Diagnostic> {
+    handle_within(world, event, Duration::from_secs(60))
+}
+
+fn handle_within(world: &World, event: &str, time: Duration) -> Result<Answer, Diagnostic> {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let app = App {
         store: world.store.clone(),
@@ -41,6 +60,9 @@ fn ask_in(world: &World, context: Context, event: &str) -> Result<Option<UsageCo
         clock: world.clock.clone(),
     };
     let event = serde_json::from_str(event).expect("an event");
+    let now = u64::try_from(world.clock.now().as_millisecond()).expect("after 1970");
+    let mut context = Context::default();
+    context.deadline = now + u64::try_from(time.as_millis()).expect("a short time");
     block_on(app.handle(LambdaEvent::new(event, context)))
 }
 
@@ -48,11 +70,9 @@ fn ask_in(world: &World, context: Context, event: &str) -> Result<Option<UsageCo
 fn every_call_ends_within_its_invocation() {
     for (case, event) in samples::cases("run-callback") {
         let world = block_on(World::new());
-        let mut context = Context::default();
         let end = world.clock.now().as_millisecond() + 60_000;
-        context.deadline = end.unsigned_abs();
         // Whatever comes of it.
-        let _answer = ask_in(&world, context, &event);
+        let _answer = handle_within(&world, &event, Duration::from_secs(60));
         let ends: Vec<i64> = world.clock.take_ends().into_iter().map(|end| end.as_millisecond()).collect();
         assert_eq!(ends, [end - 1_000], "{case}");
     }
@@ -115,11 +135,15 @@ const UNUSABLE: [(&str, &str); 3] = [
 const USAGE: [(&str, u32); 3] =
     [("usage-reported", 2), ("usage-reported-above-the-cap", 1), ("usage-reported-unknown-run", 0)];
 
+/// Messages of the queue.
+const BATCHES: [&str; 2] = ["queue-delivery-due", "queue-batch"];
+
 #[test]
 fn every_sample_is_tested() {
     for case in samples::cases("run-callback").keys() {
         let ends = ENDS.iter().any(|(end, ..)| end == case);
-        let deliveries = ["delivery-due", "delivery-due-unknown"].contains(&case.as_str());
+        let deliveries =
+            ["delivery-due", "delivery-due-unknown"].contains(&case.as_str()) || BATCHES.contains(&case.as_str());
         let usage = UNUSABLE.iter().any(|(one, _)| one == case) || USAGE.iter().any(|(one, _)| one == case);
         assert!(ends || IGNORED.contains(&case.as_str()) || deliveries || usage, "{case} is not tested");
     }
@@ -174,6 +198,69 @@ fn a_due_delivery_is_sent() {
     take(&world, &sample("delivery-due")).expect("taken");
     assert_eq!(world.receiver.received().len(), 1, "delivered once");
     take(&world, &sample("delivery-due-unknown")).expect("taken");
+}
+
+#[test]
+fn a_message_of_the_queue_is_taken_like_the_event_in_it() {
+    let world = block_on(World::new());
+    for _ in 0..3 {
+        // SQS delivers at least once.
+        assert!(take_batch(&world, &sample("queue-delivery-due")).is_empty());
+    }
+    let received = world.receiver.received();
+    assert_eq!((received.len(), received[0].webhook_id.clone()), (1, format!("{SUCCEEDED}.1")));
+    assert_eq!(received[0].patience.as_secs(), 10);
+}
+
+#[test]
+fn of_a_batch_only_what_failed_comes_again() {
+    // One is due, one nobody knows, one is no event, one reports usage, which only the runner itself may.
+    let batch: Value = serde_json::from_str(&sample("queue-batch")).expect("JSON");
+    let ids: Vec<&str> =
+        batch["Records"].as_array().into_iter().flatten().map(|it| it["messageId"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), 4);
+    let world = block_on(World::new());
+    let usage = world.store.calls(&tenant("dev"), samples::run_id(RUNNING)).len();
+    let counted = during(|| assert!(take_batch(&world, &batch.to_string()).is_empty()));
+    assert_eq!(counted.iter().filter(|line| line.starts_with("PoisonEvents")).count(), 2, "{counted:?}");
+    assert_eq!(world.receiver.received().len(), 1);
+    assert_eq!(world.store.calls(&tenant("dev"), samples::run_id(RUNNING)).len(), usage);
+
+    let world = block_on(World::new());
+    world.store.faults.once("load the delivery", Fault::Before(StoreErrorClass::Throttled));
+    assert_eq!(take_batch(&world, &batch.to_string()), ids[..1], "the others are done");
+    assert!(take_batch(&world, &json!({"Records": [batch["Records"][0]]}).to_string()).is_empty());
+    assert_eq!(world.receiver.received().len(), 1);
+    assert!(take_batch(&world, r#"{"Records": []}"#).is_empty());
+}
+
+#[test]
+fn a_batch_that_there_is_no_time_for_comes_again() {
+    let world = block_on(World::new());
+    let batch: Value = serde_json::from_str(&sample("queue-batch")).expect("JSON");
+    let ids = |range: std::ops::Range<usize>| -> Vec<&str> {
+        range.map(|at| batch["Records"][at]["messageId"].as_str().expect("an id")).collect()
+    };
+    world.receiver.answer_after(CALLBACK_URL, Duration::from_secs(9), &world.clock);
+    // The first one takes nine seconds, and then less is left than another may take.
+    let answer = handle_within(&world, &batch.to_string(), Duration::from_secs(28)).expect("answered");
+    let Answer::Batch(failures) = answer else { panic!("{answer:?}") };
+    let again: Vec<_> = failures.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect();
+    assert_eq!((world.receiver.received().len(), again), (1, ids(1..4)));
+}
+
+#[test]
+fn an_answer_is_what_lambda_reads() {
+    let failure = ItemFailure { item_identifier: "1".to_owned() };
+    let failures = BatchFailures { batch_item_failures: vec![failure] };
+    let counts = UsageCounts { recorded: 2, repeated: 1 };
+    for (answer, expected) in [
+        (Answer::Nothing, Value::Null),
+        (Answer::Batch(failures), json!({"batchItemFailures": [{"itemIdentifier": "1"}]})),
+        (Answer::Usage(counts), json!({"recorded": 2, "repeated": 1})),
+    ] {
+        assert_eq!(serde_json::to_value(answer).expect("JSON"), expected);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-"""Starts ministack with what a developer's machine needs and it lacks: a guard at its ports, and a lock at its tables.
+"""Starts ministack with what a developer's machine needs and it lacks: a guard at its ports, a lock at its tables, and
+whole numbers in its event source mappings.
 
 **The guard.** ministack answers requests of every origin and host, takes `test`, any twelve digits, or nothing at all for
 its administrator without looking at the signature, and serves paths of its own (reset, configuration, the functions' code)
@@ -10,6 +11,9 @@ Runtime APIs, one port each, refuse web pages too.
 **The lock.** ministack's writes to a table read the item, change it and put it back, and Step Functions calls them from
 threads of its own: of two at once one is lost. DynamoDB serializes the writes of an item; so does the lock, with every
 other operation on tables.
+
+**The numbers.** A stack's parameter of type Number reaches a mapping as text, and ministack's poller compares it with a
+number: it would take no message of the queue. Lambda takes either.
 
 It takes its settings from the environment: those of ministack, and `SLUICE_EMULATOR_KEY`, which no function inherits.
 """
@@ -201,6 +205,20 @@ def lock_the_tables() -> None:
         setattr(dynamodb, name, locked(operation))
 
 
+def give_mappings_whole_numbers() -> None:
+    from ministack.services import lambda_svc
+
+    of_numbers = lambda_svc._sqs_esm_concurrency
+
+    def of_parameters(mapping, *rest):
+        scaling = mapping.get("ScalingConfig") or {}
+        if isinstance(scaling.get("MaximumConcurrency"), str):
+            scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+        return of_numbers(mapping, *rest)
+
+    replace(lambda_svc, "_sqs_esm_concurrency", of_parameters)
+
+
 def replace(module, name: str, function) -> None:
     if not callable(getattr(module, name, None)):
         raise SystemExit(f"{module.__name__} has no {name}: this is not the ministack that the guard was made for")
@@ -216,6 +234,7 @@ def main() -> None:
         raise SystemExit("ministack runs here with AUTH=true only")
     give_functions_credentials_of_this_start(os.environ["AWS_SECRET_ACCESS_KEY"])
     lock_the_tables()
+    give_mappings_whole_numbers()
     guard = Guard(
         ministack.app.app,
         key,

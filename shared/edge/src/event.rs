@@ -1,7 +1,8 @@
-//! EventBridge events, read leniently: services, emulators and replays differ in how they write the same thing.
+//! What invokes the functions that are no part of the API, read leniently: services, emulators and replays differ in how
+//! they write the same thing.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_core::arn::ExecutionArn;
 use sluice_core::concurrency::QueueRef;
@@ -18,6 +19,50 @@ pub struct Event {
     #[serde(rename = "detail-type")]
     detail_type: Option<String>,
     detail: Value,
+    /// There where a queue's messages come instead of one event.
+    #[serde(rename = "Records")]
+    records: Option<Vec<Record>>,
+}
+
+/// A message of a queue. Its body is an event as the rule put it there.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Record {
+    message_id: String,
+    body: String,
+}
+
+/// What an invocation brings.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Brought {
+    /// One event of the bus.
+    Event(Happening),
+    /// Messages of a queue.
+    Batch(Vec<Message>),
+    /// Usage that the runner reports by invoking the function itself; an error when the report does not say what it is
+    /// about.
+    Usage(Result<ResultUsage, &'static str>),
+}
+
+/// A message of a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: String,
+    pub happening: Happening,
+}
+
+/// The messages of a batch that shall come again; all others are done.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchFailures {
+    pub batch_item_failures: Vec<ItemFailure>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemFailure {
+    pub item_identifier: String,
 }
 
 /// A scheduled event: that it came is all it says.
@@ -68,24 +113,37 @@ pub struct ResultUsage {
 }
 
 impl Event {
-    /// The usage that the runner reports by invoking the function itself; `None` for an event of the bus.
-    ///
-    /// # Errors
-    /// When the report does not say what it is about.
-    pub fn usage(&self) -> Option<Result<ResultUsage, &'static str>> {
+    /// What the invocation brings.
+    pub fn read(&self) -> Brought {
+        if let Some(records) = &self.records {
+            return Brought::Batch(records.iter().map(Record::read).collect());
+        }
         let names = (self.source.as_deref(), self.detail_type.as_deref());
-        (names == (Some("sluice.runner"), Some("Usage Reported")))
-            .then(|| result_usage(&self.detail).ok_or("the report does not name its run, node and attempt"))
+        if names == (Some("sluice.runner"), Some("Usage Reported")) {
+            let usage = result_usage(&self.detail);
+            return Brought::Usage(usage.ok_or("the report does not name its run, node and attempt"));
+        }
+        Brought::Event(self.happening())
     }
 
-    /// What the event says.
-    pub fn read(&self) -> Happening {
+    fn happening(&self) -> Happening {
         match (self.source.as_deref(), self.detail_type.as_deref()) {
             (Some("aws.states"), Some("Step Functions Execution Status Change")) => status_change(&self.detail),
             (Some("sluice"), Some("Delivery Due")) => delivery_due(&self.detail),
             (Some("sluice"), Some("Slot Freed")) => slot_freed(&self.detail),
             (source, detail_type) => Happening::Poison(format!("not for this function: {source:?} {detail_type:?}")),
         }
+    }
+}
+
+impl Record {
+    fn read(&self) -> Message {
+        // A batch is no message, and nothing but the runner itself may report usage.
+        let happening = match serde_json::from_str::<Event>(&self.body) {
+            Ok(event) => event.happening(),
+            Err(_) => Happening::Poison("a message that is no event".to_owned()),
+        };
+        Message { id: self.message_id.clone(), happening }
     }
 }
 

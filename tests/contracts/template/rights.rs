@@ -102,6 +102,7 @@ fn every_function_has_exactly_its_rights() {
     OnlyReceiversOfThisAccount: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda:*:${AWS::AccountId}:function:* if {"StringNotEquals":{"aws:ResourceTag/sluice-receiver":"true"}}
     NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:*
     KeepFailedEvents: sqs:SendMessage on CallbackDeadLetters.Arn
+    TakeDueDeliveries: sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes on DeliveryQueue.Arn
     Log: logs:CreateLogStream logs:PutLogEvents on RunCallbackLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
     "#);

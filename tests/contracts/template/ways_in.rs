@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use sluice_core::delivery::{Pace, RETRY_SCHEDULE_SECONDS};
 
-use super::{DOCUMENT, HTTP_FUNCTIONS, arn, logical, of_type, reference, resource, short};
+use super::{DOCUMENT, HTTP_FUNCTIONS, arn, list, logical, of_type, reference, resource, short};
 
 #[test]
 fn every_route_is_spelled_out_and_leads_to_its_function() {
@@ -83,14 +84,18 @@ fn an_http_function_has_an_integration_a_permission_and_a_url_with_iam() {
     assert!(timeout("ControlRunFunction") < 30);
 }
 
-#[test]
-fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
-    let target = json!([{
-        "Id": "run-callback",
-        "Arn": arn("RunCallbackFunction"),
+/// The target of a rule: EventBridge tries for a day, and what it cannot hand over lies in a queue.
+fn target(id: &str, of: &str) -> Value {
+    json!([{
+        "Id": id,
+        "Arn": arn(of),
         "RetryPolicy": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
         "DeadLetterConfig": {"Arn": arn("EventDeadLetters")},
-    }]);
+    }])
+}
+
+#[test]
+fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
     let machines = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:stateMachine:${AWS::StackName}_";
     let machines = json!({"Fn::Sub": machines});
     let ended = resource("RunEndedRule");
@@ -103,14 +108,15 @@ fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
         })
     );
     assert!(ended.get("EventBusName").is_none(), "Step Functions tells only the default bus");
-    let due = resource("DeliveryDueRule");
-    assert_eq!(due["EventBusName"], reference("EventBusName"));
-    assert_eq!(
-        (&due["EventPattern"]["source"], &due["EventPattern"]["detail-type"]),
-        (&json!(["sluice"]), &json!(["Delivery Due", "Slot Freed"]))
-    );
-    for (rule, id) in [(ended, "RunEndedRule"), (due, "DeliveryDueRule")] {
-        assert_eq!(rule["Targets"], target, "{id}");
+    let (due, freed) = (resource("DeliveryDueRule"), resource("SlotFreedRule"));
+    for (rule, detail_type) in [(due, "Delivery Due"), (freed, "Slot Freed")] {
+        assert_eq!(rule["EventBusName"], reference("EventBusName"));
+        let pattern =
+            json!({"source": ["sluice"], "detail-type": [detail_type], "account": [reference("AWS::AccountId")]});
+        assert_eq!(rule["EventPattern"], pattern);
+    }
+    for (rule, id) in [(ended, "RunEndedRule"), (freed, "SlotFreedRule")] {
+        assert_eq!(rule["Targets"], target("run-callback", "RunCallbackFunction"), "{id}");
         let allowed = of_type("AWS::Lambda::Permission").any(|(_, permission)| {
             permission["SourceArn"] == arn(id)
                 && permission["Principal"] == "events.amazonaws.com"
@@ -118,16 +124,73 @@ fn every_end_of_a_run_and_every_due_delivery_reaches_run_callback_or_a_queue() {
         });
         assert!(allowed, "{id} may not invoke run-callback");
     }
+    // A receiver that takes its time holds up neither ends nor slots: what is due waits in a queue of its own.
+    assert_eq!(due["Targets"], target("delivery-queue", "DeliveryQueue"));
+    let rules: Vec<Value> = of_type("AWS::Events::Rule").map(|(id, _)| arn(id)).collect();
+    assert_eq!(rules.len(), 3);
     let writers = &resource("EventDeadLettersPolicy")["PolicyDocument"]["Statement"][0];
-    assert_eq!(
-        writers["Condition"]["ArnEquals"]["aws:SourceArn"],
-        json!([arn("RunEndedRule"), arn("DeliveryDueRule")])
-    );
+    for rule in &rules {
+        let allowed = writers["Condition"]["ArnEquals"]["aws:SourceArn"].as_array().expect("rules");
+        assert!(allowed.contains(rule) && allowed.len() == rules.len(), "{rule}");
+    }
     let failed = &resource("RunCallbackFunction")["EventInvokeConfig"];
     assert_eq!(
         failed["DestinationConfig"]["OnFailure"],
         json!({"Type": "SQS", "Destination": arn("CallbackDeadLetters")})
     );
+}
+
+#[test]
+fn due_deliveries_wait_in_a_queue_that_takes_a_bounded_share_of_the_functions() {
+    let queue = resource("DeliveryQueue");
+    // Only the rule fills it.
+    let writers = list(&resource("DeliveryQueuePolicy")["PolicyDocument"]["Statement"]);
+    assert_eq!(resource("DeliveryQueuePolicy")["Queues"], json!([reference("DeliveryQueue")]));
+    let [writer] = writers[..] else { panic!("{writers:?}") };
+    assert_eq!(
+        *writer,
+        json!({
+            "Effect": "Allow",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn("DeliveryQueue"),
+            "Condition": {"ArnEquals": {"aws:SourceArn": arn("DeliveryDueRule")}},
+        })
+    );
+    assert_eq!(queue["SqsManagedSseEnabled"], true);
+    // The pause before the second attempt.
+    assert_eq!(queue["DelaySeconds"], RETRY_SCHEDULE_SECONDS[0]);
+    // <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>: six times the function's timeout at
+    // least, and five tries at least before a message is given up.
+    let timeout = resource("RunCallbackFunction")["Timeout"].as_u64().expect("a timeout");
+    let visibility = queue["VisibilityTimeout"].as_u64().expect("a timeout");
+    assert!(visibility >= 6 * timeout, "{visibility} s for a function of {timeout} s");
+    let redrive = &queue["RedrivePolicy"];
+    assert_eq!(redrive["deadLetterTargetArn"], arn("DeliveryDeadLetters"));
+    let tries = redrive["maxReceiveCount"].as_u64().expect("a count");
+    assert!(tries >= 5);
+    // It is kept until it was tried so often, and in the dead-letter queue for longer than here.
+    let kept = queue["MessageRetentionPeriod"].as_u64().expect("a time");
+    assert!(kept > tries * visibility);
+    assert!(resource("DeliveryDeadLetters")["MessageRetentionPeriod"].as_u64().is_some_and(|there| there > kept));
+
+    let mappings: Vec<_> = of_type("AWS::Lambda::EventSourceMapping").map(|(_, mapping)| mapping).collect();
+    let [mapping] = mappings[..] else { panic!("{mappings:?}") };
+    assert_eq!(
+        *mapping,
+        json!({
+            "EventSourceArn": arn("DeliveryQueue"),
+            "FunctionName": reference("RunCallbackFunction"),
+            "BatchSize": 1,
+            "FunctionResponseTypes": ["ReportBatchItemFailures"],
+            "ScalingConfig": {"MaximumConcurrency": reference("DeliveryConcurrency")},
+        })
+    );
+    // An attempt with everything around it ends well before its function, and before its lease.
+    assert!(Pace::FromTheQueue.patience().as_secs() * 2 < timeout);
+    let parameter = &DOCUMENT["Parameters"]["DeliveryConcurrency"];
+    // Lambda takes from 2 to 1,000.
+    assert_eq!((&parameter["MinValue"], &parameter["MaxValue"]), (&json!(2), &json!(1_000)));
 }
 
 #[test]

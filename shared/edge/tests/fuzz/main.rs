@@ -15,7 +15,7 @@ use sluice_core::limits;
 use sluice_core::refusal::Refusal;
 use sluice_core::retention::RetentionChange;
 use sluice_edge::cursor;
-use sluice_edge::event::{self, Happening};
+use sluice_edge::event::{self, Brought, Happening, ResultUsage};
 use sluice_edge::http::{Event, Request, Response};
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::json::{self, Shape};
@@ -408,18 +408,34 @@ proptest! {
     #[test]
     fn a_changed_event_is_understood_or_poison(event in replaced(&EVENT_SAMPLES)) {
         if let Ok(read) = serde_json::from_value::<event::Event>(event.clone()) {
-            if let Some(Ok(reported)) = read.usage()
-                && let Ok(calls) = usage::of_result(&reported.usage, &reported.node_id, reported.attempt, Timestamp::UNIX_EPOCH)
-            {
-                prop_assert!(calls.iter().all(|call| !call.call_id.is_empty()));
-            }
-            match read.read() {
-                Happening::Ended(end) => {
-                    let arn = event["detail"]["executionArn"].as_str().expect("an ARN");
-                    prop_assert_eq!(arn, end.execution_arn.as_str());
+            let happenings = match read.read() {
+                Brought::Usage(Ok(reported)) => {
+                    let ResultUsage { usage, node_id, attempt, .. } = &reported;
+                    if let Ok(calls) = usage::of_result(usage, node_id, *attempt, Timestamp::UNIX_EPOCH) {
+                        prop_assert!(calls.iter().all(|call| !call.call_id.is_empty()));
+                    }
+                    vec![]
                 }
-                Happening::Underway { .. } | Happening::DeliveryDue(_) | Happening::SlotFreed(_) => {}
-                Happening::Poison(reason) => prop_assert!(!reason.is_empty()),
+                Brought::Usage(Err(reason)) => {
+                    prop_assert!(!reason.is_empty());
+                    vec![]
+                }
+                Brought::Event(happening) => {
+                    if let Happening::Ended(end) = &happening {
+                        let arn = event["detail"]["executionArn"].as_str().expect("an ARN");
+                        prop_assert_eq!(arn, end.execution_arn.as_str());
+                    }
+                    vec![happening]
+                }
+                Brought::Batch(messages) => {
+                    prop_assert_eq!(messages.len(), event["Records"].as_array().map_or(0, Vec::len));
+                    messages.into_iter().map(|message| message.happening).collect()
+                }
+            };
+            for happening in happenings {
+                if let Happening::Poison(reason) = happening {
+                    prop_assert!(!reason.is_empty());
+                }
             }
         }
     }
