@@ -18,7 +18,8 @@ use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{
     AnnounceDue, ChangeRun, Clock, Deliveries, DeliveryRef, DescribeExecution, ExecutionState, PublishStatus,
-    ReadCatalog, ReadExecutionInput, ReadQueue, RecordRun, RecordUsage, SendWebhook, StartExecution, StopExecution,
+    ReadCatalog, ReadExecutionInput, ReadQueue, ReceiverHealth, RecordRun, RecordUsage, SendWebhook, StartExecution,
+    StopExecution,
 };
 use sluice_core::run::Run;
 use sluice_edge::event::{
@@ -54,7 +55,7 @@ pub struct App<S, E, W, C> {
 
 impl<S, E, W, C> App<S, E, W, C>
 where
-    S: ChangeRun + Deliveries + ReadCatalog + ReadQueue + RecordRun + RecordUsage,
+    S: ChangeRun + Deliveries + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + RecordUsage,
     E: DescribeExecution + ReadExecutionInput + PublishStatus + StartExecution + StopExecution + AnnounceDue,
     W: SendWebhook,
     C: Clock,
@@ -255,6 +256,10 @@ where
                     attempt.duration_ms = attempt.duration_ms,
                     "delivery attempted"
                 );
+            }
+            Delivered::HeldBack => {
+                metrics::count(&metrics::DELIVERIES_HELD_BACK);
+                tracing::info!(delivery.number, "its receiver is in trouble: delivery held back");
             }
             Delivered::Nothing => tracing::info!(delivery.number, "delivery not due: nothing done"),
         }

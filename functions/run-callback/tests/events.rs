@@ -280,6 +280,7 @@ fn a_receiver_in_trouble_is_tried_once_more_and_then_left_to_the_sweep() {
     let world = block_on(World::new());
     let rejected = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
     world.receiver.answer_next([rejected.clone(), rejected]);
+    world.engine.take_announced();
     take(&world, &sample("succeeded")).expect("taken");
     assert_eq!(world.receiver.received().len(), 1, "the end of the run waits for one answer");
     let [retry] = &world.engine.take_announced()[..] else { panic!("the second attempt is told") };
@@ -311,6 +312,21 @@ fn an_answer_is_waited_for_by_the_queues_deliverer_and_not_by_who_settles() {
     assert!(world.store.deliveries().iter().any(|(delivery, _)| {
         delivery.webhook_id() == format!("{RUNNING}.1") && delivery.status == DeliveryStatus::Delivered
     }));
+}
+
+#[test]
+fn a_receiver_in_trouble_does_not_hold_who_settles() {
+    let world = block_on(World::new());
+    world.receiver.answer_next([AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None }]);
+    take(&world, &sample("delivery-due")).expect("taken");
+    world.engine.take_announced();
+    let counted = during(|| take(&world, &sample("succeeded")).expect("taken"));
+    assert_eq!(world.receiver.received().len(), 1, "of the run before");
+    assert!(counted.contains(&"DeliveriesHeldBack 1".to_owned()), "{counted:?}");
+    let [owed] = &world.engine.take_announced()[..] else { panic!("it is left to the queue") };
+    assert_eq!((owed.run_id, owed.number), (samples::run_id(RUNNING), 1));
+    take(&world, &sample("delivery-due").replace(SUCCEEDED, RUNNING)).expect("taken");
+    assert_eq!(world.receiver.received().len(), 2);
 }
 
 #[test]

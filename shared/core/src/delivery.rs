@@ -4,6 +4,8 @@
 //! **Invariants:** a body is built once and sent byte-identical on every attempt; a delivery ends delivered or
 //! dead-lettered; an attempt is recorded whether it succeeded or failed.
 
+pub mod health;
+
 use crate::canonical;
 use crate::id::{RunId, TenantId};
 use crate::time::{millis, millis_opt};

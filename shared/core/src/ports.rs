@@ -12,7 +12,7 @@ pub mod sweep;
 
 pub use catalog::{ReadCatalog, SaveInstance};
 pub use definition::{DefinitionSaved, ManageDefinitions, ManageOperator};
-pub use delivery::{Deliveries, DeliveryRef, PublishStatus, SendWebhook};
+pub use delivery::{Deliveries, DeliveryRef, PublishStatus, ReceiverHealth, SendWebhook};
 pub use engine::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,

@@ -94,6 +94,8 @@ metrics! {
     /// Times something was sent. `Channel` is `webhook` or `event-bus`.
     DELIVERY_ATTEMPTS = "DeliveryAttempts" Count by ["Channel"];
     DELIVERIES_DELIVERED = "DeliveriesDelivered" Count by ["Channel"];
+    /// Due deliveries that were not sent now, because their receiver is in trouble.
+    DELIVERIES_HELD_BACK = "DeliveriesHeldBack" Count by [];
     /// Deliveries given up. `Reason` is `gone` (the receiver wants no more) or `attempts_exhausted`.
     DELIVERIES_DEAD_LETTERED = "DeliveriesDeadLettered" Count by ["Channel", "Reason"];
     /// From the run's end to the answer 2xx; not of what was sent again on request.

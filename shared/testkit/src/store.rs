@@ -17,6 +17,7 @@ use sluice_core::catalog::{Draft, Found, Named, OpenRunsKey, OwnerKey, SettingsK
 use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
+use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
@@ -30,7 +31,7 @@ use sluice_core::open_runs::OpenRuns;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
-    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun,
+    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth, RecordReports, RecordRun,
     RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult,
     Sweep,
 };
@@ -143,6 +144,7 @@ struct Tables {
     waiting: BTreeMap<(TenantId, RunId, NodeId), (String, Option<NodeAnswer>)>,
     deliveries: BTreeMap<DeliveryRef, Delivery>,
     attempts: BTreeMap<DeliveryRef, Vec<Attempt>>,
+    health: BTreeMap<TenantId, Health>,
     idempotency: BTreeMap<IdempotencyKeyOf, IdempotencyRecord>,
     names: BTreeMap<(TenantId, DefinitionName), DefinitionId>,
     definitions: BTreeMap<(TenantId, DefinitionId), Definition>,

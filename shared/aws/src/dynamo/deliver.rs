@@ -1,14 +1,15 @@
 //! Deliveries: loaded with their bodies, changed under their optimistic lock together with the record of an attempt; those that
-//! were given up, by tenant.
+//! were given up, by tenant; how receivers fare.
 
 use super::page::{Range, Walk};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::n;
 use jiff::Timestamp;
+use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::id::TenantId;
-use sluice_core::ports::{Deliveries, DeliveryRef, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::ports::{Deliveries, DeliveryRef, ReceiverHealth, StoreError, StoreErrorClass, StoreResult};
 
 impl Deliveries for Store {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
@@ -63,5 +64,18 @@ impl Deliveries for Store {
         let found = self.first(&Walk { range: Range::From(keys::from_time(since)), ..dead }, limit).await?;
         let read = found.into_iter().map(item::to_delivery_ref).collect::<Result<_, _>>();
         read.map_err(|error| corrupt(OPERATION, error))
+    }
+}
+
+impl ReceiverHealth for Store {
+    async fn load_health(&self, tenant: &TenantId) -> StoreResult<Health> {
+        const OPERATION: &str = "load the health of receivers";
+        let found = self.get(OPERATION, keys::health(tenant)).await?;
+        let read = found.map(item::to_health).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(read.unwrap_or_else(|| Health::unknown(tenant.clone())))
+    }
+
+    async fn change_health(&self, next: &Health) -> StoreResult<bool> {
+        self.put_over("change the health of receivers", item::from_health(next), next.rev).await
     }
 }

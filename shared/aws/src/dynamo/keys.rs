@@ -188,6 +188,11 @@ pub fn open_runs(tenant: &TenantId) -> Key {
 
 pub const METERS: &str = "METER#";
 
+/// How the tenant's receivers fare.
+pub fn health(tenant: &TenantId) -> Key {
+    Key::new(format!("T#{tenant}#RECEIVERS"), "HEALTH")
+}
+
 fn definition_pk(tenant: &TenantId, id: DefinitionId) -> String {
     format!("T#{tenant}#DEF#{id}")
 }

@@ -10,6 +10,7 @@ use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::catalog::{Draft, Named, Shared};
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
 use sluice_core::definition::{Definition, Outline, VersionRule};
+use sluice_core::delivery::health::{Health, Turn, Verdict};
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
 use sluice_core::idempotency::IdempotencyRecord;
 use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
@@ -278,6 +279,23 @@ fn an_idempotency_record() {
         assert_eq!(item::to_idempotency(item).expect("a record"), *record);
     }
     golden!("idempotency", item::from_idempotency(&claim("key", "payload"), &record).expect("an item"));
+}
+
+#[test]
+fn the_health_of_receivers() {
+    let owed = |number| delivery(&run(&mine(), number, noon()), 1, noon());
+    let origin = owed(1).channel.origin().expect("a webhook");
+    let (mut health, _) = Health::unknown(mine()).after(&owed(1), &origin, Verdict::Badly, noon()).expect("a change");
+    for number in 2..7 {
+        let (Turn::Seated(next) | Turn::Waits(next)) = health.admit(&owed(number), &origin, noon()) else {
+            panic!("it is in trouble")
+        };
+        health = next;
+    }
+    health.seats.retain(|id, _| id.ends_with("2.1"));
+    let item = item::from_health(&health).expect("an item");
+    golden!("receiver-health", item);
+    assert_eq!(item::to_health(item).expect("a health"), health);
 }
 
 #[test]

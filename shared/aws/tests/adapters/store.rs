@@ -6,9 +6,11 @@ use crate::support::table::Table;
 use jiff::SignedDuration;
 use sluice_core::concurrency::{Concurrency, Limit, OnLimit, SlotScope};
 use sluice_core::definition::Definition;
+use sluice_core::delivery::health::Health;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::{
-    Deliveries, LoadRun, ManageDefinitions, ManageOperator, ReadRuns, RecordRun, Recorded, StoreErrorClass,
+    Deliveries, LoadRun, ManageDefinitions, ManageOperator, ReadRuns, ReceiverHealth, RecordRun, Recorded,
+    StoreErrorClass,
 };
 use sluice_testkit::contract::store::definitions::{draft, settings};
 use sluice_testkit::contract::store::purges::lived;
@@ -133,6 +135,8 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
     table.store.create_definition(&shown, 1_000).await.expect("created");
     assert!(table.store.save_draft(&mine(), &draft(&shown, "someone", 1)).await.expect("saved"));
     assert!(table.store.save_tenant(&settings(&mine(), 5)).await.expect("saved"));
+    let health = Health { rev: 1, ..Health::unknown(mine()) };
+    assert!(table.store.change_health(&health).await.expect("written"));
     let mut kinds = BTreeSet::new();
     for ((pk, sk), item) in table.everything().await {
         assert_eq!(item.get("v"), Some(&sluice_aws::dynamo::item::n(1)), "{pk} {sk}");
@@ -161,6 +165,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "evaluation",
         "idempotency",
         "output",
+        "receiver-health",
         "replay",
         "report-token",
         "request",

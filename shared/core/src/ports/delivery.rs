@@ -1,6 +1,7 @@
-//! Deliveries in the store, and the two ways in which they are sent: the event bus and webhooks.
+//! Deliveries in the store, how their receivers fare, and the two ways in which they are sent: the event bus and webhooks.
 
 use super::store::StoreResult;
+use crate::delivery::health::Health;
 use crate::delivery::{Attempt, AttemptOutcome, Delivery};
 use crate::id::{RunId, TenantId};
 use jiff::Timestamp;
@@ -40,6 +41,15 @@ pub trait Deliveries: Send + Sync {
         since: Timestamp,
         limit: u32,
     ) -> impl Future<Output = StoreResult<Vec<DeliveryRef>>> + Send;
+}
+
+/// Keeps how the receivers of each tenant fare.
+pub trait ReceiverHealth: Send + Sync {
+    /// The health of a tenant's receivers, [unknown](Health::unknown) where nothing is kept. Strongly consistent.
+    fn load_health(&self, tenant: &TenantId) -> impl Future<Output = StoreResult<Health>> + Send;
+    /// Writes `next` if what is kept is still at `next.rev - 1`. `false` when it is at another revision; then nothing was
+    /// written. What is [out of date](Health::ends_at) may be gone at any time after.
+    fn change_health(&self, next: &Health) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
 /// Sends a status change to the event bus.

@@ -6,6 +6,7 @@ pub mod definitions;
 pub mod lists;
 pub mod meters;
 pub mod purges;
+pub mod receivers;
 pub mod reports;
 pub mod runs;
 pub mod slots;
@@ -14,7 +15,7 @@ pub mod sweeps;
 use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
     AnswerNode, ChangeRun, CountOnMeter, Deliveries, LoadRun, ManageDefinitions, ManageOperator, PurgeRuns,
-    ReadCatalog, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage, SaveInstance, Sweep,
+    ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth, RecordReports, RecordRun, RecordUsage, SaveInstance, Sweep,
 };
 use sluice_core::run::Run;
 use std::future::Future;
@@ -123,6 +124,12 @@ macro_rules! store_rules {
             a_delivery_sent_again_is_due_again_whatever_became_of_it,
         }
         $crate::rules! {
+            judge: $judge, of: store::receivers,
+            the_health_of_receivers_is_unknown_until_it_is_written_and_read_back_as_it_was,
+            of_many_changes_of_one_health_one_is_written,
+            the_receivers_of_tenants_are_apart,
+        }
+        $crate::rules! {
             judge: $judge, of: store::definitions,
             a_draft_is_read_as_version_zero_and_replaced_by_the_next,
             a_draft_that_is_not_there_can_be_deleted,
@@ -168,6 +175,7 @@ pub trait Ports:
     + ReadRuns
     + PurgeRuns
     + Deliveries
+    + ReceiverHealth
     + Sweep
     + SaveInstance
     + ManageDefinitions
@@ -186,6 +194,7 @@ impl<T> Ports for T where
         + ReadRuns
         + PurgeRuns
         + Deliveries
+        + ReceiverHealth
         + Sweep
         + SaveInstance
         + ManageDefinitions

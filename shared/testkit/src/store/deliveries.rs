@@ -2,6 +2,28 @@
 
 use super::*;
 
+impl ReceiverHealth for MemoryStore {
+    async fn load_health(&self, tenant: &TenantId) -> StoreResult<Health> {
+        self.act("load the receivers' health", |tables| {
+            Ok(tables.health.get(tenant).cloned().unwrap_or_else(|| Health::unknown(tenant.clone())))
+        })
+        .await
+    }
+
+    async fn change_health(&self, next: &Health) -> StoreResult<bool> {
+        self.act("change the receivers' health", |tables| {
+            let rev = tables.health.get(&next.tenant_id).map_or(0, |health| health.rev);
+            if rev + 1 != next.rev {
+                return Ok(false);
+            }
+            tables.writes += 1;
+            tables.health.insert(next.tenant_id.clone(), next.clone());
+            Ok(true)
+        })
+        .await
+    }
+}
+
 impl Deliveries for MemoryStore {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
         self.act("load the delivery", |tables| Ok(tables.deliveries.get(delivery).cloned())).await

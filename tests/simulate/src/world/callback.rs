@@ -3,9 +3,10 @@
 use super::*;
 use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
+use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, Pace};
 use sluice_core::memory::Memory;
-use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, StoreResult};
+use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, ReceiverHealth, StoreResult};
 use sluice_core::run::{RunState, Times};
 
 impl World {
@@ -158,5 +159,15 @@ impl Deliveries for Careless {
 
     async fn dead_deliveries(&self, tenant: &TenantId, since: Timestamp, limit: u32) -> StoreResult<Vec<DeliveryRef>> {
         self.store.dead_deliveries(tenant, since, limit).await
+    }
+}
+
+impl ReceiverHealth for Unlisted {
+    async fn load_health(&self, tenant: &TenantId) -> StoreResult<Health> {
+        self.0.load_health(tenant).await
+    }
+
+    async fn change_health(&self, next: &Health) -> StoreResult<bool> {
+        self.0.change_health(next).await
     }
 }

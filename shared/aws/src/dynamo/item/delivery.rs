@@ -3,12 +3,14 @@
 use super::form::{Item, ItemError, ItemResult, check, n, read, set, stamped, write};
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
+use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::ports::{DeliveryRef, DueDelivery};
 
 const DELIVERY: &str = "delivery";
 const BODY: &str = "delivery-body";
 const ATTEMPT: &str = "attempt";
+const HEALTH: &str = "receiver-health";
 
 /// A delivery without its body: in the index of due ones while it is owed, and among its tenant's dead ones once it was
 /// given up.
@@ -73,6 +75,17 @@ pub fn to_attempt(item: Item) -> ItemResult<(u32, Attempt)> {
     };
     let delivery = delivery.ok_or(ItemError::Attribute { kind: ATTEMPT, attribute: "delivery" })?;
     Ok((delivery, read(ATTEMPT, item)?))
+}
+
+/// How a tenant's receivers fare. `ttl` lets DynamoDB clean up some time after nothing in it holds any more.
+pub fn from_health(health: &Health) -> ItemResult<Item> {
+    let mut item = write(HEALTH, health, keys::health(&health.tenant_id))?;
+    item.insert("ttl".to_owned(), n(health.ends_at().as_second().saturating_add(1)));
+    Ok(item)
+}
+
+pub fn to_health(item: Item) -> ItemResult<Health> {
+    read(HEALTH, item)
 }
 
 pub fn reference(delivery: &Delivery) -> DeliveryRef {

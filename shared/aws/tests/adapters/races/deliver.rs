@@ -54,7 +54,7 @@ fn are_attempts_at(received: &[Received], delivery: &Delivery, count: u32) {
 fn numbers_of(delivered: &Delivered) -> Vec<u32> {
     match delivered {
         Delivered::Attempted(_, attempt) => vec![attempt.number],
-        Delivered::Nothing => Vec::new(),
+        Delivered::HeldBack | Delivered::Nothing => Vec::new(),
     }
 }
 
