@@ -1,6 +1,6 @@
 //! Reconcile: mend what crashes and lost events left behind. Every minute it starts what was recorded and never
 //! started, settles what the events missed, ends what ran out of time, asks again for stops that failed, hands out due
-//! deliveries, starts queued runs for which there is a slot, and deletes runs whose time is over.
+//! deliveries (to a receiver in trouble a few), starts queued runs for which there is a slot, and deletes runs whose time is over.
 //!
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others; each phase has its own time
@@ -27,13 +27,13 @@ use sweeper::Sweeper;
 
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
-    RecordRun, StartExecution, StopExecution, Sweep,
+    ReceiverHealth, RecordRun, StartExecution, StopExecution, Sweep,
 };
 
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> SweepSummary
 where
-    S: Sweep + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
+    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {

@@ -1,6 +1,7 @@
 //! Receivers that fail or take their time, beside others.
 
 use crate::world::World;
+use jiff::SignedDuration;
 use sluice_core::delivery::health::{MOST_WAITING, RECEIVER_AT_ONCE, TENANT_AT_ONCE};
 use sluice_core::delivery::{AttemptOutcome, Channel, Delivery, DeliveryStatus, Pace};
 use sluice_core::flow::deliver::{Delivered, deliver};
@@ -234,5 +235,50 @@ fn trouble_with_the_health_loses_no_delivery_and_no_record() {
                 assert_eq!(world.receiver.received().len(), records, "{operation} {fault:?} {nth}");
             }
         }
+    }
+}
+
+#[test]
+fn three_thousand_due_webhooks_of_healthy_receivers_leave_within_five_minutes_beside_a_dead_one() {
+    let (world, acme, globex) = (World::new(), tenant("acme"), tenant("globex"));
+    // Ids are spread over the shards as random ones are, not evenly.
+    let mut random = 7_u128;
+    let mut next_id = || {
+        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d_1405_7b7e_f767_814f).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        random >> 20
+    };
+    put_in_trouble(&world, &acme, next_id(), SLOW);
+    for _ in 0..1_500 {
+        due(&world, &acme, next_id(), SLOW);
+    }
+    world.clock.advance(1);
+    let mut healthy = BTreeSet::new();
+    for number in 0..3_600 {
+        let origin = format!("https://{:032}.lambda-url.eu-west-1.on.aws", number % 200);
+        let of = if number % 2 == 0 { &acme } else { &globex };
+        healthy.insert(due(&world, of, next_id(), &origin));
+    }
+    let mut sweeps = 0;
+    let is_left = |world: &World| {
+        let mut left = 0;
+        world.store.each_delivery(|delivery| {
+            let is_slow = delivery.channel.origin().as_deref() == Some(SLOW);
+            left += u32::from(!is_slow && !delivery.status.has_ended());
+        });
+        left
+    };
+    while is_left(&world) > 0 {
+        sweeps += 1;
+        assert!(sweeps <= 5, "{} are left", is_left(&world));
+        world.reconcile();
+        let told = world.engine.take_announced();
+        let to_the_dead = told.iter().filter(|delivery| !healthy.contains(delivery)).count();
+        assert!(to_the_dead <= 25, "{to_the_dead} to a receiver in trouble in one sweep");
+        let before = world.clock.now();
+        for delivery in told.iter().filter(|delivery| healthy.contains(delivery)) {
+            world.deliver(delivery);
+        }
+        assert_eq!(world.clock.now(), before, "healthy receivers answer at once");
+        world.clock.pass(SignedDuration::from_secs(60));
     }
 }

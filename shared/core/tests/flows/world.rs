@@ -106,8 +106,8 @@ impl World {
         Bounds {
             describes: 100,
             starts: 100,
-            deliveries_per_shard: 50,
-            deliveries_per_receiver: 20,
+            deliveries_per_shard: 100,
+            deliveries_per_receiver: 25,
             purges_per_shard: 50,
             at_once: 3,
             until,

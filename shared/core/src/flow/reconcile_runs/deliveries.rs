@@ -2,17 +2,27 @@
 
 use super::sweeper::Sweeper;
 use crate::delivery::Receiver;
-use crate::ports::{AnnounceDue, Clock, DueDelivery, Sweep};
+use crate::delivery::health::Health;
+use crate::id::TenantId;
+use crate::ports::{AnnounceDue, Clock, DueDelivery, ReceiverHealth, StoreResult, Sweep};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Pages of due deliveries that are looked at per shard, for some that their receiver's bound lets through.
 const PAGES_PER_SHARD: u32 = 10;
 
-impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
+/// What a sweep has handed out to receivers in trouble, and the health by which it knows them.
+#[derive(Default)]
+struct Share {
+    health: BTreeMap<TenantId, Health>,
+    to_troubled: BTreeMap<Receiver, u32>,
+}
+
+impl<S: Sweep + ReceiverHealth, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn hand_out_deliveries(&mut self) {
-        let mut by_receiver: BTreeMap<Receiver, u32> = BTreeMap::new();
+        let mut share = Share::default();
         for (shard, _) in self.shards() {
-            if let Err(error) = self.hand_out_shard(shard, &mut by_receiver).await {
+            if let Err(error) = self.hand_out_shard(shard, &mut share).await {
                 self.fault(format_args!("deliveries of shard {shard}"), &*error);
             }
         }
@@ -21,7 +31,7 @@ impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
     async fn hand_out_shard(
         &mut self,
         shard: u8,
-        by_receiver: &mut BTreeMap<Receiver, u32>,
+        share: &mut Share,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let (mut handed_out, mut cursor) = (0, None);
         for _ in 0..PAGES_PER_SHARD {
@@ -36,17 +46,13 @@ impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
                     break;
                 }
                 // The event bus is the deployment's own: nobody's trouble is another's there.
-                let Some(receiver) = receiver else {
-                    handed_out += 1;
-                    due.push(delivery);
+                if let Some(receiver) = receiver
+                    && !self.has_share(share, receiver).await?
+                {
                     continue;
-                };
-                let to_receiver = by_receiver.entry(receiver).or_default();
-                if *to_receiver < self.bounds.deliveries_per_receiver {
-                    *to_receiver += 1;
-                    handed_out += 1;
-                    due.push(delivery);
                 }
+                handed_out += 1;
+                due.push(delivery);
             }
             if !due.is_empty() {
                 self.engine.announce_due(&due).await?;
@@ -59,5 +65,19 @@ impl<S: Sweep, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
         }
         self.summary.cut_short = true;
         Ok(())
+    }
+
+    /// Whether one more delivery to this receiver may be handed out: to one in trouble only so many.
+    async fn has_share(&self, share: &mut Share, receiver: Receiver) -> StoreResult<bool> {
+        let health = match share.health.entry(receiver.tenant_id.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.store.load_health(&receiver.tenant_id).await?),
+        };
+        if !health.is_troubled(&receiver.origin, self.clock.now()) {
+            return Ok(true);
+        }
+        let handed_out = share.to_troubled.entry(receiver).or_default();
+        *handed_out += 1;
+        Ok(*handed_out <= self.bounds.deliveries_per_receiver)
     }
 }

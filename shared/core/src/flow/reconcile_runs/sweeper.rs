@@ -18,7 +18,7 @@ pub struct Bounds {
     pub starts: u32,
     /// Deliveries handed out per shard.
     pub deliveries_per_shard: u32,
-    /// Of these, to one receiver: a dead one must not keep the others waiting.
+    /// Of these, to one receiver in trouble, which must not keep the others waiting. A receiver that is well has no such bound.
     pub deliveries_per_receiver: u32,
     /// Expired runs deleted per shard.
     pub purges_per_shard: u32,
