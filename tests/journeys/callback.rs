@@ -75,6 +75,45 @@ fn a_receiver_that_was_down_twice_is_told_the_same_a_third_time() {
 }
 
 #[test]
+fn a_receiver_that_takes_five_seconds_is_told_and_holds_up_nobody() {
+    let slow = Journey::of("slow-receiver");
+    let quick = slow.neighbour("quick-beside-slow");
+    let takes = Duration::from_secs(5);
+    slow.stack.receiver.answer_next(&slow.tenant, (0..30).map(|_| Reply::status(200).after(takes)));
+    let start = |tenant: &Journey, count: usize| -> Vec<String> {
+        tenant.define("instant", &instant());
+        (0..count).map(|_| tenant.start("instant", json!({"completionCallbackUrl": tenant.hook()}))).collect()
+    };
+    let late = start(&slow, 6);
+    let prompt = start(&quick, 3);
+    let webhook = |tenant: &Journey, run_id: &str| {
+        let mut delivered = tenant.delivered(run_id).into_iter();
+        delivered.find(|delivery| delivery["channel"] == "webhook").expect("a webhook")
+    };
+    for run_id in &prompt {
+        let told = webhook(&quick, run_id);
+        assert_eq!((&told["status"], list(&told["attempts"]).len()), (&json!("DELIVERED"), 1), "{told}");
+    }
+    for run_id in &late {
+        let told = webhook(&slow, run_id);
+        assert_eq!(told["status"], "DELIVERED", "{told}");
+        let mut attempts = list(&told["attempts"]);
+        let last = attempts.pop().expect("an attempt");
+        assert!(last["durationMs"].as_u64().is_some_and(|took| took >= 5_000), "it had the time to answer: {told}");
+        for first in attempts {
+            // Whoever settled the run had patience for two seconds, and a little of its own work.
+            assert_eq!(first["errorClass"], "timeout", "{told}");
+            assert!(first["durationMs"].as_u64().is_some_and(|took| took < 5_000), "{told}");
+        }
+    }
+    // The same message each time, so that the receiver can drop repeats.
+    for received in slow.webhooks(late.len(), PATIENCE) {
+        let run_id = text(&received.json()["runId"]);
+        assert_eq!(received.header("webhook-id"), Some(format!("{run_id}.1").as_str()));
+    }
+}
+
+#[test]
 fn a_receiver_that_is_gone_is_not_asked_again() {
     let acme = Journey::of("gone");
     acme.define("instant", &instant());
