@@ -31,9 +31,9 @@ use sluice_core::open_runs::OpenRuns;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
-    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth, RecordReports, RecordRun,
-    RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError, StoreErrorClass, StoreResult,
-    Sweep,
+    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth,
+    RecordReports, RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError,
+    StoreErrorClass, StoreResult, Sweep,
 };
 use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::Run;
