@@ -154,7 +154,7 @@ async fn a_webhook_leaves_time_to_record_what_became_of_it() {
     let url = format!("{}/hook", silent.endpoint);
     for (seconds, most) in [(60, 10), (12, 6), (7, 1), (3, 0)] {
         let send = async {
-            let outcome = aws.webhook.send_webhook(&url, &owed, noon()).await;
+            let outcome = aws.webhook.send_webhook(&url, &owed, noon(), Duration::from_secs(10)).await;
             assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "timeout".to_owned() }, "{seconds}");
         };
         let took = time_of(&aws, seconds, send).await;

@@ -162,12 +162,12 @@ impl Deliveries for Careless {
     }
 }
 
-impl ReceiverHealth for Unlisted {
+impl ReceiverHealth for Careless {
     async fn load_health(&self, tenant: &TenantId) -> StoreResult<Health> {
-        self.0.load_health(tenant).await
+        self.store.load_health(tenant).await
     }
 
     async fn change_health(&self, next: &Health) -> StoreResult<bool> {
-        self.0.change_health(next).await
+        self.store.change_health(next).await
     }
 }
