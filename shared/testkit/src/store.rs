@@ -115,6 +115,8 @@ pub enum Laxity {
     CatalogRemembered,
     /// `change_run` does not look at `expected_ledger_rev`.
     LedgerUnconditional,
+    /// `change_run` names every limit of a run as full where one of them is.
+    FullNamesAll,
     /// `save_…` of what the operator declares, and of a draft, does not look at the revision.
     DeclaredUnconditional,
 }

@@ -84,12 +84,14 @@ pub enum Mutation {
     RefusedClaimFails,
     /// The usage that a webhook tells may have been read before the last report.
     WebhookOfOldUsage,
+    /// A run stays in its queue because another limit holds it up, and those behind it with it.
+    HeadHoldsUp,
     /// A sweep counts each end twice.
     EndCountedTwice,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -125,6 +127,7 @@ impl Mutation {
         Self::LateAttemptNotRecorded,
         Self::RefusedClaimFails,
         Self::WebhookOfOldUsage,
+        Self::HeadHoldsUp,
         Self::EndCountedTwice,
     ];
 }
@@ -145,6 +148,7 @@ impl Mutation {
             Self::UsageNotIdempotent => Some(Laxity::UsageNotIdempotent),
             Self::CatalogRemembered => Some(Laxity::CatalogRemembered),
             Self::WebhookOfOldUsage => Some(Laxity::LedgerUnconditional),
+            Self::HeadHoldsUp => Some(Laxity::FullNamesAll),
             Self::StartBeforeWrite
             | Self::ClaimUnconditional
             | Self::BodyRebuiltPerAttempt

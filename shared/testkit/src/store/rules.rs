@@ -72,8 +72,11 @@ impl Tables {
             current => return Changed::Stale(current.cloned().map(Box::new)),
         }
         if laxity != Some(Laxity::SlotsUnconditional) {
-            let full = self.full(&change.run, &change.slots);
+            let mut full = self.full(&change.run, &change.slots);
             if !full.is_empty() {
+                if laxity == Some(Laxity::FullNamesAll) {
+                    full = change.slots.taken.iter().map(|limit| limit.scope).collect();
+                }
                 return Changed::Full(full);
             }
         }

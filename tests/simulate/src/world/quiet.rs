@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Sweeps before executions go on: more than may leave a run before a free slot.
+const STANDSTILL: u32 = 5;
+
 impl World {
     /// Faults stop, time goes on, the reconciler comes every minute: everything has to end.
     pub(super) fn quiet_down(&mut self) -> Check {
@@ -11,6 +14,7 @@ impl World {
         self.unsure.clear();
         self.crowded_until = None;
         self.note("faults have stopped");
+        self.stand_still()?;
         let until = self.clock.true_time() + SignedDuration::from_hours(QUIET_HOURS);
         let mut wait = SignedDuration::from_secs(60);
         while self.clock.true_time() < until && !self.is_settled() {
@@ -27,6 +31,17 @@ impl World {
         self.purge()?;
         let received = lock(&self.receiver.received);
         self.ledger.check_settled(&self.store, &self.engine, &received)
+    }
+
+    /// For some minutes no execution goes on. Slots stay taken, and whoever waits although there is one for it is seen.
+    fn stand_still(&mut self) -> Check {
+        for _ in 0..STANDSTILL {
+            self.sweep();
+            self.drain()?;
+            self.ledger.check_served(&self.store)?;
+            self.clock.advance(SignedDuration::from_mins(1));
+        }
+        Ok(())
     }
 
     /// Everything that is not kept for good has its time, and goes.
