@@ -66,6 +66,7 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_TENANT_OPEN_RUNS",
         "SLUICE_TENANT_STARTS_PER_MINUTE",
         "SLUICE_TENANT_WAITS_AT_ONCE",
+        "SLUICE_UNLISTED_TENANTS",
     ];
     assert_eq!(names, expected.into());
     // What is set aside for the long polls is what they are told to keep within.

@@ -1,7 +1,7 @@
 //! Two senders of one delivery.
 
 use super::arena::{Arena, late, play, rounds};
-use crate::support::sample::{self, mine, noon};
+use crate::support::sample::{self, noon};
 use crate::support::table::Table;
 use jiff::Timestamp;
 use sluice_aws::dynamo::item;
@@ -10,14 +10,16 @@ use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::ports::{DeliveryRef, ReadRuns, SendWebhook};
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
-use sluice_testkit::fixture::CALLBACK_URL;
+use sluice_testkit::fixture::{self, CALLBACK_URL};
 use sluice_testkit::receiver::{MemoryReceiver, Received};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
+/// A delivery of a tenant of its own: how one's receivers fare is shared by all of a tenant's senders.
 async fn due(table: &Table, round: u32) -> Delivery {
-    let delivery = sample::delivery(&sample::run(&mine(), round, noon()), 1, noon());
+    let tenant = fixture::tenant(&format!("mine-{round}"));
+    let delivery = sample::delivery(&sample::run(&tenant, round, noon()), 1, noon());
     table.put(item::from_delivery(&delivery).expect("an item")).await;
     table.put(item::from_delivery_body(&delivery)).await;
     delivery
@@ -28,7 +30,7 @@ fn clock() -> FixedClock {
 }
 
 async fn send(table: Table, webhook: impl SendWebhook, clock: FixedClock, delivery: Delivery) -> Delivered {
-    let delivery = DeliveryRef { tenant_id: mine(), run_id: delivery.run_id, number: delivery.number };
+    let delivery = DeliveryRef { tenant_id: delivery.tenant_id, run_id: delivery.run_id, number: delivery.number };
     let bus = MemoryEngine::default();
     let sent = deliver(&table.store, &bus, &webhook, &clock, &delivery, Pace::FromTheQueue);
     Box::pin(sent).await.expect("an answer")
@@ -36,7 +38,7 @@ async fn send(table: Table, webhook: impl SendWebhook, clock: FixedClock, delive
 
 /// The delivery as it is now, and the numbers of the attempts on record.
 async fn on_record(table: &Table, delivery: &Delivery) -> (Delivery, Vec<u32>) {
-    let mut found = table.store.list_deliveries(&mine(), delivery.run_id).await.expect("listed");
+    let mut found = table.store.list_deliveries(&delivery.tenant_id, delivery.run_id).await.expect("listed");
     let (found, attempts) = found.pop().expect("a delivery");
     (found, attempts.iter().map(|attempt| attempt.number).collect())
 }

@@ -41,10 +41,10 @@ struct Running {
 }
 
 impl Running {
-    /// Whether a run's execution has probably ended.
+    /// Whether a run's execution has probably ended. One that is being stopped has been asked to again since the list was made.
     fn lacks(&self, run: &Run) -> bool {
         let is_old = self.listed_at.duration_since(run.updated_at) >= EVENT_GRACE;
-        is_old && !self.names.contains(&run.run_id)
+        is_old && (run.status() == RunStatus::Canceling || !self.names.contains(&run.run_id))
     }
 }
 
