@@ -181,7 +181,7 @@ impl Scale {
         let types = match &schema["type"] {
             Value::String(one) => vec![one.as_str()],
             Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-            _ => return self.unbounded(at),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => return self.unbounded(at),
         };
         let of_type = types.into_iter().map(|one| match one {
             "null" | "boolean" | "integer" | "number" => 32,
@@ -239,7 +239,7 @@ impl Scale {
                 };
                 bytes + most * (names + "\\\"\\\":,".len() + self.most(entries, &format!("{at}{{}}")))
             }
-            _ => self.unbounded(at),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => self.unbounded(at),
         }
     }
 }

@@ -31,20 +31,17 @@ fn take(world: &World, event: &str) -> Result<(), Diagnostic> {
 
 /// A report of usage.
 fn ask(world: &World, event: &str) -> Result<Option<UsageCounts>, Diagnostic> {
-    handle(world, event).map(|answer| match answer {
-        Answer::Usage(counts) => Some(counts),
-        other => panic!("{other:?}"),
+    handle(world, event).map(|answer| {
+        let Answer::Usage(counts) = answer else { panic!("{answer:?}") };
+        Some(counts)
     })
 }
 
 /// Messages of the queue: those that shall come again.
 fn take_batch(world: &World, event: &str) -> Vec<String> {
-    match handle(world, event).expect("a batch is always answered") {
-        Answer::Batch(BatchFailures { batch_item_failures }) => {
-            batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
-        }
-        other => panic!("{other:?}"),
-    }
+    let answer = handle(world, event).expect("a batch is always answered");
+    let Answer::Batch(BatchFailures { batch_item_failures }) = answer else { panic!("{answer:?}") };
+    batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
 fn handle(world: &World, event: &str) -> Result<Answer, Diagnostic> {

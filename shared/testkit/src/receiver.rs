@@ -26,8 +26,14 @@ pub struct Received {
 pub struct MemoryReceiver {
     received: Arc<Mutex<Vec<Received>>>,
     answers: Arc<Mutex<VecDeque<AttemptOutcome>>>,
-    /// What moves the time while somebody waits, and how long an answer takes, by the beginning of the URL.
-    slow: Arc<Mutex<Option<(FixedClock, Vec<(String, Duration)>)>>>,
+    slow: Arc<Mutex<Option<Slow>>>,
+}
+
+/// What moves the time while somebody waits, and how long an answer takes, by the beginning of the URL.
+#[derive(Debug)]
+struct Slow {
+    clock: FixedClock,
+    takes: Vec<(String, Duration)>,
 }
 
 impl MemoryReceiver {
@@ -39,15 +45,15 @@ impl MemoryReceiver {
     /// From now on answers at URLs that begin so take that long by this clock. Whoever is less patient is told `timeout`.
     pub fn answer_after(&self, url: &str, takes: Duration, clock: &FixedClock) {
         let mut slow = lock(&self.slow);
-        let (_, all) = slow.get_or_insert_with(|| (clock.clone(), Vec::new()));
-        all.retain(|(known, _)| known != url);
-        all.push((url.to_owned(), takes));
+        let slow = slow.get_or_insert_with(|| Slow { clock: clock.clone(), takes: Vec::new() });
+        slow.takes.retain(|(known, _)| known != url);
+        slow.takes.push((url.to_owned(), takes));
     }
 
     /// Waits for the answer, and says whether it came in time.
     fn wait(&self, url: &str, patience: Duration) -> bool {
         let slow = lock(&self.slow);
-        let Some((clock, all)) = slow.as_ref() else { return true };
+        let Some(Slow { clock, takes: all }) = slow.as_ref() else { return true };
         let Some((_, takes)) = all.iter().find(|(known, _)| url.starts_with(known)) else { return true };
         clock.pass(SignedDuration::try_from(*takes.min(&patience)).unwrap_or(SignedDuration::ZERO));
         *takes <= patience

@@ -78,7 +78,7 @@ pub fn things_of(owner: &Journey) -> Vec<Thing> {
         thing("{shared}", &shared, &shared),
         thing("{version}", "2", "77"),
         thing("{number}", "1", "77"),
-        thing("{sequence}", "2", "77"),
+        thing("{sequence}", "1", "77"),
         thing("{nodeId}", "ask", "no-such-node"),
         thing("{instanceId}", &text(&run["workflowInstanceId"]), "0b0f5c1e-64a5-5d3a-9a5e-5d9f3e0c7a11"),
         thing("{label}", "project:moonshot", "project:no-such-project"),

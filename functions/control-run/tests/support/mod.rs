@@ -148,7 +148,8 @@ async fn end(world: &World) {
 /// Creates a run, and has its runner claim it.
 async fn running(world: &World, id: &str, command: Command) -> Run {
     let now = world.clock.now();
-    let created = create_run(&world.store, &world.engine, &policy(), &ada(), command, run_id(id), now).await;
+    let policy = policy();
+    let created = Box::pin(create_run(&world.store, &world.engine, &policy, &ada(), command, run_id(id), now)).await;
     let run = created.expect("created").run;
     assert!(world.engine.claim(&world.store, &run.execution_arn(), now));
     run

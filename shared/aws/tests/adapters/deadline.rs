@@ -92,7 +92,7 @@ async fn no_call_is_waited_for_beyond_the_end_of_its_invocation() {
     let aws = silent.aws().await;
     for which in CALLS {
         for seconds in [1, 4] {
-            let took = time_of(&aws, seconds, call(&aws, which)).await;
+            let took = time_of(&aws, seconds, Box::pin(call(&aws, which))).await;
             let most = Duration::from_secs(seconds.unsigned_abs());
             assert!(took <= most + GRAIN, "{which} took {took:?} of {most:?}");
         }
@@ -108,7 +108,7 @@ async fn all_calls_of_an_invocation_together_have_its_time() {
             call(&aws, which).await;
         }
     };
-    let took = time_of(&aws, 9, all).await;
+    let took = time_of(&aws, 9, Box::pin(all)).await;
     assert!(took <= Duration::from_secs(9) + GRAIN, "{took:?}");
 }
 
@@ -119,7 +119,7 @@ async fn an_attempt_that_hangs_leaves_time_for_another() {
     for which in CALLS {
         // As long as the shortest invocation has for its calls.
         let before = silent.accepted();
-        time_of(&aws, 9, call(&aws, which)).await;
+        time_of(&aws, 9, Box::pin(call(&aws, which))).await;
         let attempts = silent.accepted() - before;
         assert!(attempts >= 2, "{which}: {attempts} attempts");
     }
@@ -130,7 +130,7 @@ async fn no_call_begins_after_the_end() {
     let silent = Silent::start().await;
     let aws = silent.aws().await;
     for which in CALLS {
-        assert!(time_of(&aws, -1, call(&aws, which)).await <= GRAIN, "{which}");
+        assert!(time_of(&aws, -1, Box::pin(call(&aws, which))).await <= GRAIN, "{which}");
     }
     assert_eq!(silent.accepted(), 0);
 }
@@ -157,7 +157,7 @@ async fn a_webhook_leaves_time_to_record_what_became_of_it() {
             let outcome = aws.webhook.send_webhook(&url, &owed, noon(), Duration::from_secs(10)).await;
             assert_eq!(outcome, AttemptOutcome::Unreachable { error_class: "timeout".to_owned() }, "{seconds}");
         };
-        let took = time_of(&aws, seconds, send).await;
+        let took = time_of(&aws, seconds, Box::pin(send)).await;
         assert!(took <= Duration::from_secs(most) + GRAIN, "{took:?} of {seconds} s");
     }
 }

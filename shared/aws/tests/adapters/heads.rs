@@ -177,11 +177,9 @@ fn sample() -> Run {
 fn as_the_runner_writes(state: &str, run: &Run, now: Timestamp) -> Option<Run> {
     let in_state = |state| Some(Run { state, rev: run.rev + 1, updated_at: now, ..run.clone() });
     match state {
-        "Claim" => match &run.state {
-            RunState::Pending { .. } => in_state(run.after(RunEvent::Claimed, now)?.state),
-            running @ RunState::Running { .. } => in_state(running.clone()),
-            _ => None,
-        },
+        "Claim" if matches!(run.state, RunState::Pending { .. }) => in_state(run.after(RunEvent::Claimed, now)?.state),
+        "Claim" if matches!(run.state, RunState::Running { .. }) => in_state(run.state.clone()),
+        "Claim" => None,
         "PauseCheck" if run.state.pause_asked_at().is_some() => None,
         "PauseCheck" => {
             let mut reached = run.state.clone();
@@ -192,15 +190,14 @@ fn as_the_runner_writes(state: &str, run: &Run, now: Timestamp) -> Option<Run> {
             }
             in_state(reached)
         }
-        "PauseGate" => match &run.state {
-            RunState::Paused { progress, pause_asked_at, since, .. } => in_state(RunState::Paused {
-                progress: progress.clone(),
-                pause_asked_at: *pause_asked_at,
-                since: *since,
-                token: TOKEN.to_owned(),
-            }),
-            _ => in_state(Run { updated_at: now, ..run.clone() }.parked(TOKEN, now)?.state),
-        },
+        "PauseGate" => {
+            let mut paused = run.state.clone();
+            if let RunState::Paused { token, .. } = &mut paused {
+                TOKEN.clone_into(token);
+                return in_state(paused);
+            }
+            in_state(Run { updated_at: now, ..run.clone() }.parked(TOKEN, now)?.state)
+        }
         "ShowWaiting" => in_state(run.awaiting(NODE, now)?.state),
         _ => panic!("{state}"),
     }

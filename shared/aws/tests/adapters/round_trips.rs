@@ -120,7 +120,7 @@ impl World {
         // One that is not among the samples of the ordinary limit: those few are counted.
         let is_counted = |id: &RunId| Chance::from(*id).weight(policy.tenant_limits.starts_per_minute).is_some();
         let run_id = std::iter::repeat_with(ids::new_run_id).find(|id| !is_counted(id)).expect("most ids are not");
-        create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, run_id, now).await
+        Box::pin(create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, run_id, now)).await
     }
 
     /// Lets a tenant start as many runs in a minute, of which as many have been started in this one and in the next.

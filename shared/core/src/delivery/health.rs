@@ -394,7 +394,7 @@ mod tests {
             for step in 0..60 {
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let number = (random >> 33) as u32 % 30;
-                let origin = if number % 2 == 0 { SLOW } else { WELL };
+                let origin = if number.is_multiple_of(2) { SLOW } else { WELL };
                 let verdict =
                     [Verdict::Well, Verdict::Badly, Verdict::Badly, Verdict::Unknown][(random >> 40) as usize % 4];
                 let before = health.rev;

@@ -198,9 +198,12 @@ async fn as_recorded<S: LoadRun>(
     joined.map(Some).map_err(|error| StoreError::new("join the output of a run", StoreErrorClass::Corrupt, error))
 }
 
+/// An object's members, each as it is written.
+type Fields = BTreeMap<String, Box<RawValue>>;
+
 /// The parts of an output that the runner made, and the results in it.
-fn split(output: &str) -> Option<(BTreeMap<String, Box<RawValue>>, BTreeMap<String, Box<RawValue>>)> {
-    let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(output).ok()?;
+fn split(output: &str) -> Option<(Fields, Fields)> {
+    let fields: Fields = serde_json::from_str(output).ok()?;
     let results = serde_json::from_str(fields.get("results")?.get()).ok()?;
     Some((fields, results))
 }

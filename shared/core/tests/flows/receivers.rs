@@ -119,7 +119,7 @@ fn who_settles_runs_leaves_a_receiver_in_trouble_to_the_queue() {
     put_in_trouble(&world, &acme, 1, SLOW);
     let owed = due(&world, &acme, 2, SLOW);
     assert_eq!(world.deliver_at_the_end(&owed), Delivered::HeldBack);
-    assert_eq!(world.engine.take_announced(), [owed.clone()]);
+    assert_eq!(world.engine.take_announced(), std::slice::from_ref(&owed));
     // Its neighbours are not minded, neither the tenant's other receivers nor other tenants at the same place.
     for (tenant_id, number, origin) in [(&acme, 3, WELL), (&tenant("globex"), 4, SLOW)] {
         let owed = due(&world, tenant_id, number, origin);
@@ -169,7 +169,7 @@ fn what_waits_for_a_slow_receiver_is_told_when_there_is_a_seat_and_needs_no_swee
     let first = due(&world, &acme, 1, SLOW);
     world.deliver_at_the_end(&first);
     let mut told = world.engine.take_announced();
-    assert_eq!(told, [first.clone()]);
+    assert_eq!(told, std::slice::from_ref(&first));
     // As many as may wait, and those that have a seat meanwhile.
     let owed: Vec<_> = (10..10 + MOST_WAITING as u128).map(|number| due(&world, &acme, number, SLOW)).collect();
     for delivery in &owed {

@@ -117,8 +117,8 @@ fn configured(node: &str, text: &str) -> Command {
 fn a_processor_runs_with_the_tags_that_it_offers() {
     // The version itself says `live`.
     let at_run = "ProcessorTags<readability>";
-    let rows: [(Option<&[&str]>, &str, Result<u32, _>); 9] = [
-        (None, "live", Ok(1)),
+    let rows = [
+        (None::<&[&str]>, "live", Ok(1)),
         (None, "7", Ok(1)),
         (None, "$LATEST", refused(at_run, "invalid_tag")),
         (None, "$latest", refused(at_run, "invalid_tag")),

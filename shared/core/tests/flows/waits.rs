@@ -52,13 +52,16 @@ fn a_wait_is_as_long_as_its_caller_wants_and_leaves_nothing_behind() {
     assert_eq!((waited.output.as_deref(), waited.is_crowded, seconds), (Some("{}"), false, 0));
 }
 
+/// The meter that a case is about.
+type Whose = fn(&World) -> Meter;
+
 #[test]
 fn one_wait_too_many_is_answered_at_once_with_what_was_read() {
     // Whose waits, since when, how many, and whether one more may wait: 3 of a tenant, 5 of all.
     let mine = |world: &World| of(&world.caller.tenant);
     let yours = |_: &World| of(&fixture::tenant("another"));
     let everybody = |_: &World| Meter::AllWaits;
-    let cases: [(fn(&World) -> Meter, i64, i64, bool); 10] = [
+    let cases: [(Whose, i64, i64, bool); 10] = [
         (mine, 0, 2, true),
         (mine, 0, 3, false),
         (mine, 19, 3, false),

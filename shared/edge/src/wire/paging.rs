@@ -81,13 +81,14 @@ impl Paging {
     /// What a refused read of the list says to its caller. A cursor that the store never gave is corrupt to it: then the
     /// caller made it up.
     fn blame(&self, refusal: Refusal) -> Problem {
-        match refusal {
-            Refusal::Store(error) if self.cursor.is_some() && error.class == StoreErrorClass::Corrupt => {
-                tracing::warn!(error.cause = causes(&error), "cursor refused");
-                cursor::refused().into()
-            }
-            refusal => refusal.into(),
+        if let Refusal::Store(error) = &refusal
+            && self.cursor.is_some()
+            && error.class == StoreErrorClass::Corrupt
+        {
+            tracing::warn!(error.cause = causes(error), "cursor refused");
+            return cursor::refused().into();
         }
+        refusal.into()
     }
 }
 
