@@ -56,7 +56,7 @@ impl Paging {
     /// an answer is read again, shorter.
     ///
     /// # Errors
-    /// What [`Self::blame`] makes of those of `read`.
+    /// Those of `read`; a cursor that the store never gave is refused as the caller's own.
     pub async fn page<'a, V, F>(
         &'a self,
         read: impl Fn(u32, Option<&'a str>) -> F,
