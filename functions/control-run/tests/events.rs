@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use sluice_core::delivery::{AttemptOutcome, Pace};
+use sluice_core::delivery::AttemptOutcome;
 use sluice_core::flow::deliver::deliver;
 use sluice_core::limits;
 use sluice_core::ports::{AnswerNode, DeliveryRef, LoadRun, StoreErrorClass};
@@ -422,8 +422,7 @@ fn what_was_given_up_is_sent_again_all_at_once() {
     let world = world();
     world.receiver.answer_next([AttemptOutcome::Gone]);
     let owed = DeliveryRef { tenant_id: tenant("dev"), run_id: run_id(SUCCEEDED), number: 1 };
-    block_on(deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed, Pace::FromTheQueue))
-        .expect("given up");
+    block_on(deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed)).expect("given up");
     world.engine.take_announced();
     let redeliver = |since: &str| {
         let body = format!(r#"{{"failedSince":"{since}"}}"#);

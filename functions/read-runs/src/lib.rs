@@ -3,11 +3,12 @@
 use sluice_core::caller::Caller;
 use sluice_core::flow::read_runs::Waited;
 use sluice_core::flow::waiting::WaitLimits;
-use sluice_core::flow::{find_run, read_runs};
+use sluice_core::flow::{find_beside, read_runs};
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::meter::Chance;
 use sluice_core::ports::{Clock, CountOnMeter, ReadCatalog, ReadQueue, ReadRuns};
+use sluice_core::together::both;
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::route::{InputNumber, ReadRunsRoute as Route};
@@ -73,15 +74,26 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
         let GetRun { wait_seconds, with_snapshot } = GetRun::read(request)?;
         let wait_seconds = deadline.seconds_to_wait(wait_seconds, self.clock.now());
         let (store, clock, chance) = (&self.store, &self.clock, (self.new_chance)());
-        let waited =
-            read_runs::wait_for_run(store, clock, self.wait_limits, chance, caller, run_id, wait_seconds).await?;
-        let Waited { run, output, is_crowded } = waited;
-        let links = self.store.list_links(&caller.tenant, run_id).await?;
+        let waited = read_runs::wait_for_run(store, clock, self.wait_limits, chance, caller, run_id, wait_seconds);
+        let snapshot = async {
+            match with_snapshot {
+                true => store.load_snapshot(&caller.tenant, run_id).await,
+                false => Ok(None),
+            }
+        };
+        let beside = both(store.list_links(&caller.tenant, run_id), snapshot);
+        let (waited, (links, snapshot)) = match wait_seconds {
+            0 => both(Box::pin(waited), Box::pin(beside)).await,
+            // What was linked meanwhile is shown too.
+            _ => (Box::pin(waited).await, Box::pin(beside).await),
+        };
+        let Waited { run, output, is_crowded } = waited?;
+        let links = links?;
         let mut view = RunView::from(&run).with_output(output).with_links(&links);
         if run.status() == RunStatus::Queued {
             view = view.with_queue_position(self.store.queue_position(&run).await?);
         }
-        if with_snapshot && let Some(snapshot) = self.store.load_snapshot(&caller.tenant, run_id).await? {
+        if let Some(snapshot) = snapshot? {
             view = view.with_snapshot(snapshot);
         }
         let response = Response::json(200, &view);
@@ -105,8 +117,8 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
     }
 
     async fn deliveries(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        let run = find_run(&self.store, caller, run_id, self.clock.now()).await?;
-        let deliveries = self.store.list_deliveries(&run.tenant_id, run_id).await?;
+        let listed = self.store.list_deliveries(&caller.tenant, run_id);
+        let (_run, deliveries) = find_beside(&self.store, caller, run_id, self.clock.now(), listed).await?;
         let deliveries = deliveries.iter().map(|(delivery, attempts)| DeliveryView::new(delivery, attempts)).collect();
         Ok(Response::json(200, &DeliveryList { deliveries }))
     }
@@ -135,12 +147,12 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
     async fn usage(&self, request: &Request, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
         let paging = paging_of("usage", request, caller, run_id)?;
         let (store, now) = (&self.store, self.clock.now());
-        let ledger = read_runs::get_usage(store, caller, run_id, now).await?;
         let read = paging.page(|limit, cursor| async move {
             let page = read_runs::list_calls(store, caller, run_id, limit, cursor, now).await?;
             Ok(page.map(|call| UsageCallView::from(&call)))
         });
-        let (items, next_cursor) = read.await?;
+        let (ledger, read) = both(read_runs::get_usage(store, caller, run_id, now), read).await;
+        let (ledger, (items, next_cursor)) = (ledger?, read?);
         Ok(Response::json(200, &UsageView::new(&ledger, items, next_cursor)))
     }
 

@@ -3,7 +3,6 @@
 use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use reconcile_runs::App;
 use sluice_core::concurrency::{Concurrency, OnLimit};
-use sluice_core::delivery::Pace;
 use sluice_core::flow::create_run::{Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
@@ -149,8 +148,7 @@ fn a_run_whose_time_is_over_is_deleted() {
     assert!(world.store.knows(&dev, run_id), "its receiver has yet to be told");
     for number in [1, 2] {
         let owed = DeliveryRef { tenant_id: dev.clone(), run_id, number };
-        block_on(deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed, Pace::FromTheQueue))
-            .expect("delivered");
+        block_on(deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed)).expect("delivered");
     }
     sweep(&world, "{}").expect("swept");
     assert!(!world.store.knows(&dev, run_id));

@@ -8,20 +8,21 @@
 use lambda_runtime::{Context, Diagnostic, Error, LambdaEvent};
 use serde::Serialize;
 use sluice_core::concurrency::QueueRef;
-use sluice_core::delivery::Pace;
+use sluice_core::delivery::Delivery;
 use sluice_core::flow::Refusal;
-use sluice_core::flow::deliver::{Delivered, deliver};
+use sluice_core::flow::deliver::{Delivered, Outlook, deliver, send};
 use sluice_core::flow::dispatch_runs::dispatch_runs;
 use sluice_core::flow::record_usage::record_result_usage;
-use sluice_core::flow::transition_run::transition;
+use sluice_core::flow::transition_run::{AT_THE_END, settle};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::limits;
 use sluice_core::ports::{
-    AnnounceDue, ChangeRun, Clock, Deliveries, DeliveryRef, DescribeExecution, ExecutionState, PublishStatus,
+    AnnounceDue, ChangeRun, Clock, Deliveries, DeliveryRef, DescribeExecution, ExecutionState, Loaded, PublishStatus,
     ReadCatalog, ReadExecutionInput, ReadQueue, ReceiverHealth, RecordRun, RecordUsage, SendWebhook, StartExecution,
     StopExecution,
 };
 use sluice_core::run::Run;
+use sluice_core::together::both;
 use sluice_edge::event::{
     BatchFailures, Brought, Event, ExecutionEnd, Happening, ItemFailure, Message, ResultUsage, tenant_of,
 };
@@ -113,7 +114,7 @@ where
             Happening::SlotFreed(queue) => self.dispatch(&queue).await,
             Happening::DeliveryDue(delivery) => {
                 telemetry::about_run(&Span::current(), &delivery.tenant_id, delivery.run_id);
-                self.deliver(&delivery, Pace::FromTheQueue).await
+                self.deliver(&delivery).await
             }
             Happening::Underway { execution_arn, status } => {
                 tracing::info!(
@@ -132,10 +133,11 @@ where
     }
 
     async fn settle(&self, mut ended: ExecutionEnd) -> Result<(), Error> {
-        let Some(run) = self.find_run(&ended).await? else {
+        let Some(found) = self.find_run(&ended).await? else {
             return Ok(());
         };
-        if ended.output_left_out && !run.status().is_terminal() {
+        let (run, was_open) = (found.run.clone(), !found.run.status().is_terminal());
+        if ended.output_left_out && was_open {
             // Without an answer the run must not end, or its output would be lost: the event comes again, or the
             // reconciler comes by.
             match self.engine.describe_execution(&ended.execution_arn).await? {
@@ -145,30 +147,44 @@ where
                 }
             }
         }
-        let event = RunEvent::EngineEnded(ended.end);
-        let settled = transition(&self.store, run.clone(), event, &ended.details, self.clock.now()).await?;
+        let outlook = match was_open && run.snapshot.has_callback {
+            true => Outlook::of(&self.store, &run.tenant_id).await,
+            false => Outlook::BLIND,
+        };
+        let (event, now) = (RunEvent::EngineEnded(ended.end), self.clock.now());
+        let may_begin = |delivery: &Delivery| outlook.lets_through(delivery, now);
+        let settled = settle(&self.store, found, event, &ended.details, may_begin, now).await?;
         let Some(transition) = settled else {
             note_late_end(&run, &ended);
             return Ok(());
         };
         metrics::run_settled("event", &transition.after);
         tracing::info!(run.status = transition.after.status().as_str(), "run ended");
-        for queue in &transition.freed {
+        // A receiver may take two seconds: nobody waits for it who waits for a slot.
+        let (store, engine, begun, owed) = (&self.store, &self.engine, &transition.begun, &transition.owed);
+        let sending = send(store, engine, &self.webhook, &self.clock, &outlook, begun, owed);
+        let (sent, ()) = both(Box::pin(sending), Box::pin(self.dispatch_freed(&transition.freed))).await;
+        let mut failure = None;
+        for sent in sent {
+            match sent {
+                Ok((number, delivered)) => note_delivered(number, &delivered),
+                Err(error) => failure = Some(error.into()),
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn dispatch_freed(&self, queues: &[QueueRef]) {
+        for queue in queues {
             if let Err(error) = self.dispatch(queue).await {
                 // This event has had its effect: coming again, it would free nothing. The sweep looks at every queue.
                 tracing::error!(error.cause = telemetry::causes(&*error), "queue left to the sweep");
             }
         }
-        // The event bus first: it is quick, and a receiver may take two seconds. One's trouble does not keep the other waiting.
-        let mut failure = None;
-        for delivery in transition.owed.iter().rev() {
-            failure = self.deliver(delivery, Pace::AtTheEnd).await.err().or(failure);
-        }
-        failure.map_or(Ok(()), Err)
     }
 
-    /// The run of an execution, `None` when it is none of ours.
-    async fn find_run(&self, ended: &ExecutionEnd) -> Result<Option<Run>, Error> {
+    /// The run of an execution, with what its end is told from. `None` when it is none of ours.
+    async fn find_run(&self, ended: &ExecutionEnd) -> Result<Option<Loaded>, Error> {
         let tenant = match &ended.tenant_id {
             Some(tenant) => Some(tenant.clone()),
             None => self.engine.execution_input(&ended.execution_arn).await?.and_then(|input| tenant_of(&input)),
@@ -179,8 +195,8 @@ where
             return Ok(None);
         };
         telemetry::about_run(&Span::current(), &tenant, ended.run_id);
-        let run = self.store.load_run(&tenant, ended.run_id).await?;
-        let ours = run.filter(|run| run.execution_arn() == ended.execution_arn);
+        let found = self.store.load_with(&tenant, ended.run_id, AT_THE_END).await?;
+        let ours = found.filter(|found| found.run.execution_arn() == ended.execution_arn);
         if ours.is_none() {
             tracing::warn!(execution.arn = ended.execution_arn.as_str(), "execution belongs to no run: ignored");
         }
@@ -244,26 +260,31 @@ where
         Ok(counts)
     }
 
-    async fn deliver(&self, delivery: &DeliveryRef, pace: Pace) -> Result<(), Error> {
-        match deliver(&self.store, &self.engine, &self.webhook, &self.clock, delivery, pace).await? {
-            Delivered::Attempted(after, attempt) => {
-                metrics::delivery_attempted(&after);
-                tracing::info!(
-                    delivery.number = after.number,
-                    delivery.channel = after.channel.as_str(),
-                    delivery.status = after.status.as_str(),
-                    delivery.attempt = attempt.number,
-                    attempt.duration_ms = attempt.duration_ms,
-                    "delivery attempted"
-                );
-            }
-            Delivered::HeldBack => {
-                metrics::count(&metrics::DELIVERIES_HELD_BACK);
-                tracing::info!(delivery.number, "its receiver is in trouble: delivery held back");
-            }
-            Delivered::Nothing => tracing::info!(delivery.number, "delivery not due: nothing done"),
-        }
+    async fn deliver(&self, delivery: &DeliveryRef) -> Result<(), Error> {
+        let delivered = deliver(&self.store, &self.engine, &self.webhook, &self.clock, delivery).await?;
+        note_delivered(delivery.number, &delivered);
         Ok(())
+    }
+}
+
+fn note_delivered(number: u32, delivered: &Delivered) {
+    match delivered {
+        Delivered::Attempted(after, attempt) => {
+            metrics::delivery_attempted(after);
+            tracing::info!(
+                delivery.number = number,
+                delivery.channel = after.channel.as_str(),
+                delivery.status = after.status.as_str(),
+                delivery.attempt = attempt.number,
+                attempt.duration_ms = attempt.duration_ms,
+                "delivery attempted"
+            );
+        }
+        Delivered::HeldBack => {
+            metrics::count(&metrics::DELIVERIES_HELD_BACK);
+            tracing::info!(delivery.number = number, "its receiver is in trouble: delivery held back");
+        }
+        Delivered::Nothing => tracing::info!(delivery.number = number, "delivery not due: nothing done"),
     }
 }
 

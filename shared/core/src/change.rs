@@ -16,8 +16,11 @@ pub struct NewRun {
     pub run: Run,
     /// The frozen snapshot as its stored text, made by [`Snapshot::to_text`](crate::snapshot::Snapshot::to_text).
     pub snapshot_text: String,
-    /// What a replay on another version needs: [`RequestParts`](crate::snapshot::RequestParts) as JSON text.
-    pub request_text: String,
+    /// What its end will need of the snapshot: [`Ending`](crate::snapshot::Ending) as JSON text. `None` where that is nothing.
+    pub ending_text: Option<String>,
+    /// What a replay on another version needs: [`RequestParts`](crate::snapshot::RequestParts) as JSON text. `None` where
+    /// nobody knows it any more: of a run that repeats one from before requests were kept.
+    pub request_text: Option<String>,
     /// Whether the run takes slots or joins a queue. The run's `slots` and state say the same.
     pub admission: Admission,
     /// The run's instance where there was none yet; it may be made by others meanwhile.

@@ -510,10 +510,12 @@ impl VersionDocument {
     fn check_edges(&self, invalid: &mut Invalid) {
         let edges = DOCUMENT.part(Part::Edges);
         let mut seen = BTreeSet::new();
+        // Of two nodes of one id, which is a fault of its own, the first counts.
+        let nodes: BTreeMap<&NodeId, &Node> = self.nodes.iter().rev().map(|node| (&node.id, node)).collect();
         for (index, edge) in self.edges.iter().enumerate() {
             let at = edges.index(index);
             for (end, id) in [(Part::From, &edge.from), (Part::To, &edge.to)] {
-                if self.node(id).is_none() {
+                if !nodes.contains_key(id) {
                     let message = format_args!("there is no node {id} in this version");
                     invalid.add(at.part(end), ViolationCode::DanglingEdge, message);
                 }
@@ -522,7 +524,7 @@ impl VersionDocument {
                 let message = format_args!("the edge {} -> {} stands twice", edge.from, edge.to);
                 invalid.add(at, ViolationCode::DuplicateEdge, message);
             }
-            if self.node(&edge.to).is_some_and(|node| node.node_type == NodeType::DataSource) {
+            if nodes.get(&edge.to).is_some_and(|node| node.node_type == NodeType::DataSource) {
                 let message = format_args!("{} is a data source: nothing runs before it", edge.to);
                 invalid.add(at.part(Part::To), ViolationCode::EdgeIntoSource, message);
             }

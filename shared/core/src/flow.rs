@@ -16,7 +16,6 @@ pub mod record_usage;
 pub mod replay_run;
 pub mod report_run;
 pub mod retain_run;
-mod together;
 pub mod transition_run;
 pub mod waiting;
 
@@ -26,10 +25,12 @@ use crate::caller::Caller;
 use crate::catalog::CatalogKey;
 use crate::change::RunChange;
 use crate::id::RunId;
-use crate::ports::{ChangeRun, Changed, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
+use crate::ports::{ChangeRun, Changed, LoadRun, Loaded, Part, ReadCatalog, StoreError, StoreErrorClass, StoreResult};
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::Run;
+use crate::together::both;
 use jiff::Timestamp;
+use std::future::Future;
 use std::sync::Arc;
 
 /// Times a change is tried against a run that others change as well.
@@ -42,6 +43,36 @@ pub(crate) const TRIES: u32 = 8;
 pub async fn find_run<S: LoadRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
     let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
     run.filter(|run| run.is_visible(now)).ok_or_else(|| unknown(run_id))
+}
+
+/// [`find_run`] with what lies beside it, in one round trip.
+///
+/// # Errors
+/// Those of [`find_run`].
+pub(crate) async fn find_with<S: LoadRun>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    parts: &[Part<'_>],
+    now: Timestamp,
+) -> Answer<Loaded> {
+    let found = store.load_with(&caller.tenant, run_id, parts).await.map_err(Refusal::Store)?;
+    found.filter(|found| found.run.is_visible(now)).ok_or_else(|| unknown(run_id))
+}
+
+/// Something that lies beside a run, read at the same time as the run itself: it is not there for whoever may not see the run.
+///
+/// # Errors
+/// Those of [`find_run`], before those of the read.
+pub async fn find_beside<S: LoadRun, T>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    now: Timestamp,
+    read: impl Future<Output = StoreResult<T>> + Send,
+) -> Answer<(Run, T)> {
+    let (run, read) = both(find_run(store, caller, run_id, now), read).await;
+    Ok((run?, read.map_err(Refusal::Store)?))
 }
 
 /// One thing of the catalog.

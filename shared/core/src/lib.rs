@@ -42,5 +42,6 @@ pub mod step;
 pub mod template;
 pub mod tenant_limits;
 pub mod time;
+pub mod together;
 pub mod usage;
 pub mod violation;

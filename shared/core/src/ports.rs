@@ -19,8 +19,8 @@ pub use engine::{
 };
 pub use meter::CountOnMeter;
 pub use run::{
-    AnswerNode, ChangeRun, Changed, LoadRun, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun, RecordUsage,
-    Recorded, RunFilter, RunLinks, RunRef,
+    AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun,
+    RecordUsage, Recorded, RunFilter, RunLinks, RunRef, StopAsked,
 };
 pub use store::{Page, StoreError, StoreErrorClass, StoreResult};
 pub use sweep::{AnnounceDue, DueDelivery, SHARDS, Sweep};

@@ -19,14 +19,15 @@ use crate::run::RunSpec;
 use crate::template::Variables;
 use crate::time::millis;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The frozen run. In JSON, which is its stored form, it is one flat object.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Snapshot {
     pub run_id: RunId,
     pub tenant_id: TenantId,
@@ -124,17 +125,42 @@ pub enum NodeRun {
 /// What a request said, as far as its snapshot does not keep it as it was: what a replay on another version needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RequestParts {
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub data_sources: BTreeMap<NodeId, Value>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub data_targets: BTreeMap<NodeId, Value>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub processor_params: BTreeMap<NodeId, BTreeMap<String, Value>>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<NodeId, Tag>,
+pub struct RequestParts<'a> {
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub data_sources: Cow<'a, BTreeMap<NodeId, Value>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub data_targets: Cow<'a, BTreeMap<NodeId, Value>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub processor_params: Cow<'a, BTreeMap<NodeId, BTreeMap<String, Value>>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub tags: Cow<'a, BTreeMap<NodeId, Tag>>,
     #[serde(default)]
-    pub variables: Variables,
+    pub variables: Cow<'a, Variables>,
+}
+
+fn is_empty<K, V>(map: &BTreeMap<K, V>) -> bool {
+    map.is_empty()
+}
+
+/// What the end of a run needs of its snapshot: kept beside it, so that nobody has to read the whole for it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+    /// The leaves whose results are in the plan already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<NodeId>,
+    /// The leaves that are answered from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<NodeId>,
+}
+
+impl Ending {
+    /// Whether the output will have a result that somebody wrote.
+    pub fn has_given_results(&self) -> bool {
+        !self.values.is_empty() || !self.answered.is_empty()
+    }
 }
 
 /// Where the runner finds its run: the only key text that leaves the store, made by the store.
@@ -157,19 +183,37 @@ impl Snapshot {
 
     /// SHA-256 of the snapshot's text as its readers may see it, in lower-case hexadecimal digits. What is hidden from them
     /// (where the run calls back; what the owner of a shared definition keeps to itself) is not hashed: who knows everything
-    /// else could tell a right guess by the hash.
+    /// else could tell a right guess by the hash. `text` is [what is stored](Self::to_text): mostly it hides nothing.
     ///
     /// # Errors
     /// Those of [`Self::to_text`].
-    pub fn hash(&self) -> Result<String, serde_json::Error> {
-        let seen = Self { callback: None, ..self.clone() }.as_seen_by_tenant();
-        Ok(canonical::sha256_hex(&[&seen.to_text()?]))
+    pub fn hash(&self, text: &str) -> Result<String, serde_json::Error> {
+        let seen = match (&self.callback, &self.spec.definition_owner) {
+            (None, None) => return Ok(canonical::sha256_hex(&[text])),
+            (Some(_), None) => serde_json::to_string(&Written::of(self, None, &self.nodes)),
+            (_, Some(_)) => {
+                let nodes: Vec<WrittenNode<'_>> = self.nodes.iter().map(WrittenNode::shown_to_others).collect();
+                serde_json::to_string(&Written::of(self, None, &nodes))
+            }
+        };
+        Ok(canonical::sha256_hex(&[&seen?]))
+    }
+
+    /// What the end of the run needs of this; `None` when that is nothing.
+    pub fn ending(&self) -> Option<Ending> {
+        let runs: BTreeMap<&NodeId, &NodeRun> = self.nodes.iter().map(|node| (&node.node_id, &node.run)).collect();
+        let is = |leaf: &&NodeId, kind: &NodeRun| runs.get(*leaf).is_some_and(|run| *run == kind);
+        let ending = Ending {
+            callback: self.callback.clone(),
+            values: self.leaves.iter().filter(|leaf| is(leaf, &NodeRun::Value)).cloned().collect(),
+            answered: self.leaves.iter().filter(|leaf| is(leaf, &NodeRun::External)).cloned().collect(),
+        };
+        (ending.callback.is_some() || ending.has_given_results()).then_some(ending)
     }
 
     /// Whether the output will have a result that somebody wrote: of a leaf that is a value or an external node.
     pub fn has_given_results(&self) -> bool {
-        let is_given = |leaf| matches!(self.run_of(leaf), Some(NodeRun::Value | NodeRun::External));
-        self.leaves.iter().any(is_given)
+        self.ending().is_some_and(|ending| ending.has_given_results())
     }
 
     /// The snapshot as the tenant of the run may see it: without what the owner of the definition keeps to itself,
@@ -234,9 +278,9 @@ impl Snapshot {
         serde_json::to_string(&input)
     }
 
-    /// What the runner does at a node.
-    pub fn run_of(&self, node_id: &NodeId) -> Option<&NodeRun> {
-        self.nodes.iter().find(|node| node.node_id == *node_id).map(|node| &node.run)
+    /// The results that the plan itself has, as they were written.
+    pub fn values(&self) -> BTreeMap<NodeId, String> {
+        self.nodes.iter().filter_map(|node| Some((node.node_id.clone(), node.value_text()?))).collect()
     }
 
     /// The result that the plan itself has for a node, as it was written: of a node whose result is its data source.
@@ -258,8 +302,129 @@ pub fn inline_result_bytes(nodes: usize, plan_bytes: usize) -> usize {
     most.min(share.saturating_sub(AROUND)).max(LEAST)
 }
 
-/// A snapshot as it is stored, with the names under which every version has stored it.
-#[derive(Serialize, Deserialize)]
+impl Serialize for Snapshot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::of(self, self.callback.as_ref(), &self.nodes).serialize(serializer)
+    }
+}
+
+/// A snapshot as it is written, in the order in which its parts always were: readers compare its hash.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a, N> {
+    run_id: RunId,
+    tenant_id: &'a TenantId,
+    created_by: &'a str,
+    #[serde(with = "millis")]
+    created_at: Timestamp,
+    workflow_definition_id: DefinitionId,
+    workflow_definition_name: &'a DefinitionName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow_definition_owner: Option<&'a TenantId>,
+    workflow_version: u32,
+    workflow_instance_id: InstanceId,
+    compute_node_id: &'a ComputeNodeKey,
+    state_machine_arn: &'a StateMachineArn,
+    execution_budget_micro_usd: Option<MicroUsd>,
+    compute_node_budget_micro_usd: Option<MicroUsd>,
+    max_run_duration_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    exclude_paused_time: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    nodes: &'a [N],
+    edges: &'a [Edge],
+    stages: &'a [Vec<NodeId>],
+    leaves: &'a [NodeId],
+    input: Option<&'a RawValue>,
+    layers: &'a [LayerName],
+    callback: Option<&'a Callback>,
+}
+
+impl<'a, N> Written<'a, N> {
+    fn of(snapshot: &'a Snapshot, callback: Option<&'a Callback>, nodes: &'a [N]) -> Self {
+        let spec = &snapshot.spec;
+        Self {
+            run_id: snapshot.run_id,
+            tenant_id: &snapshot.tenant_id,
+            created_by: &spec.created_by,
+            created_at: spec.created_at,
+            workflow_definition_id: spec.definition_id,
+            workflow_definition_name: &spec.definition_name,
+            workflow_definition_owner: spec.definition_owner.as_ref(),
+            workflow_version: spec.version,
+            workflow_instance_id: spec.instance_id,
+            compute_node_id: &spec.compute_node,
+            state_machine_arn: &spec.state_machine_arn,
+            execution_budget_micro_usd: spec.execution_budget_micro_usd,
+            compute_node_budget_micro_usd: spec.compute_node_budget_micro_usd,
+            max_run_duration_seconds: spec.max_run_duration_seconds,
+            exclude_paused_time: spec.exclude_paused_time,
+            retention: spec.retention,
+            nodes,
+            edges: &snapshot.edges,
+            stages: &snapshot.stages,
+            leaves: &snapshot.leaves,
+            input: snapshot.input.as_deref(),
+            layers: &snapshot.layers,
+            callback,
+        }
+    }
+}
+
+/// A node as [`SnapshotNode`] is written, of which parts may be left out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenNode<'a> {
+    node_id: &'a NodeId,
+    node_type: NodeType,
+    run: &'a NodeRun,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processor: Option<&'a ProcessorKey>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tag: Option<&'a Tag>,
+    max_attempts: u32,
+    retry_interval_seconds: u32,
+    retry_backoff_rate: u32,
+    params: BTreeMap<&'a str, &'a Value>,
+    depends_on: &'a [NodeId],
+    data_source: Option<&'a Value>,
+    data_target: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused_from: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<&'a Value>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    private: bool,
+}
+
+impl<'a> WrittenNode<'a> {
+    /// As [`SnapshotNode::shown_to_others`].
+    fn shown_to_others(node: &'a SnapshotNode) -> Self {
+        let is_shown = |name: &String| !node.private && !node.private_params.contains(name);
+        let params = node.params.iter().filter(|(name, _)| is_shown(name));
+        Self {
+            node_id: &node.node_id,
+            node_type: node.node_type,
+            run: if node.private { &NodeRun::Hidden } else { &node.run },
+            processor: node.processor.as_ref().filter(|_| !node.private),
+            tag: node.tag.as_ref().filter(|_| !node.private),
+            max_attempts: node.max_attempts,
+            retry_interval_seconds: node.retry_interval_seconds,
+            retry_backoff_rate: node.retry_backoff_rate,
+            params: params.map(|(name, value)| (name.as_str(), value)).collect(),
+            depends_on: &node.depends_on,
+            data_source: node.data_source.as_ref(),
+            data_target: node.data_target.as_ref().filter(|_| !node.private),
+            reused_from: node.reused_from,
+            schema: node.schema.as_ref().filter(|_| !node.private),
+            private: node.private,
+        }
+    }
+}
+
+/// A snapshot as it is read, with the names under which every version has stored it.
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
     run_id: RunId,
@@ -269,7 +434,7 @@ struct Stored {
     created_at: Timestamp,
     workflow_definition_id: DefinitionId,
     workflow_definition_name: DefinitionName,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     workflow_definition_owner: Option<TenantId>,
     workflow_version: u32,
     workflow_instance_id: InstanceId,
@@ -278,9 +443,9 @@ struct Stored {
     execution_budget_micro_usd: Option<MicroUsd>,
     compute_node_budget_micro_usd: Option<MicroUsd>,
     max_run_duration_seconds: Option<u64>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     exclude_paused_time: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     retention: Option<Retention>,
     nodes: Vec<SnapshotNode>,
     edges: Vec<Edge>,
@@ -289,37 +454,6 @@ struct Stored {
     input: Option<Box<RawValue>>,
     layers: Vec<LayerName>,
     callback: Option<Callback>,
-}
-
-impl From<Snapshot> for Stored {
-    fn from(snapshot: Snapshot) -> Self {
-        let Snapshot { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback } = snapshot;
-        Self {
-            run_id,
-            tenant_id,
-            created_by: spec.created_by,
-            created_at: spec.created_at,
-            workflow_definition_id: spec.definition_id,
-            workflow_definition_name: spec.definition_name,
-            workflow_definition_owner: spec.definition_owner,
-            workflow_version: spec.version,
-            workflow_instance_id: spec.instance_id,
-            compute_node_id: spec.compute_node,
-            state_machine_arn: spec.state_machine_arn,
-            execution_budget_micro_usd: spec.execution_budget_micro_usd,
-            compute_node_budget_micro_usd: spec.compute_node_budget_micro_usd,
-            max_run_duration_seconds: spec.max_run_duration_seconds,
-            exclude_paused_time: spec.exclude_paused_time,
-            retention: spec.retention,
-            nodes,
-            edges,
-            stages,
-            leaves,
-            input,
-            layers,
-            callback,
-        }
-    }
 }
 
 impl From<Stored> for Snapshot {

@@ -6,10 +6,10 @@ pub mod engine;
 pub mod sample;
 pub mod store;
 
+pub use sluice_core::together::both;
+use sluice_core::together::few;
 use std::fmt::Debug;
 use std::future::Future;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// Within this time everything that is under way has happened, and every index has caught up; on a slow machine too.
@@ -74,47 +74,8 @@ pub async fn becomes<T: PartialEq + Debug, P: Future<Output = ()>>(
 
 /// Runs futures side by side on this thread, and gives their outputs in their order.
 pub async fn at_once<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut under_way: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut outputs: Vec<Option<F::Output>> = under_way.iter().map(|_| None).collect();
-    std::future::poll_fn(move |context| {
-        for (future, output) in under_way.iter_mut().zip(&mut outputs) {
-            if output.is_none()
-                && let Poll::Ready(ready) = future.as_mut().poll(context)
-            {
-                *output = Some(ready);
-            }
-        }
-        if outputs.iter().all(Option::is_some) {
-            Poll::Ready(outputs.iter_mut().filter_map(Option::take).collect())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await
-}
-
-/// Runs two futures side by side on this thread.
-pub async fn both<A: Future, B: Future>(one: A, other: B) -> (A::Output, B::Output) {
-    let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
-    let (mut first, mut second) = (None, None);
-    std::future::poll_fn(|context| {
-        if first.is_none()
-            && let Poll::Ready(ready) = one.as_mut().poll(context)
-        {
-            first = Some(ready);
-        }
-        if second.is_none()
-            && let Poll::Ready(ready) = other.as_mut().poll(context)
-        {
-            second = Some(ready);
-        }
-        match (first.take(), second.take()) {
-            (Some(one), Some(other)) => Poll::Ready((one, other)),
-            (one, other) => {
-                (first, second) = (one, other);
-                Poll::Pending
-            }
-        }
-    })
-    .await
+    let numbered = futures.into_iter().enumerate().map(|(number, future)| async move { (number, future.await) });
+    let mut done = few(usize::MAX, numbered).await;
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, output)| output).collect()
 }

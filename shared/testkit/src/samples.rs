@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use sluice_core::budget::MicroUsd;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::definition::{Definition, Version, VersionRule};
-use sluice_core::delivery::Pace;
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::{Command, Policy, Source, create_run};
 use sluice_core::flow::deliver::deliver;
@@ -236,7 +235,7 @@ impl World {
         let Some((end, details)) = ended else { panic!("the execution runs") };
         let settled = sure(transition(&self.store, run, RunEvent::EngineEnded(end), &details, now).await);
         let owed = settled.map(|transition| transition.owed).unwrap_or_default();
-        sure(deliver(&self.store, &self.engine, &self.receiver, &self.clock, &owed[1], Pace::FromTheQueue).await);
+        sure(deliver(&self.store, &self.engine, &self.receiver, &self.clock, &owed[1]).await);
     }
 
     /// # Panics

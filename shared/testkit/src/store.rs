@@ -31,7 +31,7 @@ use sluice_core::open_runs::OpenRuns;
 use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
-    ManageDefinitions, ManageOperator, Page, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth,
+    Loaded, ManageDefinitions, ManageOperator, Page, Part, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth,
     RecordReports, RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError,
     StoreErrorClass, StoreResult, Sweep,
 };
@@ -132,6 +132,8 @@ struct Tables {
     /// `writes` at that time.
     indexed_at: u64,
     snapshots: BTreeMap<RunKey, String>,
+    /// What the ends of runs need of their snapshots.
+    endings: BTreeMap<RunKey, String>,
     requests: BTreeMap<RunKey, String>,
     /// Slots held and runs queued, by limit.
     counters: BTreeMap<QueueRef, Counter>,

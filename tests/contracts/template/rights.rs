@@ -35,7 +35,7 @@ fn every_function_has_exactly_its_rights() {
         functions().map(|function| format!("{function}\n{}", rights(&(logical(function) + "Role")))).collect();
     insta::assert_snapshot!(all.join("\n\n"), @r#"
     cancel-run
-    Table: dynamodb:GetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
     Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
     Announce: events:PutEvents on arn:events::event-bus/${EventBusName} if {"StringEqualsIfExists":{"events:source":"sluice"}}
     Log: logs:CreateLogStream logs:PutLogEvents on CancelRunLogs.Arn

@@ -21,7 +21,6 @@ use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, 
 use sluice_core::flow::manage_operator::{save_compute_node, save_processor, save_tenant};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::flow::replay_run;
-use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::{DefinitionId, DefinitionRef, NodeId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};

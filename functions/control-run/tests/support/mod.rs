@@ -5,7 +5,6 @@ use control_run::App;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
 use sluice_core::caller::{Caller, Principal};
-use sluice_core::delivery::Pace;
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::create_run::{Command, Source, create_run};
 use sluice_core::flow::deliver::deliver;
@@ -139,9 +138,7 @@ async fn end(world: &World) {
     let (end, now) = (RunEvent::EngineEnded(EngineEnd::Succeeded), world.clock.now());
     let settled = transition(&world.store, run, end, &EndDetails::default(), now).await.expect("settled");
     for owed in settled.expect("its end").owed {
-        deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed, Pace::FromTheQueue)
-            .await
-            .expect("delivered");
+        deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed).await.expect("delivered");
     }
 }
 

@@ -38,12 +38,17 @@ impl Store {
         only: &[&'static str],
         found: &mut Vec<Item>,
     ) -> StoreResult<()> {
+        // Every name is a placeholder, because many words are reserved.
+        let placeholders: Vec<String> = (0..only.len()).map(|index| format!("#p{index}")).collect();
+        let names: HashMap<String, String> =
+            placeholders.iter().cloned().zip(only.iter().map(|name| (*name).to_owned())).collect();
         let mut left: Vec<Item> = keys.iter().cloned().map(Key::into_item).collect();
         for attempt in 0..TRIES {
             wait_before(attempt).await;
             let wanted = KeysAndAttributes::builder()
                 .set_keys(Some(left))
-                .set_projection_expression((!only.is_empty()).then(|| only.join(", ")))
+                .set_projection_expression((!only.is_empty()).then(|| placeholders.join(", ")))
+                .set_expression_attribute_names((!only.is_empty()).then(|| names.clone()))
                 .consistent_read(true)
                 .build();
             let wanted = wanted.map_err(|error| corrupt(operation, error))?;

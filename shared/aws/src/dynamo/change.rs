@@ -2,12 +2,19 @@
 
 use super::slots::CounterWrites;
 use super::transact::{Refusals, Transacted, Write};
-use super::{Store, corrupt, item, keys};
-use item::{ItemResult, n, s};
+use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use item::{Item, ItemResult, n, s};
+use jiff::Timestamp;
+use keys::Key;
 use sluice_core::change::RunChange;
 use sluice_core::concurrency::SlotScope;
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::ports::{AnswerNode, ChangeRun, Changed, LoadRun, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::lifecycle::{RunStatus, StopIntent};
+use sluice_core::ports::{
+    AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, StopAsked, StoreError, StoreErrorClass, StoreResult,
+};
 use sluice_core::report::{NodeAnswer, NodeOutcome};
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
@@ -21,6 +28,34 @@ impl LoadRun for Store {
         const OPERATION: &str = "load a run";
         let found = self.get(OPERATION, keys::run_head(tenant, run_id)).await?;
         found.map(item::to_run).transpose().map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn load_with(&self, tenant: &TenantId, run_id: RunId, parts: &[Part<'_>]) -> StoreResult<Option<Loaded>> {
+        const OPERATION: &str = "load a run and what lies beside it";
+        let head = keys::run_head(tenant, run_id);
+        let mut keys = vec![head.clone()];
+        keys.extend(parts.iter().map(|part| part_key(tenant, run_id, *part)));
+        let mut found: BTreeMap<Key, Item> = BTreeMap::new();
+        for item in self.get_all(OPERATION, &keys, &[]).await? {
+            found.extend(Key::of(&item).map(|key| (key, item)));
+        }
+        let mut read = || -> ItemResult<Option<Loaded>> {
+            let Some(head) = found.remove(&head) else { return Ok(None) };
+            let mut loaded = Loaded::new(item::to_run(head)?);
+            for part in parts {
+                let Some(item) = found.remove(&part_key(tenant, run_id, *part)) else { continue };
+                match part {
+                    Part::Snapshot => loaded.snapshot = Some(item::to_snapshot(&item)?),
+                    Part::Request => loaded.request = Some(item::to_request(&item)?),
+                    Part::Output => loaded.output = Some(item::to_output(&item)?),
+                    Part::Ledger => loaded.ledger = item::to_ledger(&item)?,
+                    Part::Ending => loaded.ending = Some(item::to_ending(&item)?),
+                    Part::Step(_) => loaded.step = Some(item::to_step(item)?),
+                }
+            }
+            Ok(Some(loaded))
+        };
+        read().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn load_snapshot(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Snapshot>> {
@@ -59,7 +94,60 @@ impl LoadRun for Store {
     }
 }
 
+fn part_key(tenant: &TenantId, run_id: RunId, part: Part<'_>) -> Key {
+    match part {
+        Part::Snapshot => keys::snapshot(tenant, run_id),
+        Part::Request => keys::request(tenant, run_id),
+        Part::Output => keys::output(tenant, run_id),
+        Part::Ledger => keys::usage(tenant, run_id),
+        Part::Ending => keys::ending(tenant, run_id),
+        Part::Step(node_id) => keys::step(tenant, run_id, node_id),
+    }
+}
+
+/// What [`Run::after`] does to a head that goes on, when a stop is asked for.
+const ASK_TO_STOP: &str =
+    "SET #status = :canceling, stopIntent = :intent, statusKey = :key, updatedAt = :now, rev = rev + :one";
+/// Those heads. One that somebody with a later clock has changed is read first: its time does not go back.
+const GOES_ON: &str = "#status IN (:running, :waiting) AND updatedAt <= :now";
+
 impl ChangeRun for Store {
+    async fn ask_to_stop(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        intent: StopIntent,
+        now: Timestamp,
+    ) -> StoreResult<Option<StopAsked>> {
+        const OPERATION: &str = "ask to stop a run";
+        let update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(keys::run_head(tenant, run_id).into_item()))
+            .update_expression(ASK_TO_STOP)
+            .condition_expression(GOES_ON)
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":canceling", s(RunStatus::Canceling.as_str()))
+            .expression_attribute_values(":running", s(RunStatus::Running.as_str()))
+            .expression_attribute_values(":waiting", s(RunStatus::WaitingForInput.as_str()))
+            .expression_attribute_values(":intent", s(intent.as_str()))
+            .expression_attribute_values(":key", s(keys::runs_in_status(tenant, RunStatus::Canceling)))
+            .expression_attribute_values(":now", s(rfc3339_millis(now)))
+            .expression_attribute_values(":one", n(1))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let (found, is_recorded) = match update.send().await {
+            Ok(answer) => (answer.attributes, true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => (refused.item().cloned(), false),
+                Some(_) | None => return Err(failed(OPERATION, &error)),
+            },
+        };
+        let run = found.map(item::to_run).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(run.map(|run| StopAsked { run, is_recorded }))
+    }
+
     async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {
         const OPERATION: &str = "change a run";
         let corrupt = |error| corrupt(OPERATION, error);

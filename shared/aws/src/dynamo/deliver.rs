@@ -6,6 +6,7 @@ use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use item::n;
 use jiff::Timestamp;
+use keys::Key;
 use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery};
 use sluice_core::id::TenantId;
@@ -15,11 +16,12 @@ impl Deliveries for Store {
     async fn load_delivery(&self, delivery: &DeliveryRef) -> StoreResult<Option<Delivery>> {
         const OPERATION: &str = "load a delivery";
         let DeliveryRef { tenant_id, run_id, number } = delivery;
-        let (found, body) = tokio::try_join!(
-            self.get(OPERATION, keys::delivery(tenant_id, *run_id, *number)),
-            self.get(OPERATION, keys::delivery_body(tenant_id, *run_id, *number)),
-        )?;
-        let Some(found) = found else { return Ok(None) };
+        let (delivery, body) =
+            (keys::delivery(tenant_id, *run_id, *number), keys::delivery_body(tenant_id, *run_id, *number));
+        let both = self.get_all(OPERATION, &[delivery.clone(), body], &[]).await?;
+        let (found, body): (Vec<_>, Vec<_>) =
+            both.into_iter().partition(|item| Key::of(item).is_some_and(|key| key == delivery));
+        let (Some(found), body) = (found.into_iter().next(), body.into_iter().next()) else { return Ok(None) };
         let mut found = item::to_delivery(found).map_err(|error| corrupt(OPERATION, error))?;
         // Written together with its delivery, and never after.
         let body = body.ok_or_else(|| corrupt(OPERATION, "the delivery has no body"))?;

@@ -90,6 +90,11 @@ pub fn request(tenant: &TenantId, run_id: RunId) -> Key {
     Key::new(run_pk(tenant, run_id), "REQUEST")
 }
 
+/// What the end of the run needs of its snapshot.
+pub fn ending(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "ENDING")
+}
+
 pub fn output(tenant: &TenantId, run_id: RunId) -> Key {
     Key::new(run_pk(tenant, run_id), "OUTPUT")
 }

@@ -6,7 +6,7 @@ use item::Item;
 use jiff::Timestamp;
 use keys::{Key, Link};
 use sluice_core::delivery::{Attempt, Delivery};
-use sluice_core::id::{RunId, TenantId};
+use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::limits;
 use sluice_core::ports::{Page, ReadRuns, RunFilter, RunLinks, StoreResult};
 use sluice_core::report::{AnswerHead, Comment, NodeOutcome};
@@ -28,6 +28,13 @@ impl ReadRuns for Store {
         };
         let key = |position: &str| Some(keys::run_head(tenant, keys::id_in_time_key(position)?));
         self.page(&walk, limit, cursor, key, item::to_run).await
+    }
+
+    async fn load_steps(&self, tenant: &TenantId, run_id: RunId, node_ids: &[NodeId]) -> StoreResult<Vec<Step>> {
+        const OPERATION: &str = "load some of a run's steps";
+        let steps: Vec<Key> = node_ids.iter().map(|node_id| keys::step(tenant, run_id, node_id)).collect();
+        let items = self.get_all(OPERATION, &steps, item::STEP_WITHOUT_RESULT).await?;
+        items.into_iter().map(item::to_step).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
     }
 
     async fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<Step>> {

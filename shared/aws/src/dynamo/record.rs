@@ -1,4 +1,4 @@
-//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, request, the links from the
+//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, what its end needs, request, the links from the
 //! runs that it repeats or evaluates, and its instance where there was none, in one transaction, one round trip.
 
 use super::slots::CounterWrites;
@@ -86,7 +86,8 @@ impl Store {
         }
         let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
         writes.push(Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)));
-        writes.push(Write::put_new(item::from_request(&new.run, &new.request_text)));
+        writes.extend(new.ending_text.iter().map(|text| Write::put_new(item::from_ending(&new.run, text))));
+        writes.extend(new.request_text.iter().map(|text| Write::put_new(item::from_request(&new.run, text))));
         let originals_at = writes.len();
         writes.extend(originals.iter().map(|original| Write::if_kept(&new.run.tenant_id, *original)));
         for (link, original) in item::links(&new.run).filter(|(_, original)| originals.contains(original)) {

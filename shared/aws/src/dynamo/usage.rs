@@ -6,22 +6,28 @@ use super::{Store, corrupt, item, keys};
 use item::n;
 use keys::Key;
 use sluice_core::change::UsageChange;
-use sluice_core::id::{RunId, TenantId};
+use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl RecordUsage for Store {
     async fn known_calls(
         &self,
         tenant: &TenantId,
         run_id: RunId,
-        call_ids: &[String],
-    ) -> StoreResult<BTreeSet<String>> {
-        const OPERATION: &str = "find known calls";
-        let wanted: BTreeSet<Key> = call_ids.iter().map(|id| keys::usage_call(tenant, run_id, id)).collect();
-        let wanted: Vec<Key> = wanted.into_iter().collect();
-        let found = self.get_all(OPERATION, &wanted, &[item::USAGE_CALL_ID]).await?;
-        found.iter().map(item::to_usage_call_id).collect::<Result<_, _>>().map_err(|error| corrupt(OPERATION, error))
+        call_ids: &BTreeSet<String>,
+        node_ids: &BTreeSet<NodeId>,
+    ) -> StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)> {
+        let calls: BTreeMap<Key, &String> =
+            call_ids.iter().map(|id| (keys::usage_call(tenant, run_id, id), id)).collect();
+        let nodes: BTreeMap<Key, &NodeId> = node_ids.iter().map(|id| (keys::step(tenant, run_id, id), id)).collect();
+        let wanted: Vec<Key> = calls.keys().chain(nodes.keys()).cloned().collect();
+        // Their keys say all there is to know: a step's result may be large.
+        let found = self.get_all("find known calls", &wanted, &[keys::PK, keys::SK]).await?;
+        let found: Vec<Key> = found.iter().filter_map(Key::of).collect();
+        let known = found.iter().filter_map(|key| calls.get(key).copied().cloned()).collect();
+        let begun = found.iter().filter_map(|key| nodes.get(key).copied().cloned()).collect();
+        Ok((known, begun))
     }
 
     async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {

@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use sluice_aws::dynamo::item::{self, Item, StoredRun};
-use sluice_aws::dynamo::keys::Link;
+use sluice_aws::dynamo::keys::{self, Key, Link};
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::catalog::{Draft, Named, Shared};
 use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
@@ -255,7 +255,7 @@ fn what_a_run_used() {
     let run_id = sample::run_id(26);
     for report in [&full, &least] {
         let item = item::from_usage(&mine(), run_id, report).expect("an item");
-        assert_eq!(item::to_usage_call_id(&item).expect("an id"), report.call_id);
+        assert_eq!(Key::of(&item), Some(keys::usage_call(&mine(), run_id, &report.call_id)));
         assert_eq!(item::to_usage(item).expect("a report"), *report);
     }
     golden!("usage-call", item::from_usage(&mine(), run_id, &full).expect("an item"));

@@ -10,21 +10,30 @@ use sluice_aws::dynamo::Store;
 use sluice_aws::{Aws, ids};
 use sluice_core::change::RunChange;
 use sluice_core::definition::VersionRule;
+use sluice_core::delivery::Delivery;
 use sluice_core::flow::cancel_run::cancel_run;
+use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
+use sluice_core::flow::deliver::{Delivered, Outlook, deliver, send};
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, change_definition};
-use sluice_core::flow::transition_run::transition;
-use sluice_core::flow::{Answer, Refusal, find_run};
+use sluice_core::flow::read_runs::{get_run, list_calls, list_inputs, list_steps};
+use sluice_core::flow::record_usage::record_usage;
+use sluice_core::flow::replay_run;
+use sluice_core::flow::transition_run::{AT_THE_END, settle, transition};
+use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::meter::{Chance, Count, Meter};
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{ChangeRun, Changed, Clock, CountOnMeter, ManageOperator};
+use sluice_core::ports::{ChangeRun, Changed, Clock, CountOnMeter, LoadRun, ManageOperator};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
 use sluice_core::tenant_limits::OwnLimits;
+use sluice_testkit::contract::store::reports as outside;
+use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fixture;
+use sluice_testkit::receiver::MemoryReceiver;
 use std::collections::BTreeMap;
 
 /// The read of everything that a run depends on.
@@ -34,46 +43,82 @@ const RECORD: &str = "TransactWriteItems";
 const LOAD: &str = "GetItem";
 const START: &str = "StartExecution";
 const STOP: &str = "StopExecution";
-/// A start that its tenant's meter counts: beside the start itself, so that nobody waits for it.
-const COUNT: &str = "UpdateItem";
+/// One item that is written unread: a stop's intent; or a start that its tenant's meter counts.
+const UPDATE: &str = "UpdateItem";
+const QUERY: &str = "Query";
 
-/// Every operation, what its process knows of the definition, and the calls that it makes one after the other. What a call
-/// more costs every caller is time: a call that is added here has to be worth that.
+/// Every operation, what its process knows of the definition, the calls to the table that it makes, and then those to the engine.
+/// Those to the table stand in steps: the calls of one step are made at once, and whoever waits, waits for the steps. What a step
+/// more costs every caller is time: one that is added here has to be worth that.
 #[rustfmt::skip]
-const CALLS: &[(&str, Process, &[&str])] = &[
-    ("create by name",                 Process::Warm,  &[READ, RECORD, START]),
-    ("create by id",                   Process::Warm,  &[READ, RECORD, START]),
-    ("create by instance",             Process::Warm,  &[READ, RECORD, START]),
-    ("create a new instance",          Process::Warm,  &[READ, RECORD, START]),
-    ("create by name with a key",      Process::Warm,  &[READ, RECORD, START]),
-    ("create by another tenant",       Process::Warm,  &[READ, RECORD, START]),
-    ("create by name",                 Process::New,   &[READ, READ, RECORD, START]),
-    ("create by id",                   Process::New,   &[READ, READ, RECORD, START]),
-    ("create by number",               Process::New,   &[READ, READ, RECORD, START]),
-    ("create the latest by name",      Process::New,   &[READ, READ, RECORD, START]),
-    ("create by another tenant",       Process::New,   &[READ, READ, RECORD, START]),
+const CALLS: &[(&str, Process, &[&[&str]], &[&str])] = &[
+    ("create by name",                    Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create by id",                      Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create by instance",                Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create a new instance",             Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create by name with a key",         Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create by another tenant",          Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create by name",                    Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by id",                      Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by number",                  Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create the latest by name",         Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by another tenant",          Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
     // An instance does not tell which version is active: its definition has to be read for that.
-    ("create by instance",             Process::New,   &[READ, READ, READ, RECORD, START]),
+    ("create by instance",                Process::New,   &[&[READ], &[READ], &[READ], &[RECORD]], &[START]),
     // Another version was activated meanwhile: one that this process has never seen.
-    ("create by name",                 Process::Stale, &[READ, READ, RECORD, START]),
-    ("create by id",                   Process::Stale, &[READ, READ, RECORD, START]),
-    ("create by instance",             Process::Stale, &[READ, READ, RECORD, START]),
-    // About a hundred starts of a tenant in a minute are counted; where no more are allowed, each.
-    ("create under a small limit",     Process::Warm,  &[READ, RECORD, COUNT, START]),
-    ("create above a limit",           Process::Warm,  &[READ]),
-    ("repeat a key above a limit",     Process::Warm,  &[READ, LOAD]),
-    ("repeat a key",                   Process::Warm,  &[READ, LOAD]),
-    ("repeat a key",                   Process::New,   &[READ, LOAD]),
-    ("use a key for something else",   Process::Warm,  &[READ]),
-    ("use a key for something else",   Process::New,   &[READ]),
-    ("name what is not there",         Process::Warm,  &[READ]),
-    ("cancel",                         Process::Warm,  &[LOAD, RECORD, STOP]),
-    ("get",                            Process::Warm,  &[LOAD]),
-    // What its calls have used, and the transaction of its end.
-    ("end",                            Process::Warm,  &[LOAD, RECORD]),
-    ("end with a callback",            Process::Warm,  &[LOAD, LOAD, RECORD]),
+    ("create by name",                    Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by id",                      Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by instance",                Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
+    // About a hundred starts of a tenant in a minute are counted, beside the start; where no more are allowed, each.
+    ("create under a small limit",        Process::Warm,  &[&[READ], &[RECORD], &[UPDATE]], &[START]),
+    ("create above a limit",              Process::Warm,  &[&[READ]], &[]),
+    ("repeat a key above a limit",        Process::Warm,  &[&[READ], &[LOAD]], &[]),
+    ("repeat a key",                      Process::Warm,  &[&[READ], &[LOAD]], &[]),
+    ("repeat a key",                      Process::New,   &[&[READ], &[LOAD]], &[]),
+    ("use a key for something else",      Process::Warm,  &[&[READ]], &[]),
+    ("use a key for something else",      Process::New,   &[&[READ]], &[]),
+    ("name what is not there",            Process::Warm,  &[&[READ]], &[]),
+    // The intent is written unread, and before the stop.
+    ("cancel",                            Process::Warm,  &[&[UPDATE]], &[STOP]),
+    // It ends at once: that is more than one item.
+    ("cancel before its start",           Process::Warm,  &[&[UPDATE], &[RECORD]], &[]),
+    ("pause",                             Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
+    ("resume",                            Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
+    ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
+    // The list of its steps; what finished steps came to is one read more, however many they are.
+    ("replay from a node",                Process::Warm,  &[&[READ], &[READ], &[QUERY], &[RECORD]], &[START]),
+    // The run with its ledger beside the calls that are known, and one transaction.
+    ("report usage",                      Process::Warm,  &[&[READ, READ], &[RECORD]], &[]),
+    ("get",                               Process::Warm,  &[&[READ]], &[]),
+    ("list steps",                        Process::Warm,  &[&[READ], &[READ]], &[]),
+    ("list inputs",                       Process::Warm,  &[&[READ, QUERY, QUERY]], &[]),
+    ("list calls",                        Process::Warm,  &[&[LOAD, QUERY]], &[]),
+    // What its calls have used and what its end needs of its snapshot, and the transaction of its end.
+    ("end",                               Process::Warm,  &[&[READ], &[RECORD]], &[]),
+    ("end with a callback",               Process::Warm,  &[&[READ], &[RECORD]], &[]),
     // However many there are.
-    ("end with answers",               Process::Warm,  &[LOAD, READ, LOAD, RECORD]),
+    ("end with answers",                  Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[]),
+    // By its event: before the POST the run, its receivers, its end. The records of both deliveries are at once.
+    ("settle with a callback",            Process::Warm,  &[&[READ], &[READ, LOAD], &[RECORD], &[RECORD, RECORD]], &[]),
+    ("settle",                            Process::Warm,  &[&[READ], &[RECORD], &[RECORD]], &[]),
+    // From the queue: before the POST the delivery beside its receivers, and its lease.
+    ("deliver",                           Process::Warm,  &[&[READ, READ, LOAD], &[RECORD], &[RECORD]], &[]),
+];
+
+/// Operations on a run that has to be brought where it is first.
+const PREPARED: &[&str] = &[
+    "cancel",
+    "pause",
+    "resume",
+    "replay",
+    "replay from a node",
+    "report usage",
+    "end",
+    "end with a callback",
+    "end with answers",
+    "settle",
+    "settle with a callback",
+    "deliver",
 ];
 
 /// What a process knows of the definition.
@@ -117,10 +162,22 @@ impl World {
 
     async fn create(&self, tenant: &str, command: Command) -> Answer<Accepted> {
         let (policy, caller, now) = (self.settings.policy(), fixture::caller(tenant), self.aws.clock.now());
-        // One that is not among the samples of the ordinary limit: those few are counted.
-        let is_counted = |id: &RunId| Chance::from(*id).weight(policy.tenant_limits.starts_per_minute).is_some();
-        let run_id = std::iter::repeat_with(ids::new_run_id).find(|id| !is_counted(id)).expect("most ids are not");
+        let run_id = self.uncounted();
         Box::pin(create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, run_id, now)).await
+    }
+
+    async fn replay(&self, original: RunId, command: replay_run::Command) -> Answer<Accepted> {
+        let (policy, caller, now) = (self.settings.policy(), fixture::caller("mine"), self.aws.clock.now());
+        let run_id = self.uncounted();
+        let (store, engine) = (&self.aws.store, &self.aws.engine);
+        Box::pin(replay_run::replay_run(store, engine, &policy, &caller, original, command, run_id, now)).await
+    }
+
+    /// A run's id that is not among the samples of the ordinary limit: those few are counted.
+    fn uncounted(&self) -> RunId {
+        let limit = self.settings.policy().tenant_limits.starts_per_minute;
+        let is_counted = |id: &RunId| Chance::from(*id).weight(limit).is_some();
+        std::iter::repeat_with(ids::new_run_id).find(|id| !is_counted(id)).expect("most ids are not")
     }
 
     /// Lets a tenant start as many runs in a minute, of which as many have been started in this one and in the next.
@@ -136,18 +193,51 @@ impl World {
         }
     }
 
-    /// Forgets the calls so far.
-    fn forget(&self) -> usize {
+    /// Forgets the calls so far. The next ones come in these steps.
+    fn forget(&self, steps: &[&[&str]]) -> usize {
         self.table.relay.take_passed();
+        self.table.relay.in_steps(steps.iter().map(|step| step.len()));
         self.service.asked().len()
     }
 
-    /// The calls since then, those to the table first.
-    fn calls(&self, since: usize) -> Vec<String> {
-        let mut calls = self.table.relay.take_passed();
+    /// The calls to the table since then, those of each step sorted, and those to the engine.
+    fn calls(&self, since: usize, steps: &[&[&str]]) -> (Vec<Vec<String>>, Vec<String>) {
+        let mut left = self.table.relay.take_passed().into_iter().peekable();
+        let mut calls = Vec::new();
+        for size in steps.iter().map(|step| step.len()).chain(std::iter::repeat(1)) {
+            if left.peek().is_none() {
+                break;
+            }
+            let mut step: Vec<String> = left.by_ref().take(size).collect();
+            step.sort();
+            calls.push(step);
+        }
         let targets = self.service.targets();
-        calls.extend(targets[since..].iter().filter_map(|target| Some(target.rsplit_once('.')?.1.to_owned())));
-        calls
+        let to_engine = targets[since..].iter().filter_map(|target| Some(target.rsplit_once('.')?.1.to_owned()));
+        (calls, to_engine.collect())
+    }
+
+    /// A run that was created so and claimed.
+    async fn running(&self, command: Command) -> Run {
+        let run = self.create("mine", command).await.expect("accepted").run;
+        self.claim(run).await
+    }
+
+    /// Settles a run by its event as `run-callback` does, over a bus and receivers in memory.
+    async fn settle(&self, run: &Run) {
+        let (store, clock) = (&self.aws.store, &self.aws.clock);
+        let (bus, receiver) = (MemoryEngine::default(), MemoryReceiver::default());
+        let found = store.load_with(&run.tenant_id, run.run_id, AT_THE_END).await.expect("loaded").expect("a run");
+        let outlook = match run.snapshot.has_callback {
+            true => Outlook::of(store, &run.tenant_id).await,
+            false => Outlook::BLIND,
+        };
+        let (event, details, now) = (RunEvent::EngineEnded(EngineEnd::Succeeded), EndDetails::default(), clock.now());
+        let may_begin = |delivery: &Delivery| outlook.lets_through(delivery, now);
+        let settled = settle(store, found, event, &details, may_begin, now).await.expect("settled").expect("an end");
+        assert!(settled.owed.is_empty());
+        let sent = send(store, &bus, &receiver, clock, &outlook, &settled.begun, &settled.owed).await;
+        assert!(sent.iter().all(|sent| matches!(sent, Ok((_, Delivered::Attempted(..))))), "{sent:?}");
     }
 
     /// Claims a run.
@@ -192,9 +282,14 @@ fn command(definition: DefinitionRef, version: VersionRule) -> Command {
     command
 }
 
+fn with_callback(command: Command) -> Command {
+    let callback = Callback { url: fixture::CALLBACK_URL.to_owned(), context: None };
+    Command { callback: Some(callback), ..command }
+}
+
 #[tokio::test]
 async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
-    for (operation, process, expected) in CALLS {
+    for (operation, process, steps, to_engine) in CALLS {
         let mut world = World::new().await;
         let what = format!("{operation}, {process:?}");
         let active = |definition| command(definition, VersionRule::Active);
@@ -216,7 +311,7 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
             "create above a limit" | "repeat a key above a limit" => world.limit("mine", 5, 5).await,
             _ => {}
         }
-        let mut since = world.forget();
+        let mut since = world.forget(if PREPARED.contains(operation) { &[] } else { steps });
         let (caller, now) = (fixture::caller("mine"), world.aws.clock.now());
         let asked = match *operation {
             "create by name" | "create under a small limit" => Some(("mine", active(by_name()))),
@@ -261,34 +356,92 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                     let nothing = DefinitionRef::Name("nothing".parse().expect("a name"));
                     world.create("mine", active(nothing)).await.expect_err(&what);
                 }
-                "cancel" => {
-                    world.claim(first.clone()).await;
-                    since = world.forget();
+                "cancel" | "cancel before its start" => {
+                    if *operation == "cancel" {
+                        world.claim(first.clone()).await;
+                    }
+                    since = world.forget(steps);
                     cancel_run(&world.aws.store, &world.aws.engine, &caller, first.run_id, now).await.expect(&what);
                 }
                 "get" => {
-                    find_run(&world.aws.store, &caller, first.run_id, now).await.expect(&what);
+                    get_run(&world.aws.store, &caller, first.run_id, now).await.expect(&what);
                 }
                 "end" | "end with a callback" | "end with answers" => {
                     let command = match *operation {
                         "end" => active(by_name()),
                         "end with answers" => answered(by_name(), VersionRule::Number(3)),
-                        _ => {
-                            let callback = Callback { url: fixture::CALLBACK_URL.to_owned(), context: None };
-                            Command { callback: Some(callback), ..active(by_name()) }
-                        }
+                        _ => with_callback(active(by_name())),
                     };
-                    let run = world.claim(world.create("mine", command).await.expect(&what).run).await;
-                    since = world.forget();
+                    let run = world.running(command).await;
+                    since = world.forget(steps);
                     let output = r#"{"results": {"a": 1, "b": {"c": 2}, "c": 3, "store": 4}}"#.to_owned();
                     let details = EndDetails { output: Some(output), ..EndDetails::default() };
                     let event = RunEvent::EngineEnded(EngineEnd::Succeeded);
                     let ended = transition(&world.aws.store, run, event, &details, now).await.expect(&what);
                     assert!(ended.is_some(), "{what}");
                 }
+                "pause" | "resume" => {
+                    let run = world.running(active(by_name())).await;
+                    if *operation == "resume" {
+                        pause_run(&world.aws.store, &caller, run.run_id, now).await.expect(&what);
+                    }
+                    since = world.forget(steps);
+                    let (store, engine) = (&world.aws.store, &world.aws.engine);
+                    let changed = match *operation {
+                        "pause" => pause_run(store, &caller, run.run_id, now).await,
+                        _ => resume_run(store, engine, &caller, run.run_id, now).await,
+                    };
+                    changed.expect(&what);
+                }
+                "replay" | "replay from a node" => {
+                    world.settle(&world.claim(first.clone()).await).await;
+                    since = world.forget(steps);
+                    let from_node = (*operation != "replay").then(|| "store".parse().expect("a node"));
+                    let command = replay_run::Command { from_node, ..replay_run::Command::default() };
+                    world.replay(first.run_id, command).await.expect(&what);
+                }
+                "report usage" => {
+                    let run = world.running(active(by_name())).await;
+                    since = world.forget(steps);
+                    let calls = vec![outside::call("a", 1)];
+                    record_usage(&world.aws.store, &world.aws.engine, &caller, run.run_id, calls, now)
+                        .await
+                        .expect(&what);
+                }
+                "list steps" => {
+                    list_steps(&world.aws.store, &caller, first.run_id, 20, None, now).await.expect(&what);
+                }
+                "list inputs" => {
+                    list_inputs(&world.aws.store, &caller, first.run_id, 20, None, now).await.expect(&what);
+                }
+                "list calls" => {
+                    list_calls(&world.aws.store, &caller, first.run_id, 20, None, now).await.expect(&what);
+                }
+                "settle" | "settle with a callback" => {
+                    let command = match *operation {
+                        "settle" => active(by_name()),
+                        _ => with_callback(active(by_name())),
+                    };
+                    let run = world.running(command).await;
+                    since = world.forget(steps);
+                    world.settle(&run).await;
+                }
+                "deliver" => {
+                    let run = world.running(with_callback(active(by_name()))).await;
+                    let (event, details) = (RunEvent::EngineEnded(EngineEnd::Succeeded), EndDetails::default());
+                    let ended = transition(&world.aws.store, run, event, &details, now).await.expect(&what);
+                    let owed = ended.expect("an end").owed;
+                    since = world.forget(steps);
+                    let (bus, receiver) = (MemoryEngine::default(), MemoryReceiver::default());
+                    let sent = deliver(&world.aws.store, &bus, &receiver, &world.aws.clock, &owed[0]).await;
+                    assert!(matches!(sent.expect(&what), Delivered::Attempted(..)), "{what}");
+                }
                 other => panic!("nobody knows how to {other}"),
             }
         }
-        assert_eq!(world.calls(since), *expected, "{what}");
+        let expected: Vec<Vec<&str>> = steps.iter().map(|step| step.to_vec()).collect();
+        let (calls, asked) = world.calls(since, steps);
+        assert_eq!(calls, expected, "{what}");
+        assert_eq!(asked, *to_engine, "{what}");
     }
 }

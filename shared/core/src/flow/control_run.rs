@@ -8,12 +8,13 @@
 
 use crate::caller::Caller;
 use crate::change::RunChange;
-use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_run, keeps_changing};
+use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_beside, find_with, keeps_changing};
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::{Decision, RunEvent};
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, StoreError, TaskAnswer,
+    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, Loaded, Part,
+    StoreError, TaskAnswer,
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::report::{NodeAnswer, NodeOutcome};
@@ -92,8 +93,7 @@ where
     S: AnswerNode,
     E: AnswerTask,
 {
-    let mut run = find_run(store, caller, run_id, now).await?;
-    let snapshot = store.load_snapshot(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
+    let Loaded { mut run, snapshot, .. } = find_with(store, caller, run_id, &[Part::Snapshot], now).await?;
     let node = snapshot.as_ref().and_then(|snapshot| snapshot.nodes.iter().find(|node| node.node_id == *node_id));
     let Some(node) = node else {
         let message = format_args!("the run has no node {node_id}");
@@ -201,11 +201,10 @@ where
     S: Deliveries + LoadRun,
     E: AnnounceDue,
 {
-    find_run(store, caller, run_id, now).await?;
     let delivery = DeliveryRef { tenant_id: caller.tenant.clone(), run_id, number };
+    let (_run, mut found) = find_beside(store, caller, run_id, now, store.load_delivery(&delivery)).await?;
     for _ in 0..TRIES {
-        let current = store.load_delivery(&delivery).await.map_err(Refusal::Store)?;
-        let current = current.ok_or_else(|| Refusal::not_found(Thing::Delivery, number))?;
+        let current = found.ok_or_else(|| Refusal::not_found(Thing::Delivery, number))?;
         let Some(again) = current.again(now) else {
             let message = "an attempt at this delivery is under way";
             return Err(Refusal::conflict(ConflictCode::AttemptUnderWay, message));
@@ -214,6 +213,7 @@ where
             let _swept_later = engine.announce_due(std::slice::from_ref(&delivery)).await;
             return Ok(delivery);
         }
+        found = store.load_delivery(&delivery).await.map_err(Refusal::Store)?;
     }
     Err(keeps_changing())
 }

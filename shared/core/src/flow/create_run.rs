@@ -26,7 +26,7 @@ pub use resolve::Resolved;
 use crate::caller::Caller;
 use crate::change::NewRun;
 use crate::concurrency::{Admission, Limit, OnLimit};
-use crate::flow::together::together;
+
 use crate::flow::{Answer, Refusal, TRIES, allowance, keeps_changing, transition_run};
 use crate::id::RunId;
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
@@ -38,6 +38,7 @@ use crate::ports::{
 };
 use crate::refusal::Thing;
 use crate::run::{EndDetails, Run, RunError, RunState};
+use crate::together::both;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -134,9 +135,17 @@ where
     S: RecordRun + ChangeRun + CountOnMeter,
     E: StartExecution + AnnounceDue,
 {
-    let PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance, count } = prepared;
-    let admission = Admission::Slots(Vec::new());
-    let mut new = NewRun { run, snapshot_text, request_text, admission, instance: new_instance, idempotency: None };
+    let PreparedRun { run, snapshot_text, ending_text, request_text, start_input, limits, new_instance, count } =
+        prepared;
+    let mut new = NewRun {
+        run,
+        snapshot_text,
+        ending_text,
+        request_text,
+        admission: Admission::Slots(Vec::new()),
+        instance: new_instance,
+        idempotency: None,
+    };
     let mut full = None;
     for _ in 0..TRIES {
         admit(&mut new, &limits, full, claim.as_ref(), now);
@@ -150,7 +159,7 @@ where
                         start(store, engine, &new.run, &start_input, now).await
                     }
                 };
-                let (start, ()) = together(start, allowance::count(store, count.as_ref())).await;
+                let (start, ()) = both(start, allowance::count(store, count.as_ref())).await;
                 let Start { delayed: start_delayed, ended } = start;
                 return Ok(Accepted { run: new.run, replayed: false, start_delayed, ended });
             }

@@ -1,4 +1,5 @@
-//! Deliver what a run owes: one leased attempt and its record. The first retry is announced, for about two seconds later;
+//! Deliver what a run owes: one leased attempt and its record. Whoever settles a run begins the attempts in the transaction
+//! of its end; the queue's sender reads a delivery and leases it first. The first retry is announced, for about two seconds later;
 //! the sweep hands out all later ones.
 //!
 //! A receiver whose last attempt failed or was slow is [in trouble](crate::delivery::health): whoever settles runs leaves
@@ -8,13 +9,17 @@
 //! allows; what is held back stays due.
 
 use crate::catalog::SettingsKey;
-use crate::delivery::health::{Turn, Verdict};
+use crate::delivery::health::{Health, Turn, Verdict};
 use crate::delivery::{Attempt, AttemptOutcome, Channel, Delivery, Pace, RETRY_SCHEDULE_SECONDS};
 use crate::flow::TRIES;
+use crate::id::TenantId;
+use crate::operator::TenantSettings;
 use crate::ports::{
     AnnounceDue, Clock, Deliveries, DeliveryRef, PublishStatus, ReadCatalog, ReceiverHealth, SendWebhook, StoreResult,
 };
+use crate::together::{both, few};
 use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a call of [`deliver`] did.
@@ -41,7 +46,49 @@ enum Way {
     Busy,
 }
 
-/// Attempts a delivery if it is due, or so nearly due that somebody's clock may be wrong.
+/// What is known of a tenant's receivers: how they fare, and which the tenant lists.
+#[derive(Debug)]
+struct Known {
+    health: Health,
+    /// `None` when the tenant has no settings of its own.
+    settings: Option<Arc<TenantSettings>>,
+}
+
+impl Known {
+    async fn read<S: ReceiverHealth + ReadCatalog>(store: &S, tenant: &TenantId) -> StoreResult<Self> {
+        let key = SettingsKey(tenant.clone());
+        let (health, settings) = both(store.load_health(tenant), store.get(&key)).await;
+        Ok(Self { health: health?, settings: settings? })
+    }
+
+    /// Whether the tenant's own list of destinations has this one.
+    fn lists(&self, url: &str) -> bool {
+        let Some(settings) = &self.settings else { return true };
+        url::Url::parse(url).is_ok_and(|url| settings.admits_destination(&url))
+    }
+}
+
+/// What whoever settles runs knows of a tenant's receivers before it sends to one of them.
+#[derive(Debug)]
+pub struct Outlook(Option<Known>);
+
+impl Outlook {
+    /// Nothing is known, so nothing but the event bus is sent to.
+    pub const BLIND: Self = Self(None);
+
+    /// The tenant's receivers as they are now. Where the store fails, their deliveries are left to the queue.
+    pub async fn of<S: ReceiverHealth + ReadCatalog>(store: &S, tenant: &TenantId) -> Self {
+        Self(Known::read(store, tenant).await.ok())
+    }
+
+    /// Whether a delivery may be sent at once. The event bus is nobody's receiver; one in trouble is left to the queue.
+    pub fn lets_through(&self, delivery: &Delivery, now: Timestamp) -> bool {
+        let is_well = |origin: String| self.0.as_ref().is_some_and(|known| !known.health.is_troubled(&origin, now));
+        delivery.channel.origin().is_none_or(is_well)
+    }
+}
+
+/// Attempts a delivery of which the queue has told, if it is due, or so nearly due that somebody's clock may be wrong.
 ///
 /// # Errors
 /// When the store fails. An attempt whose record is lost is repeated after its lease: at least once, never lost.
@@ -51,7 +98,6 @@ pub async fn deliver<S, B, W, C>(
     webhook: &W,
     clock: &C,
     delivery: &DeliveryRef,
-    pace: Pace,
 ) -> StoreResult<Delivered>
 where
     S: Deliveries + ReceiverHealth + ReadCatalog,
@@ -59,56 +105,81 @@ where
     W: SendWebhook,
     C: Clock,
 {
-    let Some(current) = store.load_delivery(delivery).await? else {
+    let (current, mut known) = both(store.load_delivery(delivery), Known::read(store, &delivery.tenant_id)).await;
+    let Some(current) = current? else {
         return Ok(Delivered::Nothing);
     };
     if let Some(wait) = wait_until_due(&current, clock.now()) {
         clock.sleep(wait).await;
+        known = Known::read(store, &delivery.tenant_id).await;
     }
     if !current.is_due(clock.now()) {
         return Ok(Delivered::Nothing);
     }
-    let way = find_way(store, &current, pace, clock.now()).await?;
+    let mut known = known?;
+    let way = find_way(store, &current, &mut known.health, clock.now()).await?;
     if matches!(way, Way::Barred | Way::Busy) {
-        // Whoever settles runs leaves it to the queue; and through the queue whoever could not ask asks again.
-        if pace == Pace::AtTheEnd || way == Way::Busy {
+        // Whoever could not ask asks again.
+        if way == Way::Busy {
             let _swept_later = bus.announce_due(std::slice::from_ref(delivery)).await;
         }
         return Ok(Delivered::HeldBack);
     }
-    let Some((after, attempt)) = attempt(store, bus, webhook, clock, &current, pace).await? else {
-        return Ok(Delivered::Nothing);
-    };
-    let (verdict, now) = (Verdict::of(&attempt), clock.now());
-    if way == Way::Seated || verdict == Verdict::Badly {
-        note(store, bus, &after, verdict, now).await?;
+    let Some(begun) = current.begin(clock.now()) else { return Ok(Delivered::Nothing) };
+    if !store.change_delivery(&begun, None).await? {
+        return Ok(Delivered::Nothing); // another sender was first, and has the seat too
     }
-    Ok(Delivered::Attempted(Box::new(after), attempt))
+    attempt(store, bus, webhook, clock, &begun, (Some(&known), way, Pace::FromTheQueue)).await
 }
 
-/// One attempt, with its record, and the news of the next one where it is due soon. `None` when another sender was first.
+/// Sends what a run owes whose end was recorded just now: makes the attempts that are `begun`, side by side, so that none keeps
+/// another waiting, and leaves the others, which are `owed`, to the queue. The number of each, and what becomes of it.
+pub async fn send<S, B, W, C>(
+    store: &S,
+    bus: &B,
+    webhook: &W,
+    clock: &C,
+    outlook: &Outlook,
+    begun: &[Delivery],
+    owed: &[DeliveryRef],
+) -> Vec<StoreResult<(u32, Delivered)>>
+where
+    S: Deliveries + ReceiverHealth,
+    B: PublishStatus + AnnounceDue,
+    W: SendWebhook,
+    C: Clock,
+{
+    if !owed.is_empty() {
+        let _swept_later = bus.announce_due(owed).await;
+    }
+    let way = (outlook.0.as_ref(), Way::Open, Pace::AtTheEnd);
+    let sent = begun.iter().map(|begun| async move {
+        attempt(store, bus, webhook, clock, begun, way).await.map(|delivered| (begun.number, delivered))
+    });
+    let mut done = few(begun.len(), sent).await;
+    done.extend(owed.iter().map(|owed| Ok((owed.number, Delivered::HeldBack))));
+    done
+}
+
+/// One attempt that has begun, with its record, the news of the next one where it is due soon, and how the receiver fared.
 async fn attempt<S, B, W, C>(
     store: &S,
     bus: &B,
     webhook: &W,
     clock: &C,
-    current: &Delivery,
-    pace: Pace,
-) -> StoreResult<Option<(Delivery, Attempt)>>
+    begun: &Delivery,
+    (known, way, pace): (Option<&Known>, Way, Pace),
+) -> StoreResult<Delivered>
 where
-    S: Deliveries + ReadCatalog,
+    S: Deliveries + ReceiverHealth,
     B: PublishStatus + AnnounceDue,
     W: SendWebhook,
     C: Clock,
 {
     let started_at = clock.now();
-    let Some(begun) = current.begin(started_at) else { return Ok(None) };
-    if !store.change_delivery(&begun, None).await? {
-        return Ok(None); // another sender was first, and has the seat too
-    }
     let outcome = match &begun.channel {
-        Channel::Webhook { url } => match is_listed(store, &begun, url).await? {
-            true => webhook.send_webhook(url, &begun, started_at, pace.patience()).await,
+        Channel::Webhook { url } => match known.is_some_and(|known| known.lists(url)) {
+            true => webhook.send_webhook(url, begun, started_at, pace.patience()).await,
             false => AttemptOutcome::Unreachable { error_class: AttemptOutcome::NOT_LISTED.to_owned() },
         },
         Channel::EventBus => bus.publish_status(&begun.body).await,
@@ -121,24 +192,30 @@ where
         outcome,
     };
     let after = begun.after(&attempt.outcome, ended_at);
-    let delivery = DeliveryRef { tenant_id: after.tenant_id.clone(), run_id: after.run_id, number: after.number };
+    let delivery = DeliveryRef::of(&after);
     if !store.change_delivery(&after, Some(&attempt)).await? {
         // The lease was lost meanwhile: whoever holds it decides. What was sent was sent all the same.
         store.record_late_attempt(&delivery, &attempt).await?;
     } else if is_soon_due(&after, ended_at) {
         let _swept_later = bus.announce_due(&[delivery]).await;
     }
-    Ok(Some((after, attempt)))
+    let verdict = Verdict::of(&attempt);
+    if way == Way::Seated || verdict == Verdict::Badly {
+        note(store, bus, &after, verdict, clock.now()).await?;
+    }
+    Ok(Delivered::Attempted(Box::new(after), attempt))
 }
 
-/// Whether the delivery's receiver may be sent to now; if it is in trouble, a seat is taken for the attempt.
-async fn find_way<S: ReceiverHealth>(store: &S, delivery: &Delivery, pace: Pace, now: Timestamp) -> StoreResult<Way> {
+/// Whether the delivery's receiver may be sent to now; if it is in trouble, a seat is taken for the attempt. `health` is how
+/// the tenant's receivers fared when it was read last.
+async fn find_way<S: ReceiverHealth>(
+    store: &S,
+    delivery: &Delivery,
+    health: &mut Health,
+    now: Timestamp,
+) -> StoreResult<Way> {
     let Some(origin) = delivery.channel.origin() else { return Ok(Way::Open) };
     for _ in 0..TRIES {
-        let health = store.load_health(&delivery.tenant_id).await?;
-        if pace == Pace::AtTheEnd {
-            return Ok(if health.is_troubled(&origin, now) { Way::Barred } else { Way::Open });
-        }
         let (way, next) = match health.admit(delivery, &origin, now) {
             Turn::Free => return Ok(Way::Open),
             Turn::Crowded => return Ok(Way::Barred),
@@ -148,6 +225,7 @@ async fn find_way<S: ReceiverHealth>(store: &S, delivery: &Delivery, pace: Pace,
         if store.change_health(&next).await? {
             return Ok(way);
         }
+        *health = store.load_health(&delivery.tenant_id).await?;
     }
     Ok(Way::Busy)
 }
@@ -179,13 +257,6 @@ where
     }
     // A seat that is not given back is free after its time, and the next attempt says again how the receiver fares.
     Ok(())
-}
-
-/// Whether the tenant's own list of destinations, as it is now, has this one.
-async fn is_listed<S: ReadCatalog>(store: &S, delivery: &Delivery, url: &str) -> StoreResult<bool> {
-    let settings = store.get(&SettingsKey(delivery.tenant_id.clone())).await?;
-    let Some(settings) = settings else { return Ok(true) };
-    Ok(url::Url::parse(url).is_ok_and(|url| settings.admits_destination(&url)))
 }
 
 /// The first retry is worth an announcement, unless the receiver asked for a longer pause.

@@ -2,16 +2,19 @@
 
 use crate::caller::Caller;
 use crate::flow::waiting::{WaitLimits, enter};
-use crate::flow::{Answer, Refusal, find_run};
+use crate::flow::{Answer, Refusal, find_beside, find_run, find_with};
 use crate::id::{NodeId, RunId};
 use crate::limits;
 use crate::meter::Chance;
-use crate::ports::{Clock, CountOnMeter, Page, ReadCatalog, ReadRuns, RunFilter, StoreError, StoreErrorClass};
+use crate::ports::{
+    Clock, CountOnMeter, Loaded, Page, Part, ReadCatalog, ReadRuns, RunFilter, StoreError, StoreErrorClass,
+};
 use crate::refusal::Thing;
 use crate::report::{AnswerHead, Comment, NodeOutcome};
 use crate::run::{Run, RunError};
 use crate::snapshot::Snapshot;
 use crate::step::{Step, StepStatus};
+use crate::together::both;
 use crate::usage::{LlmCall, UsageLedger};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -31,11 +34,7 @@ pub async fn get_run<S: ReadRuns>(
     run_id: RunId,
     now: Timestamp,
 ) -> Answer<(Run, Option<String>)> {
-    let run = find_run(store, caller, run_id, now).await?;
-    let output = match run.status().is_terminal() {
-        true => store.load_output(&caller.tenant, run_id).await.map_err(Refusal::Store)?,
-        false => None,
-    };
+    let Loaded { run, output, .. } = find_with(store, caller, run_id, &[Part::Output], now).await?;
     Ok((run, output))
 }
 
@@ -93,7 +92,11 @@ async fn look_until<S: ReadRuns, C: Clock>(
             return Ok(seen);
         }
         clock.sleep(left.min(LOOK_EVERY)).await;
-        (seen.run, seen.output) = get_run(store, caller, seen.run.run_id, clock.now()).await?;
+        // Most looks find a run that goes on: what it has only at its end is read once.
+        seen.run = find_run(store, caller, seen.run.run_id, clock.now()).await?;
+        if seen.run.status().is_terminal() {
+            seen.output = store.load_output(&caller.tenant, seen.run.run_id).await.map_err(Refusal::Store)?;
+        }
     }
 }
 
@@ -110,13 +113,13 @@ pub async fn list_steps<S: ReadRuns>(
     cursor: Option<&str>,
     now: Timestamp,
 ) -> Answer<Page<Step>> {
-    let run = find_run(store, caller, run_id, now).await?;
-    let recorded = store.list_steps(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let snapshot = find_snapshot(store, caller, run_id).await?;
-    let mut recorded: BTreeMap<NodeId, Step> = recorded.into_iter().map(|step| (step.node_id.clone(), step)).collect();
-    let nodes: Vec<&NodeId> = snapshot.stages.iter().flatten().collect();
+    let (run, snapshot) = find_planned(store, caller, run_id, now).await?;
+    let nodes: Vec<NodeId> = snapshot.stages.iter().flatten().cloned().collect();
     let (part, next) = part(nodes.len(), limit, cursor)?;
-    let seen = nodes[part].iter().map(|node_id| match recorded.remove(*node_id) {
+    let nodes = &nodes[part];
+    let recorded = store.load_steps(&caller.tenant, run_id, nodes).await.map_err(Refusal::Store)?;
+    let mut recorded: BTreeMap<NodeId, Step> = recorded.into_iter().map(|step| (step.node_id.clone(), step)).collect();
+    let seen = nodes.iter().map(|node_id| match recorded.remove(node_id) {
         Some(step) => Ok(step.as_seen_in(&run)),
         None => not_begun(&run, &snapshot, node_id)?.ok_or_else(|| inconsistent(node_id)),
     });
@@ -148,8 +151,8 @@ pub async fn get_step<S: ReadRuns>(
     node_id: &NodeId,
     now: Timestamp,
 ) -> Answer<Step> {
-    let run = find_run(store, caller, run_id, now).await?;
-    if let Some(mut step) = store.load_step(&caller.tenant, run_id, node_id).await.map_err(Refusal::Store)? {
+    let Loaded { run, step, .. } = find_with(store, caller, run_id, &[Part::Step(node_id)], now).await?;
+    if let Some(mut step) = step {
         // What was in the plan already is not written a second time.
         if step.status == StepStatus::Succeeded && step.result.is_none() {
             step.result = find_snapshot(store, caller, run_id).await?.value_of(node_id);
@@ -189,10 +192,23 @@ fn inconsistent(node_id: &NodeId) -> Refusal {
 
 async fn find_snapshot<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId) -> Answer<Snapshot> {
     let snapshot = store.load_snapshot(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    snapshot.ok_or_else(|| {
-        let missing = format!("run {run_id} has no snapshot");
-        Refusal::Store(StoreError::new("load the snapshot", StoreErrorClass::Corrupt, missing))
-    })
+    snapshot.ok_or_else(|| unplanned(run_id))
+}
+
+/// A run with its snapshot.
+async fn find_planned<S: ReadRuns>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    now: Timestamp,
+) -> Answer<(Run, Snapshot)> {
+    let Loaded { run, snapshot, .. } = find_with(store, caller, run_id, &[Part::Snapshot], now).await?;
+    Ok((run, snapshot.ok_or_else(|| unplanned(run_id))?))
+}
+
+fn unplanned(run_id: RunId) -> Refusal {
+    let missing = format!("run {run_id} has no snapshot");
+    Refusal::Store(StoreError::new("load the snapshot", StoreErrorClass::Corrupt, missing))
 }
 
 /// A page of the tenant's runs. Those that are no longer kept are left out, so a page may be short.
@@ -261,8 +277,7 @@ pub async fn list_inputs<S: ReadRuns>(
     cursor: Option<&str>,
     now: Timestamp,
 ) -> Answer<Page<Segment>> {
-    let run = find_run(store, caller, run_id, now).await?;
-    let inputs = Inputs::of(store, caller, &run).await?;
+    let (run, inputs) = Inputs::of(store, caller, run_id, now).await?;
     let (part, next) = part(inputs.count(), limit, cursor)?;
     let items = inputs.segments(store, &run, part, limits::LISTED_VALUE_BYTES).await?;
     Ok(Page { items, next })
@@ -279,8 +294,7 @@ pub async fn get_input<S: ReadRuns>(
     sequence: u32,
     now: Timestamp,
 ) -> Answer<Segment> {
-    let run = find_run(store, caller, run_id, now).await?;
-    let inputs = Inputs::of(store, caller, &run).await?;
+    let (run, inputs) = Inputs::of(store, caller, run_id, now).await?;
     let unknown = || Refusal::not_found(Thing::Input, sequence);
     let at = (sequence as usize).checked_sub(1).filter(|at| *at < inputs.count()).ok_or_else(unknown)?;
     inputs.segments(store, &run, at..at + 1, usize::MAX).await?.pop().ok_or_else(unknown)
@@ -295,14 +309,16 @@ struct Inputs {
 }
 
 impl Inputs {
-    async fn of<S: ReadRuns>(store: &S, caller: &Caller, run: &Run) -> Answer<Self> {
-        let snapshot = find_snapshot(store, caller, run.run_id).await?;
-        let answers = store.list_inputs(&caller.tenant, run.run_id).await.map_err(Refusal::Store)?;
-        let steps = store.list_steps(&caller.tenant, run.run_id).await.map_err(Refusal::Store)?;
+    /// What a run was given, with the run. All of it is read at once.
+    async fn of<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<(Run, Self)> {
+        let lists = both(store.list_inputs(&caller.tenant, run_id), store.list_steps(&caller.tenant, run_id));
+        let (planned, (answers, steps)) = both(find_planned(store, caller, run_id, now), lists).await;
+        let (run, snapshot) = planned?;
+        let (answers, steps) = (answers.map_err(Refusal::Store)?, steps.map_err(Refusal::Store)?);
         let mut steps: Vec<Step> =
-            steps.into_iter().map(|step| step.as_seen_in(run)).filter(|step| step.ended_at.is_some()).collect();
+            steps.into_iter().map(|step| step.as_seen_in(&run)).filter(|step| step.ended_at.is_some()).collect();
         steps.sort_by_key(|step| step.ended_at);
-        Ok(Self { start: snapshot.input.map(|input| input.get().to_owned()), answers, steps })
+        Ok((run, Self { start: snapshot.input.map(|input| input.get().to_owned()), answers, steps }))
     }
 
     /// The start, and every answer.
@@ -362,8 +378,7 @@ impl Inputs {
 /// # Errors
 /// As [`get_run`].
 pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<UsageLedger> {
-    find_run(store, caller, run_id, now).await?;
-    store.load_usage(&caller.tenant, run_id).await.map_err(Refusal::Store)
+    Ok(find_with(store, caller, run_id, &[Part::Ledger], now).await?.ledger)
 }
 
 /// A page of the calls of a run that were reported.
@@ -378,8 +393,8 @@ pub async fn list_calls<S: ReadRuns>(
     cursor: Option<&str>,
     now: Timestamp,
 ) -> Answer<Page<LlmCall>> {
-    find_run(store, caller, run_id, now).await?;
-    store.list_usage(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)
+    let calls = store.list_usage(&caller.tenant, run_id, limit, cursor);
+    Ok(find_beside(store, caller, run_id, now, calls).await?.1)
 }
 
 /// A page of the remarks on a run.
@@ -394,6 +409,6 @@ pub async fn list_comments<S: ReadRuns>(
     cursor: Option<&str>,
     now: Timestamp,
 ) -> Answer<Page<Comment>> {
-    find_run(store, caller, run_id, now).await?;
-    store.list_comments(&caller.tenant, run_id, limit, cursor).await.map_err(Refusal::Store)
+    let comments = store.list_comments(&caller.tenant, run_id, limit, cursor);
+    Ok(find_beside(store, caller, run_id, now, comments).await?.1)
 }

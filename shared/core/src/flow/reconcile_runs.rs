@@ -9,7 +9,6 @@
 
 mod deliveries;
 mod difference;
-mod few;
 mod open_runs;
 mod purge;
 mod queues;

@@ -8,14 +8,15 @@
 use crate::caller::Caller;
 use crate::change::{RunChange, UsageChange};
 use crate::flow::cancel_run::stop;
-use crate::flow::{Answer, Refusal, TRIES, find_run, keeps_changing, unknown};
-use crate::id::{RunId, TenantId};
+use crate::flow::{Answer, Refusal, TRIES, keeps_changing, unknown};
+use crate::id::{NodeId, RunId, TenantId};
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
-use crate::place::{Field, Part};
-use crate::ports::{RecordUsage, StopExecution};
-use crate::refusal::ConflictCode;
+use crate::place::{self, Field};
+use crate::ports::{Loaded, Part, RecordUsage, StopExecution};
+use crate::refusal::{ConflictCode, Thing};
 use crate::run::{Run, RunState};
+use crate::together::both;
 use crate::usage::{LlmCall, UsageLedger};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
@@ -45,8 +46,7 @@ pub async fn record_usage<S: RecordUsage, E: StopExecution>(
     calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
-    let run = find_run(store, caller, run_id, now).await?;
-    record_calls(store, engine, run, calls, now).await
+    record_calls(store, engine, &caller.tenant, run_id, calls, now).await
 }
 
 /// Records the calls that the runner found in a node's result. `None` for a run that is gone.
@@ -61,36 +61,39 @@ pub async fn record_result_usage<S: RecordUsage, E: StopExecution>(
     calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<Option<UsageRecorded>> {
-    match store.load_run(tenant, run_id).await.map_err(Refusal::Store)? {
-        Some(run) => record_calls(store, engine, run, calls, now).await.map(Some),
-        None => Ok(None),
+    match record_calls(store, engine, tenant, run_id, calls, now).await {
+        Ok(recorded) => Ok(Some(recorded)),
+        Err(Refusal::NotFound { what: Thing::WorkflowRun, .. }) => Ok(None),
+        Err(refusal) => Err(refusal),
     }
 }
 
 pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     store: &S,
     engine: &E,
-    mut run: Run,
+    tenant: &TenantId,
+    run_id: RunId,
     calls: Vec<LlmCall>,
     now: Timestamp,
 ) -> Answer<UsageRecorded> {
-    if run.state.started_at().is_none() {
-        let message = format_args!("run {} has not begun: it can have used nothing", run.run_id);
-        return Err(Refusal::conflict(ConflictCode::WrongStatus, message));
-    }
-    check(store, &run, &calls).await?;
-    let (tenant, run_id) = (run.tenant_id.clone(), run.run_id);
     // Where one request names a call twice, the first of the two counts.
-    let mut seen = BTreeSet::new();
-    let given = calls.len();
-    let calls: Vec<LlmCall> = calls.into_iter().filter(|call| seen.insert(call.call_id.clone())).collect();
-    let call_ids: Vec<String> = seen.into_iter().collect();
+    let call_ids: BTreeSet<String> = calls.iter().map(|call| call.call_id.clone()).collect();
+    let node_ids: BTreeSet<NodeId> = calls.iter().filter_map(|call| call.node_id.clone()).collect();
+    let given = calls.len() as u32;
+    let mut is_checked = false;
     for _ in 0..TRIES {
-        let ledger = store.load_usage(&tenant, run_id).await.map_err(Refusal::Store)?;
-        let known = store.known_calls(&tenant, run_id, &call_ids).await.map_err(Refusal::Store)?;
-        let fresh: Vec<LlmCall> = calls.iter().filter(|call| !known.contains(&call.call_id)).cloned().collect();
+        let loaded = store.load_with(tenant, run_id, &[Part::Ledger]);
+        let (loaded, known) = both(loaded, store.known_calls(tenant, run_id, &call_ids, &node_ids)).await;
+        let loaded = loaded.map_err(Refusal::Store)?.filter(|loaded| loaded.run.is_visible(now));
+        let Loaded { run, ledger, .. } = loaded.ok_or_else(|| unknown(run_id))?;
+        let (mut known, begun) = known.map_err(Refusal::Store)?;
+        if !is_checked {
+            check(store, &run, &calls, &begun).await?;
+            is_checked = true;
+        }
+        let fresh: Vec<LlmCall> = calls.iter().filter(|call| known.insert(call.call_id.clone())).cloned().collect();
         let recorded = fresh.len() as u32;
-        let repeated = given as u32 - recorded;
+        let repeated = given - recorded;
         let counted = move |ledger, run, stopped| UsageRecorded { run, ledger, recorded, repeated, stopped };
         if fresh.is_empty() {
             // The stop that earlier calls led to may not have reached the engine.
@@ -109,8 +112,6 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
             stop_if_asked(engine, &run).await;
             return Ok(counted(change.ledger, run, stopped));
         }
-        let current = store.load_run(&tenant, run_id).await.map_err(Refusal::Store)?;
-        run = current.filter(|run| run.is_visible(now)).ok_or_else(|| unknown(run_id))?;
     }
     Err(keeps_changing())
 }
@@ -121,18 +122,26 @@ async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {
     }
 }
 
-async fn check<S: RecordUsage>(store: &S, run: &Run, calls: &[LlmCall]) -> Answer<()> {
+/// Refuses calls that cannot be. `begun` are those of their nodes that the run has begun; only where there are others does
+/// anybody have to look which nodes it has.
+async fn check<S: RecordUsage>(store: &S, run: &Run, calls: &[LlmCall], begun: &BTreeSet<NodeId>) -> Answer<()> {
+    if run.state.started_at().is_none() {
+        let message = format_args!("run {} has not begun: it can have used nothing", run.run_id);
+        return Err(Refusal::conflict(ConflictCode::WrongStatus, message));
+    }
     let mut invalid = Invalid::default();
     check_each(calls, &mut invalid);
-    if calls.iter().any(|call| call.node_id.is_some()) {
+    let is_begun = |call: &LlmCall| call.node_id.as_ref().is_none_or(|node| begun.contains(node));
+    if !calls.iter().all(is_begun) {
         let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
         let nodes: BTreeSet<_> =
             snapshot.iter().flat_map(|snapshot| &snapshot.nodes).map(|node| &node.node_id).collect();
         let at = Field::Usage.at();
         for (index, call) in calls.iter().enumerate() {
-            if let Some(node) = call.node_id.as_ref().filter(|node| !nodes.contains(node)) {
+            let node = call.node_id.as_ref().filter(|node| !begun.contains(*node) && !nodes.contains(node));
+            if let Some(node) = node {
                 let message = format_args!("the run has no node {node}");
-                invalid.add(at.index(index).part(Part::NodeId), ViolationCode::UnknownNode, message);
+                invalid.add(at.index(index).part(place::Part::NodeId), ViolationCode::UnknownNode, message);
             }
         }
     }

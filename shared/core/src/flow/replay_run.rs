@@ -11,13 +11,14 @@ use crate::flow::create_run::{
     start_input,
 };
 use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
-use crate::flow::{Answer, Refusal, admission, allowance, ended_only, find_item, find_run, read_runs, unknown};
+use crate::flow::{Answer, Refusal, admission, allowance, ended_only, find_item, find_with, unknown};
 use crate::id::{DefinitionRef, NodeId, RunId};
 use crate::idempotency::IdempotencyClaim;
 use crate::limits;
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, ChangeRun, CountOnMeter, ReadCatalog, ReadRuns, RecordRun, StartExecution, StoreError, StoreErrorClass,
+    AnnounceDue, ChangeRun, CountOnMeter, Loaded, Part, ReadCatalog, ReadRuns, RecordRun, StartExecution, StoreError,
+    StoreErrorClass,
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
@@ -83,8 +84,8 @@ async fn plan<S>(
 where
     S: ReadCatalog + ReadRuns,
 {
-    let old = find_run(store, caller, original, now).await?;
-    let snapshot = store.load_snapshot(&caller.tenant, original).await.map_err(Refusal::Store)?;
+    let parts = &[Part::Snapshot, Part::Request];
+    let Loaded { run: old, snapshot, request, .. } = find_with(store, caller, original, parts, now).await?;
     let snapshot = snapshot.ok_or_else(|| unknown(original))?;
     ended_only(&old, "replayed")?;
     if old.about.replay_depth >= limits::REPLAY_DEPTH {
@@ -92,10 +93,11 @@ where
             format_args!("run {} is a replay of a replay, {} deep already", old.run_id, old.about.replay_depth);
         return Err(Refusal::conflict(ConflictCode::LoopingRisk, message));
     }
-    let request = load_request(store, &old).await?;
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
+    // What was in the plan already is not written a second time as a step's result.
+    let values = command.from_node.as_ref().map(|_| snapshot.values()).unwrap_or_default();
     let (mut plan, admitted_by) = match command.version {
         None => {
             let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, run_id, now).await?;
@@ -106,7 +108,7 @@ where
                 let message = "the run was made before its request was kept: replay it without a version";
                 return Err(Refusal::Invalid(Invalid::one(Field::Version, ViolationCode::NotAvailable, message)));
             };
-            let repeated = repeated_request(store, &old, snapshot, request, version).await?;
+            let repeated = repeated_request(store, &old, snapshot, &request, version).await?;
             (resolve_and_plan(store, policy, caller, &repeated, run_id, now).await?, None)
         }
     };
@@ -125,7 +127,7 @@ where
             plan.snapshot.nodes.len(),
             start_input(&plan.snapshot, keys).map_err(Refusal::Store)?.len(),
         );
-        let steps = finished_steps(store, caller, &old, inline, now).await?;
+        let steps = finished_steps(store, &old, values, inline).await?;
         reuse_finished(&mut plan.snapshot, old.run_id, from, steps, inline);
     }
     // What is only repeated runs nothing, so this comes last.
@@ -143,7 +145,7 @@ async fn same_again<S: ReadCatalog>(
     policy: &Policy,
     old: &Run,
     snapshot: Snapshot,
-    request: Option<RequestParts>,
+    request_text: Option<String>,
     caller: &Caller,
     run_id: RunId,
     now: Timestamp,
@@ -168,7 +170,7 @@ async fn same_again<S: ReadCatalog>(
         limits: limits_among(&found, old),
         about: old.about.clone(),
         snapshot: Snapshot { run_id, spec, ..snapshot },
-        request: request.unwrap_or_default(),
+        request_text,
         new_instance: None,
         count,
     };
@@ -184,9 +186,11 @@ async fn repeated_request<S: ReadCatalog>(
     store: &S,
     old: &Run,
     snapshot: Snapshot,
-    request: RequestParts,
+    request: &str,
     version: VersionRule,
 ) -> Answer<create_run::Command> {
+    let request: RequestParts<'static> = serde_json::from_str(request)
+        .map_err(|error| Refusal::Store(StoreError::new("read a run's request", StoreErrorClass::Corrupt, error)))?;
     let key = InstanceKey { tenant: old.tenant_id.clone(), id: old.spec.instance_id };
     let instance = find_item(store, &key).await?;
     let instance = instance.ok_or_else(|| Refusal::not_found(Thing::WorkflowInstance, old.spec.instance_id))?;
@@ -198,11 +202,11 @@ async fn repeated_request<S: ReadCatalog>(
     };
     Ok(create_run::Command {
         input: snapshot.input,
-        data_sources: request.data_sources,
-        data_targets: request.data_targets,
-        processor_params: request.processor_params,
-        tags: request.tags,
-        variables: request.variables,
+        data_sources: request.data_sources.into_owned(),
+        data_targets: request.data_targets.into_owned(),
+        processor_params: request.processor_params.into_owned(),
+        tags: request.tags.into_owned(),
+        variables: request.variables.into_owned(),
         layers: snapshot.layers,
         labels: old.about.labels.clone(),
         execution_budget: Ok(old.spec.execution_budget_micro_usd),
@@ -214,33 +218,25 @@ async fn repeated_request<S: ReadCatalog>(
     })
 }
 
-async fn load_request<S: ReadRuns>(store: &S, run: &Run) -> Answer<Option<RequestParts>> {
-    let text = store.load_request(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
-    text.map(|text| serde_json::from_str(&text))
-        .transpose()
-        .map_err(|error| Refusal::Store(StoreError::new("read a run's request", StoreErrorClass::Corrupt, error)))
-}
-
-/// Steps that have a result, with those results that travel inline.
+/// Steps that have a result, with those results that travel inline. `values` are those that were in the run's plan.
 async fn finished_steps<S: ReadRuns>(
     store: &S,
-    caller: &Caller,
     run: &Run,
+    mut values: BTreeMap<NodeId, String>,
     inline: usize,
-    now: Timestamp,
 ) -> Answer<Vec<Step>> {
-    let mut steps = Vec::new();
-    for listed in store.list_steps(&caller.tenant, run.run_id).await.map_err(Refusal::Store)? {
-        let listed = listed.as_seen_in(run);
-        if listed.status != StepStatus::Succeeded {
-            continue;
-        }
-        // A large result is only referred to: no need to read it.
-        let is_large = listed.result_bytes.is_some_and(|bytes| bytes > inline as u64);
-        steps.push(match is_large {
-            true => listed,
-            false => read_runs::get_step(store, caller, run.run_id, &listed.node_id, now).await?,
-        });
+    let steps = store.list_steps(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
+    let steps = steps.into_iter().map(|step| step.as_seen_in(run));
+    let mut steps: Vec<Step> = steps.filter(|step| step.status == StepStatus::Succeeded).collect();
+    // A large result is only referred to: no need to read it.
+    let is_small = |step: &&Step| step.result_bytes.is_none_or(|bytes| bytes <= inline as u64);
+    let small: Vec<NodeId> = steps.iter().filter(is_small).map(|step| step.node_id.clone()).collect();
+    if small.is_empty() {
+        return Ok(steps);
+    }
+    let mut results = store.load_results(&run.tenant_id, run.run_id, &small).await.map_err(Refusal::Store)?;
+    for step in steps.iter_mut().filter(|step| small.contains(&step.node_id)) {
+        step.result = results.remove(&step.node_id).or_else(|| values.remove(&step.node_id));
     }
     Ok(steps)
 }

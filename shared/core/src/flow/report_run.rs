@@ -15,6 +15,7 @@ use crate::ports::{AnswerNode, AnswerTask, RecordReports, RecordUsage, StopExecu
 use crate::refusal::ConflictCode;
 use crate::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use crate::run::{Run, RunError};
+use crate::together::both;
 use crate::usage::LlmCall;
 use crate::violation::{Invalid, ViolationCode};
 use jiff::{SignedDuration, Timestamp};
@@ -84,8 +85,8 @@ pub struct OpenReport {
     run: Run,
 }
 
-/// Opens a run with a report token. What is reported is read only then: whoever has no token costs a question to the store,
-/// and learns nothing.
+/// Opens a run with a report token. What is reported is read only then: whoever has no token costs two small questions to the
+/// store, asked at once, and learns nothing.
 ///
 /// # Errors
 /// `InvalidReportToken` for any token that does not open this run.
@@ -93,10 +94,15 @@ pub async fn open_report<S>(store: &S, token: &str, run_id: RunId, now: Timestam
 where
     S: AnswerNode + RecordReports,
 {
-    let (caller, token) = open(store, token, run_id, now).await?;
-    let run = store.load_run(&caller.tenant, run_id).await.map_err(Refusal::Store)?;
-    let run = run.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
-    Ok(OpenReport { caller, token, run })
+    let (text, tenant) = TokenText::read(token).ok_or(Refusal::InvalidReportToken)?;
+    let hash = text.hash();
+    let asked = both(store.load_report_token(&tenant, run_id, &hash), store.load_run(&tenant, run_id));
+    let (token, run) = asked.await;
+    let is_good = |token: &ReportToken| token.hash == hash && token.expires_at > now;
+    let token = token.map_err(Refusal::Store)?.filter(is_good).ok_or(Refusal::InvalidReportToken)?;
+    let run = run.map_err(Refusal::Store)?.filter(|run| run.is_visible(now)).ok_or(Refusal::InvalidReportToken)?;
+    let principal = Principal(format!("report-token:{}", &hash[..16]));
+    Ok(OpenReport { caller: Caller { tenant, principal, is_operator: false }, token, run })
 }
 
 /// Takes a report of the holder of a token that has opened its run.
@@ -139,7 +145,7 @@ where
     // Usage first: it was spent whatever becomes of the rest, and repeating it is harmless.
     let usage = match report.usage.is_empty() {
         true => None,
-        false => Some(record_calls(store, engine, run.clone(), report.usage, now).await?),
+        false => Some(record_calls(store, engine, &caller.tenant, run_id, report.usage, now).await?),
     };
     if let Some(progress) = &report.progress
         && !store.record_progress(&caller.tenant, run_id, node_id, progress).await.map_err(Refusal::Store)?
@@ -170,17 +176,6 @@ fn check_code(code: &str, invalid: &mut Invalid) {
         let message = format_args!("must not begin with {reserved}: those are the engine's own");
         invalid.add(Field::FailureCode, ViolationCode::Reserved, message);
     }
-}
-
-/// The caller that a token stands for.
-async fn open<S: RecordReports>(store: &S, text: &str, run_id: RunId, now: Timestamp) -> Answer<(Caller, ReportToken)> {
-    let (text, tenant) = TokenText::read(text).ok_or(Refusal::InvalidReportToken)?;
-    let hash = text.hash();
-    let token = store.load_report_token(&tenant, run_id, &hash).await.map_err(Refusal::Store)?;
-    let token =
-        token.filter(|token| token.hash == hash && token.expires_at > now).ok_or(Refusal::InvalidReportToken)?;
-    let principal = Principal(format!("report-token:{}", &hash[..16]));
-    Ok((Caller { tenant, principal, is_operator: false }, token))
 }
 
 /// Adds a remark to a run, open or ended.

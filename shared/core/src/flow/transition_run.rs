@@ -6,18 +6,22 @@
 
 use crate::change::RunChange;
 use crate::concurrency::QueueRef;
-
+use crate::delivery::Delivery;
 use crate::envelope;
 use crate::flow::TRIES;
 use crate::id::NodeId;
 use crate::lifecycle::{EngineEnd, RunEvent, RunStatus};
-use crate::ports::{AnnounceDue, ChangeRun, Changed, DeliveryRef, LoadRun, StoreError, StoreErrorClass, StoreResult};
+use crate::ports::{
+    AnnounceDue, ChangeRun, Changed, DeliveryRef, LoadRun, Loaded, Part, StoreError, StoreErrorClass, StoreResult,
+};
 use crate::run::{EndDetails, Run, RunError, RunState};
-use crate::snapshot::{Callback, NodeRun, Snapshot};
+use crate::snapshot::{Callback, Ending};
+use crate::together::both;
 use crate::usage::UsageCount;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A transition of a run from one status to another that was written.
@@ -25,8 +29,10 @@ use std::collections::BTreeMap;
 pub struct Transition {
     pub before: Run,
     pub after: Run,
-    /// The deliveries that the run owes because it has ended.
+    /// The deliveries that the run owes because it has ended, and that somebody is to be told of.
     pub owed: Vec<DeliveryRef>,
+    /// Those that whoever ended the run sends itself: an attempt at each is begun already. See [`settle`].
+    pub begun: Vec<Delivery>,
     /// The queues whose next run may start, because this run has given its slots back.
     pub freed: Vec<QueueRef>,
 }
@@ -102,12 +108,45 @@ pub async fn transition<S: ChangeRun>(
 /// Those of [`transition`].
 pub async fn transition_if<S: ChangeRun>(
     store: &S,
-    mut run: Run,
+    run: Run,
     decide: impl Fn(&Run) -> Option<RunEvent> + Send,
     end: &EndDetails,
     now: Timestamp,
 ) -> StoreResult<Option<Transition>> {
-    let (mut callback, mut recorded) = (None, None);
+    apply(store, run, None, decide, end, |_| false, now).await
+}
+
+/// What an end is told from, beside the run.
+pub const AT_THE_END: &[Part<'static>] = &[Part::Ledger, Part::Ending];
+
+/// [`transition`] by whoever sends at once what the run owes. `ended` is the run [with what its end needs](AT_THE_END). An
+/// attempt at each delivery of which `may_begin` says so is begun in the transaction of the end itself: nobody has to read
+/// again what was written just now, or to write that it is being sent.
+///
+/// # Errors
+/// Those of [`transition`].
+pub async fn settle<S: ChangeRun>(
+    store: &S,
+    ended: Loaded,
+    event: RunEvent,
+    end: &EndDetails,
+    may_begin: impl Fn(&Delivery) -> bool + Send,
+    now: Timestamp,
+) -> StoreResult<Option<Transition>> {
+    apply(store, ended.run.clone(), Some(ended), |_| Some(event), end, may_begin, now).await
+}
+
+/// `known` is what is known of the run beside its head, if that was read with it.
+async fn apply<S: ChangeRun>(
+    store: &S,
+    mut run: Run,
+    mut known: Option<Loaded>,
+    decide: impl Fn(&Run) -> Option<RunEvent> + Send,
+    end: &EndDetails,
+    may_begin: impl Fn(&Delivery) -> bool + Send,
+    now: Timestamp,
+) -> StoreResult<Option<Transition>> {
+    let mut told: Option<(Cow<'_, EndDetails>, Option<Callback>)> = None;
     for _ in 0..TRIES {
         let Some(event) = decide(&run) else { return Ok(None) };
         let ends = run.after(meant(&run, event, end), now).is_some_and(|after| after.status().is_terminal());
@@ -116,41 +155,52 @@ pub async fn transition_if<S: ChangeRun>(
             .output
             .as_deref()
             .filter(|_| event == RunEvent::EngineEnded(EngineEnd::Succeeded) && run.snapshot.has_given_results);
-        if ends && (run.snapshot.has_callback || given.is_some()) && recorded.is_none() {
-            let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
-            let snapshot = snapshot.ok_or_else(|| {
-                StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
-            })?;
-            let mut details = end.clone();
-            if let Some(output) = given {
-                details.output = as_recorded(store, &run, &snapshot, output).await?;
+        let (has_started, has_ending) =
+            (run.state.started_at().is_some(), run.snapshot.has_callback || given.is_some());
+        if ends && (has_started || has_ending) && known.is_none() {
+            let loaded = store.load_with(&run.tenant_id, run.run_id, AT_THE_END).await?;
+            let Some(loaded) = loaded else { return Ok(None) };
+            let is_newer = loaded.run.rev != run.rev;
+            if is_newer {
+                run = loaded.run.clone();
             }
-            (callback, recorded) = (snapshot.callback, Some(details));
+            known = Some(loaded);
+            if is_newer {
+                continue;
+            }
         }
-        let end = recorded.as_ref().unwrap_or(end);
+        if ends && has_ending && told.is_none() {
+            let ending = match known.as_mut().and_then(|known| known.ending.take()) {
+                Some(ending) => ending,
+                None => ending_of_old(store, &run).await?,
+            };
+            let mut details = Cow::Borrowed(end);
+            if let Some(output) = given
+                && let Some(written) = as_recorded(store, &run, &ending, output).await?
+            {
+                details.to_mut().output = Some(written);
+            }
+            told = Some((details, ending.callback));
+        }
+        let (end, callback) = told.as_ref().map_or((end, None), |(end, callback)| (&**end, callback.as_ref()));
         // A run that never started has used nothing. The ledger is read anew at each try: what is told of the end is what was
         // recorded before it.
-        let ledger = match ends && run.state.started_at().is_some() {
-            true => Some(store.load_usage(&run.tenant_id, run.run_id).await?),
-            false => None,
-        };
+        let ledger = known.take().filter(|_| ends && has_started).map(|known| known.ledger);
         let usage = ledger.as_ref().map(|ledger| ledger.total).unwrap_or_default();
-        let change = change(&run, event, end, callback.as_ref(), &usage, now).map_err(unwritable)?;
+        let change = change(&run, event, end, callback, &usage, now).map_err(unwritable)?;
         let Some(mut change) = change else { return Ok(None) };
         change.expected_ledger_rev = ledger.map(|ledger| ledger.rev);
+        for delivery in &mut change.deliveries {
+            if let Some(begun) = Some(&*delivery).filter(|delivery| may_begin(delivery)).and_then(|it| it.begin(now)) {
+                *delivery = begun;
+            }
+        }
         match store.change_run(&change).await? {
             Changed::Done => {
-                let owed = change
-                    .deliveries
-                    .iter()
-                    .map(|delivery| DeliveryRef {
-                        tenant_id: delivery.tenant_id.clone(),
-                        run_id: delivery.run_id,
-                        number: delivery.number,
-                    })
-                    .collect();
+                let (owed, begun): (Vec<_>, Vec<_>) = change.deliveries.into_iter().partition(Delivery::is_scheduled);
+                let owed = owed.iter().map(DeliveryRef::of).collect();
                 let freed = change.slots.freed.iter().map(|scope| run.queue(*scope)).collect();
-                return Ok(Some(Transition { before: run, after: change.run, owed, freed }));
+                return Ok(Some(Transition { before: run, after: change.run, owed, begun, freed }));
             }
             Changed::Stale(Some(current)) => run = *current,
             // The run is gone. A full limit cannot be the answer, because a transition takes no slots.
@@ -160,27 +210,42 @@ pub async fn transition_if<S: ChangeRun>(
     Err(StoreError { operation: "change a run that keeps changing", class: StoreErrorClass::Conflict, source: None })
 }
 
+/// What the end needs of a run's snapshot, where that was not kept apart.
+async fn ending_of_old<S: LoadRun>(store: &S, run: &Run) -> StoreResult<Ending> {
+    let snapshot = store.load_snapshot(&run.tenant_id, run.run_id).await?;
+    let snapshot = snapshot.ok_or_else(|| {
+        StoreError::new("find the snapshot of a run", StoreErrorClass::Corrupt, run.run_id.to_string())
+    })?;
+    Ok(snapshot.ending().unwrap_or_default())
+}
+
 /// The execution's output, with the results that its caller wrote (values of the plan, answers to external nodes) as they were
-/// written: the engine has read them, and a number may have lost digits in it. References stay what they are.
-async fn as_recorded<S: LoadRun>(
-    store: &S,
-    run: &Run,
-    snapshot: &Snapshot,
-    output: &str,
-) -> StoreResult<Option<String>> {
+/// written: the engine has read them, and a number may have lost digits in it. References stay what they are. `None` where it
+/// is so already.
+async fn as_recorded<S: LoadRun>(store: &S, run: &Run, ending: &Ending, output: &str) -> StoreResult<Option<String>> {
     // An output of another machine than the runner; or no JSON, which is said where the output is shown.
-    let Some((mut fields, mut results)) = split(output) else { return Ok(Some(output.to_owned())) };
-    let is_here =
-        |node_id: &NodeId| results.get(node_id.as_str()).is_some_and(|result| !refers_to(result, run, node_id));
-    let given: Vec<NodeId> = snapshot.leaves.iter().filter(|leaf| is_here(leaf)).cloned().collect();
-    let is = |node_id: &NodeId, kind: &NodeRun| snapshot.run_of(node_id) == Some(kind);
-    let answered: Vec<NodeId> = given.iter().filter(|node_id| is(node_id, &NodeRun::External)).cloned().collect();
-    let mut written = match answered.is_empty() {
-        true => BTreeMap::new(),
-        false => store.load_results(&run.tenant_id, run.run_id, &answered).await?,
+    let Some((mut fields, mut results)) = split(output) else { return Ok(None) };
+    let here = |leaves: &[NodeId]| -> Vec<NodeId> {
+        let is_here = |leaf: &&NodeId| results.get(leaf.as_str()).is_some_and(|result| !refers_to(result, run, leaf));
+        leaves.iter().filter(is_here).cloned().collect()
     };
-    let values = given.iter().filter(|node_id| is(node_id, &NodeRun::Value));
-    written.extend(values.filter_map(|node_id| Some((node_id.clone(), snapshot.value_of(node_id)?))));
+    let (answered, values) = (here(&ending.answered), here(&ending.values));
+    let read = async {
+        match answered.is_empty() {
+            true => Ok(BTreeMap::new()),
+            false => store.load_results(&run.tenant_id, run.run_id, &answered).await,
+        }
+    };
+    let plan = async {
+        match values.is_empty() {
+            true => Ok(None),
+            false => store.load_snapshot(&run.tenant_id, run.run_id).await,
+        }
+    };
+    let (written, plan) = both(read, plan).await;
+    let (mut written, plan) = (written?, plan?);
+    let value = |leaf: &NodeId| Some((leaf.clone(), plan.as_ref()?.value_of(leaf)?));
+    written.extend(values.iter().filter_map(value));
     let mut is_changed = false;
     for (node_id, text) in written {
         if let (Ok(text), Some(result)) = (RawValue::from_string(text), results.get_mut(node_id.as_str())) {
@@ -189,7 +254,7 @@ async fn as_recorded<S: LoadRun>(
         }
     }
     if !is_changed {
-        return Ok(Some(output.to_owned()));
+        return Ok(None);
     }
     let joined = serde_json::value::to_raw_value(&results).and_then(|joined| {
         fields.insert("results".to_owned(), joined);

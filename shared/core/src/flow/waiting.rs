@@ -10,12 +10,13 @@
 
 use crate::catalog::{Found, SettingsKey, Wanted};
 use crate::flow::allowance;
-use crate::flow::together::together;
+
 use crate::id::TenantId;
 use crate::limits;
 use crate::meter::{Chance, Count, Meter, MeterKey};
 use crate::ports::{CountOnMeter, ReadCatalog};
 use crate::tenant_limits::TenantLimits;
+use crate::together::both;
 use jiff::Timestamp;
 
 /// How many reads may wait at once.
@@ -92,7 +93,7 @@ impl WaitPlace {
     /// Counts each so many times. What nobody counted is over after 20 s anyway.
     async fn count<S: CountOnMeter>(&self, store: &S, times: i64) {
         let [own, all] = self.counts.clone().map(|count| count.map(|count| Count { by: count.by * times, ..count }));
-        together(allowance::count(store, own.as_ref()), allowance::count(store, all.as_ref())).await;
+        both(allowance::count(store, own.as_ref()), allowance::count(store, all.as_ref())).await;
     }
 }
 

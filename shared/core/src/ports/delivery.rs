@@ -16,6 +16,12 @@ pub struct DeliveryRef {
     pub number: u32,
 }
 
+impl DeliveryRef {
+    pub fn of(delivery: &Delivery) -> Self {
+        Self { tenant_id: delivery.tenant_id.clone(), run_id: delivery.run_id, number: delivery.number }
+    }
+}
+
 /// Loads and changes deliveries.
 pub trait Deliveries: Send + Sync {
     /// The delivery with its body. Strongly consistent.

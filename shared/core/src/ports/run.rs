@@ -6,10 +6,10 @@ use crate::concurrency::{QueueRef, SlotScope};
 use crate::delivery::{Attempt, Delivery};
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
-use crate::lifecycle::RunStatus;
+use crate::lifecycle::{RunStatus, StopIntent};
 use crate::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use crate::run::Run;
-use crate::snapshot::{RecordKeys, Snapshot};
+use crate::snapshot::{Ending, RecordKeys, Snapshot};
 use crate::step::Step;
 use crate::usage::{LlmCall, UsageLedger};
 use jiff::Timestamp;
@@ -54,10 +54,56 @@ pub trait RecordRun: Send + Sync {
     fn record_keys(&self, tenant: &TenantId, run_id: RunId) -> RecordKeys;
 }
 
+/// What lies beside the head of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'a> {
+    Snapshot,
+    /// What the request for the run said.
+    Request,
+    Output,
+    /// The ledger of what its LLM calls have used.
+    Ledger,
+    Ending,
+    /// A node's step with its result.
+    Step(&'a NodeId),
+}
+
+/// A run with those of its parts that were asked for and are there.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub run: Run,
+    pub snapshot: Option<Snapshot>,
+    /// JSON text. A run that was recorded before requests were kept has none.
+    pub request: Option<String>,
+    /// JSON text.
+    pub output: Option<String>,
+    /// An empty one when no call was reported.
+    pub ledger: UsageLedger,
+    /// A run that was recorded before this was kept apart has none.
+    pub ending: Option<Ending>,
+    pub step: Option<Step>,
+}
+
+impl Loaded {
+    /// A run of which nothing else is known.
+    pub fn new(run: Run) -> Self {
+        let ledger = UsageLedger::default();
+        Self { run, snapshot: None, request: None, output: None, ledger, ending: None, step: None }
+    }
+}
+
 /// Loads one run.
 pub trait LoadRun: Send + Sync {
     /// The run as it is stored; `None` when the tenant has no such run. Strongly consistent.
     fn load_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Option<Run>>> + Send;
+    /// The run with these parts, in one round trip. Each is strongly consistent, and read by itself: one may have been changed
+    /// between two of them.
+    fn load_with(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        parts: &[Part<'_>],
+    ) -> impl Future<Output = StoreResult<Option<Loaded>>> + Send;
     /// The frozen snapshot of the run. Strongly consistent.
     fn load_snapshot(
         &self,
@@ -94,8 +140,28 @@ pub enum Changed {
     Full(Vec<SlotScope>),
 }
 
+/// What became of a stop that was asked for unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopAsked {
+    /// The run as it now is.
+    pub run: Run,
+    /// Whether this call has made it `CANCELING`.
+    pub is_recorded: bool,
+}
+
 /// Changes runs.
 pub trait ChangeRun: LoadRun {
+    /// Records that a run is to be stopped, without having read it: one that is `RUNNING` or `WAITING_FOR_INPUT` is afterwards
+    /// as [`Run::after`] leaves it after [`StopAsked`](crate::lifecycle::RunEvent::StopAsked). Every other run stays as it is:
+    /// what its stop means takes more than one item. `None` when the tenant has no such run. One round trip.
+    fn ask_to_stop(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        intent: StopIntent,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<Option<StopAsked>>> + Send;
+
     /// Writes the changed head, the output and the deliveries, and moves the run's slots and its place in a queue, all
     /// or nothing, if the stored run is still at `expected_rev`, and its usage ledger at `expected_ledger_rev` where the
     /// change has one.
@@ -161,13 +227,15 @@ pub trait RecordReports: Send + Sync {
 
 /// Records what a run's LLM calls used.
 pub trait RecordUsage: ChangeRun {
-    /// Which of these LLM calls were recorded before, by their ids. Strongly consistent.
+    /// Which of these LLM calls were recorded before, by their ids, and which of these nodes have begun. Strongly consistent, in
+    /// one round trip.
     fn known_calls(
         &self,
         tenant: &TenantId,
         run_id: RunId,
-        call_ids: &[String],
-    ) -> impl Future<Output = StoreResult<BTreeSet<String>>> + Send;
+        call_ids: &BTreeSet<String>,
+        node_ids: &BTreeSet<NodeId>,
+    ) -> impl Future<Output = StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)>> + Send;
     /// Writes the calls, the ledger and the stop, all or nothing, if none of the calls was recorded before, the stored
     /// ledger is at `ledger.rev - 1`, the run exists and is not [being deleted](Run::LET_GO), and, where there is a
     /// stop, the stored run is at the stop's `expected_rev`. `false` when one of these does not hold; then nothing was
@@ -239,6 +307,14 @@ pub trait ReadRuns: LoadRun {
         limit: u32,
         cursor: Option<&str>,
     ) -> impl Future<Output = StoreResult<Page<Run>>> + Send;
+    /// The steps of those of these nodes that have begun, without their results, which may be large. In no order. Strongly
+    /// consistent.
+    fn load_steps(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_ids: &[NodeId],
+    ) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
     /// The run's steps without their results, which may be large.
     fn list_steps(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Vec<Step>>> + Send;
     /// The ids of the runs that repeat this run and of those that evaluate it: of each the newest

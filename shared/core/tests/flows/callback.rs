@@ -1,11 +1,14 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
-use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, Pace, RETRY_SCHEDULE_SECONDS};
+use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, RETRY_SCHEDULE_SECONDS};
 use sluice_core::destination::Destinations;
-use sluice_core::flow::deliver::Delivered;
-use sluice_core::lifecycle::EngineEnd;
-use sluice_core::ports::{Clock, DeliveryRef, StoreErrorClass};
+use sluice_core::flow::deliver::{Delivered, Outlook, send};
+use sluice_core::flow::transition_run::{AT_THE_END, Transition, settle};
+use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::ports::{Clock, DeliveryRef, LoadRun, StoreError, StoreErrorClass};
+use sluice_core::run::EndDetails;
 use sluice_core::snapshot::Callback;
+use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::fixture::CALLBACK_URL;
 use std::time::Duration;
@@ -201,7 +204,6 @@ fn an_attempt_whose_record_is_lost_is_made_again_after_its_lease() {
         &world.receiver,
         &world.clock,
         &owed[0],
-        Pace::FromTheQueue,
     ));
     assert!(lost.is_err());
     world.store.faults.clear();
@@ -210,6 +212,84 @@ fn an_attempt_whose_record_is_lost_is_made_again_after_its_lease() {
     world.deliver(&owed[0]);
     assert_eq!(world.receiver.received().len(), 2, "at least once");
     assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
+}
+
+/// Ends a run as whoever is told of it by an event does, up to what it then sends.
+fn settle_and_begin(world: &World, id: u128) -> (Outlook, Transition) {
+    let run = world.running(id);
+    let settled = async {
+        let found = world.store.load_with(&run.tenant_id, run.run_id, AT_THE_END).await?.expect("a run");
+        let outlook = Outlook::of(&world.store, &run.tenant_id).await;
+        let (event, now) = (RunEvent::EngineEnded(EngineEnd::Succeeded), world.clock.now());
+        let may_begin = |delivery: &Delivery| outlook.lets_through(delivery, now);
+        let settled = settle(&world.store, found, event, &EndDetails::default(), may_begin, now).await?;
+        Ok::<_, StoreError>((outlook, settled.expect("an end")))
+    };
+    block_on(settled).expect("the store answers")
+}
+
+#[test]
+fn whoever_settles_a_run_begins_to_send_in_the_same_transaction() {
+    let world = World::new();
+    let writes = |world: &World| world.store.writes();
+    let (outlook, settled) = settle_and_begin(&world, 1);
+    assert_eq!((settled.begun.len(), settled.owed.len()), (2, 0));
+    for (delivery, attempts) in world.store.deliveries() {
+        assert_eq!((delivery.status, delivery.attempts, attempts.len()), (DeliveryStatus::InFlight, 1, 0));
+        let reference = DeliveryRef::of(&delivery);
+        assert_eq!(world.deliver(&reference), Delivered::Nothing, "nobody else sends it meanwhile");
+    }
+    let before = writes(&world);
+    let sent = send(&world.store, &world.engine, &world.receiver, &world.clock, &outlook, &settled.begun, &[]);
+    assert_eq!(block_on(sent).len(), 2);
+    assert_eq!(writes(&world), before + 2, "the record of each attempt");
+    for (delivery, attempts) in world.store.deliveries() {
+        assert_eq!((delivery.status, delivery.attempts, attempts.len()), (DeliveryStatus::Delivered, 1, 1));
+    }
+    assert_eq!(world.receiver.received().len(), 1);
+}
+
+#[test]
+fn what_was_begun_and_never_sent_is_sent_by_another_after_its_lease() {
+    let world = World::new();
+    let (_outlook, settled) = settle_and_begin(&world, 1);
+    world.clock.advance(61);
+    for begun in &settled.begun {
+        assert!(matches!(world.deliver(&DeliveryRef::of(begun)), Delivered::Attempted(..)));
+    }
+    assert_eq!(world.receiver.received().len(), 1);
+    assert_eq!(webhook(&world).status, DeliveryStatus::Delivered);
+}
+
+#[test]
+fn a_receiver_of_which_nothing_is_known_is_left_to_the_queue_and_the_bus_is_told() {
+    let world = World::new();
+    world.store.faults.once("load the receivers' health", Fault::Before(StoreErrorClass::Unavailable));
+    let (_outlook, settled) = settle_and_begin(&world, 1);
+    let begun: Vec<&str> = settled.begun.iter().map(|begun| begun.channel.as_str()).collect();
+    assert_eq!((begun, settled.owed.len()), (vec!["event-bus"], 1));
+    assert!(matches!(world.deliver(&settled.owed[0]), Delivered::Attempted(..)));
+    assert_eq!(world.receiver.received().len(), 1);
+}
+
+/// Of two runs that are the same but for what lies beside the snapshot, nobody can tell from their ends which is the older.
+#[test]
+fn a_run_from_before_its_ending_was_kept_apart_ends_as_any_other() {
+    let bodies = [false, true].map(|is_old| {
+        let world = World::new();
+        let run = world.running(1);
+        let found = block_on(world.store.load_with(&run.tenant_id, run.run_id, AT_THE_END)).expect("loaded");
+        assert!(found.is_some_and(|found| found.ending.is_some_and(|ending| ending.callback.is_some())));
+        if is_old {
+            let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads");
+            let text = snapshot.expect("a snapshot").to_text().expect("JSON");
+            world.store.seed_run(run.clone(), Some(text));
+        }
+        let owed = world.end(&run, EngineEnd::Succeeded, Some(r#"{"results":{"store":1.10}}"#)).expect("an end").owed;
+        assert_eq!(owed.len(), 2);
+        world.store.deliveries().into_iter().map(|(delivery, _)| delivery.body).collect::<Vec<_>>()
+    });
+    assert_eq!(bodies[0], bodies[1]);
 }
 
 #[test]

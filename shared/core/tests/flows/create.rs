@@ -1,9 +1,11 @@
 use crate::world::{World, cap, command, raw, with_callback, with_key};
 use serde_json::{Value, json};
+use sluice_core::canonical::sha256_hex;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, create_run};
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
-use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::ports::{Clock, LoadRun, StoreErrorClass};
+use sluice_core::snapshot::Snapshot;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
 use std::future::Future;
@@ -316,4 +318,30 @@ fn an_equal_configuration_is_one_instance() {
     let third = world.create(by_instance, 3).expect("accepted").run;
     assert_eq!((third.spec.instance_id, third.spec.version), (first.spec.instance_id, 1));
     assert_eq!(block_on(async { world.store.runs().len() }), 3);
+}
+
+/// What readers compare is the hash of the text that they may see, whatever is hidden from them.
+#[test]
+fn the_hash_is_of_what_its_readers_may_see() {
+    let world = World::new();
+    let run = world.create(with_callback(command()), 1).expect("accepted").run;
+    let stored = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads").expect("a snapshot");
+    assert_eq!(stored.hash(&stored.to_text().expect("JSON")).expect("a hash"), run.snapshot.hash);
+    let owner = fixture::tenant("globex");
+    for case in 0..16_u32 {
+        let is = |bit: u32| case & (1 << bit) != 0;
+        let mut snapshot = stored.clone();
+        snapshot.callback = snapshot.callback.filter(|_| is(0));
+        snapshot.spec.definition_owner = is(1).then(|| owner.clone());
+        for node in &mut snapshot.nodes {
+            node.private = is(2);
+            node.private_params = node.params.keys().filter(|_| is(3)).cloned().collect();
+            node.schema = Some(json!({"type": "object"}));
+        }
+        let text = snapshot.to_text().expect("JSON");
+        let seen = Snapshot { callback: None, ..snapshot.clone() }.as_seen_by_tenant().to_text().expect("JSON");
+        assert_eq!(snapshot.hash(&text).expect("a hash"), sha256_hex(&[&seen]), "{case:04b}");
+        let read: Snapshot = serde_json::from_str(&text).expect("reads");
+        assert_eq!(read.to_text().expect("JSON"), text, "{case:04b}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::world::World;
 use jiff::SignedDuration;
 use sluice_core::delivery::health::{MOST_WAITING, RECEIVER_AT_ONCE, TENANT_AT_ONCE};
-use sluice_core::delivery::{AttemptOutcome, Channel, Delivery, DeliveryStatus, Pace};
+use sluice_core::delivery::{AttemptOutcome, Channel, Delivery, DeliveryStatus};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::id::TenantId;
 use sluice_core::ports::{Clock, DeliveryRef, ReceiverHealth, SendWebhook, StoreErrorClass};
@@ -95,9 +95,7 @@ impl SendWebhook for Crowd {
 
 /// Sends deliveries as the queue would, all at once.
 fn send_all(world: &World, crowd: &Crowd, deliveries: &[DeliveryRef]) -> Vec<Delivered> {
-    let sent = deliveries
-        .iter()
-        .map(|delivery| deliver(&world.store, &world.engine, crowd, &world.clock, delivery, Pace::FromTheQueue));
+    let sent = deliveries.iter().map(|delivery| deliver(&world.store, &world.engine, crowd, &world.clock, delivery));
     block_on(at_once(sent)).into_iter().map(|sent| sent.expect("the store answers")).collect()
 }
 
@@ -181,9 +179,9 @@ fn what_waits_for_a_slow_receiver_is_told_when_there_is_a_seat_and_needs_no_swee
     while !told.is_empty() {
         // More at a time than there are seats for.
         for some in told.chunks(RECEIVER_AT_ONCE + 2) {
-            let sent = some.iter().map(|delivery| {
-                deliver(&world.store, &world.engine, &world.receiver, &world.clock, delivery, Pace::FromTheQueue)
-            });
+            let sent = some
+                .iter()
+                .map(|delivery| deliver(&world.store, &world.engine, &world.receiver, &world.clock, delivery));
             let sent = block_on(at_once(sent)).into_iter().map(|sent| sent.expect("the store answers"));
             held_back += sent.filter(|sent| *sent == Delivered::HeldBack).count();
         }
@@ -223,8 +221,7 @@ fn trouble_with_the_health_loses_no_delivery_and_no_record() {
                     calls += u32::from(called == operation);
                     (called == operation && calls == nth).then_some(fault)
                 });
-                let sent =
-                    deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed, Pace::FromTheQueue);
+                let sent = deliver(&world.store, &world.engine, &world.receiver, &world.clock, &owed);
                 assert!(block_on(sent).is_err(), "{operation} {fault:?} {nth}");
                 world.store.faults.clear();
                 assert_eq!(has_arrived(&world, &owed), nth == 2, "{operation} {fault:?} {nth}");

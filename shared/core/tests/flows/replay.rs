@@ -9,7 +9,7 @@ use sluice_core::id::NodeId;
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
-use sluice_core::ports::{Clock, ReadRuns};
+use sluice_core::ports::{Clock, LoadRun, ReadRuns};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
 use sluice_core::step::{Step, StepStatus};
@@ -216,4 +216,19 @@ fn a_replay_of_the_frozen_snapshot_runs_only_what_its_tenant_may_still_use() {
             Err(other) => panic!("{what} from {begin:?}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_run_from_before_requests_were_kept_is_repeated_without_one() {
+    let world = World::new();
+    let kept = world.failed();
+    world.replay(&kept, Command::default(), 2).expect("accepted");
+    let request = |id: u128| block_on(world.store.load_request(&world.caller.tenant, fixture::run_id(id)));
+    assert_eq!(request(2).expect("loaded"), request(1).expect("loaded"));
+    let snapshot = block_on(world.store.load_snapshot(&kept.tenant_id, kept.run_id)).expect("reads");
+    let old = Run { run_id: fixture::run_id(3), ..world.run(kept.run_id) };
+    world.store.seed_run(old.clone(), Some(snapshot.expect("a snapshot").to_text().expect("JSON")));
+    assert_eq!(request(3).expect("loaded"), None);
+    world.replay(&old, Command::default(), 4).expect("accepted");
+    assert_eq!(request(4).expect("loaded"), None, "nobody knows what it said");
 }

@@ -3,9 +3,8 @@
 use serde_json::value::RawValue;
 use sluice_core::budget::{InvalidBudget, MicroUsd};
 use sluice_core::caller::Caller;
-use sluice_core::delivery::Pace;
 use sluice_core::flow::create_run::{Accepted, Command, create_run};
-use sluice_core::flow::deliver::{Delivered, deliver};
+use sluice_core::flow::deliver::{Delivered, Outlook, deliver, send};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::flow::transition_run::{Transition, transition};
 use sluice_core::flow::{Answer, cancel_run};
@@ -13,7 +12,7 @@ use sluice_core::id::{DefinitionRef, RunId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::limits;
-use sluice_core::ports::{Clock, DeliveryRef};
+use sluice_core::ports::{Clock, Deliveries, DeliveryRef};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
 use sluice_testkit::clock::FixedClock;
@@ -85,18 +84,26 @@ impl World {
         block_on(transition(&self.store, self.run(run.run_id), event, details, self.clock.now())).expect("settles")
     }
 
-    /// As whoever recorded the run's end does.
+    /// As whoever recorded the run's end does with a delivery that was written just now.
     pub fn deliver_at_the_end(&self, delivery: &DeliveryRef) -> Delivered {
-        self.deliver_at(delivery, Pace::AtTheEnd)
+        let sent = async {
+            let outlook = Outlook::of(&self.store, &delivery.tenant_id).await;
+            let found = self.store.load_delivery(delivery).await?.expect("the delivery exists");
+            let begun = Some(&found).filter(|found| outlook.lets_through(found, self.clock.now()));
+            let begun = begun.and_then(|found| found.begin(self.clock.now()));
+            let owed = if begun.is_none() { std::slice::from_ref(delivery) } else { &[] };
+            if let Some(begun) = &begun {
+                assert!(self.store.change_delivery(begun, None).await?, "nobody else has it yet");
+            }
+            let begun = begun.as_slice();
+            send(&self.store, &self.engine, &self.receiver, &self.clock, &outlook, begun, owed).await.remove(0)
+        };
+        block_on(sent).expect("the store answers").1
     }
 
     /// As whoever was told by the queue does.
     pub fn deliver(&self, delivery: &DeliveryRef) -> Delivered {
-        self.deliver_at(delivery, Pace::FromTheQueue)
-    }
-
-    fn deliver_at(&self, delivery: &DeliveryRef, pace: Pace) -> Delivered {
-        let sent = deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery, pace);
+        let sent = deliver(&self.store, &self.engine, &self.receiver, &self.clock, delivery);
         block_on(sent).expect("the store answers")
     }
 

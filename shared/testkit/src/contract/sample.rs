@@ -121,7 +121,9 @@ pub fn claim(key: &str, payload: &str) -> IdempotencyClaim {
 }
 
 pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Timestamp>) -> NewRun {
-    let snapshot_text = snapshot(run).to_text().expect("JSON");
+    let frozen = snapshot(run);
+    let ending_text = frozen.ending().map(|ending| serde_json::to_string(&ending).expect("JSON"));
+    let snapshot_text = frozen.to_text().expect("JSON");
     let idempotency = claim.map(|claim| {
         let record = IdempotencyRecord { payload_hash: claim.payload_hash.clone(), run: run.clone(), expires_at };
         (claim, record)
@@ -129,7 +131,8 @@ pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Ti
     NewRun {
         run: run.clone(),
         snapshot_text,
-        request_text: r#"{"input":{"n": 1.10}}"#.to_owned(),
+        ending_text,
+        request_text: Some(r#"{"input":{"n": 1.10}}"#.to_owned()),
         admission: Admission::Slots(Vec::new()),
         instance: None,
         idempotency,

@@ -35,6 +35,8 @@ macro_rules! store_rules {
             another_tenants_run_does_not_exist,
             a_change_on_an_old_rev_writes_nothing_and_shows_the_run_as_it_is,
             a_run_that_does_not_exist_cannot_be_changed,
+            a_run_that_goes_on_is_stopped_unread_as_if_it_had_been_read,
+            a_run_is_loaded_with_those_of_its_parts_that_are_there,
             the_end_of_a_run_is_written_with_all_that_it_owes,
             of_many_senders_one_gets_the_delivery,
             an_attempt_is_recorded_with_its_delivery,

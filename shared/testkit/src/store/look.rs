@@ -85,6 +85,7 @@ impl MemoryStore {
         let key = (tenant.clone(), run_id);
         tables.runs.contains_key(&key)
             || tables.snapshots.contains_key(&key)
+            || tables.endings.contains_key(&key)
             || tables.requests.contains_key(&key)
             || tables.outputs.contains_key(&key)
             || tables.ledgers.contains_key(&key)
@@ -92,12 +93,14 @@ impl MemoryStore {
             || tables.deliveries.keys().any(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id)
     }
 
-    /// Puts a run in as it is, for tests that start in the middle of its life.
+    /// Puts a run in as it is, for tests that start in the middle of its life: as one from before there was anything for its end
+    /// beside its snapshot, where a snapshot is given.
     pub fn seed_run(&self, run: Run, snapshot_text: Option<String>) {
         let mut tables = lock(&self.tables);
         let key = (run.tenant_id.clone(), run.run_id);
         if let Some(text) = snapshot_text {
             tables.snapshots.insert(key.clone(), text);
+            tables.endings.remove(&key);
         }
         tables.writes += 1;
         tables.runs.insert(key, run);

@@ -66,14 +66,16 @@ impl RecordUsage for MemoryStore {
         &self,
         tenant: &TenantId,
         run_id: RunId,
-        call_ids: &[String],
-    ) -> StoreResult<BTreeSet<String>> {
+        call_ids: &BTreeSet<String>,
+        node_ids: &BTreeSet<NodeId>,
+    ) -> StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)> {
         self.act("look up the calls", |tables| {
-            let Some(known) = tables.usage.get(&(tenant.clone(), run_id)) else { return Ok(BTreeSet::new()) };
-            if self.laxity == Some(Laxity::UsageNotIdempotent) {
-                return Ok(BTreeSet::new());
-            }
-            Ok(call_ids.iter().filter(|id| known.contains_key(*id)).cloned().collect())
+            let is_begun = |id: &&NodeId| tables.steps.contains_key(&(tenant.clone(), run_id, (*id).clone()));
+            let begun = node_ids.iter().filter(is_begun).cloned().collect();
+            let known = tables.usage.get(&(tenant.clone(), run_id));
+            let known = known.filter(|_| self.laxity != Some(Laxity::UsageNotIdempotent));
+            let is_known = |id: &&String| known.is_some_and(|known| known.contains_key(*id));
+            Ok((call_ids.iter().filter(is_known).cloned().collect(), begun))
         })
         .await
     }
@@ -149,6 +151,7 @@ impl PurgeRuns for MemoryStore {
             tables.writes += 1;
             let is_of_run = |owner: &TenantId, run: RunId| *owner == children.0 && run == children.1;
             tables.snapshots.remove(&children);
+            tables.endings.remove(&children);
             tables.requests.remove(&children);
             tables.outputs.remove(&children);
             tables.ledgers.remove(&children);

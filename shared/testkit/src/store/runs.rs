@@ -1,6 +1,9 @@
 //! Runs are recorded, loaded, changed and answered.
 
 use super::*;
+use serde::de::DeserializeOwned;
+use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
+use sluice_core::ports::StopAsked;
 use std::collections::BTreeMap;
 
 impl RecordRun for MemoryStore {
@@ -51,7 +54,8 @@ impl RecordRun for MemoryStore {
                 tables.instances.entry(key).or_insert_with(|| Instance::clone(instance));
             }
             tables.snapshots.insert(place.clone(), new.snapshot_text.clone());
-            tables.requests.insert(place.clone(), new.request_text.clone());
+            tables.endings.extend(new.ending_text.iter().map(|text| (place.clone(), text.clone())));
+            tables.requests.extend(new.request_text.iter().map(|text| (place.clone(), text.clone())));
             tables.runs.insert(place, run.clone());
             Ok(Recorded::Created)
         })
@@ -89,15 +93,34 @@ impl LoadRun for MemoryStore {
         .await
     }
 
-    async fn load_snapshot(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Snapshot>> {
-        self.act("load the snapshot", |tables| {
-            let Some(text) = tables.snapshots.get(&(tenant.clone(), run_id)) else {
-                return Ok(None);
+    async fn load_with(&self, tenant: &TenantId, run_id: RunId, parts: &[Part<'_>]) -> StoreResult<Option<Loaded>> {
+        self.act("load the run and what lies beside it", |tables| {
+            let key = (tenant.clone(), run_id);
+            let found = match self.laxity {
+                Some(Laxity::TenantNotChecked) => tables.runs.values().find(|run| run.run_id == run_id),
+                Some(_) | None => tables.runs.get(&key),
             };
-            let corrupt = |error| StoreError::new("load the snapshot", StoreErrorClass::Corrupt, error);
-            serde_json::from_str(text).map(Some).map_err(corrupt)
+            let Some(run) = found else { return Ok(None) };
+            let mut loaded = Loaded::new(run.clone());
+            for part in parts {
+                match part {
+                    Part::Snapshot => loaded.snapshot = parsed(tables.snapshots.get(&key))?,
+                    Part::Request => loaded.request = tables.requests.get(&key).cloned(),
+                    Part::Output => loaded.output = tables.outputs.get(&key).cloned(),
+                    Part::Ledger => loaded.ledger = tables.ledgers.get(&key).cloned().unwrap_or_default(),
+                    Part::Ending => loaded.ending = parsed(tables.endings.get(&key))?,
+                    Part::Step(node_id) => {
+                        loaded.step = tables.steps.get(&(tenant.clone(), run_id, (*node_id).clone())).cloned();
+                    }
+                }
+            }
+            Ok(Some(loaded))
         })
         .await
+    }
+
+    async fn load_snapshot(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Snapshot>> {
+        self.act("load the snapshot", |tables| parsed(tables.snapshots.get(&(tenant.clone(), run_id)))).await
     }
 
     async fn load_step(&self, tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> StoreResult<Option<Step>> {
@@ -129,7 +152,39 @@ impl LoadRun for MemoryStore {
     }
 }
 
+/// A document as it was stored.
+fn parsed<T: DeserializeOwned>(text: Option<&String>) -> StoreResult<Option<T>> {
+    let corrupt = |error| StoreError::new("read a document of the run", StoreErrorClass::Corrupt, error);
+    text.map(|text| serde_json::from_str(text)).transpose().map_err(corrupt)
+}
+
 impl ChangeRun for MemoryStore {
+    async fn ask_to_stop(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        intent: StopIntent,
+        now: Timestamp,
+    ) -> StoreResult<Option<StopAsked>> {
+        self.act("ask to stop the run", |tables| {
+            let key = match self.laxity {
+                Some(Laxity::TenantNotChecked) => tables.runs.keys().find(|(_, found)| *found == run_id).cloned(),
+                Some(_) | None => Some((tenant.clone(), run_id)),
+            };
+            let Some(run) = key.and_then(|key| tables.runs.get_mut(&key)) else { return Ok(None) };
+            let goes_on = matches!(run.status(), RunStatus::Running | RunStatus::WaitingForInput);
+            let stopping = Some(&*run).filter(|_| goes_on).and_then(|run| run.after(RunEvent::StopAsked(intent), now));
+            let is_recorded = stopping.is_some();
+            if let Some(stopping) = stopping {
+                *run = stopping;
+            }
+            let run = run.clone();
+            tables.writes += u64::from(is_recorded);
+            Ok(Some(StopAsked { run, is_recorded }))
+        })
+        .await
+    }
+
     async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {
         self.act("change the run", |tables| Ok(tables.change(change, self.laxity))).await
     }

@@ -4,10 +4,13 @@ use super::*;
 use sluice_core::catalog::{Found, Wanted};
 use sluice_core::change::RunChange;
 use sluice_core::delivery::health::Health;
-use sluice_core::delivery::{Attempt, Delivery, Pace};
+use sluice_core::delivery::{Attempt, Delivery};
+use sluice_core::flow::deliver::{Outlook, send};
+use sluice_core::flow::transition_run::{AT_THE_END, settle};
 use sluice_core::memory::Memory;
 use sluice_core::ports::{ChangeRun, Changed, Deliveries, ReadCatalog, ReadQueue, ReceiverHealth, StoreResult};
 use sluice_core::run::{RunState, Times};
+use sluice_core::together::both;
 
 impl World {
     pub(super) fn callback(&mut self, signal: Signal) {
@@ -39,13 +42,16 @@ pub(super) async fn handle(
     mutation: Option<Mutation>,
     signal: &Signal,
 ) -> bool {
-    let pace = if matches!(signal, Signal::Ended { .. }) { Pace::AtTheEnd } else { Pace::FromTheQueue };
-    let (owed, freed) = match signal {
-        Signal::Due(due) => (vec![due.clone()], Vec::new()),
-        Signal::Freed(queue) => (Vec::new(), vec![queue.clone()]),
+    let sender = Careless { store: store.clone(), mutation };
+    match signal {
+        Signal::Due(due) => deliver(&sender, engine, receiver, clock, due).await.is_ok(),
+        Signal::Freed(queue) => {
+            dispatch(store, engine, clock, mutation, queue).await;
+            true
+        }
         Signal::Ended { arn, tenant, run_id, end, details } => {
-            let mut run = match store.load_run(tenant, *run_id).await {
-                Ok(Some(run)) if run.execution_arn() == *arn => run,
+            let mut found = match store.load_with(tenant, *run_id, AT_THE_END).await {
+                Ok(Some(found)) if found.run.execution_arn() == *arn => found,
                 Ok(_) => return true,
                 Err(_) => return false,
             };
@@ -63,37 +69,48 @@ pub(super) async fn handle(
                 "States.TaskFailed".clone_into(&mut error.code);
             }
             if mutation == Some(Mutation::EventNotIdempotent) {
-                let times = run.state.times().copied();
-                run.state = RunState::running(times.unwrap_or(Times::started(run.spec.created_at)));
+                let times = found.run.state.times().copied();
+                found.run.state = RunState::running(times.unwrap_or(Times::started(found.run.spec.created_at)));
             }
-            match transition(store, run, RunEvent::EngineEnded(*end), &details, clock.now()).await {
-                Ok(Some(transition)) => (transition.owed, transition.freed),
+            let outlook = match found.run.snapshot.has_callback && !found.run.status().is_terminal() {
+                true => Outlook::of(&sender, tenant).await,
+                false => Outlook::BLIND,
+            };
+            let now = clock.now();
+            let may_begin = |delivery: &Delivery| outlook.lets_through(delivery, now);
+            let settled = settle(store, found, RunEvent::EngineEnded(*end), &details, may_begin, now).await;
+            let transition = match settled {
+                Ok(Some(transition)) => transition,
                 Ok(None) => return true,
                 Err(_) => return false,
-            }
-        }
-    };
-    for queue in freed {
-        match mutation {
-            Some(Mutation::DispatchWithoutLeaving | Mutation::NewestDispatchedFirst) => {
-                careless_dispatch(store, &queue, mutation, clock.now()).await;
-            }
-            // What fails is left to the sweep, which looks at every queue.
-            _ => drop(dispatch_runs(store, engine, &queue, clock.now()).await),
+            };
+            let (begun, owed) = (&transition.begun, &transition.owed);
+            let dispatching = async {
+                for queue in &transition.freed {
+                    dispatch(store, engine, clock, mutation, queue).await;
+                }
+            };
+            let sending = send(&sender, engine, receiver, clock, &outlook, begun, owed);
+            let (sent, ()) = both(Box::pin(sending), Box::pin(dispatching)).await;
+            sent.iter().all(Result::is_ok)
         }
     }
-    let mut all_went_well = true;
-    for delivery in owed {
-        let sent = match mutation {
-            Some(mutation @ (Mutation::ListNotAsked | Mutation::LeaseIgnored | Mutation::LateAttemptNotRecorded)) => {
-                let store = Careless { store: store.clone(), mutation };
-                deliver(&store, engine, receiver, clock, &delivery, pace).await
-            }
-            _ => deliver(store, engine, receiver, clock, &delivery, pace).await,
-        };
-        all_went_well &= sent.is_ok();
+}
+
+/// Starts the runs that wait in a queue. What fails is left to the sweep, which looks at every queue.
+async fn dispatch(
+    store: &MemoryStore,
+    engine: &MemoryEngine,
+    clock: &SimClock,
+    mutation: Option<Mutation>,
+    queue: &QueueRef,
+) {
+    match mutation {
+        Some(Mutation::DispatchWithoutLeaving | Mutation::NewestDispatchedFirst) => {
+            careless_dispatch(store, queue, mutation, clock.now()).await;
+        }
+        _ => drop(dispatch_runs(store, engine, queue, clock.now()).await),
     }
-    all_went_well
 }
 
 /// Dispatches a queue as a hurried change might: the newest first, or without taking the run out of its queue.
@@ -121,15 +138,15 @@ async fn careless_dispatch(store: &MemoryStore, queue: &QueueRef, mutation: Opti
     }
 }
 
-/// The table as a sender sees it who has lost one of its precautions.
+/// The table as a sender sees it who may have lost one of its precautions.
 struct Careless {
     store: MemoryStore,
-    mutation: Mutation,
+    mutation: Option<Mutation>,
 }
 
 impl ReadCatalog for Careless {
     async fn read_afresh(&self, wanted: &Wanted) -> StoreResult<Found> {
-        if self.mutation == Mutation::ListNotAsked {
+        if self.mutation == Some(Mutation::ListNotAsked) {
             return Ok(Found::default()); // no tenant has a list of destinations
         }
         self.store.read_afresh(wanted).await
@@ -147,11 +164,11 @@ impl Deliveries for Careless {
 
     async fn change_delivery(&self, next: &Delivery, attempt: Option<&Attempt>) -> StoreResult<bool> {
         let is_ours = self.store.change_delivery(next, attempt).await?;
-        Ok(is_ours || (self.mutation == Mutation::LeaseIgnored && attempt.is_none()))
+        Ok(is_ours || (self.mutation == Some(Mutation::LeaseIgnored) && attempt.is_none()))
     }
 
     async fn record_late_attempt(&self, delivery: &DeliveryRef, attempt: &Attempt) -> StoreResult<()> {
-        if self.mutation == Mutation::LateAttemptNotRecorded {
+        if self.mutation == Some(Mutation::LateAttemptNotRecorded) {
             return Ok(());
         }
         self.store.record_late_attempt(delivery, attempt).await

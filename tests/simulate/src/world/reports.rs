@@ -311,15 +311,15 @@ impl World {
 
 /// Records usage as a hurried change might: the stop is left to somebody else.
 async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: RunId, calls: Vec<LlmCall>) {
-    let ids: Vec<String> = calls.iter().map(|call| call.call_id.clone()).collect();
+    let ids = calls.iter().map(|call| call.call_id.clone()).collect();
     let (Ok(Some(run)), Ok(ledger), Ok(known)) = (
         store.load_run(tenant, run_id).await,
         store.load_usage(tenant, run_id).await,
-        store.known_calls(tenant, run_id, &ids).await,
+        store.known_calls(tenant, run_id, &ids, &BTreeSet::new()).await,
     ) else {
         return;
     };
-    let mut seen = known;
+    let (mut seen, _) = known;
     let fresh: Vec<LlmCall> = calls.into_iter().filter(|call| seen.insert(call.call_id.clone())).collect();
     if let (Some(_), false, Ok(ledger)) = (run.state.started_at(), fresh.is_empty(), ledger.with(&fresh)) {
         let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger, stop: None };

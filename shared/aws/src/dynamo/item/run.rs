@@ -15,12 +15,13 @@ use sluice_core::lifecycle::RunStatus;
 use sluice_core::ports::RunRef;
 use sluice_core::report::Progress;
 use sluice_core::run::{Run, RunError};
-use sluice_core::snapshot::Snapshot;
+use sluice_core::snapshot::{Ending, Snapshot};
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::millis_opt;
 
 const SNAPSHOT: &str = "snapshot";
 const REQUEST: &str = "request";
+const ENDING: &str = "ending";
 const OUTPUT: &str = "output";
 pub(super) const STEP: &str = "step";
 
@@ -147,6 +148,18 @@ pub fn from_request(run: &Run, request_text: &str) -> Item {
 
 pub fn to_request(item: &Item) -> ItemResult<String> {
     document(REQUEST, item).map(str::to_owned)
+}
+
+/// What the end of a run needs of its snapshot, JSON text.
+pub fn from_ending(run: &Run, ending_text: &str) -> Item {
+    let mut item = stamped(Item::new(), ENDING, keys::ending(&run.tenant_id, run.run_id));
+    set(&mut item, [(DOCUMENT, ending_text.to_owned())]);
+    item
+}
+
+pub fn to_ending(item: &Item) -> ItemResult<Ending> {
+    let document = document(ENDING, item)?;
+    serde_json::from_str(document).map_err(|source| ItemError::Document { kind: ENDING, source })
 }
 
 /// A run's output, JSON text as the engine gave it.

@@ -1,14 +1,12 @@
 //! LLM calls of a run, and what they come to.
 
-use super::form::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, text, write};
+use super::form::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, write};
 use crate::dynamo::keys;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::usage::{LlmCall, UsageLedger};
 
 const USAGE_CALL: &str = "usage-call";
 const USAGE: &str = "usage";
-/// The attribute by which a stored call is told from the others.
-pub const USAGE_CALL_ID: &str = "callId";
 
 pub fn from_usage(tenant: &TenantId, run_id: RunId, call: &LlmCall) -> ItemResult<Item> {
     write(USAGE_CALL, call, keys::usage_call(tenant, run_id, &call.call_id))
@@ -16,12 +14,6 @@ pub fn from_usage(tenant: &TenantId, run_id: RunId, call: &LlmCall) -> ItemResul
 
 pub fn to_usage(item: Item) -> ItemResult<LlmCall> {
     read(USAGE_CALL, item)
-}
-
-/// The id of a call of which nothing else was read.
-pub fn to_usage_call_id(item: &Item) -> ItemResult<String> {
-    let id = text(item, USAGE_CALL_ID).map(str::to_owned);
-    id.ok_or(ItemError::Attribute { kind: USAGE_CALL, attribute: USAGE_CALL_ID })
 }
 
 /// The ledger is one text: its sums are never touched one by one, and its names are callers' own.

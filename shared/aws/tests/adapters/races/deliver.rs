@@ -5,7 +5,7 @@ use crate::support::sample::{self, noon};
 use crate::support::table::Table;
 use jiff::Timestamp;
 use sluice_aws::dynamo::item;
-use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, LEASE_SECONDS, Pace};
+use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, LEASE_SECONDS};
 use sluice_core::flow::deliver::{Delivered, deliver};
 use sluice_core::ports::{DeliveryRef, ReadRuns, SendWebhook};
 use sluice_testkit::clock::FixedClock;
@@ -32,7 +32,7 @@ fn clock() -> FixedClock {
 async fn send(table: Table, webhook: impl SendWebhook, clock: FixedClock, delivery: Delivery) -> Delivered {
     let delivery = DeliveryRef { tenant_id: delivery.tenant_id, run_id: delivery.run_id, number: delivery.number };
     let bus = MemoryEngine::default();
-    let sent = deliver(&table.store, &bus, &webhook, &clock, &delivery, Pace::FromTheQueue);
+    let sent = deliver(&table.store, &bus, &webhook, &clock, &delivery);
     Box::pin(sent).await.expect("an answer")
 }
 

@@ -9,6 +9,7 @@ use hyper_util::rt::TokioExecutor;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 
 /// What happens to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ impl Trouble {
 pub struct Relay {
     pub endpoint: String,
     state: Arc<Mutex<State>>,
+    /// How many steps are complete: see [`Self::in_steps`].
+    complete: Arc<watch::Sender<usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -47,20 +50,51 @@ struct State {
     troubles: VecDeque<(String, Trouble)>,
     /// Whether the first of them comes again and again.
     for_ever: bool,
+    /// How many calls the steps under way and to come have that were not made yet.
+    steps: VecDeque<usize>,
+    /// How many steps were begun and completed.
+    completed: usize,
+}
+
+impl State {
+    /// The step that a call which comes now belongs to, and whether it completes it.
+    fn step(&mut self) -> Option<(usize, bool)> {
+        let left = self.steps.front_mut()?;
+        *left -= 1;
+        let is_last = *left == 0;
+        let step = self.completed;
+        if is_last {
+            self.steps.pop_front();
+            self.completed += 1;
+        }
+        Some((step, is_last))
+    }
 }
 
 impl Relay {
     pub async fn before(table: SocketAddr) -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
         let shared = Arc::clone(&state);
+        let complete = Arc::new(watch::Sender::new(0));
+        let steps = Arc::clone(&complete);
         let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-        let address = serve(move |request| pass(request, client.clone(), table, Arc::clone(&shared))).await;
-        Self { endpoint: format!("http://{address}"), state }
+        let address =
+            serve(move |request| pass(request, client.clone(), table, Arc::clone(&shared), Arc::clone(&steps))).await;
+        Self { endpoint: format!("http://{address}"), state, complete }
     }
 
     /// The calls so far, such as `Query`, and starts counting anew.
     pub fn take_passed(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().expect("the state").passed)
+    }
+
+    /// The next calls come in steps, each of so many calls at once: none of a step is answered before all of them have come. So
+    /// whoever waits for the answer to one before it makes the next makes them too late, and more than there were to be.
+    pub fn in_steps(&self, steps: impl IntoIterator<Item = usize>) {
+        let mut state = self.state.lock().expect("the state");
+        state.steps = steps.into_iter().collect();
+        state.completed = 0;
+        self.complete.send_replace(0);
     }
 
     /// The next calls of `operation` fare so, in this order.
@@ -86,12 +120,23 @@ async fn pass(
     client: Client<HttpConnector, Full<Bytes>>,
     table: SocketAddr,
     state: Arc<Mutex<State>>,
+    complete: Arc<watch::Sender<usize>>,
 ) -> Option<hyper::Response<Full<Bytes>>> {
     let target = header(&request, "x-amz-target");
     let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-    let trouble = {
+    let step = {
         let mut state = state.lock().expect("the state");
         state.passed.push(operation.clone());
+        state.step()
+    };
+    if let Some((step, is_last)) = step {
+        if is_last {
+            complete.send_replace(step + 1);
+        }
+        complete.subscribe().wait_for(|complete| *complete > step).await.expect("the relay stands");
+    }
+    let trouble = {
+        let mut state = state.lock().expect("the state");
         let is_next = state.troubles.front().is_some_and(|(of, _)| *of == operation);
         match is_next {
             true if state.for_ever => state.troubles.front().cloned(),

@@ -17,10 +17,11 @@ use crate::place::{At, Field, Part};
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::run::{About, Run, RunSpec, SnapshotRef};
 use crate::secret;
-use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
+use crate::snapshot::{Ending, NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -29,7 +30,9 @@ use std::sync::Arc;
 pub struct PreparedRun {
     pub run: Run,
     pub snapshot_text: String,
-    pub request_text: String,
+    /// What [`NewRun`](crate::change::NewRun) has of it.
+    pub ending_text: Option<String>,
+    pub request_text: Option<String>,
     pub start_input: String,
     /// The limits of concurrency that the run is held to.
     pub limits: Vec<Limit>,
@@ -44,7 +47,8 @@ pub struct PreparedRun {
 pub struct Plan {
     pub about: About,
     pub snapshot: Snapshot,
-    pub request: RequestParts,
+    /// What the request said: [`RequestParts`](crate::snapshot::RequestParts) as JSON text, if it is known.
+    pub request_text: Option<String>,
     pub limits: Vec<Limit>,
     /// Its instance, where there was none yet.
     pub new_instance: Option<Arc<Instance>>,
@@ -58,22 +62,24 @@ impl Plan {
     /// # Errors
     /// [`Refusal::Invalid`] when a text is longer than it may be.
     pub fn prepare(self, keys: &RecordKeys) -> Answer<PreparedRun> {
-        let unprintable = |error: serde_json::Error| {
-            Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
-        };
         let snapshot_text = self.snapshot.to_text().map_err(unprintable)?;
-        let hash = self.snapshot.hash().map_err(unprintable)?;
-        let has_given_results = self.snapshot.has_given_results();
+        let hash = self.snapshot.hash(&snapshot_text).map_err(unprintable)?;
+        let ending = self.snapshot.ending();
+        let has_given_results = ending.as_ref().is_some_and(Ending::has_given_results);
+        let ending_text = ending.as_ref().map(serde_json::to_string).transpose().map_err(unprintable)?;
         let start_input = self.snapshot.execution_input(keys).map_err(unprintable)?;
-        let request_text = serde_json::to_string(&self.request).map_err(unprintable)?;
         check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
         check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
-        let (limits, new_instance, count) = (self.limits, self.new_instance, self.count);
-        Ok(PreparedRun { run, snapshot_text, request_text, start_input, limits, new_instance, count })
+        let Self { request_text, limits, new_instance, count, .. } = self;
+        Ok(PreparedRun { run, snapshot_text, ending_text, request_text, start_input, limits, new_instance, count })
     }
+}
+
+fn unprintable(error: serde_json::Error) -> Refusal {
+    Refusal::Store(StoreError::new("write the snapshot as JSON", StoreErrorClass::Corrupt, error))
 }
 
 /// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
@@ -121,8 +127,15 @@ pub fn plan(
             return Err(Refusal::Invalid(invalid));
         }
     };
-    let nodes: Vec<SnapshotNode> =
-        document.nodes.iter().map(|node| resolve_node(policy, node, command, resolved, &mut invalid)).collect();
+    let mut before: BTreeMap<&NodeId, Vec<NodeId>> = BTreeMap::new();
+    for edge in &document.edges {
+        before.entry(&edge.to).or_default().push(edge.from.clone());
+    }
+    let mut nodes = Vec::with_capacity(document.nodes.len());
+    for node in &document.nodes {
+        let depends_on = before.remove(&node.id).unwrap_or_default();
+        nodes.push(resolve_node(policy, node, depends_on, command, resolved, &mut invalid));
+    }
     invalid.into_result().map_err(Refusal::Invalid)?;
 
     let id_of = |index: &usize| document.nodes[*index].id.clone();
@@ -164,16 +177,17 @@ pub fn plan(
     };
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
     let new_instance = resolved.instance_is_new.then(|| Arc::clone(&resolved.instance));
-    Ok(Plan { about, snapshot, request: request_parts(command), limits, new_instance, count })
+    let request_text = Some(serde_json::to_string(&request_parts(command)).map_err(unprintable)?);
+    Ok(Plan { about, snapshot, request_text, limits, new_instance, count })
 }
 
-fn request_parts(command: &Command) -> RequestParts {
+fn request_parts(command: &Command) -> RequestParts<'_> {
     RequestParts {
-        data_sources: command.data_sources.clone(),
-        data_targets: command.data_targets.clone(),
-        processor_params: command.processor_params.clone(),
-        tags: command.tags.clone(),
-        variables: command.variables.clone(),
+        data_sources: Cow::Borrowed(&command.data_sources),
+        data_targets: Cow::Borrowed(&command.data_targets),
+        processor_params: Cow::Borrowed(&command.processor_params),
+        tags: Cow::Borrowed(&command.tags),
+        variables: Cow::Borrowed(&command.variables),
     }
 }
 
@@ -284,9 +298,9 @@ fn check_input(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
 
 /// Every map by node names only nodes of its kind.
 fn check_node_maps(command: &Command, resolved: &Resolved, invalid: &mut Invalid) {
-    let document = &resolved.version.document;
+    let nodes: BTreeMap<&NodeId, &Node> = resolved.version.document.nodes.iter().map(|node| (&node.id, node)).collect();
     let mut check = |field: Field, id: &NodeId, admits: fn(&Node) -> bool, what: &str| {
-        if !document.node(id).is_some_and(admits) {
+        if !nodes.get(id).copied().is_some_and(admits) {
             let message = format_args!("this version has no {what} node {id}");
             invalid.add(field.at().node(id), ViolationCode::UnknownNode, message);
         }
@@ -333,11 +347,11 @@ fn check_layers(command: &Command, compute_node: &ComputeNode, invalid: &mut Inv
 fn resolve_node(
     policy: &Policy,
     node: &Node,
+    depends_on: Vec<NodeId>,
     command: &Command,
     resolved: &Resolved,
     invalid: &mut Invalid,
 ) -> SnapshotNode {
-    let document = &resolved.version.document;
     let config = resolved.instance.content.processor_configs.get(&node.id);
     let tag =
         command.tags.get(&node.id).or(config.and_then(|config| config.tag.as_ref())).or(node.tag.as_ref()).cloned();
@@ -365,7 +379,7 @@ fn resolve_node(
         retry_interval_seconds: retry.interval_seconds,
         retry_backoff_rate: retry.backoff_rate,
         params: resolve_params(policy, node, command, resolved, invalid),
-        depends_on: document.edges.iter().filter(|edge| edge.to == node.id).map(|edge| edge.from.clone()).collect(),
+        depends_on,
         data_source: command.data_sources.get(&node.id).cloned(),
         data_target,
         reused_from: None,

@@ -3,7 +3,6 @@
 //! What is running is listed once, before most of the runs are read. So whatever was claimed well before the list was begun,
 //! is still open and is not on it, has ended since it was claimed.
 
-use super::few::few;
 use super::share::window;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
@@ -13,6 +12,7 @@ use crate::id::RunId;
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::ports::{AnnounceDue, ChangeRun, Clock, DescribeExecution, ExecutionState, ListExecutions};
 use crate::run::{EndDetails, Run, RunError};
+use crate::together::few;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 

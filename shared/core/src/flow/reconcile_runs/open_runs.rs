@@ -1,7 +1,6 @@
 //! Looks at every open run, shard by shard, and does what the run shows by itself.
 
 use super::difference::Differences;
-use super::few::few;
 use super::starts::START_GRACE;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
@@ -13,6 +12,7 @@ use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, RunRef, StopExecution, Sweep,
 };
 use crate::run::{EndDetails, Run, RunState};
+use crate::together::few;
 use jiff::Timestamp;
 
 /// What was done about a run, and the run if its execution should be running.

@@ -1,11 +1,11 @@
 //! Deletes runs whose time is over, taking turns among their tenants.
 
-use super::few::few;
 use super::share::in_turns;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
 use crate::flow::retain_run::{Purged, purge_expired};
 use crate::ports::{ChangeRun, Clock, PurgeRuns, RunRef, Sweep};
+use crate::together::few;
 
 /// Expired runs that are looked at for each that may be deleted: some are still owed a delivery.
 const CANDIDATES_PER_PURGE: u32 = 8;

@@ -1,12 +1,12 @@
 //! Starts queued runs for which there is a slot.
 
-use super::few::few;
 use super::share::rotated;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
 use crate::concurrency::QueueRef;
 use crate::flow::dispatch_runs::dispatch_runs;
 use crate::ports::{AnnounceDue, ChangeRun, Clock, ReadCatalog, ReadQueue, RecordRun, StartExecution};
+use crate::together::few;
 
 impl<S, E, C> Sweeper<'_, S, E, C>
 where

@@ -1,6 +1,5 @@
 //! Starts again what was recorded and may never have been started, which is safe by its name.
 
-use super::few::few;
 use super::share::window;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
@@ -13,6 +12,7 @@ use crate::ports::{
 };
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Snapshot;
+use crate::together::few;
 use jiff::SignedDuration;
 
 /// A run younger than this may still be in the hands of the request that made it.

@@ -177,8 +177,9 @@ pub async fn ledger(store: &impl Ports, run: &Run) -> UsageLedger {
 }
 
 pub async fn known(store: &impl Ports, run: &Run, ids: &[&str]) -> Vec<String> {
-    let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-    store.known_calls(&run.tenant_id, run.run_id, &ids).await.expect("an answer").into_iter().collect()
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    let known = store.known_calls(&run.tenant_id, run.run_id, &ids, &BTreeSet::new()).await;
+    known.expect("an answer").0.into_iter().collect()
 }
 
 pub async fn a_run_that_used_nothing_has_an_empty_ledger(ground: &impl Ground) {

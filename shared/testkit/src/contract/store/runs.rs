@@ -13,8 +13,9 @@ use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::instance::{Instance, InstanceContent};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::limits;
-use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Recorded};
+use sluice_core::ports::{Changed, DefinitionSaved, DeliveryRef, Part, Recorded, StopAsked};
 use sluice_core::run::{About, Run};
+use sluice_core::snapshot::Ending;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub async fn a_recorded_run_is_read_back_as_it_was_written(ground: &impl Ground)
     assert_eq!(snapshot.to_text().expect("JSON"), new.snapshot_text);
     assert_eq!(snapshot.input.expect("an input").get(), r#"{"b": 1.10, "a": 12345678901234567890123}"#);
     assert_eq!(store.load_output(&mine(), run.run_id).await.expect("loaded"), None);
-    assert_eq!(store.load_request(&mine(), run.run_id).await.expect("loaded"), Some(new.request_text));
+    assert_eq!(store.load_request(&mine(), run.run_id).await.expect("loaded"), new.request_text);
     assert_eq!(store.load_request(&yours(), run.run_id).await.expect("loaded"), None);
 }
 
@@ -162,6 +163,62 @@ pub async fn a_run_that_does_not_exist_cannot_be_changed(ground: &impl Ground) {
     let run = run(&mine(), 1, noon());
     let change = RunChange::new(&run, run.clone());
     assert_eq!(store.change_run(&change).await.expect("an answer"), Changed::Stale(None));
+}
+
+pub async fn a_run_that_goes_on_is_stopped_unread_as_if_it_had_been_read(ground: &impl Ground) {
+    let store = ground.ports();
+    let intent = StopIntent::CanceledByCaller;
+    let pending = run(&mine(), 1, noon());
+    let later = noon() + SignedDuration::from_secs(1);
+    let running = Run { state: sample::running(), ..pending.clone() };
+    let asked = running.after(RunEvent::PauseAsked, noon()).expect("a pause is asked for");
+    let waiting =
+        running.awaiting("approval", noon()).and_then(|run| run.awaiting("budget", noon())).expect("it waits");
+    let answered = waiting.answered("budget", noon()).expect("answered");
+    let resumed = asked.parked("token", noon()).and_then(|run| run.after(RunEvent::Resumed, later)).expect("resumed");
+    let paused = asked.parked("token", noon()).expect("parked");
+    let stopping = running.after(RunEvent::StopAsked(StopIntent::TimedOut), noon()).expect("a stop");
+    let ended = pending.after(RunEvent::StopAsked(intent), noon()).expect("an end");
+    let goes_on = [running, asked, waiting, answered, resumed].map(|run| (run, true));
+    let others = [pending, paused, stopping, ended].map(|run| (run, false));
+    for (number, (stored, is_recorded)) in (1..).zip(goes_on.into_iter().chain(others)) {
+        let stored = Run { run_id: sample::run_id(number), ..stored };
+        store.record_run(&new_run(&stored, None, None)).await.expect("recorded");
+        assert_eq!(store.ask_to_stop(&yours(), stored.run_id, intent, later).await.expect("asked"), None);
+        let after = match is_recorded {
+            true => stored.after(RunEvent::StopAsked(intent), later).expect("a stop"),
+            false => stored,
+        };
+        let told = store.ask_to_stop(&mine(), after.run_id, intent, later).await.expect("asked");
+        assert_eq!(told, Some(StopAsked { run: after.clone(), is_recorded }), "{number}");
+        let again = store.ask_to_stop(&mine(), after.run_id, intent, later).await.expect("asked");
+        assert_eq!(again, Some(StopAsked { run: after.clone(), is_recorded: false }), "{number}");
+        assert_eq!(store.load_run(&mine(), after.run_id).await.expect("loaded"), Some(after), "{number}");
+    }
+}
+
+pub async fn a_run_is_loaded_with_those_of_its_parts_that_are_there(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = run(&mine(), 1, noon());
+    let (node, nobody) = ("approval".parse().expect("a node"), "nobody".parse().expect("a node"));
+    let parts = [Part::Snapshot, Part::Request, Part::Output, Part::Ledger, Part::Ending, Part::Step(&node)];
+    assert!(store.load_with(&mine(), run.run_id, &parts).await.expect("loaded").is_none());
+    let ending = Ending { answered: vec![node.clone()], ..Ending::default() };
+    let ending_text = Some(serde_json::to_string(&ending).expect("JSON"));
+    let new = NewRun { ending_text, ..new_run(&run, None, None) };
+    store.record_run(&new).await.expect("recorded");
+    assert!(store.load_with(&yours(), run.run_id, &parts).await.expect("loaded").is_none());
+    let bare = store.load_with(&mine(), run.run_id, &[]).await.expect("loaded").expect("a run");
+    assert_eq!(bare.run, run);
+    assert!(bare.snapshot.is_none() && bare.request.is_none() && bare.ending.is_none() && bare.step.is_none());
+    let loaded = store.load_with(&mine(), run.run_id, &parts).await.expect("loaded").expect("a run");
+    assert_eq!(loaded.snapshot.expect("a snapshot").to_text().expect("JSON"), new.snapshot_text);
+    assert_eq!((loaded.request, loaded.output, loaded.ledger.rev), (new.request_text, None, 0));
+    assert_eq!(loaded.ending.expect("an ending").answered, ending.answered);
+    assert!(loaded.step.is_none());
+    let (known, begun) = (BTreeSet::new(), BTreeSet::from([node, nobody]));
+    let found = store.known_calls(&mine(), run.run_id, &known, &begun).await.expect("an answer");
+    assert_eq!(found, (BTreeSet::new(), BTreeSet::new()));
 }
 
 pub async fn the_end_of_a_run_is_written_with_all_that_it_owes(ground: &impl Ground) {
