@@ -8,7 +8,7 @@ use crate::definition::Outline;
 use crate::id::{DefinitionId, ProcessorKey, TenantId};
 use crate::instance::{Instance, InstanceContent};
 use crate::prepared::PreparedVersion;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +30,8 @@ struct Remembered {
     /// The processors that a draft names.
     drafts: Recent<DraftKey, BTreeSet<ProcessorKey>>,
     versions: Recent<VersionKey, Arc<PreparedVersion>>,
+    /// By shard: see [`Memory::place`].
+    places: BTreeMap<u8, String>,
 }
 
 impl Default for Remembered {
@@ -41,6 +43,7 @@ impl Default for Remembered {
             contents: Recent::new(GUESSES),
             drafts: Recent::new(GUESSES),
             versions: Recent::new(VERSION_BYTES),
+            places: BTreeMap::new(),
         }
     }
 }
@@ -79,6 +82,21 @@ impl Memory {
     /// The version, if it was read before.
     pub fn version(&self, key: &VersionKey) -> Option<Arc<PreparedVersion>> {
         self.lock().versions.get(key)
+    }
+
+    /// Where a sweep stopped in the due deliveries of a shard, if it did not come to their end. Only good for a guess: another
+    /// process begins at the front.
+    pub fn place(&self, shard: u8) -> Option<String> {
+        self.lock().places.get(&shard).cloned()
+    }
+
+    /// Remembers where a sweep stopped, or that it came to the end.
+    pub fn keep_place(&self, shard: u8, place: Option<String>) {
+        let mut remembered = self.lock();
+        match place {
+            Some(place) => drop(remembered.places.insert(shard, place)),
+            None => drop(remembered.places.remove(&shard)),
+        }
     }
 
     /// Remembers what an instance says that is about to be recorded.

@@ -236,6 +236,30 @@ fn trouble_with_the_health_loses_no_delivery_and_no_record() {
 }
 
 #[test]
+fn nobody_is_hidden_for_long_behind_what_a_dead_receiver_is_owed() {
+    let (world, acme, globex) = (World::new(), tenant("acme"), tenant("globex"));
+    // All in one shard, and more than a sweep looks at.
+    put_in_trouble(&world, &acme, 16, DEAD);
+    for number in 2..2_502 {
+        due(&world, &acme, number * 16, DEAD);
+    }
+    world.clock.advance(1);
+    let hidden = due(&world, &globex, 100_000 * 16, WELL);
+    for sweep in 1.. {
+        assert!(sweep <= 6, "it is still hidden");
+        world.reconcile();
+        let told = world.engine.take_announced();
+        assert!(told.iter().filter(|delivery| **delivery != hidden).count() <= 25, "to a receiver in trouble");
+        if told.contains(&hidden) {
+            break;
+        }
+        world.clock.pass(SignedDuration::from_secs(60));
+    }
+    world.deliver(&hidden);
+    assert!(has_arrived(&world, &hidden));
+}
+
+#[test]
 fn three_thousand_due_webhooks_of_healthy_receivers_leave_within_five_minutes_beside_a_dead_one() {
     let (world, acme, globex) = (World::new(), tenant("acme"), tenant("globex"));
     // Ids are spread over the shards as random ones are, not evenly.

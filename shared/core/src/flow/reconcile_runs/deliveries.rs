@@ -1,15 +1,21 @@
 //! Hands out what is due.
+//!
+//! The deliveries to a receiver in trouble stay due, so they may fill more pages of a shard than a sweep looks at. So half of
+//! the pages are the first ones, and the others go on from where the last sweep of this process stopped, until one has come to
+//! the end: nobody is hidden behind a dead receiver for longer than it takes to walk past what it is owed.
 
 use super::sweeper::Sweeper;
 use crate::delivery::Receiver;
 use crate::delivery::health::Health;
 use crate::id::TenantId;
-use crate::ports::{AnnounceDue, Clock, DueDelivery, ReceiverHealth, StoreResult, Sweep};
+use crate::ports::{AnnounceDue, Clock, DueDelivery, ReadCatalog, ReceiverHealth, StoreResult, Sweep};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 /// Pages of due deliveries that are looked at per shard, for some that their receiver's bound lets through.
 const PAGES_PER_SHARD: u32 = 10;
+/// Of these, those at the front.
+const FIRST_PAGES: u32 = PAGES_PER_SHARD / 2;
 
 /// What a sweep has handed out to receivers in trouble, and the health by which it knows them.
 #[derive(Default)]
@@ -18,7 +24,7 @@ struct Share {
     to_troubled: BTreeMap<Receiver, u32>,
 }
 
-impl<S: Sweep + ReceiverHealth, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
+impl<S: Sweep + ReceiverHealth + ReadCatalog, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn hand_out_deliveries(&mut self) {
         let mut share = Share::default();
         for (shard, _) in self.shards() {
@@ -34,7 +40,10 @@ impl<S: Sweep + ReceiverHealth, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
         share: &mut Share,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let (mut handed_out, mut cursor) = (0, None);
-        for _ in 0..PAGES_PER_SHARD {
+        for number in 0..PAGES_PER_SHARD {
+            if number == FIRST_PAGES {
+                cursor = self.store.memory().place(shard).or(cursor);
+            }
             if self.is_out_of_time() {
                 return Ok(());
             }
@@ -59,10 +68,15 @@ impl<S: Sweep + ReceiverHealth, E: AnnounceDue, C: Clock> Sweeper<'_, S, E, C> {
                 self.summary.announced += due.len() as u32;
             }
             cursor = page.next;
-            if cursor.is_none() || handed_out == self.bounds.deliveries_per_shard {
+            if cursor.is_none() {
+                self.store.memory().keep_place(shard, None);
+                return Ok(());
+            }
+            if handed_out == self.bounds.deliveries_per_shard {
                 return Ok(());
             }
         }
+        self.store.memory().keep_place(shard, cursor);
         self.summary.cut_short = true;
         Ok(())
     }
