@@ -11,19 +11,6 @@ use sluice_edge::{metrics, telemetry};
 use std::time::Duration;
 use tracing::Instrument;
 
-/// Describes of one sweep for ends that no event told of: `DescribeExecution` has a quota of about 15 a second for the whole
-/// account, and 300 at once.
-const DESCRIBES: u32 = 100;
-/// Starts repeated in one sweep, each with one describe more at most.
-const STARTS: u32 = 100;
-/// Due deliveries handed out per shard and sweep: 1,600 a minute.
-const DELIVERIES_PER_SHARD: u32 = 100;
-/// Of all these, to one receiver in trouble: it must not keep the others waiting.
-const DELIVERIES_PER_RECEIVER: u32 = 25;
-/// Expired runs deleted per shard and sweep: 400 a minute, last of all, as far as the invocation's time goes.
-const PURGES_PER_SHARD: u32 = 25;
-/// Runs that a sweep works on at once: it waits for the network nearly all the time.
-const AT_ONCE: usize = 8;
 /// What is left of the invocation when new work stops being begun: enough for one look at a queue, or to delete one
 /// large run.
 const RESERVE: Duration = Duration::from_secs(10);
@@ -47,15 +34,7 @@ where
     /// # Errors
     /// When nothing at all could be read.
     pub async fn handle(&self, event: LambdaEvent<Schedule>) -> Result<(), Diagnostic> {
-        let bounds = Bounds {
-            describes: DESCRIBES,
-            starts: STARTS,
-            deliveries_per_shard: DELIVERIES_PER_SHARD,
-            deliveries_per_receiver: DELIVERIES_PER_RECEIVER,
-            purges_per_shard: PURGES_PER_SHARD,
-            at_once: AT_ONCE,
-            until: telemetry::deadline(&event.context, self.clock.now(), RESERVE),
-        };
+        let bounds = Bounds::of_a_minute(telemetry::deadline(&event.context, self.clock.now(), RESERVE));
         let span = telemetry::event_span(&event.context);
         let sweep = reconcile_runs(&self.store, &self.engine, &self.clock, bounds).instrument(span.clone());
         let summary = self.clock.until(telemetry::calls_end(&event.context), Box::pin(sweep)).await;

@@ -5,8 +5,10 @@
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others; each phase has its own time
 //! and its own allowance, and who comes first in it is another at each sweep, so that none that is cut short takes from the
-//! others or from the same ones always.
+//! others or from the same ones always; whatever is open, what it asks of the engine stays within [bounds](Bounds).
 
+mod asks;
+mod bounds;
 mod deliveries;
 mod difference;
 mod open_runs;
@@ -17,11 +19,11 @@ mod starts;
 mod summary;
 mod sweeper;
 
+pub use bounds::Bounds;
 pub use difference::{EVENT_GRACE, VANISH_PATIENCE};
 use share::Phase;
 pub use starts::{START_GRACE, START_PATIENCE};
 pub use summary::SweepSummary;
-pub use sweeper::Bounds;
 use sweeper::Sweeper;
 
 use crate::ports::{

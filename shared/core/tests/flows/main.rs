@@ -12,6 +12,7 @@ mod exact;
 mod fair;
 mod fresh;
 mod purge;
+mod quotas;
 mod receivers;
 mod reconcile;
 mod replay;

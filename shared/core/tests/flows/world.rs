@@ -110,15 +110,7 @@ impl World {
     /// A sweep's usual bounds, from now on.
     pub fn bounds(&self) -> Bounds {
         let until = self.clock.now() + jiff::SignedDuration::from_secs(50);
-        Bounds {
-            describes: 100,
-            starts: 100,
-            deliveries_per_shard: 100,
-            deliveries_per_receiver: 25,
-            purges_per_shard: 50,
-            at_once: 3,
-            until,
-        }
+        Bounds { starts: 100, purges_per_shard: 50, at_once: 3, ..Bounds::of_a_minute(until) }
     }
 
     pub fn reconcile(&self) -> SweepSummary {

@@ -245,7 +245,7 @@ impl World {
             deliveries_per_receiver: self.rng.u32(1..4),
             purges_per_shard: 2,
             at_once: self.rng.usize(1..4),
-            until: clock.now() + SignedDuration::from_secs(50),
+            ..Bounds::of_a_minute(clock.now() + SignedDuration::from_secs(50))
         };
         self.spawn(TaskKind::Sweep, None, "sweep".to_owned(), async move {
             let mut summary = reconcile_runs(&store, &engine, &clock, bounds).await;

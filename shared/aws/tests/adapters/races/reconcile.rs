@@ -74,7 +74,7 @@ async fn sweep(table: Table, engine: MemoryEngine, clock: FixedClock) -> SweepSu
         deliveries_per_receiver: 100,
         purges_per_shard: 10,
         at_once: 4,
-        until,
+        ..Bounds::of_a_minute(until)
     };
     let summary = Box::pin(reconcile_runs(&table.store, &engine, &clock, bounds)).await;
     assert_eq!(summary.faults, Vec::<String>::new());

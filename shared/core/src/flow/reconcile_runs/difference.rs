@@ -95,11 +95,16 @@ impl<S: ChangeRun, E: DescribeExecution + ListExecutions + AnnounceDue, C: Clock
         if self.is_over() { SweepSummary::not_begun() } else { self.settle_by_description(run).await }
     }
 
-    /// `None` when the engine fails. What there was no time for is not on the list.
+    /// `None` when the engine fails, or may not be asked any more. What there was no time for, and what was on pages that may
+    /// not be asked for, is not on the list.
     async fn list_running(&mut self, state_machine_arn: &StateMachineArn) -> Option<Running> {
         let mut running = Running { listed_at: self.clock.now(), names: BTreeSet::new() };
-        let mut cursor = None;
+        let mut cursor: Option<String> = None;
         loop {
+            if self.summary.listed == self.bounds.lists {
+                self.summary.cut_short = true;
+                return cursor.map(|_| running);
+            }
             if self.is_out_of_time() {
                 return Some(running);
             }

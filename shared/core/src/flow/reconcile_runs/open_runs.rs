@@ -15,8 +15,17 @@ use crate::run::{EndDetails, Run, RunState};
 use crate::together::few;
 use jiff::Timestamp;
 
-/// What was done about a run, and the run if its execution should be running.
-type Seen = (SweepSummary, Option<Run>);
+/// What an open run needs of the engine, by what it shows by itself.
+enum Need {
+    /// It is not executing.
+    Nothing,
+    /// Only that its execution is running.
+    Running,
+    /// That its execution stops.
+    Stop,
+    /// That its runner is given what it is owed.
+    HandOver,
+}
 
 impl<S, E, C> Sweeper<'_, S, E, C>
 where
@@ -30,10 +39,12 @@ where
         for (shard, left) in self.shards() {
             let runs = self.read_shard(shard, left).await;
             self.begin_part(left);
-            let executing = self.visit_shard(runs).await;
+            let executing = self.visit_shard(runs, left).await;
             self.settle_difference(&mut differences, executing, left).await;
         }
         self.note_open_runs().await;
+        self.begin_part(2);
+        self.visit_postponed().await;
         self.begin_part(1);
         self.settle_left_over(differences).await;
     }
@@ -69,50 +80,78 @@ where
         runs
     }
 
-    /// Acts on what the runs show by themselves, and returns those whose executions should be running.
-    async fn visit_shard(&mut self, runs: Vec<Run>) -> Vec<Run> {
+    /// Acts on what the runs of a shard show by themselves, and returns those whose executions should be running. So many
+    /// shards are left.
+    async fn visit_shard(&mut self, mut runs: Vec<Run>, left: i64) -> Vec<Run> {
         let now = self.clock.now();
-        for run in &runs {
-            self.summary.open += 1;
-            self.tally.add(&run.tenant_id);
-            self.summary.slots_held += run.slots.len() as u32;
-            if let RunState::Queued { queue } = run.state {
-                self.summary.queued += 1;
-                self.queues.insert(run.queue(queue));
-            }
-            let is_pending = run.status() == RunStatus::Pending;
-            if is_pending && now.duration_since(run.due_to_start_at()) >= START_GRACE {
-                self.unstarted.insert(RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id });
+        // In an order that stays, so that those whose turn it is are others each time.
+        runs.sort_by_key(|run| run.run_id);
+        let (mut executing, mut stops, mut hand_overs) = (Vec::new(), Vec::new(), Vec::new());
+        for run in runs {
+            self.note(&run, now);
+            match need(&run, now) {
+                Need::Nothing => {}
+                Need::Running => executing.push(run),
+                Need::Stop => {
+                    // One whose time is up is asked about once its stop was asked for.
+                    executing.extend((run.status() == RunStatus::Canceling).then(|| run.clone()));
+                    stops.push(run);
+                }
+                Need::HandOver => {
+                    executing.push(run.clone());
+                    hand_overs.push(run);
+                }
             }
         }
-        let seen = few(self.bounds.at_once, runs.into_iter().map(|run| self.visit(run))).await;
-        let (done, executing): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
-        done.into_iter().for_each(|part| self.summary.add(part));
-        let mut executing: Vec<Run> = executing.into_iter().flatten().collect();
-        // In an order that stays, so that those whose turn it is are others each time.
-        executing.sort_by_key(|run| run.run_id);
+        let mut mine = self.stops.share(stops, left, self.turn);
+        mine.extend(self.hand_overs.share(hand_overs, left, self.turn));
+        self.visit_few(mine).await;
         executing
     }
 
-    async fn visit(&self, run: Run) -> Seen {
+    /// Acts on those that could not be in the turn of their shard, as far as the calls go.
+    async fn visit_postponed(&mut self) {
+        let mut rest = self.stops.rest();
+        rest.extend(self.hand_overs.rest());
+        self.visit_few(rest).await;
+        self.summary.cut_short |= self.stops.cut_short || self.hand_overs.cut_short;
+    }
+
+    async fn visit_few(&mut self, runs: Vec<Run>) {
+        let seen = few(self.bounds.at_once, runs.into_iter().map(|run| self.visit(run))).await;
+        seen.into_iter().for_each(|part| self.summary.add(part));
+    }
+
+    /// Counts a run, and notes what it waits for.
+    fn note(&mut self, run: &Run, now: Timestamp) {
+        self.summary.open += 1;
+        self.tally.add(&run.tenant_id);
+        self.summary.slots_held += run.slots.len() as u32;
+        if let RunState::Queued { queue } = run.state {
+            self.summary.queued += 1;
+            self.queues.insert(run.queue(queue));
+        }
+        let is_pending = run.status() == RunStatus::Pending;
+        if is_pending && now.duration_since(run.due_to_start_at()) >= START_GRACE {
+            self.unstarted.insert(RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id });
+        }
+    }
+
+    /// Does what a run needs of the engine.
+    async fn visit(&self, run: Run) -> SweepSummary {
+        if self.is_over() {
+            return SweepSummary::not_begun();
+        }
         let now = self.clock.now();
-        match run.state {
-            RunState::Ended(_) | RunState::Queued { .. } | RunState::Pending { .. } => (SweepSummary::default(), None),
-            _ if self.is_over() => (SweepSummary::not_begun(), None),
-            RunState::Stopping { .. } => {
+        match need(&run, now) {
+            Need::Nothing | Need::Running => SweepSummary::default(),
+            Need::HandOver => self.hand_over(&run, now).await,
+            Need::Stop if run.status() != RunStatus::Canceling => self.time_out(run, now).await,
+            Need::Stop => {
                 // Stopping again is harmless, and the first stop may have been lost.
                 let mut done = SweepSummary { stops_asked: 1, ..SweepSummary::default() };
                 done.faults.extend(self.stop(&run).await);
-                (done, Some(run))
-            }
-            RunState::Running { .. } | RunState::Paused { .. } | RunState::Waiting { .. } => {
-                if out_of_time(&run, now).is_some() {
-                    return (self.time_out(run, now).await, None);
-                }
-                if run.state.owes_a_resume() || !run.state.answered_nodes().is_empty() {
-                    return (self.hand_over(&run, now).await, Some(run));
-                }
-                (SweepSummary::default(), Some(run))
+                done
             }
         }
     }
@@ -126,7 +165,6 @@ where
     /// A resume or an answer was recorded, and nobody knows whether the runner has it: give it again, which is harmless.
     async fn hand_over(&self, run: &Run, now: Timestamp) -> SweepSummary {
         let name = format!("run {}", run.run_id);
-        let owes = |run: &Run| run.state.owes_a_resume() || !run.state.answered_nodes().is_empty();
         let current = match self.store.load_run(&run.tenant_id, run.run_id).await {
             Ok(Some(current)) if owes(&current) => current,
             Ok(_) => return SweepSummary::default(),
@@ -160,6 +198,23 @@ where
             Err(error) => SweepSummary::failed(format_args!("run {run_id}"), &error),
         }
     }
+}
+
+fn need(run: &Run, now: Timestamp) -> Need {
+    match run.state {
+        RunState::Ended(_) | RunState::Queued { .. } | RunState::Pending { .. } => Need::Nothing,
+        RunState::Stopping { .. } => Need::Stop,
+        RunState::Running { .. } | RunState::Paused { .. } | RunState::Waiting { .. } => match out_of_time(run, now) {
+            Some(_) => Need::Stop,
+            None if owes(run) => Need::HandOver,
+            None => Need::Running,
+        },
+    }
+}
+
+/// Whether a resume or an answer was recorded that the runner may not have.
+fn owes(run: &Run) -> bool {
+    run.state.owes_a_resume() || !run.state.answered_nodes().is_empty()
 }
 
 /// That a run's time is up, if it is.

@@ -1,32 +1,15 @@
 //! What the phases of a sweep share: its bounds, its time, and what it has found and done.
 
+use super::asks::Asks;
+use super::bounds::Bounds;
 use super::share::{self, Phase};
 use super::summary::SweepSummary;
 use crate::concurrency::QueueRef;
 use crate::open_runs::Tally;
 use crate::ports::{Clock, RunRef};
+use crate::run::Run;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-
-/// Bounds of one sweep.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Executions asked about because they are not listed as running any more. `DescribeExecution` has a quota of about 15 a
-    /// second for the whole account.
-    pub describes: u32,
-    /// Starts repeated, each with one describe at most: what hangs there takes nothing from those whose end was lost.
-    pub starts: u32,
-    /// Deliveries handed out per shard.
-    pub deliveries_per_shard: u32,
-    /// Of these, to one receiver in trouble, which must not keep the others waiting. A receiver that is well has no such bound.
-    pub deliveries_per_receiver: u32,
-    /// Expired runs deleted per shard.
-    pub purges_per_shard: u32,
-    /// Runs, or queues, that are worked on at once.
-    pub at_once: usize,
-    /// When to stop beginning new work.
-    pub until: Timestamp,
-}
 
 /// A sweep under way.
 pub struct Sweeper<'a, S, E, C> {
@@ -47,6 +30,9 @@ pub struct Sweeper<'a, S, E, C> {
     pub unstarted: BTreeSet<RunRef>,
     /// Open runs by tenant.
     pub tally: Tally,
+    /// Stops, and answers to runners, that may still be asked for.
+    pub stops: Asks<Run>,
+    pub hand_overs: Asks<Run>,
 }
 
 impl<'a, S, E, C: Clock> Sweeper<'a, S, E, C> {
@@ -63,6 +49,8 @@ impl<'a, S, E, C: Clock> Sweeper<'a, S, E, C> {
             queues: BTreeSet::new(),
             unstarted: BTreeSet::new(),
             tally: Tally::default(),
+            stops: Asks::most(bounds.stops),
+            hand_overs: Asks::most(bounds.hand_overs),
         }
     }
 
