@@ -51,7 +51,7 @@ impl Store {
     /// One item, strongly consistent.
     async fn get(&self, operation: &'static str, key: Key) -> StoreResult<Option<Item>> {
         let call = self.client.get_item().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
-        call.send().await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
+        Box::pin(call.send()).await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
     }
 
     /// Writes one item if there is none under its key yet, and says whether it did.
@@ -79,7 +79,7 @@ impl Store {
         let item = item.map_err(|error| corrupt(operation, error))?;
         let put = self.client.put_item().table_name(&*self.table).set_item(Some(item)).condition_expression(condition);
         let values = value.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
-        match put.set_expression_attribute_values(values).send().await {
+        match Box::pin(put.set_expression_attribute_values(values).send()).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
@@ -93,7 +93,7 @@ impl Store {
     /// Deletes one item. Deleting what is gone is no error.
     async fn delete(&self, operation: &'static str, key: Key) -> StoreResult<()> {
         let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key.into_item()));
-        delete.send().await.map(|_| ()).map_err(|error| failed(operation, &error))
+        Box::pin(delete.send()).await.map(|_| ()).map_err(|error| failed(operation, &error))
     }
 }
 

@@ -31,7 +31,7 @@ impl Engine {
 
     /// The call succeeds even where entries fail, so each is looked at.
     async fn put_events(&self, entries: Vec<PutEventsRequestEntry>) -> Result<(), Fault> {
-        let answer = self.events.put_events().set_entries(Some(entries)).send().await;
+        let answer = Box::pin(self.events.put_events().set_entries(Some(entries)).send()).await;
         let answer = answer.map_err(|error| Fault::of(&error))?;
         if answer.failed_entry_count() == 0 {
             return Ok(());

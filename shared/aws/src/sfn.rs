@@ -37,7 +37,7 @@ impl StartExecution for Engine {
             .state_machine_arn(request.state_machine_arn.as_str())
             .name(request.run_id.to_string())
             .input(request.input);
-        let Err(error) = call.send().await else {
+        let Err(error) = Box::pin(call.send()).await else {
             return Ok(StartOutcome::Started);
         };
         let Some(answer) = error.as_service_error() else {
@@ -68,7 +68,7 @@ impl Engine {
     async fn whose_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
         const OPERATION: &str = "compare an execution of that name";
         let arn = request.state_machine_arn.execution(request.run_id);
-        let found = self.sfn.describe_execution().execution_arn(arn.as_str()).send().await;
+        let found = Box::pin(self.sfn.describe_execution().execution_arn(arn.as_str()).send()).await;
         let found = found.map_err(|error| failed(OPERATION, Fault::of(&error)))?;
         let input = found.input().ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
         Ok(if is_same_json(input, request.input) {
@@ -96,7 +96,7 @@ impl StopExecution for Engine {
             .execution_arn(execution_arn.as_str())
             .error(cut(error, ERROR_CHARS))
             .cause(cut(cause, CAUSE_CHARS));
-        let Err(error) = call.send().await else { return Ok(()) };
+        let Err(error) = Box::pin(call.send()).await else { return Ok(()) };
         let has_ended = error.as_service_error().is_some_and(|answer| match answer.code() {
             Some("ExecutionDoesNotExist") => true,
             Some("ValidationException") => answer.message().is_some_and(says_not_running),
@@ -120,12 +120,12 @@ impl AnswerTask for Engine {
         match answer {
             TaskAnswer::Success(output) => {
                 let call = self.sfn.send_task_success().task_token(token).output(*output);
-                answered("answer a task", call.send().await)
+                answered("answer a task", Box::pin(call.send()).await)
             }
             TaskAnswer::Failure { error, cause } => {
                 let call = self.sfn.send_task_failure().task_token(token);
                 let call = call.error(cut(error, ERROR_CHARS)).cause(cut(cause, CAUSE_CHARS));
-                answered("fail a task", call.send().await)
+                answered("fail a task", Box::pin(call.send()).await)
             }
         }
     }
@@ -146,7 +146,7 @@ where
 
 impl DescribeExecution for Engine {
     async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
-        match self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send().await {
+        match Box::pin(self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send()).await {
             Ok(found) => state(&found),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -160,7 +160,7 @@ impl DescribeExecution for Engine {
 
 impl ReadExecutionInput for Engine {
     async fn execution_input(&self, execution_arn: &ExecutionArn) -> EngineResult<Option<String>> {
-        match self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send().await {
+        match Box::pin(self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send()).await {
             Ok(found) => Ok(found.input().map(str::to_owned)),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -214,7 +214,7 @@ impl ListExecutions for Engine {
             .status_filter(ExecutionStatus::Running)
             .max_results(LIST_PAGE)
             .set_next_token(cursor.map(str::to_owned));
-        let page = call.send().await.map_err(|error| failed("list running executions", Fault::of(&error)))?;
+        let page = Box::pin(call.send()).await.map_err(|error| failed("list running executions", Fault::of(&error)))?;
         Ok(Page { items: page.executions.into_iter().map(|execution| execution.name).collect(), next: page.next_token })
     }
 }

@@ -119,9 +119,9 @@ impl World {
         for tenant_id in TENANTS {
             world.define(tenant_id).await;
         }
-        world.run(RUNNING).await;
-        world.run(PENDING).await;
-        world.run(SUCCEEDED).await;
+        Box::pin(world.run(RUNNING)).await;
+        Box::pin(world.run(PENDING)).await;
+        Box::pin(world.run(SUCCEEDED)).await;
         world.clock.advance(5);
         for id in [RUNNING, SUCCEEDED] {
             let run = world.load(TENANTS[0], id).await;
@@ -205,7 +205,7 @@ impl World {
             ..Command::new(source)
         };
         let now = self.clock.now();
-        sure(create_run(&self.store, &self.engine, &policy(), &caller, command, run_id(id), now).await);
+        sure(Box::pin(create_run(&self.store, &self.engine, &policy(), &caller, command, run_id(id), now)).await);
     }
 
     async fn record_step(&self) {

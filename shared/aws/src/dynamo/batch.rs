@@ -52,7 +52,7 @@ impl Store {
                 .consistent_read(true)
                 .build();
             let wanted = wanted.map_err(|error| corrupt(operation, error))?;
-            let answer = self.client.batch_get_item().request_items(&*self.table, wanted).send().await;
+            let answer = Box::pin(self.client.batch_get_item().request_items(&*self.table, wanted).send()).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
             found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
             left =
@@ -81,7 +81,7 @@ impl Store {
     async fn write_batch(&self, operation: &'static str, mut left: Vec<WriteRequest>) -> StoreResult<()> {
         for attempt in 0..TRIES {
             wait_before(attempt).await;
-            let answer = self.client.batch_write_item().request_items(&*self.table, left).send().await;
+            let answer = Box::pin(self.client.batch_write_item().request_items(&*self.table, left).send()).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
             left = answer.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten().collect();
             if left.is_empty() {

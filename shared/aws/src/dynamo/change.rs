@@ -137,7 +137,7 @@ impl ChangeRun for Store {
             .expression_attribute_values(":one", n(1))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (found, is_recorded) = match update.send().await {
+        let (found, is_recorded) = match Box::pin(update.send()).await {
             Ok(answer) => (answer.attributes, true),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => (refused.item().cloned(), false),

@@ -15,6 +15,6 @@ impl CountOnMeter for Store {
             .update_expression(expression)
             .expression_attribute_names(placeholder, attribute)
             .set_expression_attribute_values(Some(values));
-        update.send().await.map(|_| ()).map_err(|error| failed("count on a meter", &error))
+        Box::pin(update.send()).await.map(|_| ()).map_err(|error| failed("count on a meter", &error))
     }
 }

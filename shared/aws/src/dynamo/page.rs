@@ -193,7 +193,7 @@ impl Store {
         let (mut count, mut start) = (0, None);
         loop {
             let call = self.walking(walk).select(Select::Count).set_exclusive_start_key(start);
-            let answer = call.send().await.map_err(|error| failed(walk.operation, &error))?;
+            let answer = Box::pin(call.send()).await.map_err(|error| failed(walk.operation, &error))?;
             count += u32::try_from(answer.count).map_err(|error| corrupt(walk.operation, error))?;
             start = answer.last_evaluated_key;
             if start.is_none() {
@@ -210,7 +210,7 @@ impl Store {
         start: Option<Item>,
     ) -> StoreResult<(Vec<Item>, Option<Item>)> {
         let call = self.walking(walk).set_limit(limit).set_exclusive_start_key(start);
-        let answer = call.send().await.map_err(|error| failed(walk.operation, &error))?;
+        let answer = Box::pin(call.send()).await.map_err(|error| failed(walk.operation, &error))?;
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 

@@ -102,7 +102,7 @@ impl Store {
                 .condition_expression("#status IN (:running, :waiting) AND attribute_not_exists(progress)")
                 .expression_attribute_values(":progress", AttributeValue::M(written))
         };
-        match update.send().await {
+        match Box::pin(update.send()).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>

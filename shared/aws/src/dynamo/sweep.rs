@@ -24,7 +24,7 @@ impl Sweep for Store {
         const OPERATION: &str = "note how many runs are open";
         let item = item::from_open_runs(tenant, open).map_err(|error| corrupt(OPERATION, error))?;
         let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        put.send().await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
+        Box::pin(put.send()).await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
     }
 
     async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {

@@ -253,7 +253,7 @@ impl Store {
                 .transact_write_items()
                 .set_transact_items(Some(actions.clone()))
                 .client_request_token(&token);
-            let Err(error) = call.send().await else {
+            let Err(error) = Box::pin(call.send()).await else {
                 return Ok(Transacted::Written);
             };
             let error = match judge(operation, error) {

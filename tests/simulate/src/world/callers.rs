@@ -118,7 +118,7 @@ impl World {
                 let _started_too_early = engine.start_execution(&request).await;
             }
             let (at, claim) = (clock.now(), command.idempotency.clone());
-            let mut answer = create_run(&store, &engine, &policy, &caller, command, run_id, at).await;
+            let mut answer = Box::pin(create_run(&store, &engine, &policy, &caller, command, run_id, at)).await;
             if mutation == Some(Mutation::GoneRunAnswered)
                 && matches!(answer, Err(Refusal::RunExpired { .. }))
                 && let Some(claim) = claim
@@ -290,7 +290,8 @@ impl World {
         self.spawn(TaskKind::Create, Some((&tenant, run_id)), what, async move {
             let (command, at) = (replay_run::Command { from_node, version, name: None, idempotency }, clock.now());
             let policy = fixture::policy();
-            let answer = replay_run::replay_run(&store, &engine, &policy, &caller, original, command, run_id, at).await;
+            let answer = replay_run::replay_run(&store, &engine, &policy, &caller, original, command, run_id, at);
+            let answer = Box::pin(answer).await;
             Told::Created(Box::new(Created {
                 tenant: caller.tenant,
                 run_id,
