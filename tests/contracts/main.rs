@@ -2,6 +2,7 @@
 //! pages. And the law of the rooms, which no compiler keeps.
 
 mod answers;
+mod cost;
 mod errors;
 mod history;
 mod modules;

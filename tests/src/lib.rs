@@ -1,5 +1,6 @@
 //! What both test binaries read: the project's documents, its pages, and the schema of what processors get.
 
+pub mod cost;
 pub mod pages;
 
 use std::fs;

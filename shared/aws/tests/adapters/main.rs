@@ -15,6 +15,7 @@ mod races;
 mod round_trips;
 mod rules;
 mod runner;
+mod scale;
 mod slots;
 mod store;
 mod support;

@@ -6,6 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -35,6 +36,16 @@ impl Trouble {
     }
 }
 
+/// A call that was answered, with what it consumed: the table is asked for that too.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    pub operation: String,
+    pub request: Value,
+    pub answer: Value,
+    /// Of the request and its answer.
+    pub bytes: usize,
+}
+
 /// Clones share one relay.
 #[derive(Clone, Debug)]
 pub struct Relay {
@@ -54,6 +65,8 @@ struct State {
     steps: VecDeque<usize>,
     /// How many steps were begun and completed.
     completed: usize,
+    /// Those since somebody listens; `None` when nobody does.
+    exchanges: Option<Vec<Exchange>>,
 }
 
 impl State {
@@ -97,6 +110,16 @@ impl Relay {
         self.complete.send_replace(0);
     }
 
+    /// Keeps every exchange from now on.
+    pub fn listen(&self) {
+        self.state.lock().expect("the state").exchanges = Some(Vec::new());
+    }
+
+    /// The exchanges since then. Keeps no more of them.
+    pub fn heard(&self) -> Vec<Exchange> {
+        self.state.lock().expect("the state").exchanges.take().unwrap_or_default()
+    }
+
     /// The next calls of `operation` fare so, in this order.
     pub fn trouble(&self, operation: &str, troubles: impl IntoIterator<Item = Trouble>) {
         let mut state = self.state.lock().expect("the state");
@@ -135,19 +158,22 @@ async fn pass(
         }
         complete.subscribe().wait_for(|complete| *complete > step).await.expect("the relay stands");
     }
-    let trouble = {
+    let (trouble, is_heard) = {
         let mut state = state.lock().expect("the state");
         let is_next = state.troubles.front().is_some_and(|(of, _)| *of == operation);
-        match is_next {
+        let trouble = match is_next {
             true if state.for_ever => state.troubles.front().cloned(),
             true => state.troubles.pop_front(),
             false => None,
-        }
+        };
+        (trouble, state.exchanges.is_some())
     };
     let (head, body) = request.into_parts();
     if let Some((_, Trouble::Answer(status, body))) = &trouble {
         return Some(json(*status, body));
     }
+    let (asked, body) = if is_heard { consuming(&body) } else { (Value::Null, body) };
+    let request_bytes = body.len();
     let mut forwarded = hyper::Request::post(format!("http://{table}/"));
     for (name, value) in head.headers.iter().filter(|(name, _)| *name != "host" && *name != "content-length") {
         forwarded = forwarded.header(name, value);
@@ -155,8 +181,21 @@ async fn pass(
     let answer = client.request(forwarded.body(Full::new(body)).expect("a request")).await.expect("an answer");
     let (head, body) = answer.into_parts();
     let body = body.collect().await.expect("a body").to_bytes();
+    if is_heard {
+        let answer = serde_json::from_slice(&body).expect("JSON");
+        let exchange = Exchange { operation, request: asked, answer, bytes: request_bytes + body.len() };
+        state.lock().expect("the state").exchanges.iter_mut().for_each(|heard| heard.push(exchange.clone()));
+    }
     match trouble {
         Some((_, Trouble::LoseAnswer)) => None,
         Some(_) | None => Some(hyper::Response::from_parts(head, Full::new(body))),
     }
+}
+
+/// A request that also asks what it consumes, of the table and of each index.
+fn consuming(body: &Bytes) -> (Value, Bytes) {
+    let mut asked: Value = serde_json::from_slice(body).expect("JSON");
+    asked["ReturnConsumedCapacity"] = "INDEXES".into();
+    let body = Bytes::from(asked.to_string());
+    (asked, body)
 }
