@@ -1,6 +1,6 @@
 //! What the project takes from others: crates by `.deny.toml` (licences, bans, sources, advisories), Python packages by hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -150,6 +150,46 @@ fn what_must_not_come_in_is_found() {
             "{source}: {}",
             said(&output)
         );
+    }
+}
+
+/// A function's crates, built as the page says: with no other program of the workspace, whose features would become its own.
+#[test]
+fn functions_bring_no_second_http_client_and_no_http_2() {
+    let functions: Vec<String> = fs::read_dir(place::project().join("functions"))
+        .expect("functions/")
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("Cargo.toml").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let page = |path: &str| sluice_tests::text(path).replace("\\\n", " ");
+    let pages = [page("infra/README.md"), page("infra/first-hour.md")];
+    let commands: Vec<&str> =
+        pages.iter().flat_map(|page| page.lines()).filter(|line| line.contains("lambda build")).collect();
+    assert_eq!(commands.len(), pages.len());
+    for command in commands {
+        let mut built: Vec<&str> =
+            command.split(" -p ").skip(1).filter_map(|rest| rest.split_whitespace().next()).collect();
+        built.sort_unstable();
+        let mut all: Vec<&str> = functions.iter().map(String::as_str).collect();
+        all.sort_unstable();
+        assert_eq!(built, all, "{command}");
+    }
+    let packages = functions.iter().flat_map(|function| ["-p", function]);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(place::project())
+        .args(["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(packages)
+        .output()
+        .expect("cargo");
+    assert!(output.status.success(), "{}", said(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let crates: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    // It would be told of: what is there for certain.
+    assert!(crates.contains("hyper") && crates.contains("sluice-aws"), "{crates:?}");
+    for unwanted in ["h2", "aws-smithy-http-client", "reqwest", "axum", "dynoxide-rs", "sluice-testkit"] {
+        assert!(!crates.contains(unwanted), "{unwanted}");
     }
 }
 

@@ -1,13 +1,15 @@
-//! The AWS clients: one shared connector, configured by hand, because the default chain costs more than the work.
+//! The AWS clients over one [`Connector`], configured by hand, because the default chain costs more than the work.
 
 use crate::config::{Endpoints, Settings};
+use crate::connector::Connector;
 use crate::deadline::HeldToDeadline;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_smithy_http_client::tls;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
+use http::Uri;
+use http::uri::Scheme;
 use std::time::Duration;
 
 /// A request of ours is one round trip within a region: what does not connect in this time will not.
@@ -19,46 +21,110 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(2_500);
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(8);
 /// All attempts at an engine call together, likewise: who starts a run need not wait longer to be told that it is recorded.
 pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(6);
+/// What init waits for connections that are opened early. Lambda ends an init after ten seconds.
+const OPENING_TIMEOUT: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 3;
 /// The SDK's own first pause is up to a second, far longer than a call takes.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
-/// The three services.
+/// Makes the clients of the three services. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    pub dynamodb: aws_sdk_dynamodb::Client,
-    pub sfn: aws_sdk_sfn::Client,
-    pub events: aws_sdk_eventbridge::Client,
+    shared: SdkConfig,
+    connector: Connector,
+    endpoints: Endpoints,
+    region: String,
+    opens_early: bool,
 }
 
 impl Clients {
+    /// Opens no connection yet.
     pub fn new(settings: &Settings) -> Self {
-        let shared = shared_config(settings);
-        let at = |endpoint: &Option<String>, timeout: Duration| {
-            let mut builder = shared.to_builder().timeout_config(timeouts(timeout));
-            builder.set_endpoint_url(endpoint.clone());
-            builder.build()
-        };
-        let Endpoints { dynamodb, sfn, events } = &settings.endpoints;
-        let (dynamodb, sfn) = (at(dynamodb, STORE_TIMEOUT), at(sfn, ENGINE_TIMEOUT));
-        let events = at(events, ENGINE_TIMEOUT);
-        let (store, engine) = (HeldToDeadline(STORE_TIMEOUT), HeldToDeadline(ENGINE_TIMEOUT));
-        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&dynamodb).interceptor(store);
-        let sfn = aws_sdk_sfn::config::Builder::from(&sfn).interceptor(engine.clone());
-        let events = aws_sdk_eventbridge::config::Builder::from(&events).interceptor(engine);
+        let connector = Connector::new(settings.roots.clone(), CONNECT_TIMEOUT);
         Self {
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
-            sfn: aws_sdk_sfn::Client::from_conf(sfn.build()),
-            events: aws_sdk_eventbridge::Client::from_conf(events.build()),
+            shared: shared_config(settings, connector.clone()),
+            connector,
+            endpoints: settings.endpoints.clone(),
+            region: settings.region.clone(),
+            opens_early: settings.opens_early,
         }
+    }
+
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = self.config(&self.endpoints.dynamodb, STORE_TIMEOUT);
+        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(HeldToDeadline(STORE_TIMEOUT));
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    pub fn sfn(&self) -> aws_sdk_sfn::Client {
+        let config = self.config(&self.endpoints.sfn, ENGINE_TIMEOUT);
+        let config = aws_sdk_sfn::config::Builder::from(&config).interceptor(HeldToDeadline(ENGINE_TIMEOUT));
+        aws_sdk_sfn::Client::from_conf(config.build())
+    }
+
+    pub fn events(&self) -> aws_sdk_eventbridge::Client {
+        let config = self.config(&self.endpoints.events, ENGINE_TIMEOUT);
+        let config = aws_sdk_eventbridge::config::Builder::from(&config).interceptor(HeldToDeadline(ENGINE_TIMEOUT));
+        aws_sdk_eventbridge::Client::from_conf(config.build())
+    }
+
+    fn config(&self, endpoint: &Option<String>, timeout: Duration) -> SdkConfig {
+        let mut builder = self.shared.to_builder().timeout_config(timeouts(timeout));
+        builder.set_endpoint_url(endpoint.clone());
+        builder.build()
+    }
+
+    /// Opens connections to DynamoDB while the function starts, if Lambda starts it: there init has more of a processor
+    /// than any request. Bounded in time, and harmless where one cannot be opened.
+    pub async fn open_dynamodb(&self) {
+        let dynamodb = self.origin(&self.endpoints.dynamodb, origin::dynamodb(&self.region)).await;
+        self.open(dynamodb.into_iter().collect()).await;
+    }
+
+    /// The same with Step Functions beside it.
+    pub async fn open_dynamodb_and_sfn(&self) {
+        let dynamodb = self.origin(&self.endpoints.dynamodb, origin::dynamodb(&self.region)).await;
+        let sfn = self.origin(&self.endpoints.sfn, origin::sfn(&self.region)).await;
+        self.open(dynamodb.into_iter().chain(sfn).collect()).await;
+    }
+
+    async fn open(&self, origins: Vec<Uri>) {
+        if !origins.is_empty() {
+            self.connector.open(origins, OPENING_TIMEOUT).await;
+        }
+    }
+
+    /// Where a connection is worth opening early. Without TLS there is little to open: that is a laptop's stack.
+    async fn origin(&self, endpoint: &Option<String>, of_region: impl Future<Output = Option<String>>) -> Option<Uri> {
+        if !self.opens_early {
+            return None;
+        }
+        let origin = match endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => of_region.await?,
+        };
+        origin.parse().ok().filter(|origin: &Uri| origin.scheme() == Some(&Scheme::HTTPS))
     }
 }
 
-fn shared_config(settings: &Settings) -> SdkConfig {
-    // ring: AWS-LC's random generator spends 24 ms of CPU on the first call.
-    let connector = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_https();
+/// Where a service is in a region, as its client would find it.
+mod origin {
+    macro_rules! of_region {
+        ($name:ident, $sdk:ident) => {
+            pub(super) async fn $name(region: &str) -> Option<String> {
+                use $sdk::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+                let params = Params::builder().region(region).build().ok()?;
+                let endpoint = DefaultResolver::new().resolve_endpoint(&params).await.ok()?;
+                Some(endpoint.url().to_owned())
+            }
+        };
+    }
+
+    of_region!(dynamodb, aws_sdk_dynamodb);
+    of_region!(sfn, aws_sdk_sfn);
+}
+
+fn shared_config(settings: &Settings, connector: Connector) -> SdkConfig {
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(settings.region.clone()))

@@ -1,6 +1,9 @@
 //! What the environment says. The only place of this crate that reads it.
 
 use aws_credential_types::Credentials;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::destination::Destinations;
@@ -11,6 +14,7 @@ use sluice_core::limits;
 use sluice_core::operator::Unlisted;
 use sluice_core::tenant_limits::TenantLimits;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use url::Url;
 
 /// Settings of the adapters.
@@ -20,6 +24,11 @@ pub struct Settings {
     /// `Debug` leaves the secret out.
     pub credentials: Credentials,
     pub endpoints: Endpoints,
+    /// The roots that the services' certificates are checked against, instead of the compiled-in ones: those of a proxy
+    /// that looks into TLS, or of a test.
+    pub roots: Option<Arc<RootCertStore>>,
+    /// Whether connections are opened while the function starts: in Lambda.
+    pub opens_early: bool,
     /// The single table.
     pub table: String,
     /// The bus for Sluice's own events.
@@ -60,6 +69,12 @@ const REGION: &str = "AWS_REGION";
 const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// A file of PEM certificates, by the name that the CLI and the SDKs have for it.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-gen-config.html>
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// Lambda says here how it came to start the function.
+/// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+const INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
 const TABLE: &str = "SLUICE_TABLE";
 const EVENT_BUS: &str = "SLUICE_EVENT_BUS";
@@ -109,6 +124,8 @@ impl Settings {
                 sfn: endpoint("AWS_ENDPOINT_URL_SFN"),
                 events: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
             },
+            roots: optional(CA_BUNDLE).map(|path| bundle(&path)).transpose()?,
+            opens_early: optional(INITIALIZATION_TYPE).is_some(),
             table: required(TABLE)?,
             event_bus: optional(EVENT_BUS).unwrap_or_else(|| "default".to_owned()),
             runner_arn: optional(RUNNER_ARN).map(|text| state_machine(RUNNER_ARN, text)).transpose()?,
@@ -131,6 +148,8 @@ impl Settings {
             region: "eu-west-1".to_owned(),
             credentials: Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test"),
             endpoints: Endpoints { dynamodb: endpoint.clone(), sfn: endpoint.clone(), events: endpoint },
+            roots: None,
+            opens_early: false,
             table: "sluice-test".to_owned(),
             event_bus: "default".to_owned(),
             runner_arn: "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner".parse().ok(),
@@ -165,6 +184,16 @@ impl Settings {
 }
 
 const LARGEST_BUDGET: MicroUsd = MicroUsd::from_usd(limits::BUDGET_USD);
+
+/// Certificates that cannot be made sense of are left out, as every reader of bundles does; one at least must be good.
+fn bundle(path: &str) -> Result<Arc<RootCertStore>, ConfigError> {
+    let fault = |what: String| ConfigError { variable: CA_BUNDLE, fault: format!("names {path}, {what}") };
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let certificates = certificates.map_err(|error| fault(format!("which cannot be read: {error}")))?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(certificates);
+    if roots.is_empty() { Err(fault("which has no certificate".to_owned())) } else { Ok(Arc::new(roots)) }
+}
 
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()

@@ -1,11 +1,13 @@
 //! Every adapter of Sluice: the ports of `sluice-core` over DynamoDB, Step Functions, EventBridge and signed webhooks.
 //! No other crate names `aws_sdk_*` or speaks HTTP to the outside.
 //!
-//! A function's `main.rs` reads [`config::Settings`] and calls [`Aws::connect`]; nothing else is needed from here.
+//! A function's `main.rs` reads [`config::Settings`] and calls [`Aws::connect`] or [`Aws::connect_store`]; nothing else is
+//! needed from here.
 
 pub mod clients;
 pub mod clock;
 pub mod config;
+mod connector;
 mod deadline;
 pub mod dynamo;
 pub mod events;
@@ -14,6 +16,7 @@ pub mod ids;
 pub mod sfn;
 pub mod webhook;
 
+use clients::Clients;
 use config::Settings;
 
 /// Everything outside, ready to use. Cheap to clone: all clones share connections and what they remember.
@@ -34,15 +37,24 @@ pub struct Engine {
 }
 
 impl Aws {
-    /// Makes the clients. Opens no connection yet.
-    #[expect(clippy::unused_async, reason = "part of the public face, so that connecting early would break no caller")]
+    /// Makes the clients, and opens the connections that nearly every first request needs, where that is worth it:
+    /// see [`Clients::open_dynamodb_and_sfn`].
     pub async fn connect(settings: &Settings) -> Self {
-        let clients = clients::Clients::new(settings);
+        let clients = Clients::new(settings);
+        clients.open_dynamodb_and_sfn().await;
+        let (sfn, events) = (clients.sfn(), clients.events());
         Self {
-            store: dynamo::Store::new(clients.dynamodb, &settings.table),
-            engine: Engine { sfn: clients.sfn, events: clients.events, event_bus: settings.event_bus.clone() },
+            store: dynamo::Store::new(clients.dynamodb(), &settings.table),
+            engine: Engine { sfn, events, event_bus: settings.event_bus.clone() },
             webhook: webhook::Sender::new(settings.destinations(), settings.credentials.clone()),
             clock: clock::SystemClock,
         }
+    }
+
+    /// The store alone, for functions that call nothing else: they have no other client in them either.
+    pub async fn connect_store(settings: &Settings) -> dynamo::Store {
+        let clients = Clients::new(settings);
+        clients.open_dynamodb().await;
+        dynamo::Store::new(clients.dynamodb(), &settings.table)
     }
 }

@@ -15,6 +15,8 @@
 //! Decision (2026-11-22): a schema violation repeats no value, and says where only up to 100,000 steps: the
 //! validator keeps every violation in memory until it has them all.
 
+pub mod plain;
+
 use crate::limits;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;

@@ -2,25 +2,43 @@
 
 use crate::limits;
 use crate::place::{At, Step};
-use crate::schema;
+use crate::schema::{self, plain};
 use crate::violation::{Invalid, ViolationCode};
+use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Bytes that a pattern and its cache may take: [`limits::SCHEMA_PATTERN_STATES`] with room to spare, a second line behind them.
 const PATTERN_BYTES: usize = 1 << 20;
+
+/// Checks `value` against `schema`; every violation is reported below `at`. Values are not repeated: one may be a
+/// secret, or as large as the request.
+pub fn check_schema(schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
+    match compile_schema(schema) {
+        Ok(compiled) => compiled.check(schema, value, at, invalid),
+        Err(message) => invalid.add(at, ViolationCode::InvalidSchema, message),
+    }
+}
 
 /// Compiles a JSON Schema that a tenant wrote. Patterns run on a linear-time engine, nothing is fetched, and what it may
 /// cost is bounded (see [`schema`]).
 ///
 /// # Errors
 /// A sentence for the tenant.
-pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
+pub fn compile_schema(schema: &Value) -> Result<CompiledSchema, String> {
     if !schema.is_object() && !schema.is_boolean() {
         return Err("a JSON Schema is an object or a boolean".to_owned());
     }
     schema::inspect(schema).map_err(|reason| format!("not a usable JSON Schema: {reason}"))?;
+    if plain::is_plain(schema) {
+        return Ok(CompiledSchema { is_plain: true, engine: OnceLock::new() });
+    }
+    engine(schema).map(|engine| CompiledSchema { is_plain: false, engine: OnceLock::from(Ok(engine)) })
+}
+
+fn engine(schema: &Value) -> Result<Validator, String> {
     let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
     jsonschema::options()
         .with_pattern_options(patterns)
@@ -28,18 +46,14 @@ pub fn compile_schema(schema: &Value) -> Result<jsonschema::Validator, String> {
         .map_err(|error| shortened(format!("not a usable JSON Schema: {error}")))
 }
 
-/// Checks `value` against `schema`; every violation is reported below `at`. Values are not repeated: one may be a
-/// secret, or as large as the request.
-pub fn check_schema(schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
-    match CompiledSchema::new(schema) {
-        Ok(compiled) => compiled.check(schema, value, at, invalid),
-        Err(message) => invalid.add(at, ViolationCode::InvalidSchema, message),
-    }
-}
-
 /// A JSON Schema made ready for more than one value.
 #[derive(Debug)]
-pub struct CompiledSchema(jsonschema::Validator);
+pub struct CompiledSchema {
+    /// It is asked first whether a value is seen to hold: see [`plain`].
+    is_plain: bool,
+    /// A plain schema's is made for the first value that is not.
+    engine: OnceLock<Result<Validator, String>>,
+}
 
 impl CompiledSchema {
     /// [`compile_schema`].
@@ -47,7 +61,7 @@ impl CompiledSchema {
     /// # Errors
     /// A sentence for the tenant.
     pub fn new(schema: &Value) -> Result<Self, String> {
-        compile_schema(schema).map(Self)
+        compile_schema(schema)
     }
 
     /// [`check_schema`] for the schema that this was made of.
@@ -58,14 +72,21 @@ impl CompiledSchema {
                 return invalid.add(at, ViolationCode::InvalidSchema, format_args!("cannot be checked: {message}"));
             }
         };
-        if self.0.is_valid(value) {
+        if self.is_plain && plain::accepts(schema, value) {
+            return;
+        }
+        let engine = match self.engine.get_or_init(|| engine(schema)) {
+            Ok(engine) => engine,
+            Err(message) => return invalid.add(at, ViolationCode::InvalidSchema, message),
+        };
+        if engine.is_valid(value) {
             return;
         }
         if steps > limits::SCHEMA_STEPS_IN_DETAIL {
             let message = "breaks the schema, and is too large to say where";
             return invalid.add(at, ViolationCode::SchemaViolation, message);
         }
-        for error in self.0.iter_errors(value) {
+        for error in engine.iter_errors(value) {
             if invalid.is_full() {
                 return;
             }

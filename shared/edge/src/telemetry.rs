@@ -10,7 +10,10 @@ use std::error::Error;
 use std::io::{self, Write, stdout};
 use std::time::Duration;
 use tracing::Span;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The variable with the filter, such as `info` or `sluice=debug,warn`.
 const FILTER: &str = "SLUICE_LOG";
@@ -22,19 +25,13 @@ const LAMBDA_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 #[expect(clippy::disallowed_methods, reason = "this is where telemetry reads its configuration")]
 pub fn init(function: &'static str) {
     metrics::init(Emitter::to_stdout(function, &std::env::var(LAMBDA_NAME).unwrap_or_default()));
-    let mut filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
-    // The runtime repeats every failure and panic in a form of its own; here they are logged once, with their fields.
-    if let Ok(silence) = "lambda_runtime::layers::panic=off".parse() {
-        filter = filter.add_directive(silence);
-    }
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .with_env_filter(filter)
-        .with_writer(|| OneLine(stdout()))
-        .init();
+        .with_writer(|| OneLine(stdout()));
+    tracing_subscriber::registry().with(filter(std::env::var(FILTER).ok().as_deref())).with(lines).init();
     std::panic::set_hook(Box::new(|panic| {
         metrics::count(&metrics::PANICS);
         tracing::error!(
@@ -43,6 +40,15 @@ pub fn init(function: &'static str) {
             "function panicked"
         );
     }));
+}
+
+/// Which lines are written: targets by their beginnings, each with its level, and the level of all others. What cannot be
+/// read is as good as nothing.
+fn filter(text: Option<&str>) -> Targets {
+    let told = text.and_then(|text| text.parse().ok());
+    let told = told.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    // The runtime repeats every failure and panic in a form of its own; here they are logged once, with their fields.
+    told.with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
 }
 
 /// Logs the failure of an event and makes of it what Lambda is told, so that the event comes again.
@@ -131,6 +137,37 @@ impl<W: Write> Write for OneLine<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn a_filter_is_a_level_or_levels_by_target() {
+        let runtime = "lambda_runtime::layers::panic";
+        for (text, written, left_out) in [
+            (None, vec![("sluice_core", Level::INFO)], vec![("sluice_core", Level::DEBUG)]),
+            (Some("info"), vec![("hyper", Level::INFO)], vec![("hyper", Level::DEBUG), (runtime, Level::ERROR)]),
+            (Some("DEBUG"), vec![("hyper", Level::DEBUG)], vec![("hyper", Level::TRACE), (runtime, Level::ERROR)]),
+            (
+                Some("sluice=debug,warn"),
+                vec![("sluice_aws::webhook", Level::DEBUG), ("hyper", Level::WARN)],
+                vec![("sluice_aws", Level::TRACE), ("hyper", Level::INFO), (runtime, Level::ERROR)],
+            ),
+            (
+                Some("sluice=debug"),
+                vec![("sluice_edge", Level::DEBUG)],
+                vec![("hyper", Level::ERROR), (runtime, Level::ERROR)],
+            ),
+            (Some("off"), vec![], vec![("sluice_core", Level::ERROR)]),
+            (Some("sluice=loud"), vec![("hyper", Level::INFO)], vec![("hyper", Level::DEBUG), (runtime, Level::ERROR)]),
+        ] {
+            let filter = filter(text);
+            for (target, level) in written {
+                assert!(filter.would_enable(target, &level), "{text:?}: {target} at {level}");
+            }
+            for (target, level) in left_out {
+                assert!(!filter.would_enable(target, &level), "{text:?}: {target} at {level}");
+            }
+        }
+    }
 
     #[test]
     fn nothing_that_a_log_line_says_ends_it() {

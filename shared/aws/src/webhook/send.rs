@@ -5,7 +5,7 @@
 //! an attempt ends in time whatever the receiver does.
 
 use super::{guard, sign};
-use crate::deadline;
+use crate::{connector, deadline};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -192,13 +192,8 @@ impl Sender {
         }
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::clone(self.tls.get_or_init(|| Arc::new(config))))
+        let config = connector::client_config(Arc::new(roots))?;
+        Ok(Arc::clone(self.tls.get_or_init(|| config)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! webhook receivers.
 
 mod catalog;
+mod connector;
 mod control;
 mod deadline;
 mod definitions;

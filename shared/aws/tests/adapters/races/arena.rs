@@ -45,7 +45,7 @@ impl Arena {
         let relay = Relay::before(address).await;
         let settings = Settings::for_test(&format!("http://{address}"));
         let party = || {
-            let client = Clients::new(&settings).dynamodb;
+            let client = Clients::new(&settings).dynamodb();
             let store = Store::new(client.clone(), &settings.table);
             Table { store, relay: relay.clone(), settings: settings.clone(), client }
         };

@@ -41,7 +41,7 @@ impl Table {
         tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().expect("a database")));
         let relay = Relay::before(address).await;
         let settings = Settings::for_test(&relay.endpoint);
-        let client = Clients::new(&settings).dynamodb;
+        let client = Clients::new(&settings).dynamodb();
         create(&client, &settings.table).await;
         relay.take_passed();
         let store = Store::new(client.clone(), &settings.table);
