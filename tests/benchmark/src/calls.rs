@@ -29,18 +29,25 @@ pub fn round_trips(calls: &[Call]) -> Vec<Vec<&str>> {
     trips.into_iter().map(|(_, names)| names).collect()
 }
 
-/// Round trips for people: `BatchGetItem 2x, TransactWriteItems, StartExecution + UpdateItem`.
+/// Round trips for people: `BatchGetItem (2 times), TransactWriteItems, StartExecution + UpdateItem, 8 Query`, of which the last
+/// is one round trip with eight calls side by side.
 pub fn named(trips: &[Vec<&str>]) -> String {
     let trips = trips.iter().map(|names| {
         let mut sorted = names.clone();
         sorted.sort_unstable();
-        counted(sorted.into_iter().map(str::to_owned)).join(" + ")
+        let counted = counted(sorted.into_iter().map(str::to_owned)).into_iter();
+        let calls: Vec<String> =
+            counted.map(|(name, count)| if count == 1 { name } else { format!("{count} {name}") }).collect();
+        calls.join(" + ")
     });
-    counted(trips).join(", ")
+    let trips = counted(trips).into_iter();
+    let trips: Vec<String> =
+        trips.map(|(trip, count)| if count == 1 { trip } else { format!("{trip} ({count} times)") }).collect();
+    trips.join(", ")
 }
 
 /// Those that follow each other and are alike become one with its number.
-fn counted(names: impl Iterator<Item = String>) -> Vec<String> {
+fn counted(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
     let mut counts: Vec<(String, usize)> = Vec::new();
     for name in names {
         match counts.last_mut() {
@@ -48,7 +55,7 @@ fn counted(names: impl Iterator<Item = String>) -> Vec<String> {
             Some(_) | None => counts.push((name, 1)),
         }
     }
-    counts.into_iter().map(|(name, count)| if count == 1 { name } else { format!("{name} {count}x") }).collect()
+    counts
 }
 
 #[cfg(test)]
@@ -67,14 +74,15 @@ mod tests {
 
     #[test]
     fn a_round_trip_begins_when_all_before_it_has_ended() {
-        let cases: [(&[(&str, u64, u64)], usize, &str); 7] = [
+        let cases: [(&[(&str, u64, u64)], usize, &str); 8] = [
             (&[], 0, ""),
             (&[("Get", 0, 5)], 1, "Get"),
             (&[("Get", 0, 5), ("Write", 5, 10), ("Start", 11, 16)], 3, "Get, Write, Start"),
             (&[("Get", 0, 5), ("Start", 6, 12), ("Count", 7, 12)], 2, "Get, Count + Start"),
-            (&[("Get", 0, 5), ("Get", 6, 11), ("Write", 12, 17)], 3, "Get 2x, Write"),
+            (&[("Get", 0, 5), ("Get", 6, 11), ("Write", 12, 17)], 3, "Get (2 times), Write"),
             // A long call spans two short ones: the three are waited for together.
-            (&[("Long", 0, 20), ("Get", 1, 6), ("Get", 7, 12), ("Write", 20, 25)], 2, "Get 2x + Long, Write"),
+            (&[("Long", 0, 20), ("Get", 1, 6), ("Get", 7, 12), ("Write", 20, 25)], 2, "2 Get + Long, Write"),
+            (&[("Get", 0, 5), ("Get", 1, 6), ("Get", 7, 12), ("Get", 8, 13)], 2, "2 Get (2 times)"),
             // Noted in another order than they began.
             (&[("Write", 6, 11), ("Get", 0, 5)], 2, "Get, Write"),
         ];

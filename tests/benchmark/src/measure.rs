@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 /// Events between the first and those that are measured.
 const WARM_UP: usize = 20;
-/// How long each call takes while events are played, so that it can be seen which calls go out side by side.
-const PLAYED_DELAY: Duration = Duration::from_millis(5);
+/// How long each call takes while events are played, so that it can be seen which calls go out side by side, even where
+/// the second of them needs a connection first.
+const PLAYED_DELAY: Duration = Duration::from_millis(25);
 /// Events of one kind that are played: the first, and those after it, which may ask less.
 const PLAYED: usize = 3;
 const RUNNER_ARN: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:sluice-runner";

@@ -32,7 +32,7 @@ pub fn folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Where cargo puts what it builds for a release: beside this very program.
+/// Where cargo puts what it builds: beside this very program.
 ///
 /// # Errors
 /// When the system does not say where this program is.
@@ -41,13 +41,16 @@ pub fn release() -> Result<PathBuf> {
     Ok(own.parent().unwrap_or(Path::new(".")).to_path_buf())
 }
 
-/// Builds packages as they are deployed.
+/// Builds packages as this program was built: for a release, unless somebody works on it.
 ///
 /// # Errors
 /// When they do not build.
 pub fn build(packages: &[&str], binaries: &[&str]) -> Result<()> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(sluice_local::place::project()).args(["build", "--release", "--locked"]);
+    cargo.current_dir(sluice_local::place::project()).args(["build", "--locked"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
     for package in packages {
         cargo.args(["--package", package]);
     }

@@ -66,19 +66,12 @@ fn head(setting: &Setting<'_>, outcome: &Outcome) -> String {
 fn rows(setting: &Setting<'_>, echo: &Case, case: &Case, figures: &[Figure]) -> Vec<Row> {
     let mut rows: Vec<Row> = figures.iter().map(|figure| row(setting.plan, figure)).collect();
     if let (Some(size), Some(floor)) = (case.size, echo.size) {
-        let sizes = [("stripped size", size.file, floor.file), ("zipped size", size.zipped, floor.zipped)];
-        for (measure, size, floor) in sizes {
-            rows.push(Row {
-                measure: measure.to_owned(),
-                ratio: digits(size as f64 / floor as f64),
-                rounds: String::new(),
-                here: format!(
-                    "{} MB{}",
-                    digits(size as f64 / 1e6),
-                    if has_symbols(case) { " with symbols" } else { "" }
-                ),
-                echo: format!("{} MB", digits(floor as f64 / 1e6)),
-            });
+        match (size.zipped, floor.zipped) {
+            (Some(zipped), Some(floor_zipped)) => {
+                rows.push(weight("stripped size", size.file, floor.file));
+                rows.push(weight("zipped size", zipped, floor_zipped));
+            }
+            (None, _) | (_, None) => rows.push(weight("size, with symbols", size.file, floor.file)),
         }
     }
     if let Some(played) = &case.played {
@@ -101,8 +94,15 @@ fn rows(setting: &Setting<'_>, echo: &Case, case: &Case, figures: &[Figure]) -> 
 
 const PLAYED: [&str; 3] = ["round trips of init", "round trips, new process", "round trips, warm"];
 
-fn has_symbols(case: &Case) -> bool {
-    case.size.is_some_and(|size| size.has_symbols)
+fn weight(measure: &str, size: u64, floor: u64) -> Row {
+    let (size, floor) = (size as f64, floor as f64);
+    Row {
+        measure: measure.to_owned(),
+        ratio: digits(size / floor),
+        rounds: String::new(),
+        here: format!("{} MB", digits(size / 1e6)),
+        echo: format!("{} MB", digits(floor / 1e6)),
+    }
 }
 
 fn row(plan: &Plan, figure: &Figure) -> Row {
@@ -174,7 +174,7 @@ fn figure(figure: &Figure) -> Value {
 }
 
 fn size(size: Option<Size>) -> Option<Value> {
-    size.map(|size| json!({"bytes": size.file, "zippedBytes": size.zipped, "hasSymbols": size.has_symbols}))
+    size.map(|size| json!({"bytes": size.file, "zippedBytes": size.zipped}))
 }
 
 fn heard(heard: &Heard) -> Value {

@@ -11,9 +11,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Size {
     pub file: u64,
-    pub zipped: u64,
-    /// Whether it has its symbols still, and so says nothing of what is deployed.
-    pub has_symbols: bool,
+    /// `None` of a file that has its symbols still, and so is not what is deployed.
+    pub zipped: Option<u64>,
 }
 
 impl Size {
@@ -21,8 +20,9 @@ impl Size {
     /// When it cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
         let content = fs::read(path).map_err(Error::io(path.display()))?;
-        let zipped = deflated(&content).map_err(Error::io(path.display()))?;
-        Ok(Self { file: content.len() as u64, zipped, has_symbols: has_symbols(&content).unwrap_or(false) })
+        let is_stripped = has_symbols(&content) != Some(true);
+        let zipped = is_stripped.then(|| deflated(&content)).transpose().map_err(Error::io(path.display()))?;
+        Ok(Self { file: content.len() as u64, zipped })
     }
 }
 
