@@ -12,6 +12,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+const PYTHON: &str = "Python, boto3";
+
 /// A peer, ready to be started.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -31,7 +33,7 @@ pub fn ready(logs: &Path) -> Result<Vec<Peer>> {
     let program =
         |executable: &Path, script: PathBuf| Program { executable: executable.to_path_buf(), arguments: vec![script] };
     Ok(vec![
-        Peer { name: "Python, boto3", program: program(&python, source("python/create_run.py")) },
+        Peer { name: PYTHON, program: program(&python, source("python/create_run.py")) },
         Peer { name: "Node, SDK v3", program: program(&node, bundle) },
     ])
 }
@@ -48,6 +50,9 @@ pub fn case(peer: Peer, bench: &mut Bench, binaries: &Path, world: &World) -> Re
     let read = read.ok_or_else(|| Error::Wrong("create-run reads nothing".to_owned()))?;
     let mut case = cases::peer(peer.name, peer.program, world)?;
     case.environment.push(("BENCHMARK_READ".to_owned(), read.to_string()));
+    if peer.name == PYTHON {
+        case.environment.push(bench.authority.for_boto3());
+    }
     Ok(case)
 }
 

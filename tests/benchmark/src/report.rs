@@ -75,6 +75,14 @@ fn rows(setting: &Setting<'_>, echo: &Case, case: &Case, figures: &[Figure]) -> 
         }
     }
     if let Some(played) = &case.played {
+        let [init, first, _] = played;
+        rows.push(Row {
+            measure: "connections, new process".to_owned(),
+            ratio: (init.connections + first.connections).to_string(),
+            rounds: String::new(),
+            here: format!("{} in init, {} in the first request", init.connections, first.connections),
+            echo: String::new(),
+        });
         for (measure, heard) in PLAYED.iter().zip(played) {
             let trips = round_trips(&heard.calls);
             if trips.is_empty() && *measure == PLAYED[0] {

@@ -54,14 +54,20 @@ impl Authority {
         Ok((authority, Arc::new(server)))
     }
 
-    /// **The one place where a process under test is told its roots**, whatever language it is in.
+    /// **The one place where a process under test is told its roots.** As many certificates are read as on Lambda: by who
+    /// reads the system's, all of them; by who has its own compiled in and is given others instead, ours alone.
     pub fn make_trusted_by(&self, command: &mut Command) {
         // rustls-native-certs, OpenSSL.
         command.env("SSL_CERT_FILE", &self.all);
-        // boto3, whose own bundle this replaces.
-        command.env("AWS_CA_BUNDLE", &self.all);
-        // Node has its own bundle compiled in, and takes this one besides.
+        // The functions, instead of what is compiled in.
+        command.env("AWS_CA_BUNDLE", &self.own);
+        // Node has its own compiled in, and takes this one besides.
         command.env("NODE_EXTRA_CA_CERTS", &self.own);
+    }
+
+    /// The same for boto3, which comes with a file of roots and reads all of it.
+    pub fn for_boto3(&self) -> (String, String) {
+        ("AWS_CA_BUNDLE".to_owned(), self.all.display().to_string())
     }
 }
 
