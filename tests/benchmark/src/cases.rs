@@ -1,0 +1,140 @@
+//! What is measured: an ordinary event of each function, from the repository's samples.
+
+use crate::case::Case;
+use crate::child::Program;
+use crate::error::Result;
+use crate::place;
+use crate::runtime::Expected;
+use crate::size::Size;
+use crate::world::World;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What the table holds when an event comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ground {
+    /// A definition and its runs; the sample's run is one that is running.
+    Run,
+    /// The same; somebody waits for the end of the sample's run.
+    ToldRun,
+    /// Nothing.
+    Empty,
+}
+
+/// Name, function, sample event, what it must be answered, and what the table holds.
+const CASES: [(&str, &str, &str, Expected, Ground); 14] = [
+    ("create-run by name", "create-run", "create-run/api-gateway-jwt", Expected::Status(201), Ground::Run),
+    ("invoke-definition", "invoke-definition", "invoke-definition/api-gateway-jwt", Expected::Status(202), Ground::Run),
+    ("cancel-run", "cancel-run", "cancel-run/running", Expected::Status(202), Ground::Run),
+    ("read-runs get", "read-runs", "read-runs/get-run", Expected::Status(200), Ground::Run),
+    ("read-runs list", "read-runs", "read-runs/list-runs", Expected::Status(200), Ground::Run),
+    ("control-run pause", "control-run", "control-run/pause", Expected::Status(202), Ground::Run),
+    ("control-run usage", "control-run", "control-run/usage", Expected::Status(200), Ground::Run),
+    ("control-run comment", "control-run", "control-run/comment", Expected::Status(201), Ground::Run),
+    (
+        "manage-definitions get",
+        "manage-definitions",
+        "manage-definitions/get-definition",
+        Expected::Status(200),
+        Ground::Run,
+    ),
+    (
+        "manage-definitions put draft",
+        "manage-definitions",
+        "manage-definitions/put-draft",
+        Expected::Status(200),
+        Ground::Run,
+    ),
+    ("run-callback end", "run-callback", "run-callback/succeeded", Expected::Nothing, Ground::Run),
+    ("run-callback end with webhook", "run-callback", "run-callback/succeeded", Expected::Nothing, Ground::ToldRun),
+    ("run-callback usage", "run-callback", "run-callback/usage-reported", Expected::Json, Ground::Run),
+    ("reconcile-runs of nothing", "reconcile-runs", "reconcile-runs/scheduler", Expected::Nothing, Ground::Empty),
+];
+
+/// The runs that the samples speak of.
+const SAMPLE_RUNS: [&str; 2] = ["3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f", "9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d"];
+
+/// The case that peers are compared with.
+pub const CREATE: &str = "create-run by name";
+/// Names of cases and their functions: those whose name, or whose function's, contains one of `only`, or all.
+pub fn chosen(only: &[String]) -> Vec<(&'static str, &'static str)> {
+    let is_chosen = |text: &str| only.is_empty() || only.iter().any(|part| text.contains(part.as_str()));
+    let all = CASES.iter().map(|(name, function, ..)| (*name, *function));
+    all.filter(|(name, function)| is_chosen(name) || is_chosen(function)).collect()
+}
+
+/// The same request as create-run's, answered by a program in another language.
+///
+/// # Errors
+/// When there is no such sample.
+pub fn peer(name: &str, program: Program, world: &World) -> Result<Case> {
+    let case = Case::new(name, program, &place::event("create-run/api-gateway-jwt")?, Expected::Status(201))?;
+    Ok(Case { items: Arc::clone(&world.items), ..case })
+}
+
+/// The cases of these names.
+///
+/// # Errors
+/// When a sample or a binary is not there.
+pub fn of(names: &[(&str, &str)], binaries: &Path, world: &World) -> Result<Vec<Case>> {
+    let mut sizes: BTreeMap<&str, Size> = BTreeMap::new();
+    let chosen = CASES.iter().filter(|(name, ..)| names.iter().any(|(chosen, _)| chosen == name));
+    chosen
+        .map(|(name, function, event, expected, ground)| {
+            let mut event = place::event(event)?;
+            let run = match ground {
+                Ground::Run | Ground::Empty => &world.run,
+                Ground::ToldRun => &world.told_run,
+            };
+            for sample in SAMPLE_RUNS {
+                event = event.replace(sample, run);
+            }
+            let case = Case::new(name, Program::binary(binaries.join(function)), &event, *expected)?;
+            let items = match ground {
+                Ground::Run | Ground::ToldRun => Arc::clone(&world.items),
+                Ground::Empty => Arc::default(),
+            };
+            let size = match sizes.get(function) {
+                Some(size) => *size,
+                None => Size::of(&case.program.executable)?,
+            };
+            sizes.insert(function, size);
+            Ok(Case { items, size: Some(size), ..case })
+        })
+        .collect()
+}
+
+/// The binaries that are needed, and are not there.
+pub fn missing(functions: &[&str], binaries: &Path) -> Vec<String> {
+    functions.iter().filter(|name| !binaries.join(name).is_file()).map(|name| (*name).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_is_measured() {
+        for function in place::FUNCTIONS {
+            assert!(CASES.iter().any(|(_, measured, ..)| *measured == function), "{function}");
+        }
+    }
+
+    #[test]
+    fn every_case_has_its_sample() {
+        for (name, function, event, ..) in CASES {
+            assert!(event.starts_with(function), "{name}");
+            let event = place::event(event).expect(name);
+            Case::new(name, Program::binary(std::path::PathBuf::new()), &event, Expected::Json).expect(name);
+        }
+    }
+
+    #[test]
+    fn cases_are_chosen_by_their_name_or_function() {
+        assert_eq!(chosen(&[]).len(), CASES.len());
+        assert_eq!(chosen(&["create".to_owned()]), [(CREATE, "create-run")]);
+        assert_eq!(chosen(&["control-run".to_owned()]).len(), 3);
+        assert!(chosen(&["unheard".to_owned()]).is_empty());
+    }
+}

@@ -1,0 +1,152 @@
+//! As much of HTTP/1.1 as a server of ours needs: requests with a length, one after the other on a connection that stays.
+//! It blocks, because waking an async runtime would cost more than what is measured.
+
+use std::io::{self, ErrorKind, Read};
+
+/// What is taken, head and body: above anything that Lambda takes.
+const MOST: usize = 16 * 1024 * 1024;
+const HEADERS: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// The header `x-amz-target`, by which AWS's services are told what to do.
+    pub target: String,
+    pub body: Vec<u8>,
+}
+
+/// What a connection has brought so far.
+#[derive(Debug, Default)]
+pub struct Reader {
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    /// Waits for a whole request. `None` when the connection ends before the next one begins.
+    ///
+    /// # Errors
+    /// When the connection breaks, or brings what is no request of a known length.
+    pub fn read(&mut self, stream: &mut impl Read) -> io::Result<Option<Request>> {
+        let mut chunk = [0; 16 * 1024];
+        loop {
+            if let Some(request) = self.take()? {
+                return Ok(Some(request));
+            }
+            match stream.read(&mut chunk) {
+                Ok(0) if self.buffer.is_empty() => return Ok(None),
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if self.buffer.len() > MOST {
+                return Err(unreadable("a request is too large"));
+            }
+        }
+    }
+
+    /// The first request of what is there, if it is whole.
+    fn take(&mut self) -> io::Result<Option<Request>> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+        let mut head = httparse::Request::new(&mut headers);
+        let parsed = head.parse(&self.buffer).map_err(|error| unreadable(&error.to_string()))?;
+        let httparse::Status::Complete(begin) = parsed else { return Ok(None) };
+        let header = |name: &str| {
+            let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.and_then(|header| std::str::from_utf8(header.value).ok())
+        };
+        if header("transfer-encoding").is_some() {
+            return Err(unreadable("a body of unknown length"));
+        }
+        let length: usize = match header("content-length") {
+            Some(text) => text.trim().parse().map_err(|_| unreadable("a length that is no number"))?,
+            None => 0,
+        };
+        let end = begin.saturating_add(length);
+        let Some(body) = self.buffer.get(begin..end) else { return Ok(None) };
+        let request = Request {
+            method: head.method.unwrap_or_default().to_owned(),
+            path: head.path.unwrap_or_default().to_owned(),
+            target: header("x-amz-target").unwrap_or_default().to_owned(),
+            body: body.to_vec(),
+        };
+        self.buffer.drain(..end);
+        Ok(Some(request))
+    }
+}
+
+fn unreadable(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, what.to_owned())
+}
+
+/// A whole response in one piece, so that it is written at once.
+pub fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let reason = if status < 400 { "OK" } else { "Bad Request" };
+    let mut whole = format!("HTTP/1.1 {status} {reason}\r\n");
+    for (name, value) in headers {
+        whole.push_str(name);
+        whole.push_str(": ");
+        whole.push_str(value);
+        whole.push_str("\r\n");
+    }
+    whole.push_str("content-length: ");
+    whole.push_str(&body.len().to_string());
+    whole.push_str("\r\n\r\n");
+    let mut whole = whole.into_bytes();
+    whole.extend_from_slice(body);
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Brings its pieces one at a time, as a network may.
+    struct Pieces(Vec<Vec<u8>>);
+
+    impl Read for Pieces {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                return Ok(0);
+            }
+            let piece = self.0.remove(0);
+            into[..piece.len()].copy_from_slice(&piece);
+            Ok(piece.len())
+        }
+    }
+
+    const TWO: &str = "POST / HTTP/1.1\r\nX-Amz-Target: DynamoDB_20120810.GetItem\r\nContent-Length: 5\r\n\r\nhello\
+                       GET /next HTTP/1.1\r\nhost: here\r\n\r\n";
+
+    #[test]
+    fn requests_are_read_however_they_are_cut() {
+        for at in 1..TWO.len() {
+            let (left, right) = TWO.as_bytes().split_at(at);
+            let mut pieces = Pieces(vec![left.to_vec(), right.to_vec()]);
+            let mut reader = Reader::default();
+            let first = reader.read(&mut pieces).expect("read").expect("a request");
+            assert_eq!((first.target.as_str(), first.body.as_slice()), ("DynamoDB_20120810.GetItem", &b"hello"[..]));
+            let second = reader.read(&mut pieces).expect("read").expect("a request");
+            assert_eq!((second.method.as_str(), second.path.as_str()), ("GET", "/next"));
+            assert_eq!(reader.read(&mut pieces).expect("the end"), None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_of_a_known_length_is_an_error() {
+        let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let odd = "POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n";
+        let half = "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf";
+        for text in [chunked, odd, half, "\u{1}\u{2}\r\n\r\n"] {
+            let mut pieces = Pieces(vec![text.as_bytes().to_vec()]);
+            assert!(Reader::default().read(&mut pieces).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_response_says_how_long_it_is() {
+        let whole = response(200, &[("a", "b")], b"xyz");
+        assert_eq!(String::from_utf8_lossy(&whole), "HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 3\r\n\r\nxyz");
+    }
+}
