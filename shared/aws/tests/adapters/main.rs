@@ -3,6 +3,7 @@
 
 mod catalog;
 mod control;
+mod costs;
 mod deadline;
 mod definitions;
 mod engine;
