@@ -37,7 +37,7 @@ pub struct Step {
 impl Workload {
     /// Write units of a table or index.
     pub fn writes(&self, arm: &str) -> f64 {
-        self.steps.iter().filter_map(|step| step.writes.get(arm)).sum()
+        self.steps.iter().filter_map(|step| step.writes.get(arm)).fold(0.0, |sum, units| sum + units)
     }
 
     pub fn read_units(&self) -> f64 {
