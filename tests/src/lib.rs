@@ -1,4 +1,4 @@
-//! What both test binaries read: the project's documents, its pages, and the schema of what processors get.
+//! What both test binaries read: the project's documents, its pages with what runs cost, and the schema of what processors get.
 
 pub mod cost;
 pub mod pages;

@@ -11,6 +11,8 @@ use sluice_edge::fault::FaultCode;
 use sluice_edge::problem::KINDS;
 use sluice_local::place;
 
+use crate::cost::{self, prices, transitions, units};
+
 const BEGIN: &str = "<!-- made of the code: ";
 const END: &str = "<!-- end -->";
 
@@ -31,8 +33,101 @@ pub fn table(name: &str) -> Vec<String> {
         "violations" => {
             made(["code", "what it says"], FaultCode::all().map(|one| [code(one.as_str()), one.meaning().to_owned()]))
         }
+        "prices" => made(
+            ["what", "USD a million", "AWS' page", "its price"],
+            prices::ALL.iter().map(|price| {
+                [
+                    price.what.to_owned(),
+                    format!("{}", price.usd_per_million),
+                    price.page.to_owned(),
+                    price.note.to_owned(),
+                ]
+            }),
+        ),
+        "transitions" => made(
+            ["kind of node", "transitions", "its states"],
+            transitions::KINDS.iter().map(|kind| {
+                let runner = transitions::Runner::new();
+                let way = runner.way(kind);
+                [code(kind), way.len().to_string(), way.join(", ")]
+            }),
+        ),
+        "costs of a million runs" => costs(),
+        "write units" => write_units(),
+        "hot keys" => made(
+            ["a run of", "hottest partition", "write units a run", "runs a second of one tenant"],
+            units::workloads().iter().flat_map(|workload| {
+                let keys = cost::hot_keys(workload).into_iter().take(3);
+                let row = |key: cost::HotKey| {
+                    [
+                        workload.name.clone(),
+                        code(&key.partition),
+                        key.units.to_string(),
+                        key.runs_per_second.to_string(),
+                    ]
+                };
+                keys.map(row).collect::<Vec<_>>()
+            }),
+        ),
+        "savings" => savings(),
+        "costs of a month" => made(
+            ["what", "how many", "USD"],
+            cost::of_a_month().into_iter().map(|(what, count, usd)| [what, format!("{count:.0}"), dollars(usd)]),
+        ),
         _ => panic!("no table is called {name}"),
     }
+}
+
+fn dollars(usd: f64) -> String {
+    format!("{usd:.2}")
+}
+
+/// A table with a column for each kind of run.
+fn by_workload(first: &str, rows: Vec<Vec<String>>) -> Vec<String> {
+    let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
+    let mut header = vec![first.to_owned()];
+    header.extend(units::workloads().into_iter().map(|workload| workload.name));
+    let mut lines = vec![line(&header), format!("|{}", "---|".repeat(header.len()))];
+    lines.extend(rows.iter().map(|row| line(row)));
+    lines
+}
+
+fn costs() -> Vec<String> {
+    let all: Vec<Vec<(String, f64)>> = units::workloads().iter().map(cost::of_a_million).collect();
+    let names = all.first().into_iter().flatten().map(|(name, _)| name.clone());
+    let mut rows: Vec<Vec<String>> = names
+        .enumerate()
+        .map(|(at, name)| [name].into_iter().chain(all.iter().map(|parts| dollars(parts[at].1))).collect())
+        .collect();
+    let totals = all.iter().map(|parts| format!("**{}**", dollars(parts.iter().map(|(_, usd)| usd).sum())));
+    rows.push(["**all**".to_owned()].into_iter().chain(totals).collect());
+    by_workload("USD for a million runs", rows)
+}
+
+fn write_units() -> Vec<String> {
+    let workloads = units::workloads();
+    let arms = ["table", "byTenant", "byDefinition", "byStatus", "open", "due", "queue"];
+    let mut rows: Vec<Vec<String>> = arms
+        .iter()
+        .map(|arm| [code(arm)].into_iter().chain(workloads.iter().map(|one| one.writes(arm).to_string())).collect())
+        .collect();
+    let mut row = |name: &str, of: fn(&units::Workload) -> String| {
+        rows.push([name.to_owned()].into_iter().chain(workloads.iter().map(of)).collect());
+    };
+    row("read units", |one| one.read_units().to_string());
+    row("calls", |one| one.steps.iter().map(|step| step.calls.len()).sum::<usize>().to_string());
+    row("bytes of its head", |one| one.sizes.get("HEAD").copied().unwrap_or(0).to_string());
+    by_workload("units of a run", rows)
+}
+
+fn savings() -> Vec<String> {
+    let all: Vec<Vec<(&str, f64)>> = units::workloads().iter().map(cost::savings).collect();
+    let names = all.first().into_iter().flatten().map(|(name, _)| (*name).to_owned());
+    let rows = names
+        .enumerate()
+        .map(|(at, name)| [name].into_iter().chain(all.iter().map(|parts| dollars(parts[at].1))).collect())
+        .collect();
+    by_workload("USD saved in a million runs", rows)
 }
 
 fn made<const COLUMNS: usize>(header: [&str; COLUMNS], rows: impl Iterator<Item = [String; COLUMNS]>) -> Vec<String> {

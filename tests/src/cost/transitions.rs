@@ -47,6 +47,20 @@ impl Runner {
         count(&self.walk(kind, None, Some("ReportUsage"))) - count(&self.way(kind))
     }
 
+    /// All that a run takes.
+    pub fn of_nodes(&self, kinds: &[String], stages: u64) -> u64 {
+        let nodes: u64 = kinds.iter().map(|kind| count(&self.way(kind))).sum();
+        self.of_a_run() + stages * self.of_a_stage() + nodes
+    }
+
+    /// Of these, the ones that do nothing but decide or pass on: a machine made for one definition would have none of them.
+    pub fn deciding(&self, kinds: &[String], stages: u64) -> u64 {
+        let decides = |state: &Value| matches!(state["Type"].as_str(), Some("Choice" | "Pass" | "Map"));
+        let around: usize = self.around(stages).into_iter().filter(|name| decides(&self.0["States"][name])).count();
+        let nodes = kinds.iter().flat_map(|kind| self.way(kind)).filter(|name| decides(&self.nodes()[name])).count();
+        (around + nodes) as u64
+    }
+
     fn stages(&self, stages: u64) -> u64 {
         count(&self.around(stages))
     }

@@ -4,6 +4,7 @@
 mod catalog;
 mod connector;
 mod control;
+mod costs;
 mod deadline;
 mod definitions;
 mod engine;

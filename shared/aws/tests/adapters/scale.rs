@@ -300,7 +300,7 @@ async fn no_operation_grows_with_the_table() {
 
 #[tokio::test]
 async fn a_sweep_and_a_dispatch_grow_no_faster_than_what_is_open() {
-    let open = powers(1, largest().map_or(1_000, |runs| runs / 10).max(1));
+    let open = powers(1, largest().map_or(100, |runs| runs / 10).max(1));
     show("| open | operation | calls | items | bytes | ms |\n|---|---|---|---|---|---|");
     let mut one: BTreeMap<&str, Counts> = BTreeMap::new();
     for open in open {
