@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn a_round_trip_begins_when_all_before_it_has_ended() {
-        let cases: [(&[(&str, u64, u64)], usize, &str); 8] = [
+        type Case<'a> = (&'a [(&'a str, u64, u64)], usize, &'a str);
+        let cases: [Case<'_>; 8] = [
             (&[], 0, ""),
             (&[("Get", 0, 5)], 1, "Get"),
             (&[("Get", 0, 5), ("Write", 5, 10), ("Start", 11, 16)], 3, "Get, Write, Start"),

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use sluice_aws::dynamo::item::{Item, n, s, text};
 use sluice_aws::dynamo::keys;
 use sluice_core::concurrency::{Concurrency, OnLimit};
-use sluice_core::delivery::Pace;
+use sluice_core::delivery::Delivery;
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::{Command, create_run};
-use sluice_core::flow::deliver::{Delivered, deliver};
+use sluice_core::flow::deliver::{Delivered, Outlook, send};
 use sluice_core::flow::manage_definitions::add_version;
-use sluice_core::flow::transition_run::transition;
+use sluice_core::flow::transition_run::{AT_THE_END, settle};
 use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::meter::Chance;
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ManageOperator};
+use sluice_core::ports::{Clock, LoadRun, ManageOperator};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::{Callback, NodeRun, Snapshot};
 use sluice_core::time::rfc3339_millis;
@@ -206,12 +206,32 @@ impl World {
         self.end("a node ends").await;
     }
 
-    async fn tell(&mut self, owed: DeliveryRef) {
-        let name = if owed.number == 1 { "the first is told" } else { "the second is told" };
+    /// Ends a run by its event and tells of it, as `run-callback` does.
+    async fn settle(&mut self, run: &Run, details: &EndDetails) {
         self.begin().await;
-        let told = deliver(&self.table.store, &self.engine, &self.receiver, &self.clock, &owed, Pace::AtTheEnd);
-        let told = Box::pin(told).await.expect("the store answers");
-        assert!(matches!(&told, Delivered::Attempted(after, _) if after.status.has_ended()), "{told:?}");
+        let (store, now) = (&self.table.store, self.clock.now());
+        let found = store.load_with(&run.tenant_id, run.run_id, AT_THE_END).await.expect("loaded").expect("a run");
+        let outlook = match run.snapshot.has_callback {
+            true => Outlook::of(store, &run.tenant_id).await,
+            false => Outlook::BLIND,
+        };
+        let may_begin = |delivery: &Delivery| outlook.lets_through(delivery, now);
+        let event = RunEvent::EngineEnded(EngineEnd::Succeeded);
+        let settled = settle(store, found, event, details, may_begin, now).await.expect("an answer").expect("it ended");
+        assert!(settled.owed.is_empty(), "{:?}", settled.owed);
+        self.end("it ends").await;
+        for begun in &settled.begun {
+            self.tell(&outlook, begun).await;
+        }
+    }
+
+    async fn tell(&mut self, outlook: &Outlook, begun: &Delivery) {
+        let name = if begun.number == 1 { "the first is told" } else { "the second is told" };
+        self.begin().await;
+        let begun = std::slice::from_ref(begun);
+        let told = send(&self.table.store, &self.engine, &self.receiver, &self.clock, outlook, begun, &[]).await;
+        let is_told = |told: &Delivered| matches!(told, Delivered::Attempted(after, _) if after.status.has_ended());
+        assert!(told.iter().all(|told| told.as_ref().is_ok_and(|(_, told)| is_told(told))), "{told:?}");
         self.end(name).await;
     }
 
@@ -238,22 +258,14 @@ impl World {
             self.write_head(&run, "PauseCheck", RunStatus::Running, &[(":stage", n(stage))]).await;
             self.end("a stage begins").await;
             for node in nodes {
-                let kind = snapshot.run_of(node).expect("a node");
+                let kind = &snapshot.nodes.iter().find(|known| known.node_id == *node).expect("a node").run;
                 self.run_node(&run, node, kind, stage).await;
             }
         }
-        self.begin().await;
-        let run = self.table.store.load_run(&run.tenant_id, run_id).await.expect("loaded").expect("a run");
         let results: BTreeMap<&str, String> =
             snapshot.leaves.iter().map(|leaf| (leaf.as_str(), "r".repeat(RESULT_BYTES - 2))).collect();
         let output = Some(json!({"results": results}).to_string());
-        let details = EndDetails { output, ..EndDetails::default() };
-        let event = RunEvent::EngineEnded(EngineEnd::Succeeded);
-        let ended = transition(&self.table.store, run, event, &details, self.clock.now()).await.expect("an answer");
-        self.end("it ends").await;
-        for owed in ended.expect("it ended").owed {
-            self.tell(owed).await;
-        }
+        self.settle(&run, &EndDetails { output, ..EndDetails::default() }).await;
         snapshot
     }
 }

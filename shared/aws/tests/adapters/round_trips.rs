@@ -47,11 +47,14 @@ const STOP: &str = "StopExecution";
 const UPDATE: &str = "UpdateItem";
 const QUERY: &str = "Query";
 
+/// What an operation is, what its process knows of the definition, the steps of its calls to the table, and its calls to the engine.
+type Row = (&'static str, Process, &'static [&'static [&'static str]], &'static [&'static str]);
+
 /// Every operation, what its process knows of the definition, the calls to the table that it makes, and then those to the engine.
 /// Those to the table stand in steps: the calls of one step are made at once, and whoever waits, waits for the steps. What a step
 /// more costs every caller is time: one that is added here has to be worth that.
 #[rustfmt::skip]
-const CALLS: &[(&str, Process, &[&[&str]], &[&str])] = &[
+const CALLS: &[Row] = &[
     ("create by name",                    Process::Warm,  &[&[READ], &[RECORD]], &[START]),
     ("create by id",                      Process::Warm,  &[&[READ], &[RECORD]], &[START]),
     ("create by instance",                Process::Warm,  &[&[READ], &[RECORD]], &[START]),

@@ -116,7 +116,8 @@ async fn seed(table: &Table, items: impl Iterator<Item = Item>) {
 /// Everything that is written with a run.
 fn items_of(run: &Run) -> [Item; 3] {
     let new = sample::new_run(run, None, None);
-    [from_run(run).expect("an item"), from_snapshot(run, &new.snapshot_text), from_request(run, &new.request_text)]
+    let request = new.request_text.expect("a request");
+    [from_run(run).expect("an item"), from_snapshot(run, &new.snapshot_text), from_request(run, &request)]
 }
 
 fn ended(number: u32, created_at: Timestamp, due_at: Timestamp) -> Run {
