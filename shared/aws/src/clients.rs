@@ -1,4 +1,4 @@
-//! The AWS clients over one [`Connector`], configured by hand, because the default chain costs more than the work.
+//! The AWS clients over one connector, configured by hand, because the default chain costs more than the work.
 
 use crate::config::{Endpoints, Settings};
 use crate::connector::Connector;
