@@ -7,6 +7,7 @@ pub mod control_run;
 pub mod create_run;
 pub mod deliver;
 pub mod dispatch_runs;
+pub mod govern_call;
 mod inquiry;
 pub mod manage_definitions;
 pub mod manage_operator;
@@ -16,6 +17,7 @@ pub mod record_usage;
 pub mod replay_run;
 pub mod report_run;
 pub mod retain_run;
+pub mod sweep_ledgers;
 pub mod transition_run;
 pub mod waiting;
 

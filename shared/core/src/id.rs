@@ -140,6 +140,20 @@ text_id!(
     "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
 );
 text_id!(
+    /// The operator's name for a model with its prices.
+    ModelKey,
+    |text| word(text, 64),
+    "^[A-Za-z0-9_-]{1,64}$",
+    "must be 1 to 64 characters of A-Z a-z 0-9 _ -"
+);
+text_id!(
+    /// The person for whom a tenant runs something, by the tenant's own name for them.
+    UserId,
+    |text| within(text, 1, 128, |c| c.is_ascii_alphanumeric() || "_.:@+=|-".contains(c)),
+    "^[A-Za-z0-9_.:@+=|-]{1,128}$",
+    "must be 1 to 128 characters of A-Z a-z 0-9 _ . : @ + = | -"
+);
+text_id!(
     /// A persistent layer of a compute node.
     LayerName,
     |text| word(text, 64),

@@ -18,6 +18,7 @@ pub mod destination;
 pub mod envelope;
 pub mod failure;
 pub mod flow;
+pub mod governor;
 pub mod id;
 pub mod idempotency;
 pub mod instance;

@@ -171,6 +171,21 @@ limits! {
     pub const USAGE_NAMES: usize = 100;
     /// Cost of one call in whole USD.
     pub const CALL_COST_USD: u64 = 100_000;
+    /// Largest price in whole USD per million tokens, or per text unit of a guardrail.
+    pub const PRICE_USD: u64 = 1_000_000;
+    /// Prices of one model: of the past, of now, and of the time to come.
+    pub const MODEL_PRICES: usize = 50;
+    /// Ids to which one model answers.
+    pub const MODEL_IDS: usize = 50;
+    /// Tokens of a model's context, and of its longest answer.
+    pub const MODEL_TOKENS: RangeInclusive<u64> = 1..=1_000_000_000;
+    /// Governed calls of one run that may be under way at once: each is a hold on the run's ledger.
+    pub const CALLS_AT_ONCE: usize = 100;
+    /// Governed calls that are refused because a run's cap is spent, before the run is stopped although its definition says
+    /// `onBudgetExceeded: refuse`.
+    pub const EXHAUSTED_REFUSALS: u64 = 25;
+    /// Keys of one processor that are alive at once: one, and the next one while they are changed.
+    pub const PROCESSOR_ALIVE_KEYS: usize = 2;
     /// Seconds a report token may live: up to 30 days, as a run.
     pub const REPORT_TOKEN_SECONDS: RangeInclusive<i64> = 60..=2_592_000;
     /// Origins that the operator may list as one tenant's callback destinations.

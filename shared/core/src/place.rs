@@ -67,6 +67,14 @@ pub enum Field {
     OfferedTags,
     /// What a tenant may take of the service.
     TenantLimits,
+    /// The ids to which a model answers.
+    ModelIds,
+    ContextTokens,
+    MaxOutputTokens,
+    /// What a model costs, and since when.
+    Prices,
+    /// What may be spent in a day or a month.
+    Budget,
 
     // What is said of a run from outside.
     /// The node that is answered or reported on.
@@ -102,7 +110,7 @@ pub enum Part {
     MaxAttempts,
     IntervalSeconds,
     BackoffRate,
-    // Of an edge.
+    // Of an edge; and since when a price holds.
     From,
     To,
     // Of a processor's configuration.
@@ -116,6 +124,21 @@ pub enum Part {
     WaitsAtOnce,
     OpenRuns,
     Definitions,
+    // Of a price.
+    Until,
+    Tiers,
+    GuardrailTextUnit,
+    // Of what tokens cost.
+    Input,
+    Output,
+    CacheRead,
+    CacheWrite5m,
+    CacheWrite1h,
+    LongContext,
+    AboveTokens,
+    // Of a budget.
+    MaxUsd,
+    PerUserMaxUsd,
     // Of a reported call.
     CallId,
     NodeId,

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod definition;
 pub mod delivery;
 pub mod engine;
+pub mod governor;
 pub mod meter;
 pub mod run;
 pub mod store;
@@ -17,6 +18,7 @@ pub use engine::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
+pub use governor::{CountInput, Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
 pub use meter::CountOnMeter;
 pub use run::{
     AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun,

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod deliveries;
+mod governor;
 mod look;
 mod manage;
 mod meter;
@@ -115,6 +116,24 @@ pub enum Laxity {
     CatalogRemembered,
     /// `change_run` does not look at `expected_ledger_rev`.
     LedgerUnconditional,
+    /// `change_run` leaves the governor's ledger of a run open that is being stopped or has ended.
+    LedgerLeftOpen,
+    /// `reserve` does not look at what is left.
+    ReserveUnconditional,
+    /// `reserve` does not look at grant, holder and node.
+    GrantNotChecked,
+    /// `reserve` does not look at whether the ledger is closed.
+    ClosedLedgerHolds,
+    /// `reserve` does not look at how many calls are under way.
+    CrowdUnbounded,
+    /// `settle` adds the cost of a call whether it has a hold or not.
+    SettleUnconditional,
+    /// `settle` adds the cost of a call and leaves its hold.
+    HoldKept,
+    /// `record_call` replaces the record of a call that has one.
+    RecordReplaced,
+    /// `draw` does not look at what is left of a quota.
+    DrawUnconditional,
     /// `change_run` names every limit of a run as full where one of them is.
     FullNamesAll,
     /// `save_…` of what the operator declares, and of a draft, does not look at the revision.
@@ -160,6 +179,7 @@ struct Tables {
     tenants: BTreeMap<TenantId, TenantSettings>,
     meters: BTreeMap<MeterKey, i64>,
     open_runs: BTreeMap<TenantId, OpenRuns>,
+    governed: governor::Governed,
     writes: u64,
 }
 

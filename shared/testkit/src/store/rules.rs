@@ -91,6 +91,9 @@ impl Tables {
             self.move_slots(&change.run, &again, laxity);
         }
         self.writes += 1;
+        if laxity != Some(Laxity::LedgerLeftOpen) {
+            self.governed.close(&change.run);
+        }
         self.runs.insert(key.clone(), change.run.clone());
         if let Some(output) = &change.output {
             self.outputs.insert(key, output.clone());

@@ -1,0 +1,64 @@
+//! Look after ledgers: settle the holds of calls that nobody settled, and balance closed ledgers with their quotas.
+//!
+//! **Invariant:** at the end of its lease a hold is settled by the record of its call; where there is none, the call costs all that
+//! was held, because nobody can tell that it was not made.
+
+use crate::flow::govern_call::put;
+use crate::governor::record::{CallRecord, Outcome};
+use crate::governor::usage::TokenUsage;
+use crate::ports::{RunRef, StoreResult, SweepLedgers};
+use jiff::Timestamp;
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgersSwept {
+    /// Holds that cost all that was held.
+    pub lost: u32,
+    /// Holds that a record had something better of.
+    pub settled: u32,
+    /// Quotas that were given back a rest, or charged a cost.
+    pub balanced: u32,
+    /// Ledgers of which something was left undone. The next sweep finds them again.
+    pub failed: u32,
+}
+
+/// Looks after at most `limit` ledgers that are due.
+///
+/// # Errors
+/// When the list of them cannot be read.
+pub async fn sweep_ledgers<S: SweepLedgers>(store: &S, now: Timestamp, limit: u32) -> StoreResult<LedgersSwept> {
+    let mut swept = LedgersSwept::default();
+    for run in store.due_ledgers(now, limit).await? {
+        if sweep(store, &run, now, &mut swept).await.is_err() {
+            swept.failed += 1;
+        }
+    }
+    Ok(swept)
+}
+
+async fn sweep<S: SweepLedgers>(store: &S, run: &RunRef, now: Timestamp, swept: &mut LedgersSwept) -> StoreResult<()> {
+    let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };
+    for (call_id, hold) in ledger.overdue(now) {
+        let lost = CallRecord {
+            call_id,
+            about: None,
+            outcome: Outcome::Lost,
+            tokens: TokenUsage::default(),
+            held: hold,
+            cost: hold,
+            settled_at: now,
+        };
+        let standing = put(store, run, &lost).await?;
+        match standing.outcome {
+            Outcome::Lost => swept.lost += 1,
+            Outcome::Used | Outcome::NotRun => swept.settled += 1,
+        }
+    }
+    // Calls may have been settled, and others held, since it was read.
+    let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };
+    for balance in ledger.balances() {
+        swept.balanced += u32::from(store.balance(run, &balance).await?);
+    }
+    store.sweep_at(run, ledger.next_sweep()).await?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The ledger of a run's governed calls: one item, on which worst cases are held and costs are added.
+//!
+//! **Invariants:** what is spent and what is held together are never more than the cap, nor than what was drawn on any quota, but
+//! for a cost above its hold (recorded as it is, and counted as a breach) and for what is reported without having been held; a
+//! hold is removed once, by one who adds the cost of its call's record; from the closing on nothing is held that was not held
+//! before.
+//!
+//! In the store, every change is one update under conditions, and none is decided on a read: what is left of the cap and of each
+//! allowance is kept as a number of its own, which a reserve takes from and a settlement gives to, so that `left >= amount` is a
+//! condition. The functions here are those updates, and say why one was not made from the item as it was (`ALL_OLD`).
+
+pub mod change;
+
+use crate::budget::NanoUsd;
+use crate::governor::access::{Grant, Holder, Pass};
+use crate::governor::call_id::CallId;
+use crate::governor::quota::{PeriodKey, QuotaOwner};
+use crate::id::NodeId;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Whether calls may be held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    #[default]
+    Open,
+    /// The run is being stopped because its cap is spent.
+    Exhausted,
+    /// The run is being stopped for another reason, or has ended.
+    Closed,
+}
+
+/// What becomes of a run of which a call could never fit into the cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBudgetExceeded {
+    /// It is stopped.
+    #[default]
+    Stop,
+    /// It goes on, without the call; after [`EXHAUSTED_REFUSALS`](crate::limits::EXHAUSTED_REFUSALS) of these it is stopped too.
+    Refuse,
+}
+
+/// What a run has drawn on one quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// In all periods, less what was given back.
+    pub drawn: NanoUsd,
+    /// The latest period in which something was drawn, and how much in that.
+    pub period: PeriodKey,
+    pub drawn_in_period: NanoUsd,
+}
+
+/// How often things happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that are over, and ran.
+    pub calls: u64,
+    /// Calls that were granted with a lower limit than they asked for.
+    pub lowered: u64,
+    /// Calls that were refused, for whatever reason, once it was clear whose they were.
+    pub refused: u64,
+    /// Of these, calls that could never have fit into what is left.
+    pub exhausted: u64,
+    /// Calls that cost their whole hold, because nobody knows what they used.
+    pub lost: u64,
+    /// Calls that cost more than was held.
+    pub breaches: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    pub grant: Grant,
+    /// Who may call for which nodes, frozen with the run.
+    pub nodes: BTreeMap<Holder, BTreeSet<NodeId>>,
+    pub standing: Standing,
+    /// What the run may spend at most; `None`: its calls are only counted.
+    pub cap: Option<NanoUsd>,
+    pub on_exceeded: OnBudgetExceeded,
+    pub spent: NanoUsd,
+    /// Of what is spent, what nobody knows the use of.
+    pub lost: NanoUsd,
+    /// The worst cases of the calls that are under way.
+    pub holds: BTreeMap<CallId, NanoUsd>,
+    pub counts: Counts,
+    /// What was drawn on each quota that the run is under, frozen with the run.
+    pub allowances: BTreeMap<QuotaOwner, Option<Allowance>>,
+    /// When somebody has to look at the ledger: no later than the end of the earliest lease. Set by the first hold, and by the
+    /// sweep, so that holds and settlements leave it alone.
+    pub sweep_at: Option<Timestamp>,
+}
+
+impl Ledger {
+    /// One on which nothing has happened.
+    pub fn new(grant: Grant, nodes: BTreeMap<Holder, BTreeSet<NodeId>>, cap: Option<NanoUsd>) -> Self {
+        Self {
+            grant,
+            nodes,
+            standing: Standing::Open,
+            cap,
+            on_exceeded: OnBudgetExceeded::Stop,
+            spent: NanoUsd(0),
+            lost: NanoUsd(0),
+            holds: BTreeMap::new(),
+            counts: Counts::default(),
+            allowances: BTreeMap::new(),
+            sweep_at: None,
+        }
+    }
+
+    /// Of all calls that are under way.
+    pub fn held(&self) -> NanoUsd {
+        NanoUsd(self.holds.values().fold(0, |sum, hold| sum.saturating_add(hold.0)))
+    }
+
+    /// What is spent and what is held.
+    pub fn committed(&self) -> NanoUsd {
+        NanoUsd(self.spent.0.saturating_add(self.held().0))
+    }
+
+    /// What is left of the cap for calls to come; without a cap there is no end to it.
+    pub fn left_of_cap(&self) -> NanoUsd {
+        self.cap.map_or(NanoUsd(u64::MAX), |cap| NanoUsd(cap.0.saturating_sub(self.committed().0)))
+    }
+
+    /// What is left of what was drawn on a quota.
+    pub fn left_of(&self, owner: &QuotaOwner) -> NanoUsd {
+        let drawn = self.allowances.get(owner).and_then(Option::as_ref).map_or(0, |allowance| allowance.drawn.0);
+        NanoUsd(drawn.saturating_sub(self.committed().0))
+    }
+
+    /// What is left of everything together.
+    pub fn left(&self) -> NanoUsd {
+        self.allowances.keys().map(|owner| self.left_of(owner)).fold(self.left_of_cap(), NanoUsd::min)
+    }
+
+    pub fn admits(&self, pass: &Pass) -> bool {
+        self.grant == pass.grant && self.nodes.get(&pass.holder).is_some_and(|nodes| nodes.contains(&pass.node_id))
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.standing == Standing::Open
+    }
+
+    /// The holds whose lease is over, with the earliest first.
+    pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = (CallId, NanoUsd)> {
+        self.holds
+            .iter()
+            .filter(move |(call_id, _)| call_id.lease_end() <= now)
+            .map(|(call_id, hold)| (*call_id, *hold))
+    }
+}

@@ -1,0 +1,502 @@
+//! Every change of a ledger: under which conditions it is made, and what the ledger is after it.
+
+use super::{Allowance, Ledger, Standing};
+use crate::budget::NanoUsd;
+use crate::governor::access::Pass;
+use crate::governor::call_id::CallId;
+use crate::governor::quota::{PeriodKey, QuotaOwner};
+use crate::governor::record::{CallRecord, Outcome};
+use crate::limits;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// Sets the worst case of a call aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserve {
+    /// One of its own for each reserve that is sent: see [`Denial::Repeated`].
+    pub call_id: CallId,
+    pub pass: Pass,
+    pub amount: NanoUsd,
+    /// Whether the call may write less than it asked for.
+    pub is_lowered: bool,
+}
+
+/// Why a reserve was not made: the first reason that there is, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Denial {
+    /// The grant is another one, or the holder may not call for the node.
+    NotAdmitted,
+    /// Nothing is granted any more; never [`Standing::Open`].
+    Closed(Standing),
+    /// The call has a hold already. Nobody repeats a reserve: one that came late, after its call was settled, would hold again
+    /// what nobody is going to settle.
+    Repeated,
+    /// As many calls are under way as may be.
+    Crowded,
+    /// Less is left than the worst case.
+    Short,
+}
+
+/// Removes the hold of a call that is over, and adds what it cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settle {
+    pub call_id: CallId,
+    /// What is held for it. Part of the condition, so that the change of what is left is known without a read.
+    pub hold: NanoUsd,
+    pub cost: NanoUsd,
+    pub outcome: Outcome,
+}
+
+impl From<&CallRecord> for Settle {
+    fn from(record: &CallRecord) -> Self {
+        let CallRecord { call_id, held, cost, outcome, .. } = record;
+        Self { call_id: *call_id, hold: *held, cost: *cost, outcome: *outcome }
+    }
+}
+
+/// Counts a call that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    pub pass: Pass,
+    /// Whether it could never have fit.
+    pub is_exhausted: bool,
+}
+
+/// Adds what was reported without having been held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub calls: u64,
+    pub cost: NanoUsd,
+}
+
+/// Draws on quotas: on all of them or on none, in one transaction with the quotas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draw {
+    pub parts: BTreeMap<QuotaOwner, DrawPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrawPart {
+    pub period: PeriodKey,
+    pub amount: NanoUsd,
+    /// The quota itself: with the amount, no more may be drawn in the period.
+    pub most: NanoUsd,
+}
+
+/// Gives back to a quota what was drawn and is not needed, or takes from it what was spent without having been drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Balance {
+    pub owner: QuotaOwner,
+    /// What the run had drawn; part of the condition, so that a balance is made once.
+    pub drawn: NanoUsd,
+    /// What it has spent: what it will have drawn.
+    pub spent: NanoUsd,
+    pub period: PeriodKey,
+    /// What the quota of the period gets back.
+    pub back: NanoUsd,
+    /// What the quota of the period is charged beside.
+    pub more: NanoUsd,
+}
+
+impl Ledger {
+    /// Why the reserve cannot be made.
+    pub fn denies(&self, reserve: &Reserve) -> Option<Denial> {
+        if !self.admits(&reserve.pass) {
+            return Some(Denial::NotAdmitted);
+        }
+        if !self.is_open() {
+            return Some(Denial::Closed(self.standing));
+        }
+        if self.holds.contains_key(&reserve.call_id) {
+            return Some(Denial::Repeated);
+        }
+        if self.holds.len() >= limits::CALLS_AT_ONCE {
+            return Some(Denial::Crowded);
+        }
+        (reserve.amount > self.left()).then_some(Denial::Short)
+    }
+
+    /// # Errors
+    /// Why it cannot be made.
+    pub fn reserve(&self, reserve: &Reserve) -> Result<Self, Denial> {
+        match self.denies(reserve) {
+            Some(denial) => Err(denial),
+            None => Ok(self.holding(reserve)),
+        }
+    }
+
+    /// The ledger with the hold, whatever its conditions say.
+    pub fn holding(&self, reserve: &Reserve) -> Self {
+        let mut next = self.clone();
+        next.holds.insert(reserve.call_id, reserve.amount);
+        next.counts.lowered += u64::from(reserve.is_lowered);
+        next.sweep_at = next.sweep_at.or(Some(reserve.call_id.lease_end()));
+        next
+    }
+
+    /// `None` where the hold is not there any more, or is another one: the call was settled before.
+    pub fn settle(&self, settle: &Settle) -> Option<Self> {
+        if self.holds.get(&settle.call_id) != Some(&settle.hold) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.holds.remove(&settle.call_id);
+        next.spent = plus(next.spent, settle.cost);
+        match settle.outcome {
+            Outcome::NotRun => {}
+            Outcome::Used => next.counts.calls += 1,
+            Outcome::Lost => {
+                next.counts.calls += 1;
+                next.counts.lost += 1;
+                next.lost = plus(next.lost, settle.cost);
+            }
+        }
+        next.counts.breaches += u64::from(settle.cost > settle.hold);
+        Some(next)
+    }
+
+    /// # Errors
+    /// [`Denial::NotAdmitted`], [`Denial::Closed`].
+    pub fn tally(&self, tally: &Tally) -> Result<Self, Denial> {
+        if !self.admits(&tally.pass) {
+            return Err(Denial::NotAdmitted);
+        }
+        if !self.is_open() {
+            return Err(Denial::Closed(self.standing));
+        }
+        let mut next = self.clone();
+        next.counts.refused += 1;
+        next.counts.exhausted += u64::from(tally.is_exhausted);
+        Ok(next)
+    }
+
+    #[must_use]
+    pub fn report(&self, report: &Report) -> Self {
+        let mut next = self.clone();
+        next.spent = plus(next.spent, report.cost);
+        next.counts.calls += report.calls;
+        next
+    }
+
+    /// The ledger of a run that is being stopped or has ended. A closed one stays so.
+    #[must_use]
+    pub fn close(&self, standing: Standing) -> Self {
+        Self { standing: self.standing.max(standing), ..self.clone() }
+    }
+
+    /// `None` where it is closed.
+    pub fn draw(&self, draw: &Draw) -> Option<Self> {
+        if !self.is_open() {
+            return None;
+        }
+        let mut next = self.clone();
+        for (owner, part) in &draw.parts {
+            let before = self.allowances.get(owner)?.clone();
+            let (drawn, in_period) = match before {
+                Some(before) if before.period == part.period => (before.drawn, before.drawn_in_period),
+                Some(before) => (before.drawn, NanoUsd(0)),
+                None => (NanoUsd(0), NanoUsd(0)),
+            };
+            let allowance = Allowance {
+                drawn: plus(drawn, part.amount),
+                period: part.period.clone(),
+                drawn_in_period: plus(in_period, part.amount),
+            };
+            next.allowances.insert(owner.clone(), Some(allowance));
+        }
+        Some(next)
+    }
+
+    /// What is owed between a closed ledger on which nothing is held and its quotas.
+    pub fn balances(&self) -> Vec<Balance> {
+        if self.is_open() || !self.holds.is_empty() {
+            return Vec::new();
+        }
+        let balance = |(owner, allowance): (&QuotaOwner, &Option<Allowance>)| {
+            let allowance = allowance.as_ref()?;
+            let rest = allowance.drawn.0.saturating_sub(self.spent.0);
+            let balance = Balance {
+                owner: owner.clone(),
+                drawn: allowance.drawn,
+                spent: self.spent,
+                period: allowance.period.clone(),
+                back: NanoUsd(rest.min(allowance.drawn_in_period.0)),
+                more: NanoUsd(self.spent.0.saturating_sub(allowance.drawn.0)),
+            };
+            (allowance.drawn != self.spent).then_some(balance)
+        };
+        self.allowances.iter().filter_map(balance).collect()
+    }
+
+    /// `None` where it was made before, or something has happened since.
+    pub fn balance(&self, balance: &Balance) -> Option<Self> {
+        let is_quiet = !self.is_open() && self.holds.is_empty() && self.spent == balance.spent;
+        let allowance = self.allowances.get(&balance.owner)?.as_ref();
+        let allowance = allowance.filter(|allowance| is_quiet && allowance.drawn == balance.drawn)?;
+        let in_period = allowance.drawn_in_period.0.saturating_sub(balance.back.0).saturating_add(balance.more.0);
+        let settled =
+            Allowance { drawn: balance.spent, period: allowance.period.clone(), drawn_in_period: NanoUsd(in_period) };
+        let mut next = self.clone();
+        next.allowances.insert(balance.owner.clone(), Some(settled));
+        Some(next)
+    }
+
+    /// When somebody has to look at it again, once the holds that are overdue are settled: at the end of the earliest lease. Only
+    /// where nothing is held may it be never.
+    pub fn next_sweep(&self) -> Option<Timestamp> {
+        self.holds.keys().map(|call_id| call_id.lease_end()).min()
+    }
+}
+
+fn plus(one: NanoUsd, other: NanoUsd) -> NanoUsd {
+    NanoUsd(one.0.saturating_add(other.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governor::access::{Grant, Holder};
+    use crate::governor::call_id::LEASE;
+    use crate::governor::quota::Period;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn id(number: u128) -> CallId {
+        CallId::new(at(number as i64), number)
+    }
+
+    fn holder() -> Holder {
+        Holder::Processor("writer".parse().expect("a key"))
+    }
+
+    fn pass() -> Pass {
+        Pass { grant: Grant::new(1), holder: holder(), node_id: "work".parse().expect("a node") }
+    }
+
+    fn owner() -> QuotaOwner {
+        QuotaOwner::Tenant("acme".parse().expect("a tenant"))
+    }
+
+    fn ledger(cap: Option<u64>) -> Ledger {
+        let nodes = BTreeMap::from([
+            (holder(), BTreeSet::from(["work".parse().expect("a node")])),
+            (Holder::Worker, BTreeSet::from(["ask".parse().expect("a node")])),
+        ]);
+        Ledger::new(Grant::new(1), nodes, cap.map(NanoUsd))
+    }
+
+    fn reserve(number: u128, amount: u64) -> Reserve {
+        Reserve { call_id: id(number), pass: pass(), amount: NanoUsd(amount), is_lowered: false }
+    }
+
+    fn settle(number: u128, hold: u64, cost: u64) -> Settle {
+        Settle { call_id: id(number), hold: NanoUsd(hold), cost: NanoUsd(cost), outcome: Outcome::Used }
+    }
+
+    fn draw(day: i64, amount: u64) -> Draw {
+        let part = DrawPart { period: Period::Day.at(at(day * 86_400)), amount: NanoUsd(amount), most: NanoUsd(1_000) };
+        Draw { parts: BTreeMap::from([(owner(), part)]) }
+    }
+
+    #[test]
+    fn a_worst_case_is_held_where_everything_fits() {
+        let held = ledger(Some(100)).reserve(&reserve(1, 100)).expect("exactly the cap is within it");
+        assert_eq!((held.held(), held.left(), held.sweep_at), (NanoUsd(100), NanoUsd(0), Some(id(1).lease_end())));
+        let later = ledger(None).reserve(&reserve(5, 7)).expect("no cap").reserve(&reserve(9, u64::MAX)).expect("none");
+        assert_eq!(later.sweep_at, Some(id(5).lease_end()), "the first hold says when");
+        let lowered = Reserve { is_lowered: true, ..reserve(1, 1) };
+        assert_eq!(ledger(None).reserve(&lowered).expect("held").counts.lowered, 1);
+    }
+
+    #[test]
+    fn every_condition_denies_and_says_so() {
+        let elsewhere = |change: fn(&mut Pass)| {
+            let mut reserve = reserve(2, 1);
+            change(&mut reserve.pass);
+            reserve
+        };
+        let full = (0..100).fold(ledger(Some(1_000)), |ledger, number| ledger.holding(&reserve(number + 100, 1)));
+        let holding = ledger(Some(100)).holding(&reserve(1, 60));
+        let undrawn = Ledger { allowances: BTreeMap::from([(owner(), None)]), ..ledger(Some(100)) };
+        for (ledger, reserve, denial) in [
+            (ledger(Some(100)), elsewhere(|pass| pass.grant = Grant::new(2)), Denial::NotAdmitted),
+            (ledger(Some(100)), elsewhere(|pass| pass.holder = Holder::Worker), Denial::NotAdmitted),
+            (
+                ledger(Some(100)),
+                elsewhere(|pass| pass.holder = Holder::Processor("other".parse().expect("a key"))),
+                Denial::NotAdmitted,
+            ),
+            (ledger(Some(100)), elsewhere(|pass| pass.node_id = "ask".parse().expect("a node")), Denial::NotAdmitted),
+            (ledger(Some(100)).close(Standing::Exhausted), reserve(2, 1), Denial::Closed(Standing::Exhausted)),
+            (ledger(Some(100)).close(Standing::Closed), reserve(2, 1), Denial::Closed(Standing::Closed)),
+            (holding.clone(), reserve(1, 1), Denial::Repeated),
+            (full, reserve(2, 1), Denial::Crowded),
+            (holding, reserve(2, 41), Denial::Short),
+            (ledger(Some(0)), reserve(2, 1), Denial::Short),
+            (undrawn, reserve(2, 1), Denial::Short),
+        ] {
+            assert_eq!(ledger.reserve(&reserve).map(|_| ()), Err(denial));
+        }
+        let worker = Pass { holder: Holder::Worker, node_id: "ask".parse().expect("a node"), ..pass() };
+        assert!(ledger(None).admits(&worker));
+    }
+
+    #[test]
+    fn a_call_is_settled_once_however_often_it_is_tried() {
+        let held = ledger(Some(100)).reserve(&reserve(1, 60)).expect("held");
+        let settled = held.settle(&settle(1, 60, 25)).expect("settled");
+        assert_eq!((settled.spent, settled.held(), settled.counts.calls), (NanoUsd(25), NanoUsd(0), 1));
+        assert_eq!(settled.settle(&settle(1, 60, 25)), None);
+        assert_eq!(held.settle(&settle(2, 60, 25)), None, "another call");
+        assert_eq!(held.settle(&settle(1, 59, 25)), None, "another hold");
+    }
+
+    #[test]
+    fn each_outcome_counts_as_what_it_is() {
+        let held = ledger(Some(100)).reserve(&reserve(1, 60)).expect("held");
+        let of = |outcome, cost| held.settle(&Settle { outcome, ..settle(1, 60, cost) }).expect("settled");
+        let (used, lost, not_run) = (of(Outcome::Used, 61), of(Outcome::Lost, 60), of(Outcome::NotRun, 0));
+        assert_eq!((used.counts.calls, used.counts.breaches, used.spent), (1, 1, NanoUsd(61)));
+        assert_eq!((lost.counts.calls, lost.counts.lost, lost.lost, lost.spent), (1, 1, NanoUsd(60), NanoUsd(60)));
+        assert_eq!((not_run.counts, not_run.spent), (held.counts, NanoUsd(0)));
+    }
+
+    #[test]
+    fn refusals_are_counted_of_those_only_who_may_call() {
+        let tally = |pass| Tally { pass, is_exhausted: true };
+        let counted = ledger(Some(1)).tally(&tally(pass())).expect("counted");
+        assert_eq!((counted.counts.refused, counted.counts.exhausted), (1, 1));
+        let stranger = Pass { grant: Grant::new(2), ..pass() };
+        assert_eq!(ledger(Some(1)).tally(&tally(stranger)), Err(Denial::NotAdmitted));
+        let closed = ledger(Some(1)).close(Standing::Closed);
+        assert_eq!(closed.tally(&tally(pass())), Err(Denial::Closed(Standing::Closed)));
+        assert_eq!(closed.close(Standing::Exhausted).standing, Standing::Closed, "what has ended stays so");
+    }
+
+    #[test]
+    fn a_run_draws_ahead_and_gives_the_rest_back_with_its_end() {
+        let quota = Ledger { allowances: BTreeMap::from([(owner(), None)]), ..ledger(Some(100)) };
+        let drawn = quota.draw(&draw(1, 30)).expect("open").draw(&draw(1, 20)).expect("open");
+        let next_day = drawn.draw(&draw(2, 15)).expect("open");
+        let allowance = next_day.allowances[&owner()].clone().expect("drawn");
+        assert_eq!((allowance.drawn, allowance.drawn_in_period), (NanoUsd(65), NanoUsd(15)));
+        assert_eq!(next_day.left(), NanoUsd(65));
+        let spent = next_day.reserve(&reserve(1, 40)).expect("fits").settle(&settle(1, 40, 10)).expect("settled");
+        assert_eq!(spent.balances(), [], "it is open");
+        assert_eq!(spent.holding(&reserve(2, 1)).close(Standing::Closed).balances(), [], "something is held");
+        let closed = spent.close(Standing::Closed);
+        let [balance] = closed.balances().try_into().expect("one");
+        assert_eq!((balance.back, balance.more), (NanoUsd(15), NanoUsd(0)), "no more than of the latest period");
+        let balanced = closed.balance(&balance).expect("balanced");
+        assert_eq!((balanced.balances(), balanced.balance(&balance)), (vec![], None));
+        assert_eq!(closed.draw(&draw(2, 1)), None);
+        // What is reported after the end is charged.
+        let late = balanced.report(&Report { calls: 1, cost: NanoUsd(7) });
+        let [balance] = late.balances().try_into().expect("one");
+        assert_eq!((balance.back, balance.more), (NanoUsd(0), NanoUsd(7)));
+        assert_eq!(late.balance(&balance).expect("balanced").balances(), []);
+    }
+
+    #[test]
+    fn a_hold_is_overdue_at_the_end_of_its_lease() {
+        let held = ledger(None).holding(&reserve(10, 1)).holding(&reserve(20, 2));
+        let overdue = |second: i64| held.overdue(at(second)).map(|(_, hold)| hold.0).collect::<Vec<_>>();
+        let lease = LEASE.as_secs();
+        assert_eq!((overdue(lease + 9), overdue(lease + 10), overdue(lease + 20)), (vec![], vec![1], vec![1, 2]));
+        assert_eq!(held.next_sweep(), Some(id(10).lease_end()));
+    }
+
+    /// One change of a ledger, whoever makes it.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Reserve(u64),
+        /// Of one of the calls so far, again or not, for a share of its hold.
+        Settle(usize, u64),
+        Lose(usize),
+        Release(usize),
+        Draw(u64),
+        Close,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => (0..40_u64).prop_map(Step::Reserve),
+            8 => (any::<usize>(), 0..=100_u64).prop_map(|(call, share)| Step::Settle(call, share)),
+            2 => any::<usize>().prop_map(Step::Lose),
+            2 => any::<usize>().prop_map(Step::Release),
+            3 => (0..60_u64).prop_map(Step::Draw),
+            1 => Just(Step::Close),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: never more than the cap, and what is spent is what the records say.
+        #[test]
+        fn the_books_are_right_after_every_step(
+            cap in 0..500_u64,
+            has_quota in any::<bool>(),
+            steps in proptest::collection::vec(step(), 0..200),
+        ) {
+            let mut ledger = ledger(Some(cap));
+            if has_quota {
+                ledger.allowances.insert(owner(), None);
+            }
+            // Of each call: what was held, and its record once there is one.
+            let mut calls: Vec<(u64, Option<Settle>)> = Vec::new();
+            let (mut drawn, mut closed_with) = (0, None);
+            for step in steps {
+                let past = |call: usize| (!calls.is_empty()).then(|| call % calls.len());
+                let (call, record) = match step {
+                    Step::Reserve(amount) => {
+                        if let Ok(next) = ledger.reserve(&reserve(calls.len() as u128, amount)) {
+                            ledger = next;
+                            calls.push((amount, None));
+                        }
+                        (None, None)
+                    }
+                    Step::Settle(call, share) => {
+                        let call = past(call);
+                        let of = |call: usize| settle(call as u128, calls[call].0, calls[call].0 * share / 100);
+                        (call, call.map(of))
+                    }
+                    Step::Lose(call) | Step::Release(call) => {
+                        let call = past(call);
+                        let is_lost = matches!(step, Step::Lose(_));
+                        let of = |call: usize| {
+                            let hold = calls[call].0;
+                            let outcome = if is_lost { Outcome::Lost } else { Outcome::NotRun };
+                            Settle { outcome, ..settle(call as u128, hold, if is_lost { hold } else { 0 }) }
+                        };
+                        (call, call.map(of))
+                    }
+                    Step::Draw(amount) => {
+                        if let Some(next) = ledger.draw(&draw(1, amount)).filter(|_| has_quota) {
+                            ledger = next;
+                            drawn += amount;
+                        }
+                        (None, None)
+                    }
+                    Step::Close => {
+                        ledger = ledger.close(Standing::Closed);
+                        closed_with = closed_with.or(Some(calls.len()));
+                        (None, None)
+                    }
+                };
+                if let Some((call, record)) = call.zip(record) {
+                    // The first record of a call stands.
+                    let standing = *calls[call].1.get_or_insert(record);
+                    ledger = ledger.settle(&standing).unwrap_or(ledger);
+                }
+                prop_assert!(ledger.committed().0 <= cap);
+                prop_assert!(!has_quota || ledger.committed().0 <= drawn);
+                let records: u64 = calls.iter().filter_map(|(_, record)| *record).map(|record| record.cost.0).sum();
+                prop_assert_eq!(ledger.spent.0, records);
+                prop_assert!(closed_with.is_none_or(|held| held == calls.len()), "held after the closing");
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The ledgers of runs, the records of their governed calls, and quotas in the store.
+//!
+//! **Durability:** what is answered is written for good, and every read of it that begins after the answer sees it. A change whose
+//! answer is lost was written or was not; each port says whether it may be repeated.
+
+use super::run::RunRef;
+use super::store::StoreResult;
+use crate::budget::NanoUsd;
+use crate::governor::access::ProcessorKeys;
+use crate::governor::ledger::Ledger;
+use crate::governor::ledger::change::{Balance, Draw, Reserve, Settle, Tally};
+use crate::governor::quota::{PeriodKey, QuotaOwner};
+use crate::governor::record::CallRecord;
+use crate::id::ProcessorKey;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::future::Future;
+
+/// What became of a reserve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// The worst case is set aside.
+    Done,
+    /// One of the conditions does not hold. Nothing was written; the ledger as it was then comes with this, if there is one.
+    Denied(Option<Box<Ledger>>),
+}
+
+/// What became of drawing on quotas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    Done,
+    /// Some of the quotas have less left than was to be drawn. Nothing was written; what is left of each of these comes with this.
+    Short(BTreeMap<QuotaOwner, NanoUsd>),
+    /// The ledger is closed, or there is none. Nothing was written.
+    Closed,
+}
+
+/// Holds worst cases, and settles them.
+pub trait GovernCalls: Send + Sync {
+    /// Makes the reserve in one write, if [`Ledger::denies`] has nothing against it. It is sent once: **never** repeat it, neither
+    /// here nor in an SDK's retries. Where its answer is lost (`StoreErrorClass::Unavailable`), the call is not made, and its
+    /// record says so ([`Outcome::NotRun`](crate::governor::record::Outcome::NotRun)) in case the hold was written or will be.
+    fn reserve(&self, run: &RunRef, reserve: &Reserve) -> impl Future<Output = StoreResult<Reserved>> + Send;
+
+    /// Puts the record of a call, if it has none yet, and gives the one that stands. May be repeated.
+    fn record_call(&self, run: &RunRef, record: &CallRecord) -> impl Future<Output = StoreResult<CallRecord>> + Send;
+
+    /// Settles a hold as [`Ledger::settle`] does, in one write; `false` when there is nothing to settle any more. Only ever asked
+    /// with the record that stands. May be repeated.
+    fn settle(&self, run: &RunRef, settle: &Settle) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Counts a refusal as [`Ledger::tally`] does, in one write, and gives the ledger after it; `None` when that says no. A
+    /// refusal whose answer was lost may be counted twice, which nobody has to mind.
+    fn tally(&self, run: &RunRef, tally: &Tally) -> impl Future<Output = StoreResult<Option<Ledger>>> + Send;
+
+    /// Draws on quotas as [`Ledger::draw`] does, all or nothing, in one transaction with the quotas: each has as much left in its
+    /// period. May be repeated: what was drawn twice goes back with the end of the run.
+    fn draw(&self, run: &RunRef, draw: &Draw) -> impl Future<Output = StoreResult<Drawn>> + Send;
+}
+
+/// Reads ledgers, and what is beside them.
+pub trait ReadLedgers: Send + Sync {
+    /// The run's ledger; `None` for a run that is gone, or from before there were ledgers. Strongly consistent.
+    fn load_ledger(&self, run: &RunRef) -> impl Future<Output = StoreResult<Option<Ledger>>> + Send;
+
+    /// What is drawn on a quota in a period. Eventually consistent.
+    fn load_quota(&self, owner: &QuotaOwner, period: &PeriodKey) -> impl Future<Output = StoreResult<NanoUsd>> + Send;
+
+    /// The keys of a processor; none where there never was one. Strongly consistent.
+    fn load_keys(&self, processor: &ProcessorKey) -> impl Future<Output = StoreResult<ProcessorKeys>> + Send;
+}
+
+/// Looks after ledgers that nobody else looks after any more.
+pub trait SweepLedgers: GovernCalls + ReadLedgers {
+    /// At most `limit` runs whose ledger has a `sweep_at` that is over, or is closed and has a balance to make; the longest
+    /// overdue first. Eventually consistent.
+    fn due_ledgers(&self, now: Timestamp, limit: u32) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
+
+    /// Sets when the ledger is looked at next: at `next`, which is the end of the earliest lease; or never, if nothing is held.
+    /// `false` when something is held after all; then nothing was written. May be repeated.
+    fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Makes a balance as [`Ledger::balance`] does, in one transaction with the quota; `false` when that says no. May be repeated.
+    fn balance(&self, run: &RunRef, balance: &Balance) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// Changes the keys of processors.
+pub trait ManageKeys: ReadLedgers {
+    /// Writes the keys if the stored ones are at the revision before; `false` otherwise.
+    fn save_keys(
+        &self,
+        processor: &ProcessorKey,
+        keys: &ProcessorKeys,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// Counts the tokens of one call's input before it is made.
+pub trait CountInput: Send + Sync {
+    /// As many as will be billed; `None` where nobody can tell, or it takes too long.
+    fn count_input(&self) -> impl Future<Output = Option<u64>> + Send;
+}

@@ -1,0 +1,226 @@
+//! Ledgers of governed calls, their records, quotas, and the keys of processors.
+
+use super::*;
+use sluice_core::budget::NanoUsd;
+use sluice_core::governor::access::ProcessorKeys;
+use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::ledger::change::{Balance, Denial, Draw, Reserve, Settle, Tally};
+use sluice_core::governor::ledger::{Ledger, Standing};
+use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner};
+use sluice_core::governor::record::CallRecord;
+use sluice_core::lifecycle::StopIntent;
+use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
+
+/// What the governor keeps.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Governed {
+    ledgers: BTreeMap<RunKey, Ledger>,
+    records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
+    quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
+    keys: BTreeMap<ProcessorKey, ProcessorKeys>,
+}
+
+fn key(run: &RunRef) -> RunKey {
+    (run.tenant_id.clone(), run.run_id)
+}
+
+impl Governed {
+    /// Closes the ledger of a run that is being stopped or has ended, in the transaction that changes the run.
+    pub(super) fn close(&mut self, run: &Run) {
+        let Some(ledger) = self.ledgers.get_mut(&(run.tenant_id.clone(), run.run_id)) else { return };
+        let standing = match (run.status().is_terminal(), run.state.intent()) {
+            (false, None) => return,
+            (false, Some(StopIntent::BudgetExceeded)) => Standing::Exhausted,
+            (false, Some(_)) | (true, _) => Standing::Closed,
+        };
+        *ledger = ledger.close(standing);
+    }
+
+    fn reserve(&mut self, run: &RunRef, reserve: &Reserve, laxity: Option<Laxity>) -> Reserved {
+        let Some(ledger) = self.ledgers.get_mut(&key(run)) else { return Reserved::Denied(None) };
+        let is_overlooked = |denial: Denial| match denial {
+            Denial::NotAdmitted => laxity == Some(Laxity::GrantNotChecked),
+            Denial::Closed(_) => laxity == Some(Laxity::ClosedLedgerHolds),
+            Denial::Repeated => false,
+            Denial::Crowded => laxity == Some(Laxity::CrowdUnbounded),
+            Denial::Short => laxity == Some(Laxity::ReserveUnconditional),
+        };
+        match ledger.denies(reserve) {
+            Some(denial) if !is_overlooked(denial) => Reserved::Denied(Some(Box::new(ledger.clone()))),
+            Some(_) | None => {
+                *ledger = ledger.holding(reserve);
+                Reserved::Done
+            }
+        }
+    }
+
+    fn settle(&mut self, run: &RunRef, settle: &Settle, laxity: Option<Laxity>) -> bool {
+        let Some(ledger) = self.ledgers.get_mut(&key(run)) else { return false };
+        let mut before = ledger.clone();
+        if laxity == Some(Laxity::SettleUnconditional) {
+            before.holds.insert(settle.call_id, settle.hold);
+        }
+        let Some(mut next) = before.settle(settle) else { return false };
+        if laxity == Some(Laxity::HoldKept) {
+            next.holds.insert(settle.call_id, settle.hold);
+        }
+        *ledger = next;
+        true
+    }
+
+    fn draw(&mut self, run: &RunRef, draw: &Draw, laxity: Option<Laxity>) -> Drawn {
+        let Some(next) = self.ledgers.get(&key(run)).and_then(|ledger| ledger.draw(draw)) else { return Drawn::Closed };
+        let left = |(owner, part): (&QuotaOwner, &sluice_core::governor::ledger::change::DrawPart)| {
+            let quota = self.quotas.get(&(owner.clone(), part.period.clone())).copied().unwrap_or_default();
+            let left = quota.left(part.most);
+            (left < part.amount).then(|| (owner.clone(), left))
+        };
+        let short: BTreeMap<_, _> = draw.parts.iter().filter_map(left).collect();
+        if !short.is_empty() && laxity != Some(Laxity::DrawUnconditional) {
+            return Drawn::Short(short);
+        }
+        for (owner, part) in &draw.parts {
+            let quota = self.quotas.entry((owner.clone(), part.period.clone())).or_default();
+            quota.drawn = NanoUsd(quota.drawn.0 + part.amount.0);
+        }
+        self.ledgers.insert(key(run), next);
+        Drawn::Done
+    }
+
+    fn balance(&mut self, run: &RunRef, balance: &Balance) -> bool {
+        let Some(next) = self.ledgers.get(&key(run)).and_then(|ledger| ledger.balance(balance)) else { return false };
+        let quota = self.quotas.entry((balance.owner.clone(), balance.period.clone())).or_default();
+        quota.drawn = NanoUsd(quota.drawn.0.saturating_sub(balance.back.0) + balance.more.0);
+        self.ledgers.insert(key(run), next);
+        true
+    }
+}
+
+impl GovernCalls for MemoryStore {
+    async fn reserve(&self, run: &RunRef, reserve: &Reserve) -> StoreResult<Reserved> {
+        self.act("reserve for a call", |tables| Ok(tables.governed.reserve(run, reserve, self.laxity))).await
+    }
+
+    async fn record_call(&self, run: &RunRef, record: &CallRecord) -> StoreResult<CallRecord> {
+        self.act("record a call", |tables| {
+            let records = tables.governed.records.entry(key(run)).or_default();
+            if self.laxity == Some(Laxity::RecordReplaced) {
+                records.insert(record.call_id, record.clone());
+            }
+            Ok(records.entry(record.call_id).or_insert_with(|| record.clone()).clone())
+        })
+        .await
+    }
+
+    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<bool> {
+        self.act("settle a call", |tables| Ok(tables.governed.settle(run, settle, self.laxity))).await
+    }
+
+    async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {
+        self.act("count a refusal", |tables| {
+            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(None) };
+            let Ok(next) = ledger.tally(tally) else { return Ok(None) };
+            *ledger = next;
+            Ok(Some(ledger.clone()))
+        })
+        .await
+    }
+
+    async fn draw(&self, run: &RunRef, draw: &Draw) -> StoreResult<Drawn> {
+        self.act("draw on a quota", |tables| Ok(tables.governed.draw(run, draw, self.laxity))).await
+    }
+}
+
+impl ReadLedgers for MemoryStore {
+    async fn load_ledger(&self, run: &RunRef) -> StoreResult<Option<Ledger>> {
+        self.act("load the ledger", |tables| Ok(tables.governed.ledgers.get(&key(run)).cloned())).await
+    }
+
+    async fn load_quota(&self, owner: &QuotaOwner, period: &PeriodKey) -> StoreResult<NanoUsd> {
+        self.act("load a quota", |tables| {
+            let quota = tables.governed.quotas.get(&(owner.clone(), period.clone()));
+            Ok(quota.copied().unwrap_or_default().drawn)
+        })
+        .await
+    }
+
+    async fn load_keys(&self, processor: &ProcessorKey) -> StoreResult<ProcessorKeys> {
+        self.act("load the keys of a processor", |tables| {
+            Ok(tables.governed.keys.get(processor).cloned().unwrap_or_default())
+        })
+        .await
+    }
+}
+
+impl SweepLedgers for MemoryStore {
+    async fn due_ledgers(&self, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+        self.act("list the ledgers that are due", |tables| {
+            let is_due = |ledger: &Ledger| ledger.sweep_at.is_some_and(|at| at <= now) || !ledger.balances().is_empty();
+            let mut due: Vec<_> = tables.governed.ledgers.iter().filter(|(_, ledger)| is_due(ledger)).collect();
+            due.sort_by_key(|(_, ledger)| ledger.sweep_at);
+            let run =
+                |((tenant_id, run_id), _): (&RunKey, &Ledger)| RunRef { tenant_id: tenant_id.clone(), run_id: *run_id };
+            Ok(due.into_iter().take(limit as usize).map(run).collect())
+        })
+        .await
+    }
+
+    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
+        self.act("say when a ledger is due", |tables| {
+            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
+            if next.is_none() && !ledger.holds.is_empty() {
+                return Ok(false);
+            }
+            ledger.sweep_at = next;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn balance(&self, run: &RunRef, balance: &Balance) -> StoreResult<bool> {
+        self.act("balance a quota", |tables| Ok(tables.governed.balance(run, balance))).await
+    }
+}
+
+impl ManageKeys for MemoryStore {
+    async fn save_keys(&self, processor: &ProcessorKey, keys: &ProcessorKeys) -> StoreResult<bool> {
+        self.act("save the keys of a processor", |tables| {
+            let stored = tables.governed.keys.get(processor).map_or(0, |keys| keys.rev);
+            let is_next = stored + 1 == keys.rev;
+            if is_next {
+                tables.governed.keys.insert(processor.clone(), keys.clone());
+            }
+            Ok(is_next)
+        })
+        .await
+    }
+}
+
+/// What tests look at.
+impl MemoryStore {
+    /// Gives a run its ledger, as recording the run will.
+    pub fn open_ledger(&self, run: &RunRef, ledger: Ledger) {
+        lock(&self.tables).governed.ledgers.insert(key(run), ledger);
+    }
+
+    pub fn governed(&self, run: &RunRef) -> Option<Ledger> {
+        lock(&self.tables).governed.ledgers.get(&key(run)).cloned()
+    }
+
+    /// What `look` sees of a run's ledger and records.
+    pub fn see_ledger<T>(
+        &self,
+        run: &RunRef,
+        look: impl FnOnce(&Ledger, &BTreeMap<CallId, CallRecord>) -> T,
+    ) -> Option<T> {
+        let tables = lock(&self.tables);
+        let none = BTreeMap::new();
+        let records = tables.governed.records.get(&key(run)).unwrap_or(&none);
+        tables.governed.ledgers.get(&key(run)).map(|ledger| look(ledger, records))
+    }
+
+    pub fn quota(&self, owner: &QuotaOwner, period: &PeriodKey) -> NanoUsd {
+        let quotas = &lock(&self.tables).governed.quotas;
+        quotas.get(&(owner.clone(), period.clone())).copied().unwrap_or_default().drawn
+    }
+}
