@@ -3,6 +3,7 @@
 //! hold elsewhere is a mistake of the ports in memory, and every simulation over them proves nothing.
 
 pub mod engine;
+pub mod governor;
 pub mod sample;
 pub mod store;
 

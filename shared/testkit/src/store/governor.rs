@@ -18,6 +18,8 @@ pub(super) struct Governed {
     records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
     quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
     keys: BTreeMap<ProcessorKey, ProcessorKeys>,
+    /// Of all of these.
+    changes: u64,
 }
 
 fn key(run: &RunRef) -> RunKey {
@@ -34,6 +36,7 @@ impl Governed {
             (false, Some(_)) | (true, _) => Standing::Closed,
         };
         *ledger = ledger.close(standing);
+        self.changes += 1;
     }
 
     fn reserve(&mut self, run: &RunRef, reserve: &Reserve, laxity: Option<Laxity>) -> Reserved {
@@ -49,6 +52,7 @@ impl Governed {
             Some(denial) if !is_overlooked(denial) => Reserved::Denied(Some(Box::new(ledger.clone()))),
             Some(_) | None => {
                 *ledger = ledger.holding(reserve);
+                self.changes += 1;
                 Reserved::Done
             }
         }
@@ -65,6 +69,7 @@ impl Governed {
             next.holds.insert(settle.call_id, settle.hold);
         }
         *ledger = next;
+        self.changes += 1;
         true
     }
 
@@ -84,6 +89,7 @@ impl Governed {
             quota.drawn = NanoUsd(quota.drawn.0 + part.amount.0);
         }
         self.ledgers.insert(key(run), next);
+        self.changes += 1;
         Drawn::Done
     }
 
@@ -92,6 +98,7 @@ impl Governed {
         let quota = self.quotas.entry((balance.owner.clone(), balance.period.clone())).or_default();
         quota.drawn = NanoUsd(quota.drawn.0.saturating_sub(balance.back.0) + balance.more.0);
         self.ledgers.insert(key(run), next);
+        self.changes += 1;
         true
     }
 }
@@ -103,6 +110,7 @@ impl GovernCalls for MemoryStore {
 
     async fn record_call(&self, run: &RunRef, record: &CallRecord) -> StoreResult<CallRecord> {
         self.act("record a call", |tables| {
+            tables.governed.changes += 1;
             let records = tables.governed.records.entry(key(run)).or_default();
             if self.laxity == Some(Laxity::RecordReplaced) {
                 records.insert(record.call_id, record.clone());
@@ -120,8 +128,9 @@ impl GovernCalls for MemoryStore {
         self.act("count a refusal", |tables| {
             let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(None) };
             let Ok(next) = ledger.tally(tally) else { return Ok(None) };
-            *ledger = next;
-            Ok(Some(ledger.clone()))
+            *ledger = next.clone();
+            tables.governed.changes += 1;
+            Ok(Some(next))
         })
         .await
     }
@@ -172,6 +181,7 @@ impl SweepLedgers for MemoryStore {
                 return Ok(false);
             }
             ledger.sweep_at = next;
+            tables.governed.changes += 1;
             Ok(true)
         })
         .await
@@ -205,6 +215,11 @@ impl MemoryStore {
 
     pub fn governed(&self, run: &RunRef) -> Option<Ledger> {
         lock(&self.tables).governed.ledgers.get(&key(run)).cloned()
+    }
+
+    /// How often anything changed of ledgers, records and quotas.
+    pub fn governed_changes(&self) -> u64 {
+        lock(&self.tables).governed.changes
     }
 
     /// What `look` sees of a run's ledger and records.

@@ -1,4 +1,5 @@
 //! The ports in memory, held to the rules that the adapters are held to.
 
 mod engine;
+mod governor;
 mod store;
