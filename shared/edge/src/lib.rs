@@ -1,5 +1,6 @@
 //! Between Lambda and the core: events in, answers out. No rule of the service lives here.
 
+pub mod bedrock;
 pub mod cursor;
 pub mod event;
 pub mod fault;
