@@ -41,6 +41,7 @@ pub mod model_id;
 pub mod price;
 pub mod quota;
 pub mod record;
+pub mod terms;
 pub mod text;
 pub mod usage;
 pub mod verdict;

@@ -20,6 +20,11 @@ use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
+use sluice_core::governor::access::ProcessorKeys;
+use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::ledger::Ledger;
+use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner};
+use sluice_core::governor::record::CallRecord;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
 };
@@ -179,8 +184,19 @@ struct Tables {
     tenants: BTreeMap<TenantId, TenantSettings>,
     meters: BTreeMap<MeterKey, i64>,
     open_runs: BTreeMap<TenantId, OpenRuns>,
-    governed: governor::Governed,
+    governed: Governed,
     writes: u64,
+}
+
+/// What the governor keeps.
+#[derive(Clone, Debug, Default)]
+struct Governed {
+    ledgers: BTreeMap<RunKey, Ledger>,
+    records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
+    quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
+    keys: BTreeMap<ProcessorKey, ProcessorKeys>,
+    /// Of all of these.
+    changes: u64,
 }
 
 /// What one limit counts.

@@ -5,7 +5,7 @@
 //! skipped: it is [other content](Input::has_other_content) where it may be read by the model, a call without a limit where it
 //! may be written by it, or refused.
 
-use crate::governor::price::{CacheTtl, ServiceTier};
+use crate::governor::terms::{CacheTtl, ServiceTier};
 use std::collections::BTreeSet;
 
 /// Tokens that a request has beside its text: the frame that a model's template puts around it.

@@ -3,7 +3,8 @@
 use crate::budget::NanoUsd;
 use crate::governor::model::Model;
 use crate::governor::model_id::ModelId;
-use crate::governor::price::{InvalidRate, LongContext, Price, Rate, Rates, ServiceTier, TierPrice, billionths};
+use crate::governor::price::{InvalidRate, LongContext, Price, Rate, Rates, TierPrice, billionths};
+use crate::governor::terms::ServiceTier;
 use crate::id::ModelKey;
 use crate::limits;
 use crate::operator::Tenants;

@@ -5,6 +5,7 @@
 //! dearest thing beside it.
 
 use crate::budget::NanoUsd;
+use crate::governor::terms::{CacheTtl, ServiceTier};
 use crate::governor::usage::TokenUsage;
 use crate::limits;
 use crate::number::{exponent_of, is_whole, whole_literal};
@@ -13,8 +14,6 @@ use crate::violation::ViolationCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 /// Billionths of a US dollar for a million tokens: one is a millionth of a nano-dollar a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,49 +87,6 @@ impl Rate {
 /// Millionths of a nano-dollar in whole nano-dollars, rounded up. What is more than can be counted is the most that can.
 pub fn rounded_up(millionths: u128) -> NanoUsd {
     NanoUsd(u64::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u64::MAX))
-}
-
-/// At which speed, and price, a call is asked to be served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ServiceTier {
-    #[default]
-    Default,
-    Priority,
-    Flex,
-}
-
-impl ServiceTier {
-    pub const ALL: [Self; 3] = [Self::Default, Self::Priority, Self::Flex];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Priority => "priority",
-            Self::Flex => "flex",
-        }
-    }
-}
-
-impl fmt::Display for ServiceTier {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl FromStr for ServiceTier {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == text).ok_or("must be default, priority or flex")
-    }
-}
-
-/// How long a part of the input is asked to be kept for later calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CacheTtl {
-    FiveMinutes,
-    OneHour,
 }
 
 /// What tokens of each kind cost.

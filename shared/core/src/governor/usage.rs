@@ -3,7 +3,7 @@
 //! **Invariant:** `input` never has the tokens that were read from a cache or written to one. Converse, Anthropic's messages
 //! and `amazon-bedrock-invocationMetrics` say it so; OpenAI's `prompt_tokens` has them all.
 
-use crate::governor::price::ServiceTier;
+use crate::governor::terms::ServiceTier;
 use serde::{Deserialize, Serialize};
 
 /// Tokens of a call, each in one kind.

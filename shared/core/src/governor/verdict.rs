@@ -156,8 +156,9 @@ mod tests {
     use crate::governor::call_id::CallId;
     use crate::governor::ledger::Allowance;
     use crate::governor::model::Model;
-    use crate::governor::price::{Price, Rate, Rates, ServiceTier, TierPrice};
+    use crate::governor::price::{Price, Rate, Rates, TierPrice};
     use crate::governor::quota::Period;
+    use crate::governor::terms::ServiceTier;
     use crate::limits;
     use crate::operator::Tenants;
     use jiff::Timestamp;

@@ -141,7 +141,8 @@ fn output_text_units(max_tokens: u64, answers: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::governor::call::Input;
-    use crate::governor::price::{CacheTtl, LongContext, Price, ServiceTier, TierPrice};
+    use crate::governor::price::{LongContext, Price, TierPrice};
+    use crate::governor::terms::{CacheTtl, ServiceTier};
     use crate::governor::usage::{CallUsage, TokenUsage};
     use crate::operator::Tenants;
     use proptest::prelude::*;

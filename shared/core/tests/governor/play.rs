@@ -87,6 +87,8 @@ struct World {
     run: RunRef,
     model: Model,
     quotas: Vec<QuotaRule>,
+    /// A time in each of the days that a play can reach.
+    days: Vec<Timestamp>,
     mutant: Option<Mutant>,
     random: Mutex<Rng>,
     /// What was really served, at the price of its moment.
@@ -285,6 +287,8 @@ struct Seen {
     records: BTreeMap<CallId, CallRecord>,
     /// What was held when the ledger was closed.
     held_at_closing: Option<BTreeSet<CallId>>,
+    /// What had been written, and how many calls had been served, when it was looked at last.
+    at: (u64, usize),
 }
 
 impl Seen {
@@ -293,12 +297,16 @@ impl Seen {
         if let Some(broken) = lock(&world.broken).clone() {
             return Err(broken);
         }
+        let at = (world.store.governed_changes(), lock(&world.served).len());
+        if at == self.at {
+            return Ok(());
+        }
+        self.at = at;
         let stops =
             world.store.run(&world.run.tenant_id, world.run.run_id).is_some_and(|run| run.state.intent().is_some());
         let drawn = |rule: &QuotaRule| {
-            let days = ["2026-11-28T22:00:00Z", "2026-11-29T22:00:00Z"].map(|day| day.parse::<Timestamp>());
-            let periods: BTreeSet<_> = days.into_iter().flatten().map(|day| rule.period.at(day)).collect();
-            periods.iter().map(|period| world.store.quota(&rule.owner, period).0).max().unwrap_or_default()
+            let in_period = |day: &Timestamp| world.store.quota(&rule.owner, &rule.period.at(*day)).0;
+            world.days.iter().map(in_period).max().unwrap_or_default()
         };
         let drawn: Vec<u64> = world.quotas.iter().map(drawn).collect();
         let checked = world.store.see_ledger(&world.run, |ledger, records| {
@@ -417,9 +425,24 @@ fn world(random: &mut Rng, seed: u64, mutant: Option<Mutant>) -> World {
     let prices =
         vec![price(Timestamp::UNIX_EPOCH, Some(change), before, 5 * before), price(change, None, after, 5 * after)];
     let Bench { store, engine, clock, caller, run } = bench;
+    let days = (0..4).map(|day| clock.now() + SignedDuration::from_hours(24 * day)).collect();
     let (served, tale, broken) = (Mutex::default(), Mutex::default(), Mutex::default());
     let random = Mutex::new(Rng::with_seed(seed ^ 0x5eed));
-    World { store, engine, clock, caller, run, model: model(prices), quotas, mutant, random, served, tale, broken }
+    World {
+        store,
+        engine,
+        clock,
+        caller,
+        run,
+        model: model(prices),
+        quotas,
+        days,
+        mutant,
+        random,
+        served,
+        tale,
+        broken,
+    }
 }
 
 /// Who acts next, who dies, and what time it is.

@@ -4,7 +4,7 @@ use super::reading::Reading;
 use serde_json::{Map, Value};
 use sluice_core::governor::call::{Call, Input};
 use sluice_core::governor::model_id::ModelId;
-use sluice_core::governor::price::ServiceTier;
+use sluice_core::governor::terms::ServiceTier;
 use sluice_core::number::whole_literal;
 
 /// Why a body is not understood. The operation's own validation error says it.

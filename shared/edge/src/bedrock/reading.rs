@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use sluice_core::governor::call::Input;
-use sluice_core::governor::price::CacheTtl;
+use sluice_core::governor::terms::CacheTtl;
 use sluice_core::governor::text::most_tokens;
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Reads what a call used from its answer: what each API says, and where.
 
 use serde_json::Value;
-use sluice_core::governor::price::ServiceTier;
+use sluice_core::governor::terms::ServiceTier;
 use sluice_core::governor::usage::{Reported, TokenUsage};
 
 /// Converse's `usage`, of its answer and of its stream's `metadata` event. Its input leaves out what a cache had part in.

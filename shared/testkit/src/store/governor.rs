@@ -2,25 +2,10 @@
 
 use super::*;
 use sluice_core::budget::NanoUsd;
-use sluice_core::governor::access::ProcessorKeys;
-use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::ledger::Standing;
 use sluice_core::governor::ledger::change::{Balance, Denial, Draw, Reserve, Settle, Tally};
-use sluice_core::governor::ledger::{Ledger, Standing};
-use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner};
-use sluice_core::governor::record::CallRecord;
 use sluice_core::lifecycle::StopIntent;
 use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
-
-/// What the governor keeps.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Governed {
-    ledgers: BTreeMap<RunKey, Ledger>,
-    records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
-    quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
-    keys: BTreeMap<ProcessorKey, ProcessorKeys>,
-    /// Of all of these.
-    changes: u64,
-}
 
 fn key(run: &RunRef) -> RunKey {
     (run.tenant_id.clone(), run.run_id)
