@@ -7,5 +7,7 @@
 //! back is refused.
 
 pub mod body;
+pub mod family;
+pub mod field;
 pub mod reading;
 pub mod used;

@@ -11,3 +11,5 @@ mod bound;
 mod calls;
 mod play;
 mod schedules;
+mod seen;
+mod stage;

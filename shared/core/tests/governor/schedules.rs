@@ -1,7 +1,8 @@
 //! The cap holds through thousands of schedules, and the plays would notice if it did not.
 
 use crate::bench::{Bench, Counter, call, ledger, pass, plain_model};
-use crate::play::{Mutant, Tale, play};
+use crate::play::{Mutant, Tale};
+use crate::stage::play;
 use fastrand::Rng;
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::govern_call::{Ports, Request, Verdict, reserve, settle};

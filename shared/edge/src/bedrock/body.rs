@@ -1,26 +1,10 @@
 //! Reads the body of each operation into a [`Call`].
 
+use super::family::Family;
+use super::field::{Unreadable, is_limit, is_optimized, limit, number, object, tier};
 use super::reading::Reading;
 use serde_json::{Map, Value};
 use sluice_core::governor::call::{Call, Input};
-use sluice_core::governor::model_id::ModelId;
-use sluice_core::governor::terms::ServiceTier;
-use sluice_core::number::whole_literal;
-
-/// Why a body is not understood. The operation's own validation error says it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    #[error("the body must be a JSON object")]
-    NotAnObject,
-    #[error("{0} must be a whole number that is not negative")]
-    NotWhole(String),
-    #[error("{0} is given twice, in two ways")]
-    Twice(&'static str),
-    #[error("{0} must be default, priority or flex")]
-    Tier(&'static str),
-    #[error("the field {0} is not governed")]
-    Ungoverned(String),
-}
 
 /// What a call by InvokeModel says in its headers.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,45 +15,6 @@ pub struct InvokeHeaders<'a> {
     pub latency: Option<&'a str>,
     /// `X-Amzn-Bedrock-GuardrailIdentifier`
     pub guardrail: Option<&'a str>,
-}
-
-/// The families of models that have a body of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    Anthropic,
-    Nova,
-    Llama,
-    Titan,
-    Mistral,
-    Cohere,
-    /// Chat completions' own body: OpenAI, AI21, Qwen, DeepSeek and others.
-    Chat,
-}
-
-impl Family {
-    /// By the provider in a model's id, behind the geography of a profile. `None` where that is not known: an application
-    /// inference profile does not say which model is behind it, but another id of the same declaration may.
-    pub fn of(id: &ModelId) -> Option<Self> {
-        let id = id.as_str();
-        let mut parts = id.split('.');
-        let (first, second) = (parts.next()?, parts.next()?);
-        Self::named(first, second).or_else(|| Self::named(second, parts.next()?))
-    }
-
-    fn named(provider: &str, model: &str) -> Option<Self> {
-        match provider {
-            "anthropic" => Some(Self::Anthropic),
-            "amazon" if model.starts_with("nova") => Some(Self::Nova),
-            "amazon" if model.starts_with("titan") => Some(Self::Titan),
-            "meta" => Some(Self::Llama),
-            "mistral" => Some(Self::Mistral),
-            "cohere" => Some(Self::Cohere),
-            "openai" | "ai21" | "qwen" | "deepseek" | "moonshot" | "moonshotai" | "minimax" | "nvidia" | "google" => {
-                Some(Self::Chat)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// A body of Converse or ConverseStream.
@@ -144,13 +89,6 @@ fn additional(reading: &mut Reading, call: &mut Call, value: &Value) -> Result<(
         }
     }
     Ok(())
-}
-
-/// Whether a field of any API bounds the length of an answer.
-fn is_limit(name: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-    let name = name.to_ascii_lowercase();
-    name.contains("max") && (name.contains("token") || name.contains("gen") || name.contains("length"))
 }
 
 /// A body of InvokeModel or InvokeModelWithResponseStream. A family that is not known is bounded by the model alone: by its whole
@@ -322,71 +260,11 @@ fn with(call: Call, reading: Reading) -> Call {
     Call { input: reading.input, cache_writes: reading.cache_writes, ..call }
 }
 
-fn object(value: &Value) -> Result<&Map<String, Value>, Unreadable> {
-    value.as_object().ok_or(Unreadable::NotAnObject)
-}
-
-/// The limit of an answer in the one field of these that is given.
-fn limit(fields: &Map<String, Value>, names: &[&'static str]) -> Result<Option<u64>, Unreadable> {
-    let mut found = None;
-    for name in names {
-        if let Some(number) = number(fields.get(*name), name)?
-            && found.replace(number).is_some()
-        {
-            return Err(Unreadable::Twice(name));
-        }
-    }
-    Ok(found)
-}
-
-fn number(value: Option<&Value>, name: &str) -> Result<Option<u64>, Unreadable> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Number(number)) => {
-            let whole = whole_literal(&number.to_string()).and_then(|number| u64::try_from(number).ok());
-            whole.map(Some).ok_or_else(|| Unreadable::NotWhole(name.to_owned()))
-        }
-        Some(Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(Unreadable::NotWhole(name.to_owned()))
-        }
-    }
-}
-
-fn tier(text: Option<&str>, name: &'static str) -> Result<ServiceTier, Unreadable> {
-    text.and_then(|text| text.parse().ok()).ok_or(Unreadable::Tier(name))
-}
-
-fn is_optimized(latency: Option<&str>) -> bool {
-    latency.is_some_and(|latency| latency != "standard")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn family(id: &str) -> Option<Family> {
-        Family::of(&id.parse().expect("an id"))
-    }
-
-    #[test]
-    fn a_family_is_told_by_the_provider_behind_any_geography() {
-        for (id, found) in [
-            ("anthropic.claude-haiku-4-5-20251001-v1:0", Some(Family::Anthropic)),
-            ("us.anthropic.claude-haiku-4-5-20251001-v1:0", Some(Family::Anthropic)),
-            ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", Some(Family::Anthropic)),
-            ("eu.amazon.nova-lite-v1:0", Some(Family::Nova)),
-            ("amazon.titan-text-express-v1", Some(Family::Titan)),
-            ("us.meta.llama3-3-70b-instruct-v1:0", Some(Family::Llama)),
-            ("mistral.mistral-large-2407-v1:0", Some(Family::Mistral)),
-            ("cohere.command-r-v1:0", Some(Family::Cohere)),
-            ("openai.gpt-oss-120b-1:0", Some(Family::Chat)),
-            ("newcomer.model-v1:0", None),
-            ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3", None),
-        ] {
-            assert_eq!(family(id), found, "{id}");
-        }
-    }
+    use sluice_core::governor::terms::ServiceTier;
 
     #[test]
     fn each_operation_says_its_limit() {
