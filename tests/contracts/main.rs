@@ -3,6 +3,7 @@
 
 mod answers;
 mod cost;
+mod bedrock;
 mod errors;
 mod history;
 mod modules;
