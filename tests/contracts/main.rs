@@ -2,8 +2,8 @@
 //! pages. And the law of the rooms, which no compiler keeps.
 
 mod answers;
-mod cost;
 mod bedrock;
+mod cost;
 mod errors;
 mod history;
 mod modules;

@@ -3,7 +3,7 @@
 
 use sluice_core::caller::Caller;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
-use sluice_core::flow::create_run::Policy;
+use sluice_core::flow::create_run::{Fresh, Policy};
 use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::replay_run::replay_run;
 use sluice_core::flow::report_run::{comment_on, create_report_token, open_report, report_run};
@@ -33,7 +33,7 @@ pub struct App<S, E, C> {
     pub engine: E,
     pub clock: C,
     pub policy: Policy,
-    pub new_run_id: fn() -> RunId,
+    pub new_run: fn() -> Fresh,
     /// A UUID of version 7.
     pub new_comment_id: fn() -> String,
     /// Random text that nobody guesses.
@@ -119,9 +119,9 @@ where
 
     async fn replay(&self, request: &Request, caller: &Caller, original: RunId) -> Result<Response, Problem> {
         let command = control_run::replay(request)?;
-        let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        request.may_record(run_id);
-        let accepted = replay_run(&self.store, &self.engine, &self.policy, caller, original, command, run_id, now)
+        let (fresh, now) = ((self.new_run)(), self.clock.now());
+        request.may_record(fresh.run_id);
+        let accepted = replay_run(&self.store, &self.engine, &self.policy, caller, original, command, fresh, now)
             .await
             .map_err(|refusal| Form::ReplayRun.problem(refusal))?;
         metrics::run_accepted(&accepted);

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
         engine: aws.engine,
         clock: aws.clock,
         policy: settings.policy(),
-        new_run_id: sluice_aws::ids::new_run_id,
+        new_run: sluice_aws::ids::new_run,
         new_comment_id: sluice_aws::ids::new_comment_id,
         new_secret: sluice_aws::ids::new_secret,
     };

@@ -10,7 +10,7 @@ use sluice_core::ports::{AnswerNode, DeliveryRef, LoadRun, StoreErrorClass};
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
-use sluice_testkit::fixture::tenant;
+use sluice_testkit::fixture::{fresh, tenant};
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, NEW_RUN, RUNNING, SUCCEEDED, World, request, run_id};
 use support::{APPROVE, DONE, GATE, PAUSED, SECRET, WAITING, answer, answer_with, world};
@@ -254,13 +254,13 @@ fn a_replay_from_a_node_reuses_what_finished_before_it() {
 fn the_same_key_replays_once() {
     let world = world();
     let path = format!("/v1/workflow-runs/{SUCCEEDED}/replay");
-    let with_key = |body: &str, new_run_id| {
+    let with_key = |body: &str, new_run| {
         let mut event = request("dev", "POST", &path, body);
         event["headers"]["idempotency-key"] = json!("k-1");
-        answer_with(&world, &event.to_string(), new_run_id)
+        answer_with(&world, &event.to_string(), new_run)
     };
-    let other_id = || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e");
-    let first = with_key(r#"{"name":"a"}"#, || run_id(NEW_RUN));
+    let other_id = || fresh(run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"));
+    let first = with_key(r#"{"name":"a"}"#, || fresh(run_id(NEW_RUN)));
     let (writes, starts) = (world.store.writes(), world.engine.starts());
     world.clock.advance(60);
     let second = with_key(r#"{ "name": "a" }"#, other_id);

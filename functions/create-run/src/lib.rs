@@ -1,7 +1,6 @@
 //! `POST /v1/workflow-runs`: records a run, then starts it.
 
-use sluice_core::flow::create_run::{Policy, create_run};
-use sluice_core::id::RunId;
+use sluice_core::flow::create_run::{Fresh, Policy, create_run};
 use sluice_core::ports::{
     AnnounceDue, ChangeRun, Clock, CountOnMeter, ReadCatalog, RecordRun, SaveInstance, StartExecution,
 };
@@ -21,7 +20,7 @@ pub struct App<S, E, C> {
     pub engine: E,
     pub clock: C,
     pub policy: Policy,
-    pub new_run_id: fn() -> RunId,
+    pub new_run: fn() -> Fresh,
 }
 
 impl<S, E, C> Handler for App<S, E, C>
@@ -35,9 +34,9 @@ where
     async fn answer(&self, asked: Asked<'_, CreateRunRoute>) -> Result<Response, Problem> {
         let Asked { route: CreateRunRoute::CreateRun, caller, request, .. } = asked;
         let (command, configs) = CreateRun::read(request)?.into_parts();
-        let (run_id, now) = ((self.new_run_id)(), self.clock.now());
-        request.may_record(run_id);
-        let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, run_id, now)
+        let (fresh, now) = ((self.new_run)(), self.clock.now());
+        request.may_record(fresh.run_id);
+        let accepted = create_run(&self.store, &self.engine, &self.policy, &caller, command, fresh, now)
             .await
             .map_err(|refusal| Form::CreateRun(&configs).problem(refusal))?;
         request.about_run(accepted.run.run_id);

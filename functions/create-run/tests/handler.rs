@@ -14,7 +14,7 @@ use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::{Fault, lock};
-use sluice_testkit::fixture::tenant;
+use sluice_testkit::fixture::{fresh, tenant};
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{CALLBACK_URL, NEW_RUN, World, request, run_id};
 use std::sync::{Arc, Mutex};
@@ -41,7 +41,7 @@ fn post_within(seconds: u64, app: &TestApp) -> Response {
 
 /// The function in a later request, which gets another id.
 fn later(app: TestApp) -> TestApp {
-    TestApp { new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app }
+    TestApp { new_run: || fresh(run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e")), ..app }
 }
 
 fn json_of(response: &Response) -> Value {
@@ -402,7 +402,7 @@ fn one_run_too_many_waits_where_its_limit_says_so() {
     });
     assert_eq!(world.engine.starts(), starts);
     assert_eq!(counted, ["RunsAccepted 1"], "it is not started yet");
-    let app = TestApp { new_run_id: || run_id("8f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app };
+    let app = TestApp { new_run: || fresh(run_id("8f1d2c4b-5a60-4e11-9a55-0190b2a47c3e")), ..app };
     let again = post_with_key(&app, "k-1", BODY);
     assert_eq!((again.status(), again.header("idempotent-replayed")), (201, Some("true")));
 }

@@ -18,7 +18,7 @@ async fn main() -> Result<(), Error> {
         engine: aws.engine,
         clock: aws.clock,
         policy: settings.policy(),
-        new_run_id: sluice_aws::ids::new_run_id,
+        new_run: sluice_aws::ids::new_run,
     };
     HttpFunction { handler, clock: aws.clock, identity: IdentityConfig::from_env()? }.run().await
 }

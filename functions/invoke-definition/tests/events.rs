@@ -3,6 +3,7 @@
 mod support;
 
 use sluice_testkit::block_on;
+use sluice_testkit::fixture::fresh;
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, NEW_RUN, World, run_id};
 use support::{TestApp, answer, app};
@@ -59,7 +60,7 @@ fn every_sample_is_answered_as_expected() {
 
 /// The function in a later request, which gets another id.
 fn later(app: TestApp) -> TestApp {
-    TestApp { new_run_id: || run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e"), ..app }
+    TestApp { new_run: || fresh(run_id("7f1d2c4b-5a60-4e11-9a55-0190b2a47c3e")), ..app }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use sluice_core::run::Run;
 use sluice_core::usage::LlmCall;
 use sluice_edge::http::Response;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{active, caller, definition_id, tenant};
+use sluice_testkit::fixture::{active, caller, definition_id, fresh, tenant};
 use sluice_testkit::samples::{self, CALLBACK_URL, NEW_RUN, OUTPUT, RUNNING, SUCCEEDED, World, request};
 use support::answer;
 
@@ -193,7 +193,7 @@ fn a_snapshot_has_the_input_as_it_was_written() {
     };
     let (run_id, now) = (samples::run_id(NEW_RUN), world.clock.now());
     let (policy, caller) = (samples::policy(), caller("dev"));
-    let created = create_run::create_run(&world.store, &world.engine, &policy, &caller, command, run_id, now);
+    let created = create_run::create_run(&world.store, &world.engine, &policy, &caller, command, fresh(run_id), now);
     block_on(created).expect("created");
     let response = get(&world, "dev", &format!("/v1/workflow-runs/{NEW_RUN}?include=snapshot"));
     assert!(response.body().contains(&format!("\"input\":{input},")), "{}", response.body());
@@ -206,7 +206,7 @@ fn a_run_and_its_replays_name_each_other() {
     let command = replay_run::Command { from_node: Some("report".parse().expect("a node")), ..Default::default() };
     let (original, caller, policy) = (samples::run_id(SUCCEEDED), caller("dev"), samples::policy());
     let replayed =
-        replay_run::replay_run(&world.store, &world.engine, &policy, &caller, original, command, run_id, now);
+        replay_run::replay_run(&world.store, &world.engine, &policy, &caller, original, command, fresh(run_id), now);
     block_on(replayed).expect("replayed");
     let old = json_of(&get(&world, "dev", &format!("/v1/workflow-runs/{SUCCEEDED}")));
     assert_eq!((&old["replays"], &old["replayOf"]), (&json!([NEW_RUN]), &Value::Null));
@@ -224,7 +224,7 @@ fn create(world: &World, id: &str, source: Source) -> Run {
     let (now, policy, caller) = (world.clock.now(), samples::policy(), caller("dev"));
     let command = create_run::Command::new(source);
     let created =
-        create_run::create_run(&world.store, &world.engine, &policy, &caller, command, samples::run_id(id), now);
+        create_run::create_run(&world.store, &world.engine, &policy, &caller, command, fresh(samples::run_id(id)), now);
     block_on(created).expect("created").run
 }
 

@@ -12,7 +12,7 @@ use sluice_core::retention::Retention;
 use sluice_edge::metrics::{self, Emitter};
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
-use sluice_testkit::fixture::{caller, tenant};
+use sluice_testkit::fixture::{caller, fresh, tenant};
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, OUTPUT, PENDING, RUNNING, SUCCEEDED, World};
 
@@ -168,7 +168,7 @@ fn a_queue_that_nobody_told_of_is_looked_at() {
         let (run_id, now, policy) = (samples::run_id(id), world.clock.now(), samples::policy());
         let command = Command::new(Source::Instance(samples::instance("dev", &world).id));
         let dev = caller("dev");
-        let created = create_run(&world.store, &world.engine, &policy, &dev, command, run_id, now);
+        let created = create_run(&world.store, &world.engine, &policy, &dev, command, fresh(run_id), now);
         block_on(created).expect("created");
     }
     assert_eq!(block_on(world.load("dev", ids[1])).status(), RunStatus::Queued);

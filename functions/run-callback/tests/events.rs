@@ -18,7 +18,7 @@ use sluice_edge::metrics::{self, Emitter};
 use sluice_edge::wire::usage::UsageCounts;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
-use sluice_testkit::fixture::{caller, tenant};
+use sluice_testkit::fixture::{caller, fresh, tenant};
 use sluice_testkit::metrics::during;
 use sluice_testkit::samples::{self, CALLBACK_URL, CONTEXT, OUTPUT, RUNNING, SUCCEEDED, World};
 use std::collections::BTreeSet;
@@ -521,7 +521,7 @@ fn queue_up(world: &World) -> [RunId; 2] {
         let (run_id, now, policy) = (samples::run_id(id), world.clock.now(), samples::policy());
         let command = Command::new(Source::Instance(samples::instance("dev", world).id));
         let dev = caller("dev");
-        let created = create_run(&world.store, &world.engine, &policy, &dev, command, run_id, now);
+        let created = create_run(&world.store, &world.engine, &policy, &dev, command, fresh(run_id), now);
         block_on(created).expect("created").run.run_id
     })
 }

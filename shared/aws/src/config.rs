@@ -9,6 +9,7 @@ use sluice_core::budget::MicroUsd;
 use sluice_core::destination::Destinations;
 use sluice_core::flow::create_run::Policy;
 use sluice_core::flow::waiting::WaitLimits;
+use sluice_core::governor::url::{GovernorUrl, InvalidGovernorUrl};
 use sluice_core::id::InvalidId;
 use sluice_core::limits;
 use sluice_core::operator::Unlisted;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub tenant_limits: TenantLimits,
     /// What of the account's concurrency is set aside for read-runs; 0 for nothing.
     pub read_runs_concurrency: u32,
+    /// Where runs have their calls of language models governed; `None` where nobody does.
+    pub governor_url: Option<GovernorUrl>,
 }
 
 /// Where the services are, when not at their own addresses: on a laptop, and in tests.
@@ -88,6 +91,7 @@ const TENANT_WAITS_AT_ONCE: &str = "SLUICE_TENANT_WAITS_AT_ONCE";
 const TENANT_OPEN_RUNS: &str = "SLUICE_TENANT_OPEN_RUNS";
 const READ_RUNS_CONCURRENCY: &str = "SLUICE_READ_RUNS_CONCURRENCY";
 const TENANT_DEFINITIONS: &str = "SLUICE_TENANT_DEFINITIONS";
+const GOVERNOR_URL: &str = "SLUICE_GOVERNOR_URL";
 
 impl Settings {
     /// Reads the environment of the process.
@@ -137,6 +141,7 @@ impl Settings {
             tenant_limits: tenant_limits(&optional)?,
             read_runs_concurrency: optional(READ_RUNS_CONCURRENCY)
                 .map_or(Ok(0), |text| number(READ_RUNS_CONCURRENCY, &text, &(0..=u32::MAX)))?,
+            governor_url: optional(GOVERNOR_URL).map(|text| governor_url(&text)).transpose()?,
             region,
         })
     }
@@ -159,6 +164,7 @@ impl Settings {
             max_budget: LARGEST_BUDGET,
             tenant_limits: TenantLimits::DEFAULT,
             read_runs_concurrency: 0,
+            governor_url: None,
         }
     }
 
@@ -179,6 +185,7 @@ impl Settings {
             unlisted: self.unlisted,
             max_budget: self.max_budget,
             tenant_limits: self.tenant_limits,
+            governor_url: self.governor_url.clone(),
         }
     }
 }
@@ -232,6 +239,13 @@ fn budget(text: &str) -> Result<MicroUsd, ConfigError> {
         .map_err(|error| ConfigError { variable: MAX_BUDGET_USD, fault: error.to_string() })
 }
 
+fn governor_url(text: &str) -> Result<GovernorUrl, ConfigError> {
+    text.parse().map_err(|error: InvalidGovernorUrl| ConfigError {
+        variable: GOVERNOR_URL,
+        fault: format!("is {text}, which {error}"),
+    })
+}
+
 /// What a tenant may take, each within what an operator could say of one tenant.
 fn tenant_limits(optional: &impl Fn(&str) -> Option<String>) -> Result<TenantLimits, ConfigError> {
     let read = |variable: &'static str, allowed: RangeInclusive<u32>, default: u32| {
@@ -282,6 +296,7 @@ mod tests {
         assert_eq!(settings.tenant_limits, TenantLimits::DEFAULT);
         assert_eq!(settings.endpoints, Endpoints::default());
         assert!(settings.extra_callback_origins.is_empty() && settings.runner_arn.is_none());
+        assert_eq!(settings.policy().governor_url, None);
     }
 
     #[test]
@@ -327,6 +342,13 @@ mod tests {
     }
 
     #[test]
+    fn the_governor_is_where_its_variable_says() {
+        let of = |text| read(&[("SLUICE_GOVERNOR_URL", text)]).expect("settings").policy().governor_url;
+        let url = of("https://api.example/prod/").map(|url| url.to_string());
+        assert_eq!((url.as_deref(), of(" ")), (Some("https://api.example/prod"), None));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         for (variable, value) in [
             ("SLUICE_MAX_BUDGET_USD", "-1"),
@@ -340,6 +362,7 @@ mod tests {
             ("SLUICE_TENANT_OPEN_RUNS", "99"),
             ("SLUICE_TENANT_DEFINITIONS", "-1"),
             ("SLUICE_READ_RUNS_CONCURRENCY", "-1"),
+            ("SLUICE_GOVERNOR_URL", "http://api.example/prod"),
         ] {
             assert_eq!(read(&[(variable, value)]).expect_err(value).variable, variable);
         }

@@ -1,5 +1,7 @@
 //! New ids.
 
+use sluice_core::flow::create_run::Fresh;
+use sluice_core::governor::access::Grant;
 use sluice_core::id::{DefinitionId, RunId};
 use sluice_core::meter::Chance;
 use uuid::Uuid;
@@ -7,6 +9,13 @@ use uuid::Uuid;
 /// Random, so that the first eight characters already tell runs apart.
 pub fn new_run_id() -> RunId {
     RunId(Uuid::new_v4())
+}
+
+/// For a new run: its id, and 128 random bits for its grant.
+pub fn new_run() -> Fresh {
+    // Six bits of a UUID are not random; in the two of them they stand in different places.
+    let (one, other) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u128());
+    Fresh { run_id: new_run_id(), grant: Grant::new(one ^ other.rotate_left(64)) }
 }
 
 /// Ordered by time, so that definitions made together are stored together.

@@ -3,6 +3,7 @@
 
 use crate::concurrency::{Admission, Limit, SlotScope};
 use crate::delivery::Delivery;
+use crate::governor::ledger::Ledger;
 use crate::id::{RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::Instance;
@@ -21,6 +22,8 @@ pub struct NewRun {
     /// What a replay on another version needs: [`RequestParts`](crate::snapshot::RequestParts) as JSON text. `None` where
     /// nobody knows it any more: of a run that repeats one from before requests were kept.
     pub request_text: Option<String>,
+    /// What its governed calls are held to.
+    pub ledger: Ledger,
     /// Whether the run takes slots or joins a queue. The run's `slots` and state say the same.
     pub admission: Admission,
     /// The run's instance where there was none yet; it may be made by others meanwhile.

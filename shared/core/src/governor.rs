@@ -43,6 +43,7 @@ pub mod quota;
 pub mod record;
 pub mod terms;
 pub mod text;
+pub mod url;
 pub mod usage;
 pub mod verdict;
 pub mod worst_case;

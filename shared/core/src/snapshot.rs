@@ -41,6 +41,9 @@ pub struct Snapshot {
     pub input: Option<Box<RawValue>>,
     pub layers: Vec<LayerName>,
     pub callback: Option<Callback>,
+    /// Where its processors have their calls of language models governed, with the run's grant in it. A deployment without a
+    /// governor has none.
+    pub governor: Option<String>,
 }
 
 /// Where and with what the caller wants to hear of the end.
@@ -182,18 +185,19 @@ impl Snapshot {
     }
 
     /// SHA-256 of the snapshot's text as its readers may see it, in lower-case hexadecimal digits. What is hidden from them
-    /// (where the run calls back; what the owner of a shared definition keeps to itself) is not hashed: who knows everything
+    /// (where the run calls back; its grant; what the owner of a shared definition keeps to itself) is not hashed: who knows everything
     /// else could tell a right guess by the hash. `text` is [what is stored](Self::to_text): mostly it hides nothing.
     ///
     /// # Errors
     /// Those of [`Self::to_text`].
     pub fn hash(&self, text: &str) -> Result<String, serde_json::Error> {
-        let seen = match (&self.callback, &self.spec.definition_owner) {
-            (None, None) => return Ok(canonical::sha256_hex(&[text])),
-            (Some(_), None) => serde_json::to_string(&Written::of(self, None, &self.nodes)),
+        let has_secrets = self.callback.is_some() || self.governor.is_some();
+        let seen = match (has_secrets, &self.spec.definition_owner) {
+            (false, None) => return Ok(canonical::sha256_hex(&[text])),
+            (true, None) => serde_json::to_string(&Written::of(self, &self.nodes)),
             (_, Some(_)) => {
                 let nodes: Vec<WrittenNode<'_>> = self.nodes.iter().map(WrittenNode::shown_to_others).collect();
-                serde_json::to_string(&Written::of(self, None, &nodes))
+                serde_json::to_string(&Written::of(self, &nodes))
             }
         };
         Ok(canonical::sha256_hex(&[&seen?]))
@@ -216,16 +220,17 @@ impl Snapshot {
         self.ending().is_some_and(|ending| ending.has_given_results())
     }
 
-    /// The snapshot as the tenant of the run may see it: without what the owner of the definition keeps to itself,
-    /// where the owner is another tenant.
+    /// The snapshot as the tenant of the run may see it: without its grant, and without what the owner of the definition keeps
+    /// to itself, where the owner is another tenant.
     pub fn as_seen_by_tenant(mut self) -> Self {
+        self.governor = None;
         if self.spec.definition_owner.is_some() {
             self.nodes = self.nodes.into_iter().map(SnapshotNode::shown_to_others).collect();
         }
         self
     }
 
-    /// The execution's input. It carries no secret, no token and no callback context.
+    /// The execution's input. It carries no secret, no token and no callback context; the grant in it opens nothing alone.
     ///
     /// # Errors
     /// Never, for a snapshot made by Sluice.
@@ -246,6 +251,7 @@ impl Snapshot {
             /// Bytes of the results that are in the plan already.
             value_bytes: BTreeMap<&'a NodeId, usize>,
             record: &'a RecordKeys,
+            governor: Option<&'a str>,
             input: Option<&'a RawValue>,
             layers: &'a [LayerName],
             leaves: &'a [NodeId],
@@ -268,6 +274,7 @@ impl Snapshot {
             inline_result_bytes: inline_result_bytes(self.nodes.len(), 0),
             value_bytes: value_bytes.collect(),
             record,
+            governor: self.governor.as_deref(),
             input: self.input.as_deref(),
             layers: &self.layers,
             leaves: &self.leaves,
@@ -304,7 +311,8 @@ pub fn inline_result_bytes(nodes: usize, plan_bytes: usize) -> usize {
 
 impl Serialize for Snapshot {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written::of(self, self.callback.as_ref(), &self.nodes).serialize(serializer)
+        let (callback, governor) = (self.callback.as_ref(), self.governor.as_deref());
+        Written { callback, governor, ..Written::of(self, &self.nodes) }.serialize(serializer)
     }
 }
 
@@ -339,10 +347,13 @@ struct Written<'a, N> {
     input: Option<&'a RawValue>,
     layers: &'a [LayerName],
     callback: Option<&'a Callback>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    governor: Option<&'a str>,
 }
 
 impl<'a, N> Written<'a, N> {
-    fn of(snapshot: &'a Snapshot, callback: Option<&'a Callback>, nodes: &'a [N]) -> Self {
+    /// Without what no reader may see.
+    fn of(snapshot: &'a Snapshot, nodes: &'a [N]) -> Self {
         let spec = &snapshot.spec;
         Self {
             run_id: snapshot.run_id,
@@ -367,7 +378,8 @@ impl<'a, N> Written<'a, N> {
             leaves: &snapshot.leaves,
             input: snapshot.input.as_deref(),
             layers: &snapshot.layers,
-            callback,
+            callback: None,
+            governor: None,
         }
     }
 }
@@ -454,6 +466,8 @@ struct Stored {
     input: Option<Box<RawValue>>,
     layers: Vec<LayerName>,
     callback: Option<Callback>,
+    #[serde(default)]
+    governor: Option<String>,
 }
 
 impl From<Stored> for Snapshot {
@@ -474,7 +488,7 @@ impl From<Stored> for Snapshot {
             created_by: stored.created_by,
             created_at: stored.created_at,
         };
-        let Stored { run_id, tenant_id, nodes, edges, stages, leaves, input, layers, callback, .. } = stored;
-        Self { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback }
+        let Stored { run_id, tenant_id, nodes, edges, stages, leaves, input, layers, callback, governor, .. } = stored;
+        Self { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback, governor }
     }
 }

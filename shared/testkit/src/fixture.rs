@@ -7,7 +7,8 @@ use sluice_core::budget::MicroUsd;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::definition::{Definition, Version, VersionDocument, VersionRule};
 use sluice_core::destination::Destinations;
-use sluice_core::flow::create_run::{Command, Policy, Source};
+use sluice_core::flow::create_run::{Command, Fresh, Policy, Source};
+use sluice_core::governor::access::Grant;
 use sluice_core::id::{DefinitionId, DefinitionRef, RunId, TenantId};
 use sluice_core::operator::{Admitted, ComputeNode, LayerStatus, Processor, ProcessorTarget, Tenants, Unlisted};
 use sluice_core::ports::{ManageDefinitions, ManageOperator};
@@ -53,6 +54,11 @@ pub fn run_id(number: u128) -> RunId {
     RunId(Uuid::from_u128(number))
 }
 
+/// A new run's id and grant, where a test cares for the id only.
+pub fn fresh(run_id: RunId) -> Fresh {
+    Fresh { run_id, grant: Grant::new(run_id.0.as_u128()) }
+}
+
 pub fn definition_id(number: u128) -> DefinitionId {
     DefinitionId(Uuid::from_u128(number))
 }
@@ -63,6 +69,7 @@ pub fn policy() -> Policy {
         unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
         tenant_limits: TenantLimits::DEFAULT,
+        governor_url: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::clock::FixedClock;
 use crate::engine::MemoryEngine;
-use crate::fixture::tenant;
+use crate::fixture::{fresh, tenant};
 use crate::receiver::MemoryReceiver;
 use crate::store::MemoryStore;
 use serde_json::{Value, json};
@@ -88,6 +88,7 @@ pub fn policy() -> Policy {
         unlisted: Unlisted::Open,
         max_budget: MicroUsd::from_usd(100_000),
         tenant_limits: TenantLimits::DEFAULT,
+        governor_url: None,
     }
 }
 
@@ -205,7 +206,9 @@ impl World {
             ..Command::new(source)
         };
         let now = self.clock.now();
-        sure(Box::pin(create_run(&self.store, &self.engine, &policy(), &caller, command, run_id(id), now)).await);
+        sure(
+            Box::pin(create_run(&self.store, &self.engine, &policy(), &caller, command, fresh(run_id(id)), now)).await,
+        );
     }
 
     async fn record_step(&self) {

@@ -6,12 +6,12 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde_json::json;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::flow::control_run::pause_run;
-use sluice_core::flow::create_run::{Command, Source, create_run};
+use sluice_core::flow::create_run::{Command, Fresh, Source, create_run};
 use sluice_core::flow::deliver::deliver;
 use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, create_definition};
 use sluice_core::flow::report_run::create_report_token;
 use sluice_core::flow::transition_run::transition;
-use sluice_core::id::{DefinitionRef, NodeId, RunId};
+use sluice_core::id::{DefinitionRef, NodeId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::ports::Clock;
 use sluice_core::run::{EndDetails, Run};
@@ -21,7 +21,7 @@ use sluice_edge::identity::IdentityConfig;
 use sluice_edge::metrics::{self, Emitter};
 use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{active, definition_id, tenant};
+use sluice_testkit::fixture::{active, definition_id, fresh, tenant};
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{NEW_RUN, World, instance, policy, run_id};
 use std::collections::BTreeMap;
@@ -40,18 +40,18 @@ pub const GATE: &str = "token-of-the-gate";
 pub const APPROVE: &str = "token-of-approve";
 
 pub fn answer(world: &World, event: &str) -> Response {
-    answer_with(world, event, || run_id(NEW_RUN))
+    answer_with(world, event, || fresh(run_id(NEW_RUN)))
 }
 
-/// With the id that a replay would get.
-pub fn answer_with(world: &World, event: &str, new_run_id: fn() -> RunId) -> Response {
+/// With the id and the grant that a replay would get.
+pub fn answer_with(world: &World, event: &str, new_run: fn() -> Fresh) -> Response {
     metrics::init(Emitter::for_test(sluice_testkit::metrics::keep));
     let handler = App {
         store: world.store.clone(),
         engine: world.engine.clone(),
         clock: world.clock.clone(),
         policy: policy(),
-        new_run_id,
+        new_run,
         new_comment_id: || "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6072".to_owned(),
         new_secret: || SECRET.to_owned(),
     };
@@ -146,7 +146,8 @@ async fn end(world: &World) {
 async fn running(world: &World, id: &str, command: Command) -> Run {
     let now = world.clock.now();
     let policy = policy();
-    let created = Box::pin(create_run(&world.store, &world.engine, &policy, &ada(), command, run_id(id), now)).await;
+    let created =
+        Box::pin(create_run(&world.store, &world.engine, &policy, &ada(), command, fresh(run_id(id)), now)).await;
     let run = created.expect("created").run;
     assert!(world.engine.claim(&world.store, &run.execution_arn(), now));
     run

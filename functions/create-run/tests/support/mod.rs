@@ -9,6 +9,7 @@ use sluice_edge::serve::HttpFunction;
 use sluice_testkit::block_on;
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
+use sluice_testkit::fixture::fresh;
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{NEW_RUN, World, policy, run_id};
 use sluice_testkit::store::MemoryStore;
@@ -21,7 +22,7 @@ pub fn app(world: &World) -> TestApp {
         engine: world.engine.clone(),
         clock: world.clock.clone(),
         policy: policy(),
-        new_run_id: || run_id(NEW_RUN),
+        new_run: || fresh(run_id(NEW_RUN)),
     }
 }
 

@@ -157,7 +157,8 @@ impl World {
             command.callback = Some(Callback { url: fixture::CALLBACK_URL.to_owned(), context: None });
         }
         let (policy, caller, now) = (fixture::policy(), fixture::caller("mine"), self.clock.now());
-        let created = create_run(&self.table.store, &self.engine, &policy, &caller, command, run_id, now);
+        let created =
+            create_run(&self.table.store, &self.engine, &policy, &caller, command, fixture::fresh(run_id), now);
         Box::pin(created).await.expect("accepted").run
     }
 

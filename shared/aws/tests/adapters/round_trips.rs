@@ -168,14 +168,25 @@ impl World {
     async fn create(&self, tenant: &str, command: Command) -> Answer<Accepted> {
         let (policy, caller, now) = (self.settings.policy(), fixture::caller(tenant), self.aws.clock.now());
         let run_id = self.uncounted();
-        Box::pin(create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, run_id, now)).await
+        Box::pin(create_run(&self.aws.store, &self.aws.engine, &policy, &caller, command, fixture::fresh(run_id), now))
+            .await
     }
 
     async fn replay(&self, original: RunId, command: replay_run::Command) -> Answer<Accepted> {
         let (policy, caller, now) = (self.settings.policy(), fixture::caller("mine"), self.aws.clock.now());
         let run_id = self.uncounted();
         let (store, engine) = (&self.aws.store, &self.aws.engine);
-        Box::pin(replay_run::replay_run(store, engine, &policy, &caller, original, command, run_id, now)).await
+        Box::pin(replay_run::replay_run(
+            store,
+            engine,
+            &policy,
+            &caller,
+            original,
+            command,
+            fixture::fresh(run_id),
+            now,
+        ))
+        .await
     }
 
     /// A run's id that is not among the samples of the ordinary limit: those few are counted.

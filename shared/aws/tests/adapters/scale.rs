@@ -417,7 +417,8 @@ async fn a_run_of_many_nodes_is_planned() {
         for number in 0..10 {
             let command = Command::new(fixture::active(definition.clone()));
             let begun = Instant::now();
-            let created = create_run(&store, &engine, &policy, &caller, command, fixture::run_id(number), noon());
+            let created =
+                create_run(&store, &engine, &policy, &caller, command, fixture::fresh(fixture::run_id(number)), noon());
             Box::pin(created).await.expect("accepted");
             took.push(begun.elapsed().as_micros());
         }

@@ -17,9 +17,9 @@ mod command;
 mod plan;
 mod resolve;
 
-pub use command::{Command, DEFAULT_COMPUTE_NODE, Policy, Source};
+pub use command::{Command, DEFAULT_COMPUTE_NODE, Fresh, Policy, Source};
 pub use plan::{Plan, PreparedRun, plan, start_input};
-pub(crate) use plan::{check_destination, check_duration, check_name};
+pub(crate) use plan::{check_destination, check_duration, check_name, ledger_of};
 use resolve::Resolution;
 pub use resolve::Resolved;
 
@@ -28,7 +28,6 @@ use crate::change::NewRun;
 use crate::concurrency::{Admission, Limit, OnLimit};
 
 use crate::flow::{Answer, Refusal, TRIES, allowance, keeps_changing, transition_run};
-use crate::id::RunId;
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::lifecycle::{RunEvent, RunStatus};
 use crate::place::Field;
@@ -65,7 +64,7 @@ pub async fn create_run<S, E>(
     policy: &Policy,
     caller: &Caller,
     command: Command,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Accepted>
 where
@@ -79,7 +78,8 @@ where
             Resolution::Repeated(first) => return replay(store, Some(claim), Arc::unwrap_or_clone(first), now).await,
         },
     };
-    let plan = plan_evaluating(store, policy, caller, &command, &resolved, run_id, now).await?;
+    let run_id = fresh.run_id;
+    let plan = plan_evaluating(store, policy, caller, &command, &resolved, fresh, now).await?;
     let prepared = plan.prepare(&store.record_keys(&caller.tenant, run_id))?;
     record_and_start(store, engine, prepared, command.idempotency, now).await
 }
@@ -90,14 +90,14 @@ pub(super) async fn resolve_and_plan<S>(
     policy: &Policy,
     caller: &Caller,
     command: &Command,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Plan>
 where
     S: ReadCatalog + LoadRun,
 {
     let resolved = resolve::resolve(store, caller, &command.source, now).await?;
-    plan_evaluating(store, policy, caller, command, &resolved, run_id, now).await
+    plan_evaluating(store, policy, caller, command, &resolved, fresh, now).await
 }
 
 /// A plan, if the run that it is to evaluate is there.
@@ -107,7 +107,7 @@ async fn plan_evaluating<S: LoadRun>(
     caller: &Caller,
     command: &Command,
     resolved: &Resolved,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Plan> {
     if let Some(evaluated) = command.evaluation_of {
@@ -116,7 +116,7 @@ async fn plan_evaluating<S: LoadRun>(
             return Err(resolve::unknown(Field::EvaluationOf, Thing::WorkflowRun, evaluated));
         }
     }
-    plan(policy, caller, command, resolved, run_id, now)
+    plan(policy, caller, command, resolved, fresh, now)
 }
 
 /// Records a prepared run and starts it, or answers with the first run of its key.
@@ -135,13 +135,14 @@ where
     S: RecordRun + ChangeRun + CountOnMeter,
     E: StartExecution + AnnounceDue,
 {
-    let PreparedRun { run, snapshot_text, ending_text, request_text, start_input, limits, new_instance, count } =
-        prepared;
+    let PreparedRun { run, snapshot_text, ending_text, request_text, ledger, start_input, .. } = prepared;
+    let PreparedRun { limits, new_instance, count, .. } = prepared;
     let mut new = NewRun {
         run,
         snapshot_text,
         ending_text,
         request_text,
+        ledger,
         admission: Admission::Slots(Vec::new()),
         instance: new_instance,
         idempotency: None,

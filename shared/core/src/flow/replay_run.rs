@@ -7,8 +7,8 @@ use crate::caller::Caller;
 use crate::catalog::{Found, InstanceKey};
 use crate::definition::VersionRule;
 use crate::flow::create_run::{
-    self, Accepted, Plan, Policy, Source, check_destination, check_name, record_and_start, resolve_and_plan,
-    start_input,
+    self, Accepted, Fresh, Plan, Policy, Source, check_destination, check_name, ledger_of, record_and_start,
+    resolve_and_plan, start_input,
 };
 use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
 use crate::flow::{Answer, Refusal, admission, allowance, ended_only, find_item, find_with, unknown};
@@ -55,15 +55,15 @@ pub async fn replay_run<S, E>(
     caller: &Caller,
     original: RunId,
     command: Command,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Accepted>
 where
     S: ReadCatalog + ReadRuns + RecordRun + ChangeRun + CountOnMeter,
     E: StartExecution + AnnounceDue,
 {
-    let keys = store.record_keys(&caller.tenant, run_id);
-    let planned = plan(store, policy, caller, original, &command, &keys, run_id, now).await;
+    let keys = store.record_keys(&caller.tenant, fresh.run_id);
+    let planned = plan(store, policy, caller, original, &command, &keys, fresh, now).await;
     match planned.and_then(|plan| plan.prepare(&keys)) {
         Ok(prepared) => record_and_start(store, engine, prepared, command.idempotency, now).await,
         Err(refusal) => create_run::first_answer_or(store, caller, command.idempotency.as_ref(), refusal, now).await,
@@ -78,7 +78,7 @@ async fn plan<S>(
     original: RunId,
     command: &Command,
     keys: &RecordKeys,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Plan>
 where
@@ -100,7 +100,7 @@ where
     let values = command.from_node.as_ref().map(|_| snapshot.values()).unwrap_or_default();
     let (mut plan, admitted_by) = match command.version {
         None => {
-            let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, run_id, now).await?;
+            let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, fresh, now).await?;
             (plan, Some(found))
         }
         Some(version) => {
@@ -109,7 +109,7 @@ where
                 return Err(Refusal::Invalid(Invalid::one(Field::Version, ViolationCode::NotAvailable, message)));
             };
             let repeated = repeated_request(store, &old, snapshot, &request, version).await?;
-            (resolve_and_plan(store, policy, caller, &repeated, run_id, now).await?, None)
+            (resolve_and_plan(store, policy, caller, &repeated, fresh, now).await?, None)
         }
     };
     plan.about = About {
@@ -147,9 +147,10 @@ async fn same_again<S: ReadCatalog>(
     snapshot: Snapshot,
     request_text: Option<String>,
     caller: &Caller,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<(Plan, Found)> {
+    let Fresh { run_id, grant } = fresh;
     let mut wanted = admission::needs(&snapshot);
     wanted.extend(limits_need(old));
     wanted.extend(allowance::needs(&caller.tenant, now));
@@ -166,10 +167,13 @@ async fn same_again<S: ReadCatalog>(
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
     let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
+    let governor = policy.governor_url.as_ref().map(|url| url.of_run(&caller.tenant, run_id, &grant));
+    let snapshot = Snapshot { run_id, spec, governor, ..snapshot };
     let plan = Plan {
         limits: limits_among(&found, old),
         about: old.about.clone(),
-        snapshot: Snapshot { run_id, spec, ..snapshot },
+        ledger: ledger_of(&snapshot, grant),
+        snapshot,
         request_text,
         new_instance: None,
         count,

@@ -82,7 +82,7 @@ impl GrantPath {
     /// The path for a processor's input.
     pub fn write(&self) -> String {
         let Self { tenant, run_id, grant, node_id, attempt } = self;
-        format!("{tenant}.{run_id}.{}/{node_id}/{attempt}", grant.reveal())
+        format!("{}/{node_id}/{attempt}", pass_text(tenant, *run_id, grant))
     }
 
     /// Reads the path up to its attempt, and gives what comes after it: the operation's own path, with its slash.
@@ -111,6 +111,11 @@ impl GrantPath {
         };
         Ok((path, after))
     }
+}
+
+/// What the path has of the run: `<tenant>.<runId>.<grant>`.
+pub(super) fn pass_text(tenant: &TenantId, run_id: RunId, grant: &Grant) -> String {
+    format!("{tenant}.{run_id}.{}", grant.reveal())
 }
 
 /// Who holds the other half.

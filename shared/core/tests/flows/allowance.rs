@@ -32,7 +32,7 @@ impl World {
             (fixture::policy(), fixture::run_id(original), replay_run::Command::default());
         let (run_id, now) = (fixture::run_id(id), self.clock.now());
         let (store, engine, caller) = (&self.store, &self.engine, &self.caller);
-        block_on(replay_run(store, engine, &policy, caller, original, command, run_id, now))
+        block_on(replay_run(store, engine, &policy, caller, original, command, fixture::fresh(run_id), now))
     }
 
     fn meter(&self) -> MeterKey {

@@ -201,7 +201,15 @@ fn thirty_two_racers_with_one_key_make_one_run() {
         .map(|id| {
             let command = with_key(command(), "k", "hash");
             let (run_id, now) = (fixture::run_id(id), world.clock.now());
-            Box::pin(create_run(&world.store, &world.engine, &policy, &world.caller, command, run_id, now))
+            Box::pin(create_run(
+                &world.store,
+                &world.engine,
+                &policy,
+                &world.caller,
+                command,
+                fixture::fresh(run_id),
+                now,
+            ))
         })
         .collect();
     let mut answers = Vec::new();
@@ -285,8 +293,15 @@ fn dying_at_any_await_leaves_no_execution_without_its_record() {
         let policy = fixture::policy();
         let now = world.clock.now();
         let command = with_key(command(), "k", "hash");
-        let mut creating =
-            Box::pin(create_run(&world.store, &world.engine, &policy, &world.caller, command, fixture::run_id(1), now));
+        let mut creating = Box::pin(create_run(
+            &world.store,
+            &world.engine,
+            &policy,
+            &world.caller,
+            command,
+            fixture::fresh(fixture::run_id(1)),
+            now,
+        ));
         let mut context = Context::from_waker(Waker::noop());
         let finished = (0..steps).any(|_| creating.as_mut().poll(&mut context).is_ready());
         drop(creating); // killed here
@@ -328,10 +343,11 @@ fn the_hash_is_of_what_its_readers_may_see() {
     let stored = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads").expect("a snapshot");
     assert_eq!(stored.hash(&stored.to_text().expect("JSON")).expect("a hash"), run.snapshot.hash);
     let owner = fixture::tenant("globex");
-    for case in 0..16_u32 {
+    for case in 0..32_u32 {
         let is = |bit: u32| case & (1 << bit) != 0;
         let mut snapshot = stored.clone();
         snapshot.callback = snapshot.callback.filter(|_| is(0));
+        snapshot.governor = is(4).then(|| "https://api.example/g/acme.1.2".to_owned());
         snapshot.spec.definition_owner = is(1).then(|| owner.clone());
         for node in &mut snapshot.nodes {
             node.private = is(2);
@@ -340,8 +356,8 @@ fn the_hash_is_of_what_its_readers_may_see() {
         }
         let text = snapshot.to_text().expect("JSON");
         let seen = Snapshot { callback: None, ..snapshot.clone() }.as_seen_by_tenant().to_text().expect("JSON");
-        assert_eq!(snapshot.hash(&text).expect("a hash"), sha256_hex(&[&seen]), "{case:04b}");
+        assert_eq!(snapshot.hash(&text).expect("a hash"), sha256_hex(&[&seen]), "{case:05b}");
         let read: Snapshot = serde_json::from_str(&text).expect("reads");
-        assert_eq!(read.to_text().expect("JSON"), text, "{case:04b}");
+        assert_eq!(read.to_text().expect("JSON"), text, "{case:05b}");
     }
 }

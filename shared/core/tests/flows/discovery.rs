@@ -149,7 +149,7 @@ fn what_is_no_longer_shared_is_not_repeated() {
     let replay = |id| {
         let (policy, run_id, now) = (fixture::policy(), fixture::run_id(id), world.clock.now());
         let (store, engine, again) = (&world.store, &world.engine, replay_run::Command::default());
-        block_on(replay_run::replay_run(store, engine, &policy, &other, run.run_id, again, run_id, now))
+        block_on(replay_run::replay_run(store, engine, &policy, &other, run.run_id, again, fixture::fresh(run_id), now))
     };
     replay(2).expect("it is shared");
     world.share(false);
@@ -188,7 +188,16 @@ fn a_run_can_be_replayed_on_another_version_with_what_its_request_said() {
         let command = replay_run::Command { version: Some(version), ..replay_run::Command::default() };
         let (policy, run_id, now) = (fixture::policy(), fixture::run_id(id), world.clock.now());
         let (store, engine) = (&world.store, &world.engine);
-        block_on(replay_run::replay_run(store, engine, &policy, &world.caller, run.run_id, command, run_id, now))
+        block_on(replay_run::replay_run(
+            store,
+            engine,
+            &policy,
+            &world.caller,
+            run.run_id,
+            command,
+            fixture::fresh(run_id),
+            now,
+        ))
     };
     let replayed = replay(VersionRule::Latest, 2).expect("accepted").run;
     assert_eq!(

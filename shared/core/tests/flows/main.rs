@@ -11,6 +11,7 @@ mod discovery;
 mod exact;
 mod fair;
 mod fresh;
+mod governed;
 mod purge;
 mod quotas;
 mod receivers;

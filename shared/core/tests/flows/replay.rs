@@ -19,7 +19,16 @@ impl World {
     fn replay(&self, original: &Run, command: Command, id: u128) -> Answer<Accepted> {
         let (run_id, now) = (fixture::run_id(id), self.clock.now());
         let policy = fixture::policy();
-        block_on(replay_run(&self.store, &self.engine, &policy, &self.caller, original.run_id, command, run_id, now))
+        block_on(replay_run(
+            &self.store,
+            &self.engine,
+            &policy,
+            &self.caller,
+            original.run_id,
+            command,
+            fixture::fresh(run_id),
+            now,
+        ))
     }
 
     /// A failed run whose source and frequencies had finished.

@@ -80,7 +80,15 @@ impl World {
     fn create_where(&self, unlisted: Unlisted, command: Command, id: u128) -> Answer<Accepted> {
         let policy = Policy { unlisted, ..fixture::policy() };
         let now = self.clock.now();
-        block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, fixture::run_id(id), now))
+        block_on(create_run(
+            &self.store,
+            &self.engine,
+            &policy,
+            &self.caller,
+            command,
+            fixture::fresh(fixture::run_id(id)),
+            now,
+        ))
     }
 
     fn fail(&self, run: &Run) {
@@ -96,7 +104,16 @@ impl World {
         let (again, now) = (replay_run::Command::default(), self.clock.now());
         let (caller, run_id) = (&self.caller, fixture::run_id(id));
         let replay = replay_run::replay_run;
-        block_on(replay(&self.store, &self.engine, &policy, caller, original.run_id, again, run_id, now))
+        block_on(replay(
+            &self.store,
+            &self.engine,
+            &policy,
+            caller,
+            original.run_id,
+            again,
+            fixture::fresh(run_id),
+            now,
+        ))
     }
 }
 

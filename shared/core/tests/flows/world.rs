@@ -45,12 +45,20 @@ impl World {
     pub fn create(&self, command: Command, id: u128) -> Answer<Accepted> {
         let policy = fixture::policy();
         let (run_id, now) = (fixture::run_id(id), self.clock.now());
-        block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, run_id, now))
+        block_on(create_run(&self.store, &self.engine, &policy, &self.caller, command, fixture::fresh(run_id), now))
     }
 
     pub fn create_as(&self, caller: &Caller, command: Command, id: u128) -> Answer<Accepted> {
         let (policy, now) = (fixture::policy(), self.clock.now());
-        block_on(create_run(&self.store, &self.engine, &policy, caller, command, fixture::run_id(id), now))
+        block_on(create_run(
+            &self.store,
+            &self.engine,
+            &policy,
+            caller,
+            command,
+            fixture::fresh(fixture::run_id(id)),
+            now,
+        ))
     }
 
     /// A run with a webhook, recorded and started but not yet claimed.

@@ -2,16 +2,19 @@
 
 use crate::fixture::{self, definition_id};
 use jiff::Timestamp;
+use sluice_core::budget::NanoUsd;
 use sluice_core::change::NewRun;
 use sluice_core::concurrency::{Admission, Limit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
+use sluice_core::governor::access::{Grant, Holder};
+use sluice_core::governor::ledger::Ledger;
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::lifecycle::StopIntent;
 use sluice_core::run::{About, Ended, Gate, Run, RunSpec, RunState, SnapshotRef, Times};
 use sluice_core::snapshot::Snapshot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub fn at(text: &str) -> Timestamp {
@@ -93,6 +96,7 @@ pub fn snapshot(run: &Run) -> Snapshot {
         input: serde_json::from_str(r#"{"b": 1.10, "a": 12345678901234567890123}"#).expect("JSON"),
         layers: Vec::new(),
         callback: None,
+        governor: None,
     }
 }
 
@@ -133,10 +137,22 @@ pub fn new_run(run: &Run, claim: Option<IdempotencyClaim>, expires_at: Option<Ti
         snapshot_text,
         ending_text,
         request_text: Some(r#"{"input":{"n": 1.10}}"#.to_owned()),
+        ledger: ledger(run),
         admission: Admission::Slots(Vec::new()),
         instance: None,
         idempotency,
     }
+}
+
+/// What the calls of one of these runs are held to: a cap, and two nodes.
+pub fn ledger(run: &Run) -> Ledger {
+    let node = |name: &str| name.parse().expect("a node");
+    let writer = Holder::Processor("writer".parse().expect("a key"));
+    let nodes = BTreeMap::from([
+        (writer, BTreeSet::from([node("draft")])),
+        (Holder::Worker, BTreeSet::from([node("draft"), node("ask")])),
+    ]);
+    Ledger::new(Grant::new(run.run_id.0.as_u128()), nodes, Some(NanoUsd(1_000_000_000)))
 }
 
 pub fn delivery(run: &Run, number: u32, due_at: Timestamp) -> Delivery {

@@ -193,7 +193,7 @@ impl ManageKeys for MemoryStore {
 
 /// What tests look at.
 impl MemoryStore {
-    /// Gives a run its ledger, as recording the run will.
+    /// Gives a run this ledger in the place of its own.
     pub fn open_ledger(&self, run: &RunRef, ledger: Ledger) {
         lock(&self.tables).governed.ledgers.insert(key(run), ledger);
     }

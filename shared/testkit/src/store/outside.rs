@@ -155,6 +155,8 @@ impl PurgeRuns for MemoryStore {
             tables.requests.remove(&children);
             tables.outputs.remove(&children);
             tables.ledgers.remove(&children);
+            tables.governed.ledgers.remove(&children);
+            tables.governed.records.remove(&children);
             tables.usage.remove(&children);
             tables.inputs.remove(&children);
             tables.comments.remove(&children);

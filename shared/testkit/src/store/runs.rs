@@ -56,6 +56,7 @@ impl RecordRun for MemoryStore {
             tables.snapshots.insert(place.clone(), new.snapshot_text.clone());
             tables.endings.extend(new.ending_text.iter().map(|text| (place.clone(), text.clone())));
             tables.requests.extend(new.request_text.iter().map(|text| (place.clone(), text.clone())));
+            tables.governed.ledgers.insert(place.clone(), new.ledger.clone());
             tables.runs.insert(place, run.clone());
             Ok(Recorded::Created)
         })
@@ -179,6 +180,9 @@ impl ChangeRun for MemoryStore {
                 *run = stopping;
             }
             let run = run.clone();
+            if is_recorded && self.laxity != Some(Laxity::LedgerLeftOpen) {
+                tables.governed.close(&run);
+            }
             tables.writes += u64::from(is_recorded);
             Ok(Some(StopAsked { run, is_recorded }))
         })

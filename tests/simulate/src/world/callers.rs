@@ -118,7 +118,8 @@ impl World {
                 let _started_too_early = engine.start_execution(&request).await;
             }
             let (at, claim) = (clock.now(), command.idempotency.clone());
-            let mut answer = Box::pin(create_run(&store, &engine, &policy, &caller, command, run_id, at)).await;
+            let mut answer =
+                Box::pin(create_run(&store, &engine, &policy, &caller, command, fixture::fresh(run_id), at)).await;
             if mutation == Some(Mutation::GoneRunAnswered)
                 && matches!(answer, Err(Refusal::RunExpired { .. }))
                 && let Some(claim) = claim
@@ -146,7 +147,7 @@ impl World {
         self.ledger.contexts.remove(&run_id);
         let (tenant, policy, at) = (caller.tenant.clone(), fixture::policy(), self.clock.true_time());
         let elsewhere = MemoryEngine::default();
-        let planned = create_run(&self.before, &elsewhere, &policy, &caller, command, run_id, at);
+        let planned = create_run(&self.before, &elsewhere, &policy, &caller, command, fixture::fresh(run_id), at);
         let planned = sluice_testkit::block_on(planned).is_ok();
         let (run, snapshot) = (
             self.before.run(&tenant, run_id).filter(|_| planned).map(as_before),
@@ -290,7 +291,16 @@ impl World {
         self.spawn(TaskKind::Create, Some((&tenant, run_id)), what, async move {
             let (command, at) = (replay_run::Command { from_node, version, name: None, idempotency }, clock.now());
             let policy = fixture::policy();
-            let answer = replay_run::replay_run(&store, &engine, &policy, &caller, original, command, run_id, at);
+            let answer = replay_run::replay_run(
+                &store,
+                &engine,
+                &policy,
+                &caller,
+                original,
+                command,
+                fixture::fresh(run_id),
+                at,
+            );
             let answer = Box::pin(answer).await;
             Told::Created(Box::new(Created {
                 tenant: caller.tenant,

@@ -57,7 +57,7 @@ async fn call(
             let command = command(key, payload);
             tokio::spawn(async move {
                 let (policy, caller) = (fixture::policy(), fixture::caller("mine"));
-                let answer = create_run(&table.store, &engine, &policy, &caller, command, ids::new_run_id(), now);
+                let answer = create_run(&table.store, &engine, &policy, &caller, command, ids::new_run(), now);
                 (payload, Box::pin(answer).await)
             })
         })

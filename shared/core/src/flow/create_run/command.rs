@@ -3,6 +3,8 @@
 use crate::budget::{InvalidBudget, MicroUsd};
 use crate::definition::VersionRule;
 use crate::destination::Destinations;
+use crate::governor::access::Grant;
+use crate::governor::url::GovernorUrl;
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
 use crate::idempotency::IdempotencyClaim;
 use crate::instance::ProcessorConfig;
@@ -14,6 +16,14 @@ use crate::tenant_limits::TenantLimits;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+
+/// What is drawn at random for a new run.
+#[derive(Clone, Debug)]
+pub struct Fresh {
+    pub run_id: RunId,
+    /// The half of the right to govern calls that its processors are told.
+    pub grant: Grant,
+}
 
 /// A request for a run, whichever way in it came.
 #[derive(Clone, Debug)]
@@ -87,4 +97,6 @@ pub struct Policy {
     pub max_budget: MicroUsd,
     /// What a tenant may take of which nothing else was said.
     pub tenant_limits: TenantLimits,
+    /// Where runs have their calls of language models governed, if the deployment does that.
+    pub governor_url: Option<GovernorUrl>,
 }

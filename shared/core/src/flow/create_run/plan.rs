@@ -1,13 +1,15 @@
 //! The plan of a run: every rule about a request's content. Pure.
 
-use super::command::{Command, Policy};
+use super::command::{Command, Fresh, Policy};
 use super::resolve::Resolved;
 use crate::arn::QualifiedArn;
-use crate::budget::{InvalidBudget, MicroUsd};
+use crate::budget::{InvalidBudget, MicroUsd, NanoUsd};
 use crate::caller::Caller;
 use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
+use crate::governor::access::{Grant, Holder};
+use crate::governor::ledger::Ledger;
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::Instance;
 use crate::limits;
@@ -22,7 +24,7 @@ use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A planned run with the texts that are stored of it and that start it.
@@ -33,6 +35,7 @@ pub struct PreparedRun {
     /// What [`NewRun`](crate::change::NewRun) has of it.
     pub ending_text: Option<String>,
     pub request_text: Option<String>,
+    pub ledger: Ledger,
     pub start_input: String,
     /// The limits of concurrency that the run is held to.
     pub limits: Vec<Limit>,
@@ -49,6 +52,8 @@ pub struct Plan {
     pub snapshot: Snapshot,
     /// What the request said: [`RequestParts`](crate::snapshot::RequestParts) as JSON text, if it is known.
     pub request_text: Option<String>,
+    /// What its governed calls are held to: see [`ledger_of`].
+    pub ledger: Ledger,
     pub limits: Vec<Limit>,
     /// Its instance, where there was none yet.
     pub new_instance: Option<Arc<Instance>>,
@@ -73,8 +78,18 @@ impl Plan {
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
-        let Self { request_text, limits, new_instance, count, .. } = self;
-        Ok(PreparedRun { run, snapshot_text, ending_text, request_text, start_input, limits, new_instance, count })
+        let Self { request_text, ledger, limits, new_instance, count, .. } = self;
+        Ok(PreparedRun {
+            run,
+            snapshot_text,
+            ending_text,
+            request_text,
+            ledger,
+            start_input,
+            limits,
+            new_instance,
+            count,
+        })
     }
 }
 
@@ -91,9 +106,10 @@ pub fn plan(
     caller: &Caller,
     command: &Command,
     resolved: &Resolved,
-    run_id: RunId,
+    fresh: Fresh,
     now: Timestamp,
 ) -> Answer<Plan> {
+    let Fresh { run_id, grant } = fresh;
     let count = resolved.taken.admit(policy.tenant_limits.with(resolved.tenant.limits), run_id, now)?;
     let mut invalid = Invalid::default();
     let document = &resolved.version.document;
@@ -167,7 +183,9 @@ pub fn plan(
         input: command.input.clone(),
         layers: command.layers.clone(),
         callback: command.callback.clone(),
+        governor: policy.governor_url.as_ref().map(|url| url.of_run(&caller.tenant, run_id, &grant)),
     };
+    let ledger = ledger_of(&snapshot, grant);
 
     let about = About {
         name: command.name.clone().unwrap_or_else(|| default_name(run_id)),
@@ -178,7 +196,21 @@ pub fn plan(
     let limits = limits_of(definition.concurrency, resolved.tenant.concurrency);
     let new_instance = resolved.instance_is_new.then(|| Arc::clone(&resolved.instance));
     let request_text = Some(serde_json::to_string(&request_parts(command)).map_err(unprintable)?);
-    Ok(Plan { about, snapshot, request_text, limits, new_instance, count })
+    Ok(Plan { about, snapshot, request_text, ledger, limits, new_instance, count })
+}
+
+/// The ledger that a run begins with: a processor may call for the nodes that it runs, a worker outside for every node, and
+/// the cap is the lower of the run's own and its compute node's.
+pub(crate) fn ledger_of(snapshot: &Snapshot, grant: Grant) -> Ledger {
+    let mut nodes: BTreeMap<Holder, BTreeSet<NodeId>> = BTreeMap::new();
+    for node in &snapshot.nodes {
+        let processor = node.processor.clone().map(Holder::Processor);
+        for holder in processor.into_iter().chain([Holder::Worker]) {
+            nodes.entry(holder).or_default().insert(node.node_id.clone());
+        }
+    }
+    let caps = [snapshot.spec.execution_budget_micro_usd, snapshot.spec.compute_node_budget_micro_usd];
+    Ledger::new(grant, nodes, caps.into_iter().flatten().min().map(NanoUsd::from))
 }
 
 fn request_parts(command: &Command) -> RequestParts<'_> {
