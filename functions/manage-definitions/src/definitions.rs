@@ -1,12 +1,12 @@
 //! What a tenant defines: one function per route.
 
-use crate::App;
+use crate::{App, Ports};
 use sluice_core::caller::Caller;
 use sluice_core::flow::{Refusal, manage_definitions as flow};
 use sluice_core::id::{DefinitionRef, InstanceId};
 use sluice_core::instance::InstanceContent;
 use sluice_core::place::Field;
-use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::ports::Clock;
 use sluice_core::violation::{Invalid, ViolationCode};
 use sluice_edge::fault::Faults;
 use sluice_edge::http::{Request, Response};
@@ -21,7 +21,7 @@ use sluice_edge::wire::{DefinitionList, InstanceList, Paging, VersionList, field
 
 impl<S, C> App<S, C>
 where
-    S: ManageDefinitions + ManageOperator + SaveInstance,
+    S: Ports,
     C: Clock,
 {
     pub(crate) async fn create_definition(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {

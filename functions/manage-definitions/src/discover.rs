@@ -1,10 +1,10 @@
 //! What other tenants let every tenant run: one function per route.
 
-use crate::App;
+use crate::{App, Ports};
 use sluice_core::definition::VersionRule;
 use sluice_core::flow::manage_definitions as flow;
 use sluice_core::id::DefinitionId;
-use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::ports::Clock;
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::wire::DiscoverableList;
@@ -12,7 +12,7 @@ use sluice_edge::wire::discover::{DiscoverableVersionView, DiscoverableView, que
 
 impl<S, C> App<S, C>
 where
-    S: ManageDefinitions + ManageOperator + SaveInstance,
+    S: Ports,
     C: Clock,
 {
     pub(crate) async fn discover(&self, request: &Request) -> Result<Response, Problem> {

@@ -1,21 +1,27 @@
-//! Definitions, versions, drafts and instances; for the operator, processors, compute nodes and tenants.
+//! Definitions, versions, drafts and instances; for the operator, processors, compute nodes, models and tenants.
 //!
 //! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for
-//! what others let it run, `operator.rs` for the operator.
+//! what others let it run, `operator.rs` for the operator, `models.rs` for what calls may name.
 
 mod definitions;
 mod discover;
+mod models;
 mod operator;
 
 use sluice_core::arn::StateMachineArn;
 use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
-use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::ports::{Clock, ManageDefinitions, ManageModels, ManageOperator, SaveInstance};
 use sluice_core::tenant_limits::TenantLimits;
 use sluice_edge::http::Response;
 use sluice_edge::problem::Problem;
 use sluice_edge::route::ManageDefinitionsRoute as Route;
 use sluice_edge::serve::{Asked, Handler};
+
+/// What the function needs of the store.
+pub trait Ports: ManageDefinitions + ManageOperator + ManageModels + SaveInstance {}
+
+impl<S: ManageDefinitions + ManageOperator + ManageModels + SaveInstance> Ports for S {}
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -33,7 +39,7 @@ pub struct App<S, C> {
 
 impl<S, C> Handler for App<S, C>
 where
-    S: ManageDefinitions + ManageOperator + SaveInstance,
+    S: Ports,
     C: Clock,
 {
     type Route = Route;
@@ -71,6 +77,10 @@ where
             Route::GetComputeNode { key } => self.get_compute_node(caller, &key).await,
             Route::DeclareComputeNode { key } => self.save_compute_node(request, caller, key).await,
             Route::DeclareLayer { key, name } => self.save_layer(request, caller, &key, name).await,
+            Route::ListModels => self.list_models(request, caller).await,
+            Route::GetModel { key } => self.get_model(caller, &key).await,
+            Route::DeclareModel { key } => self.save_model(request, caller, key).await,
+            Route::DeleteModel { key } => self.delete_model(caller, &key).await,
             Route::ListTenants => self.list_tenants(request, caller).await,
             Route::GetTenant { tenant } => self.get_tenant(caller, &tenant).await,
             Route::SetTenant { tenant } => self.save_tenant(request, caller, tenant).await,

@@ -1,10 +1,10 @@
 //! What the operator declares: one function per route.
 
-use crate::App;
+use crate::{App, Ports};
 use sluice_core::caller::Caller;
 use sluice_core::flow::manage_operator as flow;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, TenantId};
-use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator, SaveInstance};
+use sluice_core::ports::Clock;
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
 use sluice_edge::wire::operator::{
@@ -14,7 +14,7 @@ use sluice_edge::wire::{ComputeNodeList, Paging, ProcessorList, TenantList};
 
 impl<S, C> App<S, C>
 where
-    S: ManageDefinitions + ManageOperator + SaveInstance,
+    S: Ports,
     C: Clock,
 {
     pub(crate) async fn list_processors(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {

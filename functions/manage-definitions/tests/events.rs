@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use support::{DISCOVERABLE, answer, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 74] = [
+const EXPECTED: [(&str, u16, &[&str]); 89] = [
     (
         "create-definition",
         201,
@@ -242,6 +242,61 @@ const EXPECTED: [(&str, u16, &[&str]); 74] = [
         ],
     ),
     ("put-tenant-not-operator", 403, &[r#""code":"operator_only""#]),
+    (
+        "put-model",
+        200,
+        &[
+            r#"{"key":"haiku","ids":["us.anthropic.claude-haiku-4-5-20251001-v1:0"],"tenants":["*"],"contextTokens":200000"#,
+            r#""countsTokens":true,"cachesUnasked":false,"prices":[{"from":"2026-01-01T00:00:00.000Z","until":null"#,
+            r#""tiers":{"default":{"input":1.1,"output":5.5,"cacheRead":0.11,"cacheWrite5m":1.375,"cacheWrite1h":2.2"#,
+        ],
+    ),
+    (
+        "put-model-everything",
+        200,
+        &[
+            r#""arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6","eu.anthropic."#,
+            r#""prices":[{"from":"2026-01-01T00:00:00.000Z","until":"2027-01-01T00:00:00.000Z""#,
+            r#""longContext":{"aboveTokens":200000,"input":6.6,"output":24.75,"cacheRead":0.66,"#,
+            r#""priority":{"input":5.775,"output":28.875,"cacheRead":null"#,
+            r#""guardrailTextUnit":0.00015},{"from":"2027-01-01T00:00:00.000Z","until":null"#,
+            r#"{"input":3.000000001,"output":15,"#,
+        ],
+    ),
+    ("put-model-faulty", 400, &[r#""pointer":"/tenants/1","code":"invalid""#]),
+    (
+        "put-model-bad-prices",
+        400,
+        &[
+            r#""pointer":"/ids/1","code":"invalid""#,
+            r#""pointer":"/ids/2","code":"repeated""#,
+            r#""pointer":"/contextTokens","code":"out_of_range""#,
+            r#""pointer":"/prices/0/from","code":"missing_field""#,
+            r#""pointer":"/prices/0/tiers/default/input","code":"out_of_range""#,
+            r#""pointer":"/prices/0/tiers/default/output","code":"invalid""#,
+            r#""pointer":"/prices/1/tiers/default/input","code":"wrong_type""#,
+            r#""pointer":"/prices/1/tiers/default/output","code":"missing_field""#,
+            r#""pointer":"/prices/1/tiers/default/cacheWrite5m","code":"out_of_range""#,
+            r#""pointer":"/prices/1/tiers/reserved","code":"invalid""#,
+            r#""pointer":"/prices/1/guardrailTextUnit","code":"out_of_range""#,
+            r#""pointer":"/prices/2/until","code":"out_of_range""#,
+            r#""pointer":"/prices/2/tiers","code":"out_of_range""#,
+            r#""pointer":"/prices/3/tiers/flex/longContext/aboveTokens","code":"out_of_range""#,
+            r#""pointer":"/prices/3/tiers/flex/longContext/output","code":"missing_field""#,
+            r#""pointer":"/prices/5/from","code":"repeated""#,
+        ],
+    ),
+    ("put-model-unknown-field", 400, &[r#""pointer":"/prices/0/tiers/default/batch","code":"unknown_field""#]),
+    ("put-model-id-taken", 409, &[r#""code":"model_id_taken""#, "us.acme.small-v1:0 belongs to the model small"]),
+    ("put-model-not-operator", 403, &[r#""code":"operator_only""#]),
+    ("put-model-bad-key", 400, &[r#""pointer":"path:key","code":"invalid""#]),
+    ("get-model", 200, &[r#"{"key":"small","ids":["us.acme.small-v1:0"],"tenants":["dev"]"#]),
+    ("get-model-other-tenants", 404, &[r#""code":"not_found""#]),
+    ("list-models", 200, &[r#"{"models":[{"key":"small""#, r#""tenants":["dev"]"#, r#""nextCursor":null}"#]),
+    ("list-models-operator", 200, &[r#"{"models":[{"key":"foreign""#, r#""tenants":["acme"]"#, r#""nextCursor":""#]),
+    ("delete-model", 204, &[]),
+    ("delete-model-unknown", 404, &[r#""code":"not_found""#]),
+    ("delete-model-not-operator", 403, &[r#""code":"operator_only""#]),
     ("list-definitions-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
 ];
 
@@ -338,6 +393,8 @@ fn only_the_operator_sees_what_the_operator_declares() {
         ("GET", "/v1/compute-nodes/default", ""),
         ("PUT", "/v1/compute-nodes/default", "[]"),
         ("PUT", "/v1/compute-nodes/default/layers/models", "not JSON"),
+        ("PUT", "/v1/models/small", "not JSON"),
+        ("DELETE", "/v1/models/small", ""),
         ("GET", "/v1/processors/no%20key?nope=1", ""),
         ("GET", "/v1/compute-nodes?limit=0", ""),
         ("GET", "/v1/tenants?cursor=none", ""),
@@ -617,4 +674,45 @@ fn an_instance_may_be_of_another_tenants_discoverable_definition() {
     // By its name, a definition is one of the caller's own.
     let named = send(&world, "POST", "/v1/workflow-instances", r#"{"workflowDefinitionId":"word-count"}"#);
     assert_eq!(json_of(&named)["errors"][0]["code"], "not_found");
+}
+
+#[test]
+fn a_tenant_sees_the_models_that_it_may_call_and_nobody_elses() {
+    let world = world();
+    let operator = |method: &str, path: &str, body: &str| {
+        let mut event = request("dev", method, path, body);
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["scope"] = "sluice/operator".into();
+        answer(&world, &event.to_string())
+    };
+    let model = json!({
+        "ids": ["us.acme.large"], "tenants": ["*"], "contextTokens": 1_000, "maxOutputTokens": 1_000,
+        "prices": [{"from": "2026-01-01T00:00:00Z", "tiers": {"default": {"input": 1, "output": 2}}}],
+    });
+    assert_eq!(operator("PUT", "/v1/models/large", &model.to_string()).status(), 200);
+    let keys = |tenant: &str| {
+        let (mut keys, mut path) = (Vec::new(), "/v1/models?limit=1".to_owned());
+        loop {
+            let page = json_of(&answer(&world, &request(tenant, "GET", &path, "").to_string()));
+            let models = page["models"].as_array().expect("models").iter();
+            keys.extend(models.filter_map(|model| model["key"].as_str().map(str::to_owned)));
+            let Some(cursor) = page["nextCursor"].as_str() else { return keys };
+            path = format!("/v1/models?limit=1&cursor={cursor}");
+        }
+    };
+    assert_eq!(keys("dev"), ["large", "small"]);
+    assert_eq!(keys("acme"), ["foreign", "large", "small"]);
+    assert_eq!(keys("nobody"), ["large"]);
+    assert_eq!(json_of(&send(&world, "GET", "/v1/models/small", ""))["tenants"], json!(["dev"]));
+    assert_eq!(json_of(&operator("GET", "/v1/models/small", ""))["tenants"], json!(["dev", "acme"]));
+    for path in ["/v1/models/foreign", "/v1/models/nothing"] {
+        assert_eq!(send(&world, "GET", path, "").status(), 404, "{path}");
+    }
+    assert_eq!(operator("DELETE", "/v1/models/small", "").status(), 204);
+    assert_eq!((operator("DELETE", "/v1/models/small", "").status(), keys("dev")), (404, vec!["large".to_owned()]));
+    // Its id is free now.
+    let taken = json!({"ids": ["us.acme.small-v1:0"]});
+    let again = model.as_object().into_iter().flatten().chain(taken.as_object().into_iter().flatten());
+    let again: Value =
+        again.map(|(field, value)| (field.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into();
+    assert_eq!(operator("PUT", "/v1/models/large", &again.to_string()).status(), 200);
 }

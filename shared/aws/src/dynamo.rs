@@ -14,6 +14,7 @@ pub mod item;
 pub mod keys;
 mod manage;
 mod meter;
+mod model;
 mod page;
 mod purge;
 mod queue;

@@ -2,7 +2,10 @@
 //! says what lies under it, so nothing has to be taken apart after it was read.
 
 use crate::definition::{Definition, Outline};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ProcessorKey, TenantId};
+use crate::governor::model::Model;
+use crate::id::{
+    ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ModelKey, ProcessorKey, TenantId,
+};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use crate::instance::Instance;
 use crate::meter::{MeterKey, Reading};
@@ -101,6 +104,7 @@ kinds! {
     instances: InstanceKey => Instance,
     compute_nodes: ComputeNodeKey => ComputeNode,
     processors: ProcessorKey => Processor,
+    models: ModelKey => Model,
     tenants: SettingsKey => TenantSettings,
     claims: ClaimKey => IdempotencyRecord,
     meters: MeterKey => Reading,

@@ -175,8 +175,8 @@ limits! {
     pub const PRICE_USD: u64 = 1_000_000;
     /// Prices of one model: of the past, of now, and of the time to come.
     pub const MODEL_PRICES: usize = 50;
-    /// Ids to which one model answers.
-    pub const MODEL_IDS: usize = 50;
+    /// Ids to which one model answers: so many that those of two models fit into one transaction of the store.
+    pub const MODEL_IDS: usize = 45;
     /// Tokens of a model's context, and of its longest answer.
     pub const MODEL_TOKENS: RangeInclusive<u64> = 1..=1_000_000_000;
     /// Governed calls of one run that may be under way at once: each is a hold on the run's ledger.

@@ -39,10 +39,22 @@ impl Tenants {
     }
 
     pub fn admits(&self, tenant: &TenantId) -> bool {
-        self.0.iter().any(|admitted| match admitted {
-            Admitted::Everyone => true,
-            Admitted::Tenant(admitted) => admitted == tenant,
-        })
+        self.0.iter().any(|admitted| admitted.is(tenant))
+    }
+
+    /// What a tenant may see of the list: the entries that are of itself.
+    #[must_use]
+    pub fn seen_by(&self, tenant: &TenantId) -> Self {
+        Self(self.0.iter().filter(|admitted| admitted.is(tenant)).cloned().collect())
+    }
+}
+
+impl Admitted {
+    fn is(&self, tenant: &TenantId) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Tenant(admitted) => admitted == tenant,
+        }
     }
 }
 

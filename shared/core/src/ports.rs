@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod engine;
 pub mod governor;
 pub mod meter;
+pub mod model;
 pub mod run;
 pub mod store;
 pub mod sweep;
@@ -18,8 +19,9 @@ pub use engine::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
-pub use governor::{CountInput, Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
+pub use governor::{CountInput, Drawn, FindModel, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
 pub use meter::CountOnMeter;
+pub use model::{ManageModels, ModelSaved};
 pub use run::{
     AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun,
     RecordUsage, Recorded, RunFilter, RunLinks, RunRef, StopAsked,

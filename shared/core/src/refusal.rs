@@ -69,6 +69,7 @@ crate::codes! {
         DeliveriesOpen = "deliveries_open": "somebody has yet to be told of the run's end",
         TooManyVersions = "too_many_versions": "the definition has as many versions as it may",
         TooManyDefinitions = "too_many_definitions": "the tenant has as many definitions as it may",
+        ModelIdTaken = "model_id_taken": "the id belongs to another model",
     }
 }
 
@@ -88,6 +89,7 @@ pub enum Thing {
     WorkflowInstance,
     Processor,
     ComputeNode,
+    Model,
 }
 
 impl Thing {
@@ -104,6 +106,7 @@ impl Thing {
             Self::WorkflowInstance => "workflow instance",
             Self::Processor => "processor",
             Self::ComputeNode => "compute node",
+            Self::Model => "model",
         }
     }
 }

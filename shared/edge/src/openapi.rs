@@ -159,10 +159,11 @@ fn body_of(event: &str) -> Value {
     event["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
 }
 
-/// A path's parameter as the components have it: a `key` is one of two.
+/// A path's parameter as the components have it: a `key` is one of several.
 fn in_path_of(route: &Route, name: &'static str) -> &'static str {
     match name {
         "key" if route.path.starts_with("/v1/processors") => "processorKey",
+        "key" if route.path.starts_with("/v1/models") => "modelKey",
         "key" => "computeNodeKey",
         "name" => "layerName",
         "version" if route.path.starts_with("/v1/discoverable-definitions") => "versionRule",

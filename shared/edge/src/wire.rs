@@ -9,6 +9,7 @@ pub mod fields;
 pub mod inputs;
 pub mod instances;
 pub mod invoke_definition;
+pub mod models;
 pub mod operator;
 pub mod paging;
 pub mod refusal;
@@ -82,6 +83,11 @@ list_view!(
     /// `GET /v1/compute-nodes`
     ComputeNodeList,
     compute_nodes: operator::ComputeNodeView
+);
+list_view!(
+    /// `GET /v1/models`
+    ModelList,
+    models: models::ModelView
 );
 list_view!(
     /// `GET /v1/discoverable-definitions`

@@ -19,6 +19,7 @@ use sluice_edge::wire::definitions::{AddVersionBody, ChangeDefinitionBody, Creat
 use sluice_edge::wire::discover;
 use sluice_edge::wire::instances::InstanceConfigurationBody;
 use sluice_edge::wire::invoke_definition::InvokeDefinitionBody;
+use sluice_edge::wire::models::ModelBody;
 use sluice_edge::wire::operator::TenantBody;
 use sluice_edge::wire::report_run::{CreateReportTokenBody, ReportBody};
 use sluice_edge::wire::runs::{GetRun, list_query};
@@ -283,6 +284,7 @@ fn read_body(name: &str, text: &str) -> Result<(), Faults> {
         "AddVersion" => read::<AddVersionBody>(text),
         "SaveDraft" => read::<DraftBody>(text),
         "SetTenant" => read::<TenantBody>(text),
+        "DeclareModel" => read::<ModelBody>(text),
         "ReportRun" => read::<ReportBody>(text),
         "ReportUsage" => read::<ReportUsageBody>(text),
         "CreateReportToken" => read::<CreateReportTokenBody>(text),

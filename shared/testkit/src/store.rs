@@ -6,6 +6,7 @@ mod governor;
 mod look;
 mod manage;
 mod meter;
+mod models;
 mod outside;
 mod read;
 mod rules;
@@ -23,10 +24,11 @@ use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::governor::access::ProcessorKeys;
 use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
+use sluice_core::governor::model::Model;
 use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner};
 use sluice_core::governor::record::CallRecord;
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
+    ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, ModelKey, NodeId, ProcessorKey, RunId, TenantId,
 };
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::instance::Instance;
@@ -180,6 +182,7 @@ struct Tables {
     instances: BTreeMap<(TenantId, InstanceId), Instance>,
     drafts: BTreeMap<(TenantId, DefinitionId), Draft>,
     processors: BTreeMap<ProcessorKey, Processor>,
+    models: BTreeMap<ModelKey, Model>,
     compute_nodes: BTreeMap<ComputeNodeKey, ComputeNode>,
     tenants: BTreeMap<TenantId, TenantSettings>,
     meters: BTreeMap<MeterKey, i64>,

@@ -3,9 +3,11 @@
 use lambda_runtime::{Context, LambdaEvent};
 use manage_definitions::App;
 use serde_json::{Value, json};
+use sluice_core::caller::Caller;
 use sluice_core::catalog::Draft;
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, Version};
+use sluice_core::flow::manage_models::save_model;
 use sluice_core::id::DefinitionId;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
@@ -13,8 +15,9 @@ use sluice_core::retention::Retention;
 use sluice_edge::http::Response;
 use sluice_edge::identity::IdentityConfig;
 use sluice_edge::serve::HttpFunction;
+use sluice_edge::wire::models::ModelBody;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{definition_id, tenant};
+use sluice_testkit::fixture::{caller, definition_id, tenant};
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{self, RUNNER_ARN, World, policy};
 use std::sync::Arc;
@@ -56,8 +59,23 @@ pub fn world() -> World {
             ..TenantSettings::open(tenant("acme"))
         };
         assert!(world.store.save_tenant(&settings).await.expect("settings"));
+        for (key, tenants) in [("small", r#"["dev", "acme"]"#), ("foreign", r#"["acme"]"#)] {
+            declare_model(&world, key, tenants).await;
+        }
         world
     })
+}
+
+/// A model of one price, under one id.
+async fn declare_model(world: &World, key: &str, tenants: &str) {
+    let body = format!(
+        r#"{{"ids": ["us.acme.{key}-v1:0"], "tenants": {tenants}, "contextTokens": 200000, "maxOutputTokens": 8000,
+            "prices": [{{"from": "2026-01-01T00:00:00Z", "tiers": {{"default": {{"input": 0.1, "output": 0.5}}}}}}]}}"#
+    );
+    let body: ModelBody = sluice_edge::json::read(&body).expect("a body");
+    let declaration = body.into_declaration(key.parse().expect("a key")).expect("a declaration");
+    let operator = Caller { is_operator: true, ..caller("operator") };
+    save_model(&world.store, &operator, declaration, world.clock.now()).await.expect("a model");
 }
 
 /// Whether it may run as version 1 shows to others, with everything that they may not see.

@@ -7,7 +7,7 @@ use sluice_core::catalog::{
     CatalogKey, ClaimKey, DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OpenRunsKey, OwnerKey, SettingsKey,
     VersionKey, Wanted,
 };
-use sluice_core::id::{ComputeNodeKey, ProcessorKey};
+use sluice_core::id::{ComputeNodeKey, ModelKey, ProcessorKey};
 use sluice_core::memory::Memory;
 use sluice_core::meter::MeterKey;
 use sluice_core::ports::{ReadCatalog, StoreResult};
@@ -77,6 +77,7 @@ stored! {
     InstanceKey: |key| keys::instance(&key.tenant, key.id), item::to_instance;
     ComputeNodeKey: |key| keys::compute_node(key), item::to_compute_node;
     ProcessorKey: |key| keys::processor(key), item::to_processor;
+    ModelKey: |key| keys::model(key), item::to_model;
     SettingsKey: |key| keys::tenant(&key.0), item::to_tenant;
     ClaimKey: |key| keys::idempotency(&key.tenant, key.operation, &key.key), item::to_idempotency;
     MeterKey: |key| keys::meter(key), |item| item::to_reading(&item);

@@ -4,8 +4,10 @@
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::concurrency::QueueRef;
+use sluice_core::governor::model_id::ModelId;
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, NodeId, ProcessorKey, RunId, TenantId,
+    ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ModelKey, NodeId, ProcessorKey, RunId,
+    TenantId,
 };
 use sluice_core::idempotency::Operation;
 use sluice_core::lifecycle::RunStatus;
@@ -242,6 +244,15 @@ pub fn compute_node(key: &ComputeNodeKey) -> Key {
     Key::new(format!("OP#NODE#{key}"), HEAD)
 }
 
+pub fn model(key: &ModelKey) -> Key {
+    Key::new(format!("OP#MODEL#{key}"), HEAD)
+}
+
+/// The model that answers to the id, which is hashed, because it may be longer than a key.
+pub fn model_id(id: &ModelId) -> Key {
+    Key::new(format!("OP#MODELID#{}", sha256_hex(&[id.as_str()])), "MODEL")
+}
+
 /// The operator's settings of a tenant.
 pub fn tenant(tenant: &TenantId) -> Key {
     Key::new(format!("{TENANT_SETTINGS}{tenant}"), HEAD)
@@ -279,6 +290,10 @@ pub fn processors() -> String {
 
 pub fn compute_nodes() -> String {
     "OP#NODES".to_owned()
+}
+
+pub fn models() -> String {
+    "OP#MODELS".to_owned()
 }
 
 pub fn tenants() -> String {

@@ -221,7 +221,8 @@ impl ManageOperator for Store {
     }
 }
 
-fn listing(operation: &'static str, partition: String, ascending: bool) -> Walk {
+/// Walks a list of the index by tenants.
+pub(super) fn listing(operation: &'static str, partition: String, ascending: bool) -> Walk {
     let partition = (keys::TENANT_KEY, partition);
     Walk { ascending, ..Walk::of_index(operation, keys::BY_TENANT, partition, keys::TIME_KEY) }
 }

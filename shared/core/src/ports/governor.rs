@@ -9,12 +9,15 @@ use crate::budget::NanoUsd;
 use crate::governor::access::ProcessorKeys;
 use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::{Balance, Draw, Reserve, Settle, Tally};
+use crate::governor::model::Model;
+use crate::governor::model_id::ModelId;
 use crate::governor::quota::{PeriodKey, QuotaOwner};
 use crate::governor::record::CallRecord;
 use crate::id::ProcessorKey;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 /// What became of a reserve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +95,12 @@ pub trait ManageKeys: ReadLedgers {
         processor: &ProcessorKey,
         keys: &ProcessorKeys,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// Finds what a call names.
+pub trait FindModel: Send + Sync {
+    /// The model that answers to the id, in one read; `None` where none does. Strongly consistent.
+    fn find_model(&self, id: &ModelId) -> impl Future<Output = StoreResult<Option<Arc<Model>>>> + Send;
 }
 
 /// Counts the tokens of one call's input before it is made.

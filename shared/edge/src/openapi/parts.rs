@@ -5,7 +5,8 @@ use crate::route::described;
 use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 use serde_json::{Map, Value, json};
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
+    ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, ModelKey, NodeId, ProcessorKey, RunId,
+    TenantId,
 };
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
@@ -37,6 +38,8 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
     add("processorKey", "key", "path", key, "The operator's name for the processor");
     let key = schemas.reference(described::<ComputeNodeKey>);
     add("computeNodeKey", "key", "path", key, "The operator's name for the compute node");
+    let key = schemas.reference(described::<ModelKey>);
+    add("modelKey", "key", "path", key, "The operator's name for the model");
     let rule = json!({"type": "string", "pattern": "^(active|latest|[1-9][0-9]*)$"});
     add("versionRule", "version", "path", rule, "The version's number, `active` or `latest`");
     add("layerName", "name", "path", schemas.reference(described::<LayerName>), "The layer's name");

@@ -2,6 +2,7 @@
 
 use super::schemas::to_schema;
 use serde_json::{Map, Value, json};
+use sluice_core::governor::terms::ServiceTier;
 
 /// What the types do not say.
 pub(super) fn refine(schemas: &mut Map<String, Value>) {
@@ -56,6 +57,9 @@ pub(super) fn refine(schemas: &mut Map<String, Value>) {
     schemas["Node"]["properties"]["schema"]["oneOf"] = json!([to_schema("JsonSchema"), {"type": "null"}]);
     schemas["Node"]["properties"]["parameters"]["propertyNames"] =
         json!({"type": "string", "minLength": 1, "maxLength": 128});
+    let tiers = ServiceTier::ALL.map(ServiceTier::as_str);
+    schemas["ModelPrice"]["properties"]["tiers"]["propertyNames"] = json!({"type": "string", "enum": tiers});
+    schemas["ModelPrice"]["properties"]["tiers"]["minProperties"] = json!(1);
     for (name, example) in examples() {
         schemas[&name]["examples"] = json!([example]);
     }

@@ -5,8 +5,8 @@ use crate::http::Request;
 use crate::problem::Problem;
 use sluice_core::definition::VersionRule;
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, LayerName, NodeId, ProcessorKey, RunId,
-    TenantId,
+    ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, LayerName, ModelKey, NodeId, ProcessorKey,
+    RunId, TenantId,
 };
 use sluice_core::refusal::{Refusal, Thing};
 use sluice_core::violation::ViolationCode;
@@ -137,4 +137,4 @@ macro_rules! given {
     };
 }
 
-given!(ProcessorKey, ComputeNodeKey, LayerName, TenantId);
+given!(ProcessorKey, ComputeNodeKey, ModelKey, LayerName, TenantId);

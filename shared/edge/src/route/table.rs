@@ -7,8 +7,8 @@
 use super::operation::{Access, Answer, Body, Operation, described};
 use super::parameter::{DeliveryNumber, InputNumber, Parameters, VersionNumber};
 use crate::problem::{
-    ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, NAME_TAKEN, NOT_WAITING, Problem, RUN_ENDED,
-    RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
+    ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, MODEL_ID_TAKEN, NAME_TAKEN, NOT_WAITING, Problem,
+    RUN_ENDED, RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
 };
 use crate::wire::control_run::{AnswerNodeBody, RedeliverFailedBody, RedeliveriesView, RedeliveryView, ReplayRunBody};
 use crate::wire::create_run::CreateRunBody;
@@ -19,6 +19,7 @@ use crate::wire::discover::{DiscoverableVersionView, DiscoverableView};
 use crate::wire::inputs::InputView;
 use crate::wire::instances::{InstanceConfigurationBody, InstanceView};
 use crate::wire::invoke_definition::InvokeDefinitionBody;
+use crate::wire::models::{ModelBody, ModelView};
 use crate::wire::operator::{
     ComputeNodeBody, ComputeNodeView, LayerBody, ProcessorBody, ProcessorView, TenantBody, TenantView,
 };
@@ -28,12 +29,12 @@ use crate::wire::report_run::{
 use crate::wire::runs::{DeliveryList, RunView, StepView};
 use crate::wire::usage::{ReportUsageBody, UsageRecordedView, UsageView};
 use crate::wire::{
-    CommentList, ComputeNodeList, DefinitionList, DiscoverableList, InputList, InstanceList, ProcessorList, RunList,
-    StepList, TenantList, VersionList,
+    CommentList, ComputeNodeList, DefinitionList, DiscoverableList, InputList, InstanceList, ModelList, ProcessorList,
+    RunList, StepList, TenantList, VersionList,
 };
 use sluice_core::definition::VersionRule;
 use sluice_core::id::{
-    ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, LayerName, NodeId, ProcessorKey, RunId, TenantId,
+    ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, LayerName, ModelKey, NodeId, ProcessorKey, RunId, TenantId,
 };
 use sluice_core::retention::RetentionChange;
 use utoipa::ToSchema;
@@ -97,6 +98,7 @@ const DISCOVERABLE: &str = "/v1/discoverable-definitions";
 const INSTANCES: &str = "/v1/workflow-instances";
 const PROCESSOR: &str = "/v1/processors/{key}";
 const COMPUTE_NODE: &str = "/v1/compute-nodes/{key}";
+const MODEL: &str = "/v1/models/{key}";
 const TENANT: &str = "/v1/tenants/{tenant}";
 
 /// What requests are matched by.
@@ -662,6 +664,41 @@ functions! {
             answers: &[answer::<ComputeNodeView>(200, "The compute node, as it now is")],
             operator: Some("declare layers"),
             ..operation("PUT", "/v1/compute-nodes/{key}/layers/{name}", "declareLayer")
+        };
+        ListModels => Operation {
+            summary: "List models",
+            description: "Those that the caller may call; to the operator, all. A page may be short, or empty, and still have a next \
+                one.",
+            query: PAGING,
+            answers: &[answer::<ModelList>(200, "A page of models")],
+            ..operation("GET", "/v1/models", "listModels")
+        };
+        GetModel { key: ModelKey } => Operation {
+            summary: "Get a model",
+            description: "One that the caller may call; to the operator, any.",
+            answers: &[answer::<ModelView>(200, "The model")],
+            ..operation("GET", MODEL, "getModel")
+        };
+        DeclareModel { key: ModelKey } => Operation {
+            summary: "Declare a model",
+            description: "For the operator. By which ids governed calls may name it, who may, and what it costs. What has no price is \
+                refused: nothing is guessed or inherited. Declaring a key again replaces it; calls see that within 15 seconds. \
+                An id belongs to one model.",
+            body: body::<ModelBody>(&[
+                sample!("onePrice", "manage-definitions/put-model"),
+                sample!("everything", "manage-definitions/put-model-everything"),
+            ]),
+            answers: &[answer::<ModelView>(200, "The model, as it now is")],
+            conflicts: &[&MODEL_ID_TAKEN],
+            operator: Some("declare models"),
+            ..operation("PUT", MODEL, "declareModel")
+        };
+        DeleteModel { key: ModelKey } => Operation {
+            summary: "Take a model back",
+            description: "For the operator. Calls that name it are refused from then on, after 15 seconds at the latest.",
+            answers: &[no_content("There is no such model any more")],
+            operator: Some("take models back"),
+            ..operation("DELETE", MODEL, "deleteModel")
         };
         ListTenants => Operation {
             summary: "List tenants",

@@ -155,7 +155,7 @@ impl ProcessorBody {
 }
 
 /// Who may use what is declared.
-fn tenants(tenants: &[String], faults: &mut Faults) -> Tenants {
+pub(super) fn tenants(tenants: &[String], faults: &mut Faults) -> Tenants {
     let admitted = tenants.iter().enumerate();
     Tenants(admitted.filter_map(|(index, text)| fields::id(format_args!("/tenants/{index}"), text, faults)).collect())
 }

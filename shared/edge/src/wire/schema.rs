@@ -104,6 +104,17 @@ described!(
     ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize)).maximum(Some(limits::CALL_COST_USD as usize))
 );
 described!(
+    /// US dollars, exactly as the number is written; more than 9 decimals are refused.
+    UsdPrice,
+    ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0_usize)).maximum(Some(limits::PRICE_USD as usize))
+);
+described!(
+    /// As calls name a model: its plain id (`anthropic.claude-…`), a system inference profile (`us.anthropic.claude-…`), the ARN of
+    /// either, or that of an application inference profile.
+    ModelIdText,
+    pattern("^[A-Za-z0-9.:/_-]+$").min_length(Some(3)).max_length(Some(2_048))
+);
+described!(
     /// Any text that is not blank.
     CommentText,
     pattern(r"\S").min_length(Some(1)).max_length(Some(limits::COMMENT_CHARS))

@@ -5,6 +5,7 @@ pub mod answers;
 pub mod definitions;
 pub mod lists;
 pub mod meters;
+pub mod models;
 pub mod purges;
 pub mod receivers;
 pub mod reports;
@@ -14,8 +15,9 @@ pub mod sweeps;
 
 use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
-    AnswerNode, ChangeRun, CountOnMeter, Deliveries, LoadRun, ManageDefinitions, ManageOperator, PurgeRuns,
-    ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth, RecordReports, RecordRun, RecordUsage, SaveInstance, Sweep,
+    AnswerNode, ChangeRun, CountOnMeter, Deliveries, FindModel, LoadRun, ManageDefinitions, ManageModels,
+    ManageOperator, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth, RecordReports, RecordRun, RecordUsage,
+    SaveInstance, Sweep,
 };
 use sluice_core::run::Run;
 use std::future::Future;
@@ -148,6 +150,14 @@ macro_rules! store_rules {
             of_racing_declarations_none_undoes_another,
         }
         $crate::rules! {
+            judge: $judge, of: store::models,
+            a_model_is_found_by_each_of_its_ids_until_it_gives_them_up,
+            an_id_belongs_to_one_model,
+            a_model_is_written_over_the_one_that_was_seen_and_no_other,
+            models_are_listed_by_key_as_they_were_declared_last,
+            of_racing_models_one_gets_the_id,
+        }
+        $crate::rules! {
             judge: $judge, of: store::meters,
             what_is_counted_is_read_at_once_and_adds_up,
             windows_and_meters_are_apart,
@@ -182,6 +192,8 @@ pub trait Ports:
     + SaveInstance
     + ManageDefinitions
     + ManageOperator
+    + ManageModels
+    + FindModel
     + Clone
 {
 }
@@ -201,6 +213,8 @@ impl<T> Ports for T where
         + SaveInstance
         + ManageDefinitions
         + ManageOperator
+        + ManageModels
+        + FindModel
         + Clone
 {
 }

@@ -57,6 +57,7 @@ impl Tables {
         found.put_all(&wanted.instances, |key| self.instances.get(&(key.tenant.clone(), key.id)).cloned());
         found.put_all(&wanted.compute_nodes, |key| self.compute_nodes.get(key).cloned());
         found.put_all(&wanted.processors, |key| self.processors.get(key).cloned());
+        found.put_all(&wanted.models, |key| self.models.get(key).cloned());
         found.put_all(&wanted.tenants, |SettingsKey(tenant)| self.tenants.get(tenant).cloned());
         found.put_all(&wanted.meters, |key| self.meters.get(key).copied().map(Reading));
         found.put_all(&wanted.open_runs, |OpenRunsKey(tenant)| self.open_runs.get(tenant).copied());
