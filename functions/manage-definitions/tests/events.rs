@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use support::{DISCOVERABLE, answer, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 89] = [
+const EXPECTED: [(&str, u16, &[&str]); 93] = [
     (
         "create-definition",
         201,
@@ -297,6 +297,22 @@ const EXPECTED: [(&str, u16, &[&str]); 89] = [
     ("delete-model", 204, &[]),
     ("delete-model-unknown", 404, &[r#""code":"not_found""#]),
     ("delete-model-not-operator", 403, &[r#""code":"operator_only""#]),
+    ("put-tenant-budget", 200, &[r#""budget":{"period":"month","maxUsd":250,"perUserMaxUsd":2.5}"#]),
+    (
+        "put-tenant-bad-budget",
+        400,
+        &[
+            r#""pointer":"/budget/maxUsd","code":"out_of_range""#,
+            r#""pointer":"/budget/perUserMaxUsd","code":"wrong_type""#,
+            r#""pointer":"/secretPrefixes/0","code":"invalid_arn""#,
+        ],
+    ),
+    (
+        "put-compute-node-budget",
+        200,
+        &[r#""maxBudgetUsd":12.5,"budget":{"period":"day","maxUsd":null,"perUserMaxUsd":0.000001}"#],
+    ),
+    ("put-compute-node-empty-budget", 400, &[r#""pointer":"/budget","code":"missing_field""#]),
     ("list-definitions-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
 ];
 
@@ -446,9 +462,11 @@ fn what_is_left_out_is_replaced_by_a_put_and_kept_by_a_patch() {
         (
             "PUT",
             "/v1/tenants/acme",
-            r#"{"concurrency":{"maxConcurrentRuns":3},"retention":{"maxAgeSeconds":60},"destinations":[]}"#.to_owned(),
+            r#"{"concurrency":{"maxConcurrentRuns":3},"retention":{"maxAgeSeconds":60},"destinations":[],
+                "budget":{"period":"day","maxUsd":1}}"#
+                .to_owned(),
             "{}".to_owned(),
-            json!({"concurrency": null, "retention": null, "destinations": null}),
+            json!({"concurrency": null, "retention": null, "destinations": null, "budget": null}),
         ),
         (
             "PUT",
@@ -460,11 +478,12 @@ fn what_is_left_out_is_replaced_by_a_put_and_kept_by_a_patch() {
         (
             "PUT",
             "/v1/compute-nodes/spare",
-            r#"{"tenants":["dev"],"registry":{"bucket":"a"},"layers":{"models":"READY"},"maxBudgetUsd":1.5}"#
+            r#"{"tenants":["dev"],"registry":{"bucket":"a"},"layers":{"models":"READY"},"maxBudgetUsd":1.5,
+                "budget":{"period":"day","perUserMaxUsd":1}}"#
                 .to_owned(),
             "{}".to_owned(),
             // The states of its layers are reported one by one, by others than who declares the node.
-            json!({"tenants": ["*"], "registry": {}, "layers": {"models": "READY"}, "maxBudgetUsd": null}),
+            json!({"tenants": ["*"], "registry": {}, "layers": {"models": "READY"}, "maxBudgetUsd": null, "budget": null}),
         ),
         (
             "PATCH",

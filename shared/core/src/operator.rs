@@ -4,6 +4,7 @@
 use crate::arn::{ClusterArn, FunctionArn, StateMachineArn, TaskDefinitionArn};
 use crate::budget::MicroUsd;
 use crate::concurrency::Concurrency;
+use crate::governor::quota::Budget;
 use crate::id::{ComputeNodeKey, InvalidId, LayerName, ProcessorKey, Tag, TenantId};
 use crate::limits;
 use crate::place::Field;
@@ -258,6 +259,8 @@ pub struct TenantSettings {
     pub secret_prefixes: Option<Vec<SecretPrefix>>,
     /// What it may take of the service, where that is not what every tenant may.
     pub limits: OwnLimits,
+    /// What governed calls of all its runs may cost in a period.
+    pub budget: Option<Budget>,
     pub updated_at: Timestamp,
     /// Their optimistic lock, from 1; 0 where nothing was ever said.
     pub rev: u64,
@@ -273,6 +276,7 @@ impl TenantSettings {
             destinations: None,
             secret_prefixes: None,
             limits: OwnLimits::default(),
+            budget: None,
             updated_at: Timestamp::UNIX_EPOCH,
             rev: 0,
         }
@@ -305,6 +309,8 @@ pub struct ComputeNode {
     pub layers: BTreeMap<LayerName, LayerStatus>,
     /// The node's own spending ceiling per run, beside the caller's cap.
     pub max_budget: Option<MicroUsd>,
+    /// What governed calls of all runs on it may cost in a period, whosever they are.
+    pub budget: Option<Budget>,
     pub updated_at: Timestamp,
     /// Its optimistic lock, from 1.
     pub rev: u64,

@@ -1,6 +1,7 @@
 //! Wire types: the request bodies and the views of the native API, in camelCase. Plain structs, so that the API's
 //! description can be derived from them.
 
+pub mod budget;
 pub mod control_run;
 pub mod create_run;
 pub mod definitions;

@@ -159,6 +159,7 @@ pub fn compute_node(now: Timestamp) -> ComputeNode {
         registry: BTreeMap::from([("uploadBucket".to_owned(), json!("uploads"))]),
         layers: BTreeMap::from([(models, LayerStatus::Ready), (corpora, LayerStatus::Creating)]),
         max_budget: Some(MicroUsd::from_usd(50)),
+        budget: None,
         updated_at: now,
         rev: 1,
     }

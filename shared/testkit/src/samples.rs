@@ -168,6 +168,7 @@ impl World {
                 (sure("corpora".parse()), LayerStatus::Creating),
             ]),
             max_budget: None,
+            budget: None,
             updated_at: now,
             rev: 1,
         };

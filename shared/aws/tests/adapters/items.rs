@@ -12,6 +12,7 @@ use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
 use sluice_core::definition::{Definition, Outline, VersionRule};
 use sluice_core::delivery::health::{Health, Turn, Verdict};
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
+use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::idempotency::IdempotencyRecord;
 use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason};
@@ -21,6 +22,7 @@ use sluice_core::retention::Retention;
 use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
 use sluice_core::tenant_limits::OwnLimits;
 use sluice_core::usage::{LlmCall, UsageLedger};
+use sluice_testkit::contract::store::models::model;
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -423,6 +425,20 @@ fn an_instance() {
 }
 
 #[test]
+fn a_model_lies_under_its_key_and_under_each_of_its_ids() {
+    let model = model("haiku", &["us.anthropic.claude-haiku-4-5-20251001-v1:0", "acme.small"], 3);
+    assert_eq!(item::to_model(item::from_model(&model).expect("an item")).expect("reads"), model);
+    golden!("model", item::from_model(&model).expect("an item"));
+    for id in &model.ids {
+        let item = item::from_model_id(&model, id).expect("an item");
+        assert_eq!(Key::of(&item), Some(keys::model_id(id)));
+        assert_eq!(item::to_model_of_id(item).expect("reads"), model);
+    }
+    let first = model.ids.first().expect("an id");
+    golden!("model-id", item::from_model_id(&model, first).expect("an item"));
+}
+
+#[test]
 fn what_the_operator_declares() {
     let processor = Processor {
         key: "nested".parse().expect("a key"),
@@ -467,15 +483,20 @@ fn what_the_operator_declares() {
         destinations: Some(vec!["https://abc.lambda-url.eu-west-1.on.aws".to_owned()]),
         secret_prefixes: None,
         limits: OwnLimits { starts_per_minute: Some(60), open_runs: Some(500), ..OwnLimits::default() },
+        budget: None,
         updated_at: noon(),
         rev: 3,
     };
+    let budget = |max, per_user_max| Budget { period: Period::Month, max, per_user_max };
+    let thrifty = TenantSettings { budget: Some(budget(Some(MicroUsd(7)), None)), ..settings.clone() };
+    let each = TenantSettings { budget: Some(budget(None, Some(MicroUsd(0)))), ..settings.clone() };
     let nowhere = TenantSettings { destinations: Some(Vec::new()), ..settings.clone() };
     let prefix = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:mine/".to_owned().try_into();
     let secretive = TenantSettings { secret_prefixes: Some(vec![prefix.expect("a prefix")]), ..settings.clone() };
     let silent = TenantSettings { secret_prefixes: Some(Vec::new()), ..settings.clone() };
-    for settings in [&settings, &nowhere, &secretive, &silent, &TenantSettings::open(mine())] {
+    for settings in [&settings, &nowhere, &secretive, &silent, &thrifty, &each, &TenantSettings::open(mine())] {
         assert_eq!(item::to_tenant(item::from_tenant(settings).expect("an item")).expect("reads"), *settings);
     }
     golden!("tenant", item::from_tenant(&settings).expect("an item"));
+    golden!("tenant-budget", item::from_tenant(&thrifty).expect("an item"));
 }

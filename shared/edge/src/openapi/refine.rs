@@ -38,6 +38,7 @@ pub(super) fn refine(schemas: &mut Map<String, Value>) {
     ] {
         schemas[name][key] = value;
     }
+    schemas["Budget"]["anyOf"] = json!([given("maxUsd"), given("perUserMaxUsd")]);
     for (name, field, values) in [
         ("Delivery", "channel", json!(["webhook", "event-bus"])),
         ("Attempt", "outcome", json!(["delivered", "gone", "rejected", "unreachable"])),

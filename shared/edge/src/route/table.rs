@@ -652,7 +652,10 @@ functions! {
         DeclareComputeNode { key: ComputeNodeKey } => Operation {
             summary: "Declare a compute node",
             description: "For the operator. Where runs execute, and who may use it. Declaring a key again replaces it.",
-            body: body::<ComputeNodeBody>(&[sample!("withCeiling", "manage-definitions/put-compute-node")]),
+            body: body::<ComputeNodeBody>(&[
+                sample!("withCeiling", "manage-definitions/put-compute-node"),
+                sample!("withBudget", "manage-definitions/put-compute-node-budget"),
+            ]),
             answers: &[answer::<ComputeNodeView>(200, "The compute node, as it now is")],
             operator: Some("declare compute nodes"),
             ..operation("PUT", COMPUTE_NODE, "declareComputeNode")
@@ -717,9 +720,12 @@ functions! {
         };
         SetTenant { tenant: TenantId } => Operation {
             summary: "Set what a tenant may do",
-            description: "For the operator. How many runs it may have open, how long they are kept, and where its callbacks may \
-                go. Replaces what was said before.",
-            body: body::<TenantBody>(&[sample!("limits", "manage-definitions/put-tenant")]),
+            description: "For the operator. How many runs it may have open, how long they are kept, where its callbacks may go, and \
+                what its governed calls may cost. Replaces what was said before.",
+            body: body::<TenantBody>(&[
+                sample!("limits", "manage-definitions/put-tenant"),
+                sample!("budget", "manage-definitions/put-tenant-budget"),
+            ]),
             answers: &[answer::<TenantView>(200, "What it now may do")],
             operator: Some("set what tenants may do"),
             ..operation("PUT", TENANT, "setTenant")

@@ -1,5 +1,6 @@
 //! What the operator declares: processors, compute nodes, and what tenants may do.
 
+use super::budget::BudgetWire;
 use super::fields;
 use super::schema::{
     CallbackOrigin, ClusterArn, ContainerName, Description, FunctionArn, SecretArnPrefix, SecurityGroupId,
@@ -179,10 +180,12 @@ pub struct ComputeNodeBody {
     /// The node's own ceiling per run, in US dollars.
     #[schema(value_type = Option<Usd>)]
     max_budget_usd: Option<Box<RawValue>>,
+    /// What governed calls of all runs on it may cost in a period, whosever they are. Absent: as much as comes.
+    budget: Option<BudgetWire>,
 }
 
 impl json::Body for ComputeNodeBody {
-    const OBJECTS: &'static [&'static str] = &[""];
+    const OBJECTS: &'static [&'static str] = &["", "/budget"];
 }
 
 impl ComputeNodeBody {
@@ -215,6 +218,7 @@ impl ComputeNodeBody {
             faults.add("/maxBudgetUsd", error.code(), error);
             None
         });
+        let budget = self.budget.as_ref().map(|budget| budget.read(&mut faults));
         let tenants = self.tenants.map_or_else(Tenants::everyone, |texts| tenants(&texts, &mut faults));
         let Some(state_machine_arn) = state_machine_arn else { return Err(faults) };
         faults.into_result()?;
@@ -225,6 +229,7 @@ impl ComputeNodeBody {
             registry: self.registry.unwrap_or_default(),
             layers: BTreeMap::new(),
             max_budget,
+            budget,
             updated_at: now,
             rev: 0,
         };
@@ -263,10 +268,12 @@ pub struct TenantBody {
     secret_prefixes: Option<Vec<String>>,
     /// What it may take of the service. What is left out is as the deployment says for every tenant.
     limits: Option<OwnLimits>,
+    /// What governed calls of all its runs may cost in a period. Absent: as much as comes.
+    budget: Option<BudgetWire>,
 }
 
 impl json::Body for TenantBody {
-    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention", "/limits"];
+    const OBJECTS: &'static [&'static str] = &["", "/concurrency", "/retention", "/limits", "/budget"];
 }
 
 impl TenantBody {
@@ -286,6 +293,7 @@ impl TenantBody {
         };
         let secret_prefixes =
             self.secret_prefixes.map(|texts| texts.into_iter().enumerate().filter_map(&mut prefix).collect());
+        let budget = self.budget.as_ref().map(|budget| budget.read(&mut faults));
         faults.into_result()?;
         Ok(TenantSettings {
             tenant,
@@ -294,6 +302,7 @@ impl TenantBody {
             destinations: self.destinations,
             secret_prefixes,
             limits: self.limits.unwrap_or_default(),
+            budget,
             updated_at: now,
             rev: 0,
         })
@@ -391,6 +400,8 @@ pub struct ComputeNodeView {
     layers: BTreeMap<LayerName, LayerStatus>,
     #[schema(value_type = Option<Usd>, required)]
     max_budget_usd: Option<UsdNumber>,
+    #[schema(required)]
+    budget: Option<BudgetWire>,
     #[schema(format = DateTime)]
     updated_at: String,
 }
@@ -404,6 +415,7 @@ impl From<&ComputeNode> for ComputeNodeView {
             registry: node.registry.clone(),
             layers: node.layers.clone(),
             max_budget_usd: node.max_budget.map(MicroUsd::to_json_number),
+            budget: node.budget.as_ref().map(BudgetWire::from),
             updated_at: rfc3339_millis(node.updated_at),
         }
     }
@@ -431,6 +443,8 @@ pub struct TenantView {
     updated_at: Option<String>,
     /// What was said of it. The rest is as the deployment says for every tenant.
     limits: OwnLimits,
+    #[schema(required)]
+    budget: Option<BudgetWire>,
 }
 
 impl From<&TenantSettings> for TenantView {
@@ -448,6 +462,7 @@ impl From<&TenantSettings> for TenantView {
                 .map(|prefixes| prefixes.iter().cloned().map(String::from).collect()),
             updated_at: is_made.then(|| rfc3339_millis(settings.updated_at)),
             limits: settings.limits,
+            budget: settings.budget.as_ref().map(BudgetWire::from),
         }
     }
 }

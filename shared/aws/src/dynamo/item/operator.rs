@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::Concurrency;
+use sluice_core::governor::quota::Budget;
 use sluice_core::id::{ComputeNodeKey, LayerName, ProcessorKey, Tag, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, ProcessorTarget, TenantSettings, Tenants};
 use sluice_core::retention::Retention;
@@ -75,6 +76,8 @@ struct StoredComputeNode {
     layers: BTreeMap<LayerName, LayerStatus>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_budget_micro_usd: Option<MicroUsd>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
     // Items of before revisions have none.
@@ -91,6 +94,7 @@ pub fn from_compute_node(node: &ComputeNode) -> ItemResult<Item> {
         registry: registry.map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
         layers: node.layers.clone(),
         max_budget_micro_usd: node.max_budget,
+        budget: node.budget,
         updated_at: node.updated_at,
         rev: node.rev,
     };
@@ -109,6 +113,7 @@ pub fn to_compute_node(item: Item) -> ItemResult<ComputeNode> {
             .map_err(|source| ItemError::Document { kind: COMPUTE_NODE, source })?,
         layers: stored.layers,
         max_budget: stored.max_budget_micro_usd,
+        budget: stored.budget,
         updated_at: stored.updated_at,
         rev: stored.rev,
     })
@@ -130,6 +135,8 @@ struct StoredTenant {
     secret_prefixes: Option<Vec<SecretPrefix>>,
     #[serde(default, skip_serializing_if = "OwnLimits::is_empty")]
     limits: OwnLimits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    budget: Option<Budget>,
     #[serde(with = "millis")]
     updated_at: Timestamp,
     // Items of before revisions have none.
@@ -145,6 +152,7 @@ pub fn from_tenant(settings: &TenantSettings) -> ItemResult<Item> {
         destinations: settings.destinations.clone(),
         secret_prefixes: settings.secret_prefixes.clone(),
         limits: settings.limits,
+        budget: settings.budget,
         updated_at: settings.updated_at,
         rev: settings.rev,
     };
@@ -162,6 +170,7 @@ pub fn to_tenant(item: Item) -> ItemResult<TenantSettings> {
         destinations: stored.destinations,
         secret_prefixes: stored.secret_prefixes,
         limits: stored.limits,
+        budget: stored.budget,
         updated_at: stored.updated_at,
         rev: stored.rev,
     })

@@ -18,6 +18,7 @@ use sluice_core::flow::manage_definitions::{
     DefinitionChange, add_version, change_definition, deprecate_version, save_draft,
 };
 use sluice_core::flow::manage_operator::{save_compute_node, save_layer, save_processor, save_tenant};
+use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::id::{DefinitionId, DefinitionRef, LayerName, TenantId};
 use sluice_core::operator::{ComputeNode, LayerStatus, Processor, TenantSettings, Tenants};
 use sluice_core::ports::DefinitionSaved;
@@ -183,6 +184,7 @@ pub fn settings(tenant: &TenantId, most: u32) -> TenantSettings {
         concurrency: Some(Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Reject }),
         retention: Some(Retention { max_age_seconds: 60, preserve_on_failure: false }),
         destinations: Some(Vec::new()),
+        budget: Some(Budget { period: Period::Month, max: Some(MicroUsd(most.into())), per_user_max: None }),
         limits: OwnLimits { open_runs: Some(most + 100), ..OwnLimits::default() },
         updated_at: noon(),
         rev: 1,
@@ -236,7 +238,8 @@ pub async fn what_is_declared_is_written_over_the_revision_before_and_no_other(g
     for (step, (rev, taken)) in (0..).zip(steps) {
         let said = Some(format!("step {step}"));
         let processor = Processor { description: said.clone(), rev, ..processor.clone() };
-        let node = ComputeNode { max_budget: Some(MicroUsd(step + 1)), rev, ..node.clone() };
+        let budget = Budget { period: Period::Day, max: None, per_user_max: Some(MicroUsd(step + 1)) };
+        let node = ComputeNode { max_budget: Some(MicroUsd(step + 1)), budget: Some(budget), rev, ..node.clone() };
         let settings = TenantSettings { rev, ..settings(&mine(), step as u32 + 1) };
         let draft = draft(&definition, &format!("step {step}"), rev);
         let saved = [
