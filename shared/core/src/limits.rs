@@ -72,6 +72,8 @@ limits! {
     /// Bytes of the body of a report, which comes over an open route: a node's result, and what is said beside it. A larger
     /// result is given with `data` by a caller who is known, or by reference.
     pub const REPORT_BODY_BYTES: usize = 96 * 1024;
+    /// Bytes of the body of a governed call (Lambda takes 6 MB of request, base64 and escapes included).
+    pub const GOVERNED_BODY_BYTES: usize = 5_000_000;
     /// Bytes of a key in a JSON request body.
     pub const JSON_KEY_BYTES: usize = 1_024;
     /// Nesting of a JSON request body.

@@ -128,6 +128,20 @@ metrics! {
     SWEEP_FAULTS = "SweepFaults" Count by [];
     /// Sweeps that came to the end of their time or of their describes.
     SWEEP_CUT_SHORT = "SweepCutShort" Count by [];
+    /// Calls of models that were granted, and are over.
+    CALLS_GOVERNED = "CallsGoverned" Count by [];
+    /// Of these, calls whose answer was lowered to what was left.
+    CALLS_CLAMPED = "CallsClamped" Count by [];
+    /// Calls that had to wait for others, granted or not.
+    CALLS_WAITED = "CallsWaited" Count by [];
+    /// Calls that the governor refused. `Reason` is why.
+    CALLS_REFUSED = "CallsRefused" Count by ["Reason"];
+    /// Calls of which nobody knows what they used: they cost all that was set aside for them.
+    HOLDS_LOST = "HoldsLost" Count by [];
+    /// Calls that cost more than their worst case: none ever should.
+    ESTIMATOR_BREACHES = "EstimatorBreaches" Count by [];
+    /// From a call's coming to its being sent on, without what it waited for others.
+    GOVERNOR_OVERHEAD = "GovernorOverhead" Milliseconds by [];
     PANICS = "Panics" Count by [];
 }
 
@@ -325,6 +339,40 @@ pub fn usage_recorded(recorded: &UsageRecorded) {
         .with(&BUDGET_STOPS, recorded.stopped.into())
         .about(&recorded.run.tenant_id, recorded.run.run_id)
         .write();
+}
+
+/// A granted call, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GovernedCall {
+    pub is_clamped: bool,
+    pub waited: bool,
+    pub is_lost: bool,
+    pub is_breach: bool,
+    pub overhead_ms: u64,
+}
+
+/// A granted call is over. Zeros are written too: a call without a breach is what ends an alarm.
+pub fn call_settled(call: &GovernedCall) {
+    Line::default()
+        .with(&CALLS_GOVERNED, 1)
+        .with(&CALLS_CLAMPED, call.is_clamped.into())
+        .with(&CALLS_WAITED, call.waited.into())
+        .with(&HOLDS_LOST, call.is_lost.into())
+        .with(&ESTIMATOR_BREACHES, call.is_breach.into())
+        .with(&GOVERNOR_OVERHEAD, call.overhead_ms)
+        .write();
+}
+
+/// A call was refused.
+pub fn call_refused(reason: &'static str) {
+    Line::default().with(&CALLS_REFUSED, 1).by("Reason", reason).write();
+}
+
+/// A call that was not granted has waited, or has not.
+pub fn call_waited(has_waited: bool) {
+    if has_waited {
+        count(&CALLS_WAITED);
+    }
 }
 
 /// What one sweep did. Zeros are written too: a sweep without faults is what ends an alarm.

@@ -132,8 +132,8 @@ pub fn input_text_units(call: &Call) -> u64 {
     call.input.text_tokens.div_ceil(TEXT_UNIT_CHARS).saturating_add(call.input.messages)
 }
 
-/// Text units of answers of so many tokens at most.
-fn output_text_units(max_tokens: u64, answers: u64) -> u64 {
+/// Text units of answers of so many tokens each at most.
+pub fn output_text_units(max_tokens: u64, answers: u64) -> u64 {
     max_tokens.saturating_mul(TOKEN_CHARS).div_ceil(TEXT_UNIT_CHARS).saturating_mul(answers)
 }
 

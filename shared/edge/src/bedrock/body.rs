@@ -98,7 +98,7 @@ fn additional(reading: &mut Reading, call: &mut Call, value: &Value) -> Result<(
 /// When it is none that can be governed.
 pub fn invoke(family: Option<Family>, body: &Value, headers: InvokeHeaders<'_>) -> Result<Call, Unreadable> {
     let fields = object(body)?;
-    let mut call = match family {
+    let call = match family {
         Some(Family::Anthropic) => anthropic(fields)?,
         Some(Family::Nova) => nova(fields)?,
         Some(Family::Chat) => chat_fields(fields)?,
@@ -111,6 +111,11 @@ pub fn invoke(family: Option<Family>, body: &Value, headers: InvokeHeaders<'_>) 
             Call { input, takes_limit: false, ..Call::default() }
         }
     };
+    headed(call, headers)
+}
+
+/// With what the headers say beside the body.
+fn headed(mut call: Call, headers: InvokeHeaders<'_>) -> Result<Call, Unreadable> {
     if headers.service_tier.is_some() {
         call.tier = tier(headers.service_tier, "X-Amzn-Bedrock-Service-Tier")?;
     }
@@ -219,8 +224,8 @@ fn plain(fields: &Map<String, Value>, limits: &[&'static str], answers: Option<&
 ///
 /// # Errors
 /// When it is none that can be governed.
-pub fn chat(body: &Value) -> Result<Call, Unreadable> {
-    chat_fields(object(body)?)
+pub fn chat(body: &Value, headers: InvokeHeaders<'_>) -> Result<Call, Unreadable> {
+    headed(chat_fields(object(body)?)?, headers)
 }
 
 fn chat_fields(fields: &Map<String, Value>) -> Result<Call, Unreadable> {
@@ -283,8 +288,11 @@ mod tests {
             (call(Family::Mistral, json!({"prompt": "hi", "max_tokens": 7})), Some(7)),
             (call(Family::Cohere, json!({"message": "hi", "max_tokens": 7})), Some(7)),
             (call(Family::Chat, json!({"messages": message, "max_completion_tokens": 7})), Some(7)),
-            (chat(&json!({"messages": message, "max_tokens": 7})).expect("understood"), Some(7)),
-            (chat(&json!({"messages": message})).expect("understood"), None),
+            (
+                chat(&json!({"messages": message, "max_tokens": 7}), InvokeHeaders::default()).expect("understood"),
+                Some(7),
+            ),
+            (chat(&json!({"messages": message}), InvokeHeaders::default()).expect("understood"), None),
         ] {
             assert_eq!((call.max_tokens, call.takes_limit), (max_tokens, true), "{call:?}");
         }
@@ -297,14 +305,14 @@ mod tests {
                 converse(&json!({"inferenceConfig": {"maxTokens": bad}})),
                 invoke(Some(Family::Anthropic), &json!({"max_tokens": bad}), InvokeHeaders::default()),
                 invoke(Some(Family::Llama), &json!({"max_gen_len": bad}), InvokeHeaders::default()),
-                chat(&json!({"max_tokens": bad})),
-                chat(&json!({"n": bad})),
+                chat(&json!({"max_tokens": bad}), InvokeHeaders::default()),
+                chat(&json!({"n": bad}), InvokeHeaders::default()),
             ];
             for body in bodies {
                 assert!(matches!(body, Err(Unreadable::NotWhole(_))), "{bad}: {body:?}");
             }
         }
-        let twice = chat(&json!({"max_tokens": 1, "max_completion_tokens": 2}));
+        let twice = chat(&json!({"max_tokens": 1, "max_completion_tokens": 2}), InvokeHeaders::default());
         assert_eq!(twice, Err(Unreadable::Twice("max_tokens")));
         assert_eq!(converse(&json!([])), Err(Unreadable::NotAnObject));
     }
@@ -353,9 +361,11 @@ mod tests {
             invoke(Some(Family::Anthropic), &json!({"thinking": {"budget_tokens": 9}}), headers).expect("understood");
         assert_eq!((seen.tier, seen.is_latency_optimized, seen.has_guardrail), (ServiceTier::Priority, true, true));
         assert_eq!(seen.thinking_tokens, Some(9));
-        assert_eq!(chat(&json!({"n": 3})).expect("understood").answers, 3);
+        assert_eq!(chat(&json!({"n": 3}), InvokeHeaders::default()).expect("understood").answers, 3);
         assert_eq!(converse(&json!({"serviceTier": {"type": "reserved"}})), Err(Unreadable::Tier("serviceTier.type")));
-        assert!(chat(&json!({"web_search_options": {}})).expect("understood").uses_system_tools);
+        assert!(
+            chat(&json!({"web_search_options": {}}), InvokeHeaders::default()).expect("understood").uses_system_tools
+        );
         let effort = json!({"additionalModelRequestFields": {"reasoningConfig": {"maxReasoningEffort": "high"}}});
         assert!(!converse(&effort).expect("understood").takes_limit);
     }
@@ -386,8 +396,11 @@ mod tests {
             invoke(Some(Family::Llama), &json!({"prompt": long}), headers),
             invoke(Some(Family::Titan), &json!({"inputText": long}), headers),
             invoke(Some(Family::Cohere), &json!({"chat_history": [{"role": "USER", "message": long}]}), headers),
-            chat(&json!({"messages": typed})),
-            chat(&json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": long}}]}]})),
+            chat(&json!({"messages": typed}), InvokeHeaders::default()),
+            chat(
+                &json!({"messages": [{"role": "assistant", "tool_calls": [{"function": {"arguments": long}}]}]}),
+                InvokeHeaders::default(),
+            ),
         ] {
             let call = call.expect("understood");
             assert!(call.input.text_tokens >= least && !call.input.has_other_content, "{call:?}");
