@@ -19,7 +19,9 @@ pub use engine::{
     AnswerTask, DescribeExecution, EngineError, EngineResult, ExecutionState, ListExecutions, ReadExecutionInput,
     StartExecution, StartOutcome, StartRequest, StopExecution, TaskAnswer, TaskAnswered,
 };
-pub use governor::{CountInput, Drawn, FindModel, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
+pub use governor::{
+    CountInput, Drawn, FindModel, FindQuotas, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers,
+};
 pub use meter::CountOnMeter;
 pub use model::{ManageModels, ModelSaved};
 pub use run::{

@@ -25,7 +25,7 @@ use sluice_core::governor::access::ProcessorKeys;
 use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::model::Model;
-use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner};
+use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner, QuotaRule};
 use sluice_core::governor::record::CallRecord;
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, ModelKey, NodeId, ProcessorKey, RunId, TenantId,
@@ -198,6 +198,8 @@ struct Governed {
     records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
     quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
     keys: BTreeMap<ProcessorKey, ProcessorKeys>,
+    /// What runs may spend together, in the place of what budgets say.
+    rules: Option<Vec<QuotaRule>>,
     /// Of all of these.
     changes: u64,
 }

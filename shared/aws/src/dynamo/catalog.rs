@@ -10,7 +10,7 @@ use sluice_core::catalog::{
 use sluice_core::id::{ComputeNodeKey, ModelKey, ProcessorKey};
 use sluice_core::memory::Memory;
 use sluice_core::meter::MeterKey;
-use sluice_core::ports::{ReadCatalog, StoreResult};
+use sluice_core::ports::{FindQuotas, ReadCatalog, StoreResult};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -27,6 +27,8 @@ impl ReadCatalog for Store {
         &self.memory
     }
 }
+
+impl FindQuotas for Store {}
 
 /// How the things of one kind lie in the table.
 trait Stored: CatalogKey {

@@ -14,7 +14,7 @@ pub use settle::settle;
 pub(crate) use settle::put;
 
 use crate::governor::ledger::change::Tally;
-use crate::ports::{ChangeRun, Clock, CountInput, GovernCalls, StopExecution};
+use crate::ports::{ChangeRun, Clock, CountInput, FindQuotas, GovernCalls, StopExecution};
 use crate::refusal::{Answer, Refusal};
 use ask::Asking;
 
@@ -24,7 +24,7 @@ use ask::Asking;
 /// [`Refusal::Store`] when the ledger cannot be read or written: the call must not be made.
 pub async fn reserve<S, E, C, T>(ports: &Ports<'_, S, E, C, T>, request: &Request<'_>) -> Answer<Verdict>
 where
-    S: GovernCalls + ChangeRun,
+    S: GovernCalls + ChangeRun + FindQuotas,
     E: StopExecution,
     C: Clock,
     T: CountInput,

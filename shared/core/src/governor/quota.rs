@@ -114,11 +114,18 @@ impl Budget {
         self.rules(own, user.map(of_user))
     }
 
+    /// The quota of one of these; `None` where nothing is said of such.
+    pub fn rule(&self, owner: &QuotaOwner) -> Option<QuotaRule> {
+        let most = match owner {
+            QuotaOwner::Tenant(_) | QuotaOwner::ComputeNode(_) => self.max,
+            QuotaOwner::TenantUser(..) | QuotaOwner::ComputeNodeUser(..) => self.per_user_max,
+        };
+        Some(QuotaRule { owner: owner.clone(), period: self.period, most: most?.into() })
+    }
+
     fn rules(&self, own: QuotaOwner, of_user: Option<QuotaOwner>) -> Vec<QuotaRule> {
-        let rule = |owner: QuotaOwner, most: MicroUsd| QuotaRule { owner, period: self.period, most: most.into() };
-        let all = self.max.map(|most| rule(own, most));
-        let one = of_user.zip(self.per_user_max).map(|(owner, most)| rule(owner, most));
-        all.into_iter().chain(one).collect()
+        let owners = [Some(own), of_user].into_iter().flatten();
+        owners.filter_map(|owner| self.rule(&owner)).collect()
     }
 }
 

@@ -3,19 +3,21 @@
 //! **Durability:** what is answered is written for good, and every read of it that begins after the answer sees it. A change whose
 //! answer is lost was written or was not; each port says whether it may be repeated.
 
+use super::catalog::ReadCatalog;
 use super::run::RunRef;
 use super::store::StoreResult;
 use crate::budget::NanoUsd;
+use crate::catalog::{SettingsKey, Wanted};
 use crate::governor::access::ProcessorKeys;
 use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::{Balance, Draw, Reserve, Settle, Tally};
 use crate::governor::model::Model;
 use crate::governor::model_id::ModelId;
-use crate::governor::quota::{PeriodKey, QuotaOwner};
+use crate::governor::quota::{PeriodKey, QuotaOwner, QuotaRule};
 use crate::governor::record::CallRecord;
 use crate::id::ProcessorKey;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -71,6 +73,45 @@ pub trait ReadLedgers: Send + Sync {
 
     /// The keys of a processor; none where there never was one. Strongly consistent.
     fn load_keys(&self, processor: &ProcessorKey) -> impl Future<Output = StoreResult<ProcessorKeys>> + Send;
+}
+
+/// Finds what runs may spend together.
+pub trait FindQuotas: ReadCatalog {
+    /// The quotas that these have now, by the budgets of their tenants and compute nodes; nothing of an owner that has none. Asked
+    /// when a run draws, never for a call that fits into what is drawn. Strongly consistent.
+    fn find_quotas(&self, owners: &BTreeSet<QuotaOwner>) -> impl Future<Output = StoreResult<Vec<QuotaRule>>> + Send {
+        by_budgets(self, owners)
+    }
+}
+
+/// The quotas of these, as the budgets in the catalog say them.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub async fn by_budgets<S: ReadCatalog + ?Sized>(
+    store: &S,
+    owners: &BTreeSet<QuotaOwner>,
+) -> StoreResult<Vec<QuotaRule>> {
+    let mut wanted = Wanted::default();
+    for owner in owners {
+        match owner {
+            QuotaOwner::Tenant(tenant) | QuotaOwner::TenantUser(tenant, _) => wanted.add(SettingsKey(tenant.clone())),
+            QuotaOwner::ComputeNode(node) | QuotaOwner::ComputeNodeUser(node, _, _) => wanted.add(node.clone()),
+        }
+    }
+    let found = store.read_catalog(&wanted).await?;
+    let rule = |owner: &QuotaOwner| {
+        let budget = match owner {
+            QuotaOwner::Tenant(tenant) | QuotaOwner::TenantUser(tenant, _) => {
+                found.get(&SettingsKey(tenant.clone())).and_then(|settings| settings.budget)
+            }
+            QuotaOwner::ComputeNode(node) | QuotaOwner::ComputeNodeUser(node, _, _) => {
+                found.get(node).and_then(|node| node.budget)
+            }
+        };
+        budget?.rule(owner)
+    };
+    Ok(owners.iter().filter_map(rule).collect())
 }
 
 /// Looks after ledgers that nobody else looks after any more.

@@ -39,7 +39,8 @@ impl Bench {
         counter: Counter,
     ) -> Answer<Verdict> {
         let Self { store, engine, clock, run, .. } = self;
-        let request = Request { run, pass, attempt: 1, call_id: self.call_id(number), model, call, quotas };
+        let request = Request { run, pass, attempt: 1, call_id: self.call_id(number), model, call };
+        store.set_quotas(quotas.to_vec());
         // Whoever waits is waited for: a quarter of a second passes with each look.
         let ports = Ports { store, engine, clock, counter: &counter };
         let mut asking = std::pin::pin!(reserve(&ports, &request));

@@ -126,15 +126,7 @@ pub async fn calls(world: Arc<World>, number: usize, pass: Pass) {
     for _ in 0..number {
         let (input, most) = world.random(|random| (random.u64(0..3_000), random.u64(1..6_000)));
         let (call, call_id) = (call(input, most), world.call_id());
-        let request = Request {
-            run: &world.run,
-            pass: &pass,
-            attempt: 1,
-            call_id,
-            model: &world.model,
-            call: &call,
-            quotas: &world.quotas,
-        };
+        let request = Request { run: &world.run, pass: &pass, attempt: 1, call_id, model: &world.model, call: &call };
         let World { store, engine, clock, .. } = &*world;
         let ports = Ports { store, engine, clock, counter: &Counter(None) };
         let verdict = reserve(&ports, &request).await;
@@ -232,8 +224,8 @@ pub async fn stranger(world: Arc<World>) {
     }
     let call = call(10, 10);
     let call_id = world.call_id();
-    let World { store, engine, clock, run, model, quotas, .. } = &*world;
-    let request = Request { run, pass: &pass, attempt: 1, call_id, model, call: &call, quotas };
+    let World { store, engine, clock, run, model, .. } = &*world;
+    let request = Request { run, pass: &pass, attempt: 1, call_id, model, call: &call };
     let verdict = reserve(&Ports { store, engine, clock, counter: &Counter(None) }, &request).await;
     match verdict {
         Ok(Verdict::NotAdmitted) | Err(_) => {}

@@ -93,8 +93,7 @@ fn nearly_all_of_a_cap_can_be_spent() {
                 let most = (cap / 40 / 5).clamp(1, 64_000);
                 let (call, call_id, pass) = (call(input, most), CallId::new(bench.clock.now(), number), pass());
                 let Bench { store, engine, clock, run, .. } = &bench;
-                let request =
-                    Request { run, pass: &pass, attempt: 1, call_id, model: &model, call: &call, quotas: &[] };
+                let request = Request { run, pass: &pass, attempt: 1, call_id, model: &model, call: &call };
                 let verdict = reserve(&Ports { store, engine, clock, counter: &Counter(None) }, &request).await;
                 let Ok(Verdict::Granted(ticket)) = verdict else {
                     assert!(matches!(verdict, Ok(Verdict::Exhausted)), "{verdict:?}");
@@ -122,7 +121,7 @@ fn calls_at_once_share_what_is_left_and_no_more() {
             let call_id = CallId::new(clock.now(), number.into());
             let (model, pass, call) = (&model, &pass, &call);
             async move {
-                let request = Request { run, pass, attempt: 1, call_id, model, call, quotas: &[] };
+                let request = Request { run, pass, attempt: 1, call_id, model, call };
                 let ports = Ports { store, engine, clock, counter: &Counter(None) };
                 let mut asking = std::pin::pin!(reserve(&ports, &request));
                 std::future::poll_fn(move |context| {
@@ -157,7 +156,7 @@ fn ten_callers_share_a_cap_that_their_worst_cases_exceed() {
                 let mut working = std::pin::pin!(async move {
                     for number in 0..5_u64 {
                         let call_id = CallId::new(clock.now(), u128::from(caller * 100 + number));
-                        let request = Request { run, pass, attempt: 1, call_id, model, call, quotas: &[] };
+                        let request = Request { run, pass, attempt: 1, call_id, model, call };
                         let ports = Ports { store, engine, clock, counter: &Counter(None) };
                         let verdict = reserve(&ports, &request).await;
                         let Ok(Verdict::Granted(ticket)) = verdict else { panic!("{verdict:?}, seed {seed}") };

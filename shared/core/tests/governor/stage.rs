@@ -77,6 +77,7 @@ fn world(random: &mut Rng, seed: u64, mutant: Option<Mutant>) -> World {
         vec![price(Timestamp::UNIX_EPOCH, Some(change), before, 5 * before), price(change, None, after, 5 * after)];
     let Bench { store, engine, clock, caller, run } = bench;
     let days = (0..4).map(|day| clock.now() + SignedDuration::from_hours(24 * day)).collect();
+    store.set_quotas(quotas.clone());
     let (served, tale, broken) = (Mutex::default(), Mutex::default(), Mutex::default());
     let random = Mutex::new(Rng::with_seed(seed ^ 0x5eed));
     World {

@@ -5,7 +5,8 @@ use sluice_core::budget::NanoUsd;
 use sluice_core::governor::ledger::Standing;
 use sluice_core::governor::ledger::change::{Balance, Denial, Draw, Reserve, Settle, Tally};
 use sluice_core::lifecycle::StopIntent;
-use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
+use sluice_core::ports::governor::by_budgets;
+use sluice_core::ports::{Drawn, FindQuotas, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
 
 fn key(run: &RunRef) -> RunKey {
     (run.tenant_id.clone(), run.run_id)
@@ -146,6 +147,16 @@ impl ReadLedgers for MemoryStore {
     }
 }
 
+impl FindQuotas for MemoryStore {
+    async fn find_quotas(&self, owners: &BTreeSet<QuotaOwner>) -> StoreResult<Vec<QuotaRule>> {
+        let rules = lock(&self.tables).governed.rules.clone();
+        match rules {
+            None => by_budgets(self, owners).await,
+            Some(rules) => Ok(rules.into_iter().filter(|rule| owners.contains(&rule.owner)).collect()),
+        }
+    }
+}
+
 impl SweepLedgers for MemoryStore {
     async fn due_ledgers(&self, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
         self.act("list the ledgers that are due", |tables| {
@@ -196,6 +207,11 @@ impl MemoryStore {
     /// Gives a run this ledger in the place of its own.
     pub fn open_ledger(&self, run: &RunRef, ledger: Ledger) {
         lock(&self.tables).governed.ledgers.insert(key(run), ledger);
+    }
+
+    /// What runs may spend together from now on, to a billionth of a dollar, whatever the budgets say.
+    pub fn set_quotas(&self, rules: Vec<QuotaRule>) {
+        lock(&self.tables).governed.rules = Some(rules);
     }
 
     pub fn governed(&self, run: &RunRef) -> Option<Ledger> {

@@ -15,7 +15,7 @@ use crate::governor::usage::TokenUsage;
 use crate::governor::verdict::{Next, Obstacle, PATIENCE, Shortfall, Standpoint, next};
 use crate::governor::worst_case::WorstCase;
 use crate::ports::{
-    ChangeRun, Clock, CountInput, Drawn, GovernCalls, Reserved, StopExecution, StoreError, StoreErrorClass,
+    ChangeRun, Clock, CountInput, Drawn, FindQuotas, GovernCalls, Reserved, StopExecution, StoreError, StoreErrorClass,
 };
 use crate::refusal::{Answer, Refusal};
 use jiff::{SignedDuration, Timestamp};
@@ -47,7 +47,7 @@ pub struct Asking<'a, S, E, C, T> {
 
 impl<'a, S, E, C, T> Asking<'a, S, E, C, T>
 where
-    S: GovernCalls + ChangeRun,
+    S: GovernCalls + ChangeRun + FindQuotas,
     E: StopExecution,
     C: Clock,
     T: CountInput,
@@ -167,11 +167,16 @@ where
     /// Draws what is short, or finds out that there is not so much.
     async fn draw(&mut self, short: &BTreeMap<QuotaOwner, Shortfall>) -> Answer<()> {
         self.hurry("draw on a quota").await?;
+        let owners = short.keys().cloned().collect();
+        let rules = match self.ports.store.find_quotas(&owners).await {
+            Ok(rules) => rules,
+            Err(error) => return self.try_again(error).await,
+        };
         let now = self.ports.clock.now();
         let mut parts: BTreeMap<QuotaOwner, DrawPart> = BTreeMap::new();
         for (owner, shortfall) in short {
             // Where there is no quota any more, nothing bounds what is drawn on it.
-            let rule = self.request.quotas.iter().find(|rule| rule.owner == *owner);
+            let rule = rules.iter().find(|rule| rule.owner == *owner);
             let (period, most) = rule.map_or((Period::Day, NanoUsd(u64::MAX)), |rule| (rule.period, rule.most));
             let amount = rule.map_or(shortfall.wanted, |rule| rule.tranche(shortfall.wanted, shortfall.of_use));
             parts.insert(owner.clone(), DrawPart { period: period.at(now), amount, most });

@@ -5,7 +5,6 @@ use crate::governor::access::Pass;
 use crate::governor::call::Call;
 use crate::governor::call_id::CallId;
 use crate::governor::model::{Model, Tariff};
-use crate::governor::quota::QuotaRule;
 use crate::governor::record::AboutCall;
 use crate::governor::verdict::Obstacle;
 use crate::governor::worst_case::NotCallable;
@@ -22,8 +21,6 @@ pub struct Request<'a> {
     pub call_id: CallId,
     pub model: &'a Model,
     pub call: &'a Call,
-    /// The quotas that the run's tenant and its compute node have now.
-    pub quotas: &'a [QuotaRule],
 }
 
 /// What becomes of the call.

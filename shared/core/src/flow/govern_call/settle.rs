@@ -50,18 +50,20 @@ pub(crate) async fn put<S: GovernCalls>(
     run: &RunRef,
     record: &CallRecord,
 ) -> Result<CallRecord, StoreError> {
-    let standing = repeated(async || store.record_call(run, record).await).await?;
+    // Not by a closure: whoever spawns this needs it to be `Send`, which the compiler does not see of an asynchronous one.
+    let mut tries = 1;
+    let standing = loop {
+        match store.record_call(run, record).await {
+            Err(_) if tries < TRIES => tries += 1,
+            result => break result?,
+        }
+    };
     let settle = Settle::from(&standing);
-    repeated(async || store.settle(run, &settle).await).await?;
-    Ok(standing)
-}
-
-async fn repeated<T>(work: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let mut tries = 1;
     loop {
-        match work().await {
+        match store.settle(run, &settle).await {
             Err(_) if tries < TRIES => tries += 1,
-            result => return result,
+            result => break result.map(|_| standing),
         }
     }
 }
