@@ -58,6 +58,8 @@ pub struct Endpoints {
     pub dynamodb: Option<String>,
     pub sfn: Option<String>,
     pub events: Option<String>,
+    /// Of Bedrock Runtime.
+    pub bedrock: Option<String>,
 }
 
 /// Why the environment cannot be used.
@@ -79,6 +81,7 @@ const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 const INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL";
+const BEDROCK_ENDPOINT: &str = "SLUICE_BEDROCK_ENDPOINT";
 const TABLE: &str = "SLUICE_TABLE";
 const EVENT_BUS: &str = "SLUICE_EVENT_BUS";
 const RUNNER_ARN: &str = "SLUICE_RUNNER_ARN";
@@ -127,6 +130,8 @@ impl Settings {
                 dynamodb: endpoint("AWS_ENDPOINT_URL_DYNAMODB"),
                 sfn: endpoint("AWS_ENDPOINT_URL_SFN"),
                 events: endpoint("AWS_ENDPOINT_URL_EVENTBRIDGE"),
+                // Not the one address of a laptop's stack: what that has for Bedrock keeps no limits.
+                bedrock: optional(BEDROCK_ENDPOINT).map(|text| address(BEDROCK_ENDPOINT, text)).transpose()?,
             },
             roots: optional(CA_BUNDLE).map(|path| bundle(&path)).transpose()?,
             opens_early: optional(INITIALIZATION_TYPE).is_some(),
@@ -152,7 +157,7 @@ impl Settings {
         Self {
             region: "eu-west-1".to_owned(),
             credentials: Credentials::new("AKIDEXAMPLE", "secret", Some("token".to_owned()), None, "test"),
-            endpoints: Endpoints { dynamodb: endpoint.clone(), sfn: endpoint.clone(), events: endpoint },
+            endpoints: Endpoints { dynamodb: endpoint.clone(), sfn: endpoint.clone(), events: endpoint, bedrock: None },
             roots: None,
             opens_early: false,
             table: "sluice-test".to_owned(),
@@ -218,6 +223,14 @@ fn origins(text: &str) -> Result<Vec<String>, ConfigError> {
             }),
         })
         .collect()
+}
+
+/// Where a service is: an http(s) URL, without a query.
+fn address(variable: &'static str, text: String) -> Result<String, ConfigError> {
+    match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => Ok(text),
+        Ok(_) | Err(_) => Err(ConfigError { variable, fault: format!("is {text}, which is no http(s) address") }),
+    }
 }
 
 fn state_machine(variable: &'static str, text: String) -> Result<StateMachineArn, ConfigError> {
@@ -313,6 +326,9 @@ mod tests {
         assert_eq!(endpoints.dynamodb.as_deref(), Some("http://127.0.0.1:1"));
         assert_eq!(endpoints.sfn.as_deref(), Some("http://127.0.0.1:2"));
         assert_eq!(endpoints.events.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(endpoints.bedrock, None, "the common one is never that of models");
+        let own = read(&[("SLUICE_BEDROCK_ENDPOINT", "https://localhost:8443")]).expect("settings").endpoints;
+        assert_eq!(own.bedrock.as_deref(), Some("https://localhost:8443"));
     }
 
     #[test]
@@ -357,6 +373,8 @@ mod tests {
             ("SLUICE_MAX_BUDGET_USD", "100001"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "file:///etc/passwd"),
             ("SLUICE_EXTRA_CALLBACK_ORIGINS", "localhost"),
+            ("SLUICE_BEDROCK_ENDPOINT", "localhost:8443"),
+            ("SLUICE_BEDROCK_ENDPOINT", "https://localhost/?x=1"),
             ("SLUICE_TENANT_STARTS_PER_MINUTE", "0"),
             ("SLUICE_TENANT_WAITS_AT_ONCE", "many"),
             ("SLUICE_TENANT_OPEN_RUNS", "99"),

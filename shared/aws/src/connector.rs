@@ -18,8 +18,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use http::uri::Scheme;
-use http::{Extensions, Request, Uri};
+use http::{Extensions, Request, Response, Uri};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{
@@ -41,6 +42,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
+/// How long the clients of AWS keep an idle connection: as hyper does.
+const IDLE: Duration = Duration::from_secs(90);
+
 type BoxError = Box<dyn Error + Send + Sync>;
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -52,13 +56,25 @@ impl Connector {
     /// `roots` are those to trust instead of the compiled-in ones. `connect_timeout` bounds resolving the name, connecting
     /// and the TLS handshake together.
     pub(crate) fn new(roots: Option<Arc<RootCertStore>>, connect_timeout: Duration) -> Self {
+        Self::keeping(roots, connect_timeout, IDLE)
+    }
+
+    /// With a pool that keeps an idle connection for so long.
+    pub(crate) fn keeping(roots: Option<Arc<RootCertStore>>, connect_timeout: Duration, idle: Duration) -> Self {
         let mut tcp = TcpConnector::new();
         // The dialer decides by the scheme.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let dialer = Dialer { tcp, tls: Arc::new(Tls { roots, config: OnceLock::new() }), connect_timeout };
         // Without a timer idle connections would be kept for good.
-        Self(legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(dialer))
+        let mut builder = legacy::Client::builder(TokioExecutor::new());
+        Self(builder.pool_timer(TokioTimer::new()).pool_idle_timeout(idle).build(dialer))
+    }
+
+    /// Sends a request as it is, and gives the head of its answer. Repeated is only what was certainly not sent: where a connection
+    /// of the pool turns out to be closed.
+    pub(crate) async fn send(&self, request: Request<SdkBody>) -> Result<Response<Incoming>, legacy::Error> {
+        self.0.request(request).await
     }
 
     /// Opens a connection to each of these origins, side by side, so that the first calls find them open. Takes so long at

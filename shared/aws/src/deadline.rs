@@ -21,6 +21,17 @@ pub(crate) async fn until<F: Future>(end: Instant, work: F) -> F::Output {
     END.scope(end, work).await
 }
 
+/// Work whose calls end when those of the work at hand do, wherever it goes on.
+pub(crate) fn kept<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let end = END.try_with(|end| *end).ok();
+    async move {
+        match end {
+            Some(end) => END.scope(end, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// What is left of the time; `None` outside an invocation, and where nobody ends it.
 fn left() -> Option<Duration> {
     END.try_with(|end| end.saturating_duration_since(Instant::now())).ok()

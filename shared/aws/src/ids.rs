@@ -33,6 +33,11 @@ pub fn new_chance() -> Chance {
     Chance(Uuid::new_v4().as_u64_pair().1)
 }
 
+/// Bits for the id of a governed call: the six of a UUID that are not random have no place in it.
+pub fn new_call() -> u128 {
+    Uuid::new_v4().as_u128()
+}
+
 /// 244 random bits as 64 hexadecimal digits: two random UUIDs.
 pub fn new_secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())

@@ -1,9 +1,11 @@
-//! Every adapter of Sluice: the ports of `sluice-core` over DynamoDB, Step Functions, EventBridge and signed webhooks.
+//! Every adapter of Sluice: the ports of `sluice-core` over DynamoDB, Step Functions, EventBridge and signed webhooks; and the client
+//! of Bedrock Runtime.
 //! No other crate names `aws_sdk_*` or speaks HTTP to the outside.
 //!
 //! A function's `main.rs` reads [`config::Settings`] and calls [`Aws::connect`] or [`Aws::connect_store`]; nothing else is
 //! needed from here.
 
+pub mod bedrock;
 pub mod clients;
 pub mod clock;
 pub mod config;

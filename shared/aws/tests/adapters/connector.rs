@@ -185,8 +185,11 @@ async fn connections_are_opened_early_where_lambda_starts_the_function_and_there
     let mut roots = RootCertStore::empty();
     roots.add(table.certificate.clone()).expect("a root");
     roots.add(engine.certificate.clone()).expect("a root");
-    let endpoints =
-        Endpoints { dynamodb: Some(table.endpoint.clone()), sfn: Some(engine.endpoint.clone()), events: None };
+    let endpoints = Endpoints {
+        dynamodb: Some(table.endpoint.clone()),
+        sfn: Some(engine.endpoint.clone()),
+        ..Endpoints::default()
+    };
     let settings = Settings {
         endpoints,
         roots: Some(Arc::new(roots)),
