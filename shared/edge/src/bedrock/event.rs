@@ -109,7 +109,8 @@ impl Arrived {
     /// [`NotAdmitted`] where there is none.
     pub fn grant(&self) -> Result<(GrantPath, &str), NotAdmitted> {
         let path = self.path.split('?').next().unwrap_or_default();
-        let mut after = path.match_indices("/g/").map(|(at, mark)| &path[at + mark.len()..]);
+        // Each slash by itself: what is before may be a `/g` too.
+        let mut after = path.match_indices('/').filter_map(|(at, _)| path[at..].strip_prefix("/g/"));
         after.find_map(|rest| GrantPath::read(rest).ok()).ok_or(NotAdmitted)
     }
 
