@@ -96,7 +96,7 @@ impl Ask {
     pub fn sent(self, family: Option<Family>, lowered_to: Option<u64>) -> Option<(String, bool)> {
         let Self { operation, text, value } = &self;
         let asks = match self.is_stream() && *operation == Operation::ChatCompletions {
-            true => ask_usage(text, &value),
+            true => ask_usage(text, value),
             false => None,
         };
         let text = asks.as_ref().map(|splice| splice.apply(text));
