@@ -81,15 +81,16 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
                 false => Ok(None),
             }
         };
-        let beside = both(store.list_links(&caller.tenant, run_id), snapshot);
-        let (waited, (links, snapshot)) = match wait_seconds {
+        let spending = read_runs::get_spending(store, caller, run_id, clock.now());
+        let beside = both(both(store.list_links(&caller.tenant, run_id), spending), snapshot);
+        let (waited, ((links, spending), snapshot)) = match wait_seconds {
             0 => both(Box::pin(waited), Box::pin(beside)).await,
             // What was linked meanwhile is shown too.
             _ => (Box::pin(waited).await, Box::pin(beside).await),
         };
         let Waited { run, output, is_crowded } = waited?;
         let links = links?;
-        let mut view = RunView::from(&run).with_output(output).with_links(&links);
+        let mut view = RunView::from(&run).with_output(output).with_links(&links).with_budget(spending?);
         if run.status() == RunStatus::Queued {
             view = view.with_queue_position(self.store.queue_position(&run).await?);
         }

@@ -4,7 +4,7 @@ use lambda_runtime::{Diagnostic, LambdaEvent};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
-    ReceiverHealth, RecordRun, SHARDS, StartExecution, StopExecution, Sweep,
+    ReceiverHealth, RecordRun, SHARDS, StartExecution, StopExecution, Sweep, SweepLedgers,
 };
 use sluice_edge::event::Schedule;
 use sluice_edge::{metrics, telemetry};
@@ -25,7 +25,7 @@ pub struct App<S, E, C> {
 
 impl<S, E, C> App<S, E, C>
 where
-    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
+    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + SweepLedgers + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -69,6 +69,9 @@ fn log(summary: &SweepSummary) {
         sweep.queued = summary.queued,
         sweep.slots_held = summary.slots_held,
         sweep.dispatched = summary.dispatched,
+        sweep.holds_lost = summary.holds_lost,
+        sweep.holds_settled = summary.holds_settled,
+        sweep.balanced = summary.balanced,
         sweep.purged = summary.purged,
         sweep.put_off = summary.put_off,
         sweep.cut_short = summary.cut_short,

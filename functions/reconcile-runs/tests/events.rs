@@ -110,6 +110,7 @@ fn what_a_sweep_did_is_counted() {
     let expected = [
         "ExecutionsDescribed 3",
         "HandedOver 0",
+        "HoldsLost 0",
         "OpenRuns 4",
         "QueuedRuns 0",
         "RunsPurged 0",

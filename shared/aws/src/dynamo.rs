@@ -10,6 +10,7 @@ mod batch;
 mod catalog;
 mod change;
 mod deliver;
+mod governor;
 pub mod item;
 pub mod keys;
 mod manage;

@@ -3,7 +3,7 @@
 
 use crate::concurrency::{Admission, Limit, SlotScope};
 use crate::delivery::Delivery;
-use crate::governor::ledger::Ledger;
+use crate::governor::ledger::{Ledger, Standing};
 use crate::id::{RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::Instance;
@@ -40,6 +40,8 @@ pub struct RunChange {
     pub expected_ledger_rev: Option<u64>,
     /// The run after the change; its `rev` is one higher.
     pub run: Run,
+    /// How the ledger of the run's governed calls is closed, where the run is being stopped from this change on, or has ended.
+    pub closes: Option<Standing>,
     /// The output of a run that has ended with one.
     pub output: Option<String>,
     /// The deliveries that a run owes because it has ended. Empty for every other change.
@@ -54,10 +56,19 @@ impl RunChange {
             expected_rev: before.rev,
             expected_ledger_rev: None,
             slots: SlotChange::between(before, &after),
+            closes: standing(&after).filter(|closed| Some(*closed) != standing(before)),
             run: after,
             output: None,
             deliveries: Vec::new(),
         }
+    }
+}
+
+/// How the ledger stands of a run that is being stopped, or has ended; `None` of a run that goes on.
+pub fn standing(run: &Run) -> Option<Standing> {
+    match (run.status().is_terminal(), run.state.intent()) {
+        (true, _) => Some(Standing::Closed),
+        (false, intent) => intent.map(Standing::after_stop),
     }
 }
 

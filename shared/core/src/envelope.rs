@@ -8,11 +8,13 @@ use crate::lifecycle::{RunStatus, TerminationReason};
 use crate::limits;
 use crate::run::{EndDetails, Run, RunError};
 use crate::snapshot::Callback;
+use crate::spending::{Spending, Used};
 use crate::time::rfc3339_millis;
-use crate::usage::{UsageCount, UsageTotals};
+use crate::usage::UsageTotals;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// The deliveries that a run owes once it has ended: one on the event bus, and a webhook where its caller asked for
@@ -24,7 +26,7 @@ pub fn owed(
     run: &Run,
     callback: Option<&Callback>,
     end: &EndDetails,
-    usage: &UsageCount,
+    used: &Used,
     now: Timestamp,
 ) -> serde_json::Result<Vec<Delivery>> {
     let delivery = |number: u32, channel: Channel, body: String| Delivery {
@@ -45,36 +47,31 @@ pub fn owed(
     let mut deliveries = Vec::with_capacity(2);
     if let Some(callback) = callback {
         let url = callback.url.clone();
-        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, usage)?));
+        deliveries.push(delivery(1, Channel::Webhook { url }, webhook_body(run, Some(callback), end, used)?));
     }
     let number = deliveries.len() as u32 + 1;
-    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, usage)?));
+    deliveries.push(delivery(number, Channel::EventBus, status_changed_body(run, end, used)?));
     Ok(deliveries)
 }
 
 /// The body of the webhook. An output with which the body would be longer than [`limits::WEBHOOK_BODY_BYTES`] is left
 /// out.
-fn webhook_body(
-    run: &Run,
-    callback: Option<&Callback>,
-    end: &EndDetails,
-    usage: &UsageCount,
-) -> serde_json::Result<String> {
+fn webhook_body(run: &Run, callback: Option<&Callback>, end: &EndDetails, used: &Used) -> serde_json::Result<String> {
     let output = end.output.as_deref().and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
     // An output that is no JSON cannot stand in the body, but is there all the same.
     let is_unreadable = end.output.is_some() && output.is_none();
     let context = callback.and_then(|callback| callback.context.as_deref());
-    let body = envelope(run, end, output, is_unreadable, usage, context)?;
+    let body = envelope(run, end, output, is_unreadable, used, context)?;
     if output.is_some() && body.len() > limits::WEBHOOK_BODY_BYTES {
-        envelope(run, end, None, true, usage, context)
+        envelope(run, end, None, true, used, context)
     } else {
         Ok(body)
     }
 }
 
 /// The detail of the event on the bus: the envelope without the output and without the caller's context.
-fn status_changed_body(run: &Run, end: &EndDetails, usage: &UsageCount) -> serde_json::Result<String> {
-    envelope(run, end, None, end.output.is_some(), usage, None)
+fn status_changed_body(run: &Run, end: &EndDetails, used: &Used) -> serde_json::Result<String> {
+    envelope(run, end, None, end.output.is_some(), used, None)
 }
 
 /// What a webhook says once a run has ended. The event on the bus says the same, without output and context.
@@ -117,8 +114,12 @@ pub struct Envelope<'a> {
     /// There is an output, and it is too large for a webhook, or no JSON.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     output_omitted: bool,
-    /// What the run had reported of its LLM calls by its end.
+    /// What the run's LLM calls had used by its end: those that were reported, and those that were governed.
     usage: UsageTotals,
+    /// The same, by model.
+    usage_by_model: BTreeMap<&'a str, UsageTotals>,
+    /// What the run was allowed to spend, and what became of it.
+    budget: Spending,
     /// The caller's cap in US dollars, exact; `null` for none.
     #[schema(value_type = Option<f64>, minimum = 0, required)]
     execution_budget_usd: Option<UsdNumber>,
@@ -133,7 +134,7 @@ fn envelope(
     end: &EndDetails,
     output: Option<&RawValue>,
     output_omitted: bool,
-    usage: &UsageCount,
+    used: &Used,
     context: Option<&RawValue>,
 ) -> serde_json::Result<String> {
     let ended = run.state.ended();
@@ -155,7 +156,9 @@ fn envelope(
         error: end.error.as_ref().or(ended.and_then(|ended| ended.error.as_ref())),
         output,
         output_omitted,
-        usage: UsageTotals::from(usage),
+        usage: UsageTotals::from(&used.usage.total),
+        usage_by_model: used.usage.by_model.iter().map(|(model, count)| (model.as_str(), count.into())).collect(),
+        budget: Spending::of(run, used),
         execution_budget_usd: run.spec.execution_budget_micro_usd.map(MicroUsd::to_json_number),
         completion_callback_context: context,
     };

@@ -20,6 +20,7 @@ pub mod report_run;
 pub mod retain_run;
 pub mod sweep_ledgers;
 pub mod transition_run;
+mod used;
 pub mod waiting;
 
 pub use crate::refusal::{Answer, Refusal};

@@ -39,6 +39,7 @@ pub mod run;
 pub mod schema;
 pub mod secret;
 pub mod snapshot;
+pub mod spending;
 pub mod step;
 pub mod template;
 pub mod tenant_limits;

@@ -116,6 +116,8 @@ metrics! {
     STARTS_ASKED = "StartsAsked" Count by [];
     /// Executions that the sweep asked the engine about: the account has about 15 such calls a second.
     EXECUTIONS_DESCRIBED = "ExecutionsDescribed" Count by [];
+    /// Governed calls that cost all that was set aside for them: the sweep found nobody who knew what they used.
+    HOLDS_LOST = "HoldsLost" Count by [];
     /// Expired runs whose items the sweep deleted.
     RUNS_PURGED = "RunsPurged" Count by [];
     /// LLM calls that were reported for the first time.
@@ -382,6 +384,7 @@ pub fn swept(summary: &SweepSummary) {
         .with(&OPEN_RUNS, summary.open.into())
         .with(&QUEUED_RUNS, summary.queued.into())
         .with(&SLOTS_HELD, summary.slots_held.into())
+        .with(&HOLDS_LOST, summary.holds_lost.into())
         .with(&RUNS_PURGED, summary.purged.into())
         .with(&RUNS_STARTED, u64::from(summary.started) + u64::from(summary.dispatched))
         .with(&STARTS_ASKED, summary.starts_asked.into())

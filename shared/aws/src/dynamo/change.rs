@@ -1,15 +1,17 @@
 //! Loading and changing a run, and answering its nodes.
 
+use super::page::Walk;
 use super::slots::CounterWrites;
 use super::transact::{Refusals, Transacted, Write};
-use super::{Store, corrupt, failed, item, keys};
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use super::{Store, corrupt, item, keys};
+use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, ItemResult, n, s};
 use jiff::Timestamp;
 use keys::Key;
 use sluice_core::change::RunChange;
 use sluice_core::concurrency::SlotScope;
+use sluice_core::governor::ledger::Standing;
+use sluice_core::governor::record::{CallRecord, Outcome};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::lifecycle::{RunStatus, StopIntent};
 use sluice_core::ports::{
@@ -20,7 +22,7 @@ use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
-use sluice_core::usage::UsageLedger;
+use sluice_core::usage::{LlmCall, UsageLedger};
 use std::collections::BTreeMap;
 
 impl LoadRun for Store {
@@ -49,6 +51,7 @@ impl LoadRun for Store {
                     Part::Request => loaded.request = Some(item::to_request(&item)?),
                     Part::Output => loaded.output = Some(item::to_output(&item)?),
                     Part::Ledger => loaded.ledger = item::to_ledger(&item)?,
+                    Part::Governed => loaded.governed = item::to_governed(&item)?,
                     Part::Ending => loaded.ending = Some(item::to_ending(&item)?),
                     Part::Step(_) => loaded.step = Some(item::to_step(item)?),
                 }
@@ -92,6 +95,15 @@ impl LoadRun for Store {
         let ledger = found.as_ref().map(item::to_ledger).transpose().map_err(|error| corrupt(OPERATION, error))?;
         Ok(ledger.unwrap_or_default())
     }
+
+    async fn governed_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<LlmCall>> {
+        const OPERATION: &str = "list a run's governed calls";
+        let records = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::CALL_RECORDS);
+        let read = |found| item::to_call_record(found).map_err(|error| corrupt(OPERATION, error));
+        let records = self.all(&records).await?.into_iter().map(read).collect::<StoreResult<Vec<_>>>()?;
+        let ran = records.iter().filter(|record| record.outcome != Outcome::NotRun);
+        Ok(ran.map(CallRecord::as_reported).collect())
+    }
 }
 
 fn part_key(tenant: &TenantId, run_id: RunId, part: Part<'_>) -> Key {
@@ -100,6 +112,7 @@ fn part_key(tenant: &TenantId, run_id: RunId, part: Part<'_>) -> Key {
         Part::Request => keys::request(tenant, run_id),
         Part::Output => keys::output(tenant, run_id),
         Part::Ledger => keys::usage(tenant, run_id),
+        Part::Governed => keys::ledger(tenant, run_id),
         Part::Ending => keys::ending(tenant, run_id),
         Part::Step(node_id) => keys::step(tenant, run_id, node_id),
     }
@@ -120,29 +133,20 @@ impl ChangeRun for Store {
         now: Timestamp,
     ) -> StoreResult<Option<StopAsked>> {
         const OPERATION: &str = "ask to stop a run";
-        let update = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(keys::run_head(tenant, run_id).into_item()))
-            .update_expression(ASK_TO_STOP)
-            .condition_expression(GOES_ON)
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":canceling", s(RunStatus::Canceling.as_str()))
-            .expression_attribute_values(":running", s(RunStatus::Running.as_str()))
-            .expression_attribute_values(":waiting", s(RunStatus::WaitingForInput.as_str()))
-            .expression_attribute_values(":intent", s(intent.as_str()))
-            .expression_attribute_values(":key", s(keys::runs_in_status(tenant, RunStatus::Canceling)))
-            .expression_attribute_values(":now", s(rfc3339_millis(now)))
-            .expression_attribute_values(":one", n(1))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let (found, is_recorded) = match Box::pin(update.send()).await {
-            Ok(answer) => (answer.attributes, true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => (refused.item().cloned(), false),
-                Some(_) | None => return Err(failed(OPERATION, &error)),
-            },
+        let head = Write::apply(keys::run_head(tenant, run_id), ASK_TO_STOP)
+            .only_if(GOES_ON)
+            .naming("#status", "status")
+            .with(":canceling", s(RunStatus::Canceling.as_str()))
+            .with(":running", s(RunStatus::Running.as_str()))
+            .with(":waiting", s(RunStatus::WaitingForInput.as_str()))
+            .with(":intent", s(intent.as_str()))
+            .with(":key", s(keys::runs_in_status(tenant, RunStatus::Canceling)))
+            .with(":now", s(rfc3339_millis(now)))
+            .with(":one", n(1));
+        let ledger = close_ledger(tenant, run_id, Standing::after_stop(intent), now);
+        let (found, is_recorded) = match self.transact(OPERATION, vec![head, ledger]).await? {
+            Transacted::Written => (self.get(OPERATION, keys::run_head(tenant, run_id)).await?, true),
+            Transacted::Refused(mut refusals) => (refusals.at(0).flatten(), false),
         };
         let run = found.map(item::to_run).transpose().map_err(|error| corrupt(OPERATION, error))?;
         Ok(run.map(|run| StopAsked { run, is_recorded }))
@@ -231,6 +235,22 @@ impl AnswerNode for Store {
     }
 }
 
+/// Closes the ledger of governed calls, and has it looked at, if there is anything to look at. It has no condition, so that runs
+/// end as well that were recorded before there were ledgers: of them this makes a mark beside the head, which goes with it.
+fn close_ledger(tenant: &TenantId, run_id: RunId, standing: Standing, now: Timestamp) -> Write {
+    const CLOSE: &str = "SET #kind = :kind, #v = :v, #standing = :true, #due_at = if_not_exists(#due_at, :now)";
+    let attribute = if standing == Standing::Exhausted { item::EXHAUSTED } else { item::CLOSED };
+    Write::apply(keys::ledger(tenant, run_id), CLOSE)
+        .naming("#kind", "kind")
+        .naming("#v", "v")
+        .naming("#standing", attribute)
+        .naming("#due_at", keys::QUEUE_AT)
+        .with(":kind", s(item::LEDGER))
+        .with(":v", n(item::SHAPE))
+        .with(":true", AttributeValue::Bool(true))
+        .with(":now", s(keys::time_key(now, run_id)))
+}
+
 /// The places in a transaction of what a change writes.
 pub(super) struct ChangeWrites {
     head: usize,
@@ -254,6 +274,7 @@ impl ChangeWrites {
                 .with(":expected", n(change.expected_rev)),
         );
         let counters = CounterWrites::change(writes, run, &change.slots);
+        writes.extend(change.closes.map(|closes| close_ledger(&run.tenant_id, run.run_id, closes, run.updated_at)));
         let ledger = change.expected_ledger_rev.map(|expected| {
             let ledger = Write::check(keys::usage(&run.tenant_id, run.run_id));
             writes.push(match expected {

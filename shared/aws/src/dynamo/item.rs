@@ -6,8 +6,10 @@
 mod definition;
 mod delivery;
 mod form;
+mod governed;
 mod head;
 mod idempotency;
+mod ledger;
 mod meter;
 mod model;
 mod operator;
@@ -18,9 +20,11 @@ mod usage;
 
 pub use definition::*;
 pub use delivery::*;
-pub use form::{Item, ItemError, ItemResult, n, s, text};
+pub use form::{Item, ItemError, ItemResult, V as SHAPE, n, s, text};
+pub use governed::*;
 pub use head::StoredRun;
 pub use idempotency::*;
+pub use ledger::*;
 pub use meter::*;
 pub use model::*;
 pub use operator::*;

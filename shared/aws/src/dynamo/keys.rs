@@ -1,6 +1,10 @@
 //! The text of every key, in one function per item kind. **Invariant:** a tenant's keys start with `T#` and its id, and
 //! the service's own meters with `METER#`; an id never holds the separator `#`, so no key reaches into another's.
 
+mod governor;
+
+pub use governor::*;
+
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::concurrency::QueueRef;

@@ -1,5 +1,5 @@
-//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, what its end needs, request, the links from the
-//! runs that it repeats or evaluates, and its instance where there was none, in one transaction, one round trip.
+//! Recording a run: head, idempotency record, its slots or its place in a queue, snapshot, ledger, what its end needs, request, the links
+//! from the runs that it repeats or evaluates, and its instance where there was none, in one transaction, one round trip.
 
 use super::slots::CounterWrites;
 use super::transact::{Transacted, Write};
@@ -86,6 +86,7 @@ impl Store {
         }
         let counters = CounterWrites::admit(&mut writes, &new.run, &new.admission);
         writes.push(Write::put_new(item::from_snapshot(&new.run, &new.snapshot_text)));
+        writes.push(Write::put(item::from_governed(&new.run.tenant_id, new.run.run_id, &new.ledger)));
         writes.extend(new.ending_text.iter().map(|text| Write::put_new(item::from_ending(&new.run, text))));
         writes.extend(new.request_text.iter().map(|text| Write::put_new(item::from_request(&new.run, text))));
         let originals_at = writes.len();

@@ -53,7 +53,7 @@ impl Refusals {
 /// A write in a transaction.
 pub(super) struct Write {
     what: What,
-    condition: Option<&'static str>,
+    condition: Option<String>,
     names: HashMap<String, String>,
     values: Item,
 }
@@ -71,7 +71,7 @@ enum What {
     /// Does to the item what the expression says.
     Apply {
         key: Key,
-        expression: &'static str,
+        expression: String,
     },
     Delete(Key),
     /// Changes nothing; only its condition counts.
@@ -100,8 +100,8 @@ impl Write {
         Self::new(What::Keep(item))
     }
 
-    pub fn apply(key: Key, expression: &'static str) -> Self {
-        Self::new(What::Apply { key, expression })
+    pub fn apply(key: Key, expression: impl Into<String>) -> Self {
+        Self::new(What::Apply { key, expression: expression.into() })
     }
 
     /// Deletes the item, if there is one.
@@ -121,8 +121,8 @@ impl Write {
         Self::new(What::Check(key))
     }
 
-    pub fn only_if(self, condition: &'static str) -> Self {
-        Self { condition: Some(condition), ..self }
+    pub fn only_if(self, condition: impl Into<String>) -> Self {
+        Self { condition: Some(condition.into()), ..self }
     }
 
     pub fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
@@ -141,9 +141,14 @@ impl Write {
         self
     }
 
+    pub fn naming_all(mut self, names: HashMap<String, String>) -> Self {
+        self.names.extend(names);
+        self
+    }
+
     fn into_action(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
         let old = ReturnValuesOnConditionCheckFailure::AllOld;
-        let condition = self.condition.map(str::to_owned);
+        let condition = self.condition;
         let (key, expression, mut names, mut values) = match self.what {
             What::Put(item) => {
                 let put = Put::builder()
@@ -190,7 +195,7 @@ impl Write {
                     .return_values_on_condition_check_failure(old);
                 return Ok(TransactWriteItem::builder().condition_check(check.build()?).build());
             }
-            What::Apply { key, expression } => (key, expression.to_owned(), HashMap::new(), Item::new()),
+            What::Apply { key, expression } => (key, expression, HashMap::new(), Item::new()),
         };
         names.extend(self.names);
         values.extend(self.values);

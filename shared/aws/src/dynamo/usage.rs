@@ -18,8 +18,10 @@ impl RecordUsage for Store {
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
     ) -> StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)> {
+        let record = |id: &String| Some(keys::call_record(tenant, run_id, id.parse().ok()?));
+        let places = |id: &String| [Some(keys::usage_call(tenant, run_id, id)), record(id)].into_iter().flatten();
         let calls: BTreeMap<Key, &String> =
-            call_ids.iter().map(|id| (keys::usage_call(tenant, run_id, id), id)).collect();
+            call_ids.iter().flat_map(|id| places(id).map(move |key| (key, id))).collect();
         let nodes: BTreeMap<Key, &NodeId> = node_ids.iter().map(|id| (keys::step(tenant, run_id, id), id)).collect();
         let wanted: Vec<Key> = calls.keys().chain(nodes.keys()).cloned().collect();
         // Their keys say all there is to know: a step's result may be large.

@@ -8,6 +8,7 @@ mod costs;
 mod deadline;
 mod definitions;
 mod engine;
+mod governor;
 mod heads;
 mod items;
 mod lists;

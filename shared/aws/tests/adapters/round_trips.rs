@@ -43,7 +43,7 @@ const RECORD: &str = "TransactWriteItems";
 const LOAD: &str = "GetItem";
 const START: &str = "StartExecution";
 const STOP: &str = "StopExecution";
-/// One item that is written unread: a stop's intent; or a start that its tenant's meter counts.
+/// One item that is written unread: a start that its tenant's meter counts.
 const UPDATE: &str = "UpdateItem";
 const QUERY: &str = "Query";
 /// Whoever sends what is owed is told of it. The bus stands at the table's address here.
@@ -83,10 +83,10 @@ const CALLS: &[Row] = &[
     ("use a key for something else",      Process::Warm,  &[&[READ]], &[]),
     ("use a key for something else",      Process::New,   &[&[READ]], &[]),
     ("name what is not there",            Process::Warm,  &[&[READ]], &[]),
-    // The intent is written unread, and before the stop.
-    ("cancel",                            Process::Warm,  &[&[UPDATE]], &[STOP]),
+    // The intent is written unread, before the stop, and closes the ledger of governed calls; the run is read after it.
+    ("cancel",                            Process::Warm,  &[&[RECORD], &[LOAD]], &[STOP]),
     // It ends at once: that is more than one item, and what is owed of it is told.
-    ("cancel before its start",           Process::Warm,  &[&[UPDATE], &[RECORD], &[TELL]], &[]),
+    ("cancel before its start",           Process::Warm,  &[&[RECORD], &[RECORD], &[TELL]], &[]),
     ("pause",                             Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("resume",                            Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),

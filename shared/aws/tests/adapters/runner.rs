@@ -65,6 +65,7 @@ async fn change(table: &Table, run: &Run) -> Changed {
     let change = RunChange {
         expected_rev: run.rev - 1,
         expected_ledger_rev: None,
+        closes: None,
         run: run.clone(),
         output: None,
         deliveries: Vec::new(),

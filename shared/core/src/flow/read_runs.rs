@@ -1,6 +1,7 @@
 //! Read runs, and what belongs to a run.
 
 use crate::caller::Caller;
+use crate::flow::used::used;
 use crate::flow::waiting::{WaitLimits, enter};
 use crate::flow::{Answer, Refusal, find_beside, find_run, find_with};
 use crate::id::{NodeId, RunId};
@@ -13,6 +14,7 @@ use crate::refusal::Thing;
 use crate::report::{AnswerHead, Comment, NodeOutcome};
 use crate::run::{Run, RunError};
 use crate::snapshot::Snapshot;
+use crate::spending::{Spending, Used};
 use crate::step::{Step, StepStatus};
 use crate::together::both;
 use crate::usage::{LlmCall, UsageLedger};
@@ -378,7 +380,20 @@ impl Inputs {
 /// # Errors
 /// As [`get_run`].
 pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<UsageLedger> {
-    Ok(find_with(store, caller, run_id, &[Part::Ledger], now).await?.ledger)
+    let parts = &[Part::Ledger, Part::Governed];
+    let Loaded { ledger, governed, .. } = find_with(store, caller, run_id, parts, now).await?;
+    let used = used(store, &caller.tenant, run_id, ledger, governed).await.map_err(Refusal::Store)?;
+    Ok(used.usage)
+}
+
+/// A run's budget, and what became of it so far.
+///
+/// # Errors
+/// As [`get_run`].
+pub async fn get_spending<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Spending> {
+    let parts = &[Part::Ledger, Part::Governed];
+    let Loaded { run, ledger, governed, .. } = find_with(store, caller, run_id, parts, now).await?;
+    Ok(Spending::of(&run, &Used::new(ledger, governed, &[])))
 }
 
 /// A page of the calls of a run that were reported.

@@ -1,6 +1,7 @@
 //! Reconcile: mend what crashes and lost events left behind. Every minute it starts what was recorded and never
 //! started, settles what the events missed, ends what ran out of time, asks again for stops that failed, hands out due
-//! deliveries (to a receiver in trouble a few), starts queued runs for which there is a slot, and deletes runs whose time is over.
+//! deliveries (to a receiver in trouble a few), starts queued runs for which there is a slot, settles governed calls that nobody
+//! settled, and deletes runs whose time is over.
 //!
 //! **Invariants:** a candidate comes from an eventually consistent index, so nothing is changed but through a
 //! conditional write on the run as it is; one run's trouble never keeps the sweep from the others; each phase has its own time
@@ -11,6 +12,7 @@ mod asks;
 mod bounds;
 mod deliveries;
 mod difference;
+mod ledgers;
 mod open_runs;
 mod purge;
 mod queues;
@@ -28,13 +30,13 @@ use sweeper::Sweeper;
 
 use crate::ports::{
     AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
-    ReceiverHealth, RecordRun, StartExecution, StopExecution, Sweep,
+    ReceiverHealth, RecordRun, StartExecution, StopExecution, Sweep, SweepLedgers,
 };
 
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> SweepSummary
 where
-    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + PurgeRuns,
+    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + SweepLedgers + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -46,6 +48,7 @@ where
             Phase::OpenRuns => sweep.visit_open_runs().await,
             Phase::Starts => sweep.start_unstarted().await,
             Phase::Queues => sweep.dispatch_queues().await,
+            Phase::Ledgers => sweep.look_after_ledgers().await,
             Phase::Purge => sweep.purge_expired().await,
         }
     }

@@ -1,6 +1,7 @@
 //! Record what a run's LLM calls used, and end a run that has spent more than it may.
 //!
-//! **Invariants:** a call counts once; the total, and the stop that follows from it, are one transaction.
+//! **Invariants:** a call counts once, also one that was governed and is reported as well; the total of what is reported, and the
+//! stop that follows from it and from what governed calls have spent, are one transaction.
 //!
 //! Decision (2026-11-22): the runner hands over the usage in a result before it records the result. If that fails
 //! for good the node fails: what cannot be counted must not go on being spent.
@@ -8,7 +9,9 @@
 use crate::caller::Caller;
 use crate::change::{RunChange, UsageChange};
 use crate::flow::cancel_run::stop;
+use crate::flow::used::used;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, unknown};
+use crate::governor::call_id::CallId;
 use crate::id::{NodeId, RunId, TenantId};
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
@@ -16,6 +19,7 @@ use crate::place::{self, Field};
 use crate::ports::{Loaded, Part, RecordUsage, StopExecution};
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{Run, RunState};
+use crate::spending::Used;
 use crate::together::both;
 use crate::usage::{LlmCall, UsageLedger};
 use crate::violation::{Invalid, ViolationCode};
@@ -79,14 +83,23 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     // Where one request names a call twice, the first of the two counts.
     let call_ids: BTreeSet<String> = calls.iter().map(|call| call.call_id.clone()).collect();
     let node_ids: BTreeSet<NodeId> = calls.iter().filter_map(|call| call.node_id.clone()).collect();
+    let governed_ids: BTreeSet<CallId> = call_ids.iter().filter_map(|id| id.parse().ok()).collect();
     let given = calls.len() as u32;
     let mut is_checked = false;
     for _ in 0..TRIES {
-        let loaded = store.load_with(tenant, run_id, &[Part::Ledger]);
-        let (loaded, known) = both(loaded, store.known_calls(tenant, run_id, &call_ids, &node_ids)).await;
+        let loaded = store.load_with(tenant, run_id, &[Part::Ledger, Part::Governed]);
+        let known = store.known_calls(tenant, run_id, &call_ids, &node_ids);
+        let (loaded, known) = if governed_ids.is_empty() {
+            both(loaded, known).await
+        } else {
+            // A governed call has a hold until it has a record: whoever looks for the hold first misses neither.
+            (loaded.await, known.await)
+        };
         let loaded = loaded.map_err(Refusal::Store)?.filter(|loaded| loaded.run.is_visible(now));
-        let Loaded { run, ledger, .. } = loaded.ok_or_else(|| unknown(run_id))?;
+        let Loaded { run, ledger, governed, .. } = loaded.ok_or_else(|| unknown(run_id))?;
         let (mut known, begun) = known.map_err(Refusal::Store)?;
+        let held = governed.iter().flat_map(|governed| governed.holds.keys());
+        known.extend(held.filter(|call_id| governed_ids.contains(*call_id)).map(CallId::to_string));
         if !is_checked {
             check(store, &run, &calls, &begun).await?;
             is_checked = true;
@@ -94,23 +107,25 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
         let fresh: Vec<LlmCall> = calls.iter().filter(|call| known.insert(call.call_id.clone())).cloned().collect();
         let recorded = fresh.len() as u32;
         let repeated = given - recorded;
-        let counted = move |ledger, run, stopped| UsageRecorded { run, ledger, recorded, repeated, stopped };
         if fresh.is_empty() {
             // The stop that earlier calls led to may not have reached the engine.
             stop_if_asked(engine, &run).await;
-            return Ok(counted(ledger, run, false));
+            let used = used(store, tenant, run_id, ledger, governed).await.map_err(Refusal::Store)?;
+            return Ok(UsageRecorded { run, ledger: used.usage, recorded, repeated, stopped: false });
         }
         let too_many = |message| Refusal::Invalid(Invalid::one(Field::Usage, ViolationCode::TooMany, message));
         let next = ledger.with(&fresh).map_err(too_many)?;
         let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
-        let stopped = run.after(asked, now).filter(|_| next.exceeds(run.spec.spending_cap()));
+        let spends = Used::new(next.clone(), governed.clone(), &[]);
+        let stopped = run.after(asked, now).filter(|_| spends.exceeds_cap_of(&run));
         let stop = stopped.map(|after| RunChange::new(&run, after));
         let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger: next, stop };
         if store.record_usage(&change).await.map_err(Refusal::Store)? {
             let stopped = change.stop.is_some();
             let run = change.stop.map_or(run, |stop| stop.run);
             stop_if_asked(engine, &run).await;
-            return Ok(counted(change.ledger, run, stopped));
+            let used = used(store, tenant, run_id, change.ledger, governed).await.map_err(Refusal::Store)?;
+            return Ok(UsageRecorded { run, ledger: used.usage, recorded, repeated, stopped });
         }
     }
     Err(keeps_changing())

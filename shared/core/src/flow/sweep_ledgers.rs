@@ -29,16 +29,26 @@ pub struct LedgersSwept {
 pub async fn sweep_ledgers<S: SweepLedgers>(store: &S, now: Timestamp, limit: u32) -> StoreResult<LedgersSwept> {
     let mut swept = LedgersSwept::default();
     for run in store.due_ledgers(now, limit).await? {
-        if sweep(store, &run, now, &mut swept).await.is_err() {
+        if sweep_ledger(store, &run, now, &mut swept).await.is_err() {
             swept.failed += 1;
         }
     }
     Ok(swept)
 }
 
-async fn sweep<S: SweepLedgers>(store: &S, run: &RunRef, now: Timestamp, swept: &mut LedgersSwept) -> StoreResult<()> {
+/// Looks after one ledger, and adds to `swept` what was done.
+///
+/// # Errors
+/// When the store fails. What is left undone, the next sweep finds again.
+pub async fn sweep_ledger<S: SweepLedgers>(
+    store: &S,
+    run: &RunRef,
+    now: Timestamp,
+    swept: &mut LedgersSwept,
+) -> StoreResult<()> {
     let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };
-    for (call_id, hold) in ledger.overdue(now) {
+    let overdue: Vec<_> = ledger.overdue(now).collect();
+    for (call_id, hold) in overdue {
         let lost = CallRecord {
             call_id,
             about: None,

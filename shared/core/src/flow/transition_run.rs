@@ -9,6 +9,7 @@ use crate::concurrency::QueueRef;
 use crate::delivery::Delivery;
 use crate::envelope;
 use crate::flow::TRIES;
+use crate::flow::used::used;
 use crate::id::NodeId;
 use crate::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use crate::ports::{
@@ -16,8 +17,8 @@ use crate::ports::{
 };
 use crate::run::{EndDetails, Run, RunError, RunState};
 use crate::snapshot::{Callback, Ending};
+use crate::spending::Used;
 use crate::together::both;
-use crate::usage::UsageCount;
 use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -37,7 +38,7 @@ pub struct Transition {
     pub freed: Vec<QueueRef>,
 }
 
-/// The change that `event` makes to `run`; `None` when it makes none. `end`, `callback` and `usage` matter only where
+/// The change that `event` makes to `run`; `None` when it makes none. `end`, `callback` and `used` matter only where
 /// the run ends. Pure.
 ///
 /// # Errors
@@ -47,7 +48,7 @@ pub fn change(
     event: RunEvent,
     end: &EndDetails,
     callback: Option<&Callback>,
-    usage: &UsageCount,
+    used: &Used,
     now: Timestamp,
 ) -> serde_json::Result<Option<RunChange>> {
     let Some(mut after) = run.after(meant(run, event, end), now) else { return Ok(None) };
@@ -60,7 +61,7 @@ pub fn change(
         .as_ref()
         .filter(|_| ended.reason.status() == RunStatus::Failed)
         .map(|error| RunError::new(&error.code, &error.message, RunError::HEAD_MESSAGE_CHARS));
-    let deliveries = envelope::owed(&after, callback, end, usage, now)?;
+    let deliveries = envelope::owed(&after, callback, end, used, now)?;
     if let RunState::Ended(ended) = &mut after.state {
         ended.deliveries = deliveries.len() as u32;
     }
@@ -117,7 +118,7 @@ pub async fn transition_if<S: ChangeRun>(
 }
 
 /// What an end is told from, beside the run.
-pub const AT_THE_END: &[Part<'static>] = &[Part::Ledger, Part::Ending];
+pub const AT_THE_END: &[Part<'static>] = &[Part::Ledger, Part::Governed, Part::Ending];
 
 /// [`transition`] by whoever sends at once what the run owes. `ended` is the run [with what its end needs](AT_THE_END). An
 /// attempt at each delivery of which `may_begin` says so is begun in the transaction of the end itself: nobody has to read
@@ -185,11 +186,15 @@ async fn apply<S: ChangeRun>(
         let (end, callback) = told.as_ref().map_or((end, None), |(end, callback)| (&**end, callback.as_ref()));
         // A run that never started has used nothing. The ledger is read anew at each try: what is told of the end is what was
         // recorded before it.
-        let ledger = known.take().filter(|_| ends && has_started).map(|known| known.ledger);
-        let usage = ledger.as_ref().map(|ledger| ledger.total).unwrap_or_default();
-        let change = change(&run, event, end, callback, &usage, now).map_err(unwritable)?;
+        let known = known.take().filter(|_| ends && has_started);
+        let ledger_rev = known.as_ref().map(|known| known.ledger.rev);
+        let used = match known {
+            Some(Loaded { ledger, governed, .. }) => used(store, &run.tenant_id, run.run_id, ledger, governed).await?,
+            None => Used::default(),
+        };
+        let change = change(&run, event, end, callback, &used, now).map_err(unwritable)?;
         let Some(mut change) = change else { return Ok(None) };
-        change.expected_ledger_rev = ledger.map(|ledger| ledger.rev);
+        change.expected_ledger_rev = ledger_rev;
         for delivery in &mut change.deliveries {
             if let Some(begun) = Some(&*delivery).filter(|delivery| may_begin(delivery)).and_then(|it| it.begin(now)) {
                 *delivery = begun;

@@ -16,6 +16,7 @@ use crate::governor::access::{Grant, Holder, Pass};
 use crate::governor::call_id::CallId;
 use crate::governor::quota::{PeriodKey, QuotaOwner};
 use crate::id::NodeId;
+use crate::lifecycle::StopIntent;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,16 @@ pub enum Standing {
     Exhausted,
     /// The run is being stopped for another reason, or has ended.
     Closed,
+}
+
+impl Standing {
+    /// Of a run that is being stopped with this intent.
+    pub const fn after_stop(intent: StopIntent) -> Self {
+        match intent {
+            StopIntent::BudgetExceeded => Self::Exhausted,
+            StopIntent::CanceledByCaller | StopIntent::TimedOut => Self::Closed,
+        }
+    }
 }
 
 /// What becomes of a run of which a call could never fit into the cap.

@@ -9,14 +9,15 @@
 //! anybody.
 
 use crate::budget::{MicroUsd, NanoUsd};
-use crate::id::{ComputeNodeKey, TenantId, UserId};
+use crate::id::{ComputeNodeKey, InvalidId, TenantId, UserId};
 use crate::limits;
 use crate::place::{At, Part};
-use crate::time::rfc3339_millis;
+use crate::time::{from_rfc3339, rfc3339_millis};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use utoipa::ToSchema;
 
 /// How long a budget is for, by UTC.
@@ -41,6 +42,24 @@ impl Period {
         let mut text = rfc3339_millis(now);
         text.truncate(chars);
         PeriodKey(text)
+    }
+}
+
+impl PeriodKey {
+    /// When the period begins.
+    pub fn begins_at(&self) -> Option<Timestamp> {
+        let first = if self.0.len() == "2026-11".len() { "-01" } else { "" };
+        from_rfc3339(&format!("{}{first}T00:00:00Z", self.0))
+    }
+}
+
+impl FromStr for PeriodKey {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let key = Self(text.to_owned());
+        let is_period = ["2026-11-28".len(), "2026-11".len()].contains(&text.len()) && key.begins_at().is_some();
+        is_period.then_some(key).ok_or(InvalidId("must be a day or a month"))
     }
 }
 

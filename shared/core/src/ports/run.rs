@@ -4,6 +4,7 @@ use super::store::{Page, StoreResult};
 use crate::change::{NewRun, RunChange, UsageChange};
 use crate::concurrency::{QueueRef, SlotScope};
 use crate::delivery::{Attempt, Delivery};
+use crate::governor::ledger::Ledger;
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::lifecycle::{RunStatus, StopIntent};
@@ -61,8 +62,10 @@ pub enum Part<'a> {
     /// What the request for the run said.
     Request,
     Output,
-    /// The ledger of what its LLM calls have used.
+    /// The ledger of what its reported LLM calls have used.
     Ledger,
+    /// The ledger of its governed calls.
+    Governed,
     Ending,
     /// A node's step with its result.
     Step(&'a NodeId),
@@ -79,6 +82,8 @@ pub struct Loaded {
     pub output: Option<String>,
     /// An empty one when no call was reported.
     pub ledger: UsageLedger,
+    /// A run that was recorded before there were such ledgers has none.
+    pub governed: Option<Ledger>,
     /// A run that was recorded before this was kept apart has none.
     pub ending: Option<Ending>,
     pub step: Option<Step>,
@@ -88,7 +93,7 @@ impl Loaded {
     /// A run of which nothing else is known.
     pub fn new(run: Run) -> Self {
         let ledger = UsageLedger::default();
-        Self { run, snapshot: None, request: None, output: None, ledger, ending: None, step: None }
+        Self { run, snapshot: None, request: None, output: None, ledger, governed: None, ending: None, step: None }
     }
 }
 
@@ -126,6 +131,12 @@ pub trait LoadRun: Send + Sync {
     ) -> impl Future<Output = StoreResult<BTreeMap<NodeId, String>>> + Send;
     /// The ledger of what the run's LLM calls have used; an empty one when no call was reported. Strongly consistent.
     fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
+    /// Every governed call of the run that is over and that ran. Strongly consistent.
+    fn governed_calls(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+    ) -> impl Future<Output = StoreResult<Vec<LlmCall>>> + Send;
 }
 
 /// What became of a change of a run.
@@ -153,7 +164,8 @@ pub struct StopAsked {
 pub trait ChangeRun: LoadRun {
     /// Records that a run is to be stopped, without having read it: one that is `RUNNING` or `WAITING_FOR_INPUT` is afterwards
     /// as [`Run::after`] leaves it after [`StopAsked`](crate::lifecycle::RunEvent::StopAsked). Every other run stays as it is:
-    /// what its stop means takes more than one item. `None` when the tenant has no such run. One round trip.
+    /// what its stop means takes more than this. `None` when the tenant has no such run. The same write closes the ledger of
+    /// the run's governed calls.
     fn ask_to_stop(
         &self,
         tenant: &TenantId,

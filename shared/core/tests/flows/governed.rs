@@ -1,12 +1,21 @@
-//! What a run is recorded and started with, so that its calls of language models can be governed.
+//! Governed calls of a run: what it is recorded and started with for them, and where what they cost is seen.
 
-use crate::world::{World, command};
+use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::flow::create_run::{Command, Fresh, Policy, create_run};
+use sluice_core::flow::read_runs::{get_spending, get_usage};
+use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::governor::access::{Grant, Holder, Pass};
+use sluice_core::governor::call_id::{CallId, LEASE};
+use sluice_core::governor::ledger::change::{Reserve, Settle};
+use sluice_core::governor::record::{AboutCall, CallRecord, Outcome};
+use sluice_core::governor::usage::TokenUsage;
+use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::operator::ComputeNode;
-use sluice_core::ports::{Clock, ManageOperator, RunRef};
+use sluice_core::ports::{Clock, GovernCalls, ManageOperator, Reserved, RunRef};
+use sluice_core::run::Run;
+use sluice_core::usage::LlmCall;
 use sluice_testkit::{block_on, fixture};
 
 #[test]
@@ -47,4 +56,142 @@ fn a_run_begins_with_its_ledger_and_its_processors_are_told_its_grant() {
             assert_eq!(input.get("governor"), Some(&expected));
         }
     }
+}
+
+fn reference(run: &Run) -> RunRef {
+    RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id }
+}
+
+impl World {
+    /// Sets so much aside for a call of the run.
+    fn hold(&self, run: &Run, number: u128, amount: u64) -> CallId {
+        let grant = self.store.governed(&reference(run)).expect("a ledger").grant;
+        let holder = Holder::Processor("readability".parse().expect("a key"));
+        let pass = Pass { grant, holder, node_id: "readability".parse().expect("a node") };
+        let call_id = CallId::new(self.clock.now(), number);
+        let reserve = Reserve { call_id, pass, amount: NanoUsd(amount), is_lowered: false };
+        assert_eq!(block_on(self.store.reserve(&reference(run), &reserve)).expect("an answer"), Reserved::Done);
+        call_id
+    }
+
+    fn put_record(&self, run: &Run, call_id: CallId, held: u64, cost: u64) -> CallRecord {
+        let (node_id, model) = ("readability".parse().expect("a node"), "haiku".parse().expect("a key"));
+        let record = CallRecord {
+            call_id,
+            about: Some(AboutCall { node_id, attempt: 1, model, latency_ms: 10 }),
+            outcome: Outcome::Used,
+            tokens: TokenUsage { input: 7, output: 3, ..TokenUsage::default() },
+            held: NanoUsd(held),
+            cost: NanoUsd(cost),
+            settled_at: self.clock.now(),
+        };
+        block_on(self.store.record_call(&reference(run), &record)).expect("an answer")
+    }
+
+    fn settle_hold(&self, run: &Run, record: &CallRecord) {
+        assert!(block_on(self.store.settle(&reference(run), &Settle::from(record))).expect("an answer"));
+    }
+
+    fn report_call(&self, run: &Run, call_id: String, cost: u64) -> UsageRecorded {
+        let call = LlmCall {
+            call_id,
+            node_id: None,
+            provider: "bedrock".to_owned(),
+            model: "haiku".to_owned(),
+            input_tokens: 7,
+            output_tokens: 3,
+            cached_tokens: 0,
+            cost_nano_usd: NanoUsd(cost),
+            latency_ms: 10,
+            reported_at: self.clock.now(),
+        };
+        let (store, engine, caller, now) = (&self.store, &self.engine, &self.caller, self.clock.now());
+        block_on(record_usage(store, engine, caller, run.run_id, vec![call], now)).expect("recorded")
+    }
+}
+
+/// However far it has come when the report arrives.
+#[test]
+fn a_governed_call_that_is_reported_as_well_counts_once() {
+    for stage in 0..3 {
+        let world = World::new();
+        let run = world.running(1);
+        let call_id = world.hold(&run, 1, 900);
+        let record = (stage > 0).then(|| world.put_record(&run, call_id, 900, 400));
+        if stage > 1 {
+            world.settle_hold(&run, record.as_ref().expect("its record"));
+        }
+        let told = world.report_call(&run, call_id.to_string(), 777);
+        assert_eq!((told.recorded, told.repeated), (0, 1), "{stage}");
+        // A call that nobody governs, under an id of that form.
+        let other = CallId::new(world.clock.now(), 2).to_string();
+        assert_eq!(
+            (world.report_call(&run, other.clone(), 5).recorded, world.report_call(&run, other, 5).recorded),
+            (1, 0)
+        );
+        if stage < 2 {
+            let record = record.unwrap_or_else(|| world.put_record(&run, call_id, 900, 400));
+            world.settle_hold(&run, &record);
+        }
+        let usage = block_on(get_usage(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
+        assert_eq!((usage.total.calls, usage.total.cost_nano_usd, usage.total.input_tokens), (2, NanoUsd(405), 14));
+        assert_eq!((usage.by_model["haiku"].calls, usage.by_node["readability"].cost_nano_usd), (2, NanoUsd(400)));
+    }
+}
+
+#[test]
+fn a_runs_budget_is_shown_and_told_with_its_end() {
+    let world = World::new();
+    let cap = Command { execution_budget: Ok(Some(MicroUsd(2))), ..with_callback(command()) };
+    let run = world.create(cap, 1).expect("accepted").run;
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    let settled = world.hold(&run, 1, 900);
+    world.hold(&run, 2, 300);
+    let record = world.put_record(&run, settled, 900, 400);
+    world.settle_hold(&run, &record);
+    world.report_call(&run, "theirs".to_owned(), 5);
+    let expected = r#"{"capUsd":0.000002,"spentUsd":0.000000405,"heldUsd":0.0000003,"lostUsd":0,"calls":2,"clamped":0,"refused":0}"#;
+    let shown = block_on(get_spending(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
+    assert_eq!(serde_json::to_string(&shown).expect("JSON"), expected);
+    let ended = world.end(&run, EngineEnd::Succeeded, None).expect("settled");
+    world.deliver(&ended.owed[0]);
+    let body = &world.receiver.received()[0].body;
+    assert!(body.contains(&format!(r#""budget":{expected}"#)), "{body}");
+    let told: Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&told["usage"]["calls"], &told["usageByModel"]["haiku"]["calls"]), (&json!(2), &json!(2)));
+}
+
+#[test]
+fn what_governed_calls_have_spent_counts_when_a_report_is_weighed() {
+    for (reported, is_stopped) in [(1_600, false), (1_601, true)] {
+        let world = World::new();
+        let cap = Command { execution_budget: Ok(Some(MicroUsd(2))), ..command() };
+        let run = world.create(cap, 1).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        let call_id = world.hold(&run, 1, 900);
+        let record = world.put_record(&run, call_id, 900, 400);
+        world.settle_hold(&run, &record);
+        let told = world.report_call(&run, "theirs".to_owned(), reported);
+        assert_eq!((told.stopped, told.run.status() == RunStatus::Canceling), (is_stopped, is_stopped), "{reported}");
+        assert_eq!(world.store.governed(&reference(&run)).expect("a ledger").is_open(), !is_stopped);
+    }
+}
+
+#[test]
+fn the_sweep_settles_what_nobody_settled() {
+    let world = World::new();
+    let run = world.running(1);
+    let (known, _unknown) = (world.hold(&run, 1, 900), world.hold(&run, 2, 300));
+    world.put_record(&run, known, 900, 400);
+    let lease = LEASE.as_secs();
+    world.clock.advance(lease - 1);
+    let early = world.reconcile();
+    assert_eq!((early.holds_lost, early.holds_settled), (0, 0));
+    world.clock.advance(1);
+    let swept = world.reconcile();
+    assert_eq!((swept.holds_lost, swept.holds_settled), (1, 1));
+    let ledger = world.store.governed(&reference(&run)).expect("a ledger");
+    assert_eq!((ledger.spent, ledger.lost, ledger.held()), (NanoUsd(700), NanoUsd(300), NanoUsd(0)));
+    let after = world.reconcile();
+    assert_eq!((after.holds_lost, after.holds_settled), (0, 0));
 }

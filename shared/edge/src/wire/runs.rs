@@ -19,6 +19,7 @@ use sluice_core::report::Progress;
 use sluice_core::retention::Retention;
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
+use sluice_core::spending::Spending;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
 use sluice_core::violation::ViolationCode;
@@ -117,6 +118,10 @@ pub struct RunView {
     #[schema(value_type = Vec<RunId>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     evaluations: Option<Vec<String>>,
+    /// What it may spend, and what became of it so far. Only of one run at a time.
+    #[schema(required = false, nullable = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Spending>,
     /// Its place in its queue, 1 for the next. Only of one run at a time, while it is QUEUED.
     #[schema(minimum = 1, nullable = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,6 +185,7 @@ impl From<&Run> for RunView {
             output: None,
             replays: None,
             evaluations: None,
+            budget: None,
             queue_position: None,
             snapshot: None,
             links: RunLinks {
@@ -206,6 +212,12 @@ impl RunView {
     pub fn with_links(self, links: &ports::RunLinks) -> Self {
         let texts = |runs: &[RunId]| Some(runs.iter().map(RunId::to_string).collect());
         Self { replays: texts(&links.replays), evaluations: texts(&links.evaluations), ..self }
+    }
+
+    /// With its budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Spending) -> Self {
+        Self { budget: Some(budget), ..self }
     }
 
     /// With its place in the queue that it waits in.

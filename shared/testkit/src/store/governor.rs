@@ -4,7 +4,6 @@ use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::governor::ledger::Standing;
 use sluice_core::governor::ledger::change::{Balance, Denial, Draw, Reserve, Settle, Tally};
-use sluice_core::lifecycle::StopIntent;
 use sluice_core::ports::governor::by_budgets;
 use sluice_core::ports::{Drawn, FindQuotas, GovernCalls, ManageKeys, ReadLedgers, Reserved, SweepLedgers};
 
@@ -14,13 +13,9 @@ fn key(run: &RunRef) -> RunKey {
 
 impl Governed {
     /// Closes the ledger of a run that is being stopped or has ended, in the transaction that changes the run.
-    pub(super) fn close(&mut self, run: &Run) {
-        let Some(ledger) = self.ledgers.get_mut(&(run.tenant_id.clone(), run.run_id)) else { return };
-        let standing = match (run.status().is_terminal(), run.state.intent()) {
-            (false, None) => return,
-            (false, Some(StopIntent::BudgetExceeded)) => Standing::Exhausted,
-            (false, Some(_)) | (true, _) => Standing::Closed,
-        };
+    pub(super) fn close(&mut self, run: &Run, standing: Option<Standing>) {
+        let ledger = self.ledgers.get_mut(&(run.tenant_id.clone(), run.run_id));
+        let Some((ledger, standing)) = ledger.zip(standing) else { return };
         *ledger = ledger.close(standing);
         self.changes += 1;
     }

@@ -74,7 +74,10 @@ impl RecordUsage for MemoryStore {
             let begun = node_ids.iter().filter(is_begun).cloned().collect();
             let known = tables.usage.get(&(tenant.clone(), run_id));
             let known = known.filter(|_| self.laxity != Some(Laxity::UsageNotIdempotent));
-            let is_known = |id: &&String| known.is_some_and(|known| known.contains_key(*id));
+            let records = tables.governed.records.get(&(tenant.clone(), run_id));
+            let is_governed = |id: &str| Some(records?.contains_key(&id.parse().ok()?)).filter(|it| *it);
+            let is_known =
+                |id: &&String| known.is_some_and(|known| known.contains_key(*id)) || is_governed(id).is_some();
             Ok((call_ids.iter().filter(is_known).cloned().collect(), begun))
         })
         .await

@@ -92,7 +92,7 @@ impl Tables {
         }
         self.writes += 1;
         if laxity != Some(Laxity::LedgerLeftOpen) {
-            self.governed.close(&change.run);
+            self.governed.close(&change.run, change.closes);
         }
         self.runs.insert(key.clone(), change.run.clone());
         if let Some(output) = &change.output {

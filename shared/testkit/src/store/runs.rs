@@ -2,6 +2,8 @@
 
 use super::*;
 use serde::de::DeserializeOwned;
+use sluice_core::change::standing;
+use sluice_core::governor::record::Outcome;
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::StopAsked;
 use std::collections::BTreeMap;
@@ -109,6 +111,7 @@ impl LoadRun for MemoryStore {
                     Part::Request => loaded.request = tables.requests.get(&key).cloned(),
                     Part::Output => loaded.output = tables.outputs.get(&key).cloned(),
                     Part::Ledger => loaded.ledger = tables.ledgers.get(&key).cloned().unwrap_or_default(),
+                    Part::Governed => loaded.governed = tables.governed.ledgers.get(&key).cloned(),
                     Part::Ending => loaded.ending = parsed(tables.endings.get(&key))?,
                     Part::Step(node_id) => {
                         loaded.step = tables.steps.get(&(tenant.clone(), run_id, (*node_id).clone())).cloned();
@@ -141,6 +144,15 @@ impl LoadRun for MemoryStore {
                 Some((node_id.clone(), step.result.clone()?))
             };
             Ok(node_ids.iter().filter_map(result).collect())
+        })
+        .await
+    }
+
+    async fn governed_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<LlmCall>> {
+        self.act("list the run's governed calls", |tables| {
+            let records = tables.governed.records.get(&(tenant.clone(), run_id));
+            let ran = records.into_iter().flat_map(BTreeMap::values).filter(|record| record.outcome != Outcome::NotRun);
+            Ok(ran.map(CallRecord::as_reported).collect())
         })
         .await
     }
@@ -181,7 +193,7 @@ impl ChangeRun for MemoryStore {
             }
             let run = run.clone();
             if is_recorded && self.laxity != Some(Laxity::LedgerLeftOpen) {
-                tables.governed.close(&run);
+                tables.governed.close(&run, standing(&run));
             }
             tables.writes += u64::from(is_recorded);
             Ok(Some(StopAsked { run, is_recorded }))

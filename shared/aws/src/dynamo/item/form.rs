@@ -10,7 +10,7 @@ use std::collections::HashMap;
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The version of every stored shape.
-pub(super) const V: &str = "1";
+pub const V: &str = "1";
 
 impl Key {
     pub fn into_item(self) -> Item {

@@ -1,6 +1,7 @@
 //! LLM calls of a run, and what they come to.
 
 use super::form::{DOCUMENT, Item, ItemError, ItemResult, document, n, read, set, stamped, write};
+use super::governed::{is_call_record, to_call_record};
 use crate::dynamo::keys;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::usage::{LlmCall, UsageLedger};
@@ -12,7 +13,11 @@ pub fn from_usage(tenant: &TenantId, run_id: RunId, call: &LlmCall) -> ItemResul
     write(USAGE_CALL, call, keys::usage_call(tenant, run_id, &call.call_id))
 }
 
+/// A call that was reported, or one that was governed.
 pub fn to_usage(item: Item) -> ItemResult<LlmCall> {
+    if is_call_record(&item) {
+        return to_call_record(item).map(|record| record.as_reported());
+    }
     read(USAGE_CALL, item)
 }
 

@@ -21,6 +21,8 @@ pub struct Bounds {
     pub deliveries_per_shard: u32,
     /// Of these, to one receiver in trouble, which must not keep the others waiting. A receiver that is well has no such bound.
     pub deliveries_per_receiver: u32,
+    /// Ledgers looked after.
+    pub ledgers: u32,
     /// Expired runs deleted per shard.
     pub purges_per_shard: u32,
     /// Runs, or queues, that are worked on at once.
@@ -56,6 +58,7 @@ impl Bounds {
             // 1,600 a minute.
             deliveries_per_shard: 100,
             deliveries_per_receiver: 25,
+            ledgers: 500,
             // 400 a minute, last of all, as far as the time goes.
             purges_per_shard: 25,
             // It waits for the network nearly all the time.

@@ -33,6 +33,12 @@ pub struct SweepSummary {
     pub queued: u32,
     /// Runs that were given one and started.
     pub dispatched: u32,
+    /// Governed calls that cost all that was set aside for them, because nobody knows what they used.
+    pub holds_lost: u32,
+    /// Governed calls that were settled by their records.
+    pub holds_settled: u32,
+    /// Quotas that were given back a rest, or charged a cost.
+    pub balanced: u32,
     /// Runs whose items were deleted.
     pub purged: u32,
     /// Runs whose time is over, and whose items wait until nothing is owed any more.
@@ -61,6 +67,9 @@ impl SweepSummary {
             slots_held,
             queued,
             dispatched,
+            holds_lost,
+            holds_settled,
+            balanced,
             purged,
             put_off,
             cut_short,
@@ -80,6 +89,9 @@ impl SweepSummary {
         self.slots_held += slots_held;
         self.queued += queued;
         self.dispatched += dispatched;
+        self.holds_lost += holds_lost;
+        self.holds_settled += holds_settled;
+        self.balanced += balanced;
         self.purged += purged;
         self.put_off += put_off;
         self.cut_short |= cut_short;

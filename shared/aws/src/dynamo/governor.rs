@@ -1,0 +1,165 @@
+//! Ledgers of governed calls: held and settled by one update each, under conditions that the update itself needs; drawn and
+//! balanced in one transaction with the quotas.
+//!
+//! Decision (2026-11-28): a ledger lies in the index of queues, which holds nothing but keys: so a hold, which changes none of
+//! them, is written once and not a second time to an index.
+
+mod expression;
+mod quotas;
+mod sweep;
+
+use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::config::Config;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_types::retry::RetryConfig;
+use expression::Expression;
+use item::Item;
+use sluice_core::budget::NanoUsd;
+use sluice_core::governor::access::ProcessorKeys;
+use sluice_core::governor::ledger::Ledger;
+use sluice_core::governor::ledger::change::{Draw, Reserve, Settle, Tally};
+use sluice_core::governor::quota::{PeriodKey, QuotaOwner};
+use sluice_core::governor::record::CallRecord;
+use sluice_core::id::ProcessorKey;
+use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, RunRef, StoreResult};
+
+/// What became of an update.
+enum Updated {
+    Done(Option<Item>),
+    /// Its condition does not hold; the item as it is, if there is one.
+    Denied(Option<Item>),
+}
+
+impl Store {
+    /// One update of a ledger.
+    async fn update_ledger(
+        &self,
+        operation: &'static str,
+        run: &RunRef,
+        expression: Expression,
+        returns: ReturnValue,
+        retries: Option<RetryConfig>,
+    ) -> StoreResult<Updated> {
+        let Expression { update, condition, names, values } = expression;
+        let update = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(keys::ledger(&run.tenant_id, run.run_id).into_item()))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values((!values.is_empty()).then_some(values))
+            .return_values(returns)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let sent = match retries {
+            None => Box::pin(update.send()).await,
+            Some(retries) => {
+                let config = Config::builder().retry_config(retries);
+                Box::pin(update.customize().config_override(config).send()).await
+            }
+        };
+        match sent {
+            Ok(answer) => Ok(Updated::Done(answer.attributes)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    Ok(Updated::Denied(refused.item().cloned()))
+                }
+                // A path into a map that is not there: there is no ledger but the mark of an ended run.
+                Some(other) if is_invalid_path(other) => Ok(Updated::Denied(None)),
+                Some(_) | None => Err(failed(operation, &error)),
+            },
+        }
+    }
+}
+
+fn is_invalid_path(error: &UpdateItemError) -> bool {
+    error.code() == Some("ValidationException") && error.message().is_some_and(|text| text.contains("document path"))
+}
+
+fn ledger_of(operation: &'static str, found: Option<Item>) -> StoreResult<Option<Ledger>> {
+    let read = found.as_ref().map(item::to_governed).transpose();
+    read.map(Option::flatten).map_err(|error| corrupt(operation, error))
+}
+
+impl GovernCalls for Store {
+    async fn reserve(&self, run: &RunRef, reserve: &Reserve) -> StoreResult<Reserved> {
+        const OPERATION: &str = "reserve for a call";
+        let expression = Expression::reserve(run, reserve);
+        // One whose answer was lost may be written later still: it is never sent again.
+        let once = Some(RetryConfig::disabled());
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::None, once).await? {
+            Updated::Done(_) => Ok(Reserved::Done),
+            Updated::Denied(found) => Ok(Reserved::Denied(ledger_of(OPERATION, found)?.map(Box::new))),
+        }
+    }
+
+    async fn record_call(&self, run: &RunRef, record: &CallRecord) -> StoreResult<CallRecord> {
+        const OPERATION: &str = "record a call";
+        let unreadable = |error| corrupt(OPERATION, error);
+        let written = item::from_call_record(&run.tenant_id, run.run_id, record).map_err(unreadable)?;
+        let put = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(written))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Err(error) = Box::pin(put.send()).await else { return Ok(record.clone()) };
+        let standing = match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item().cloned(),
+            Some(_) | None => return Err(failed(OPERATION, &error)),
+        };
+        let standing = standing.ok_or_else(|| corrupt(OPERATION, "the record that stands was not shown"))?;
+        item::to_call_record(standing).map_err(unreadable)
+    }
+
+    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<bool> {
+        let expression = Expression::settle(settle);
+        let settled = self.update_ledger("settle a call", run, expression, ReturnValue::None, None).await?;
+        Ok(matches!(settled, Updated::Done(_)))
+    }
+
+    async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {
+        const OPERATION: &str = "count a refusal";
+        match self.update_ledger(OPERATION, run, Expression::tally(tally), ReturnValue::AllNew, None).await? {
+            Updated::Done(after) => ledger_of(OPERATION, after),
+            Updated::Denied(_) => Ok(None),
+        }
+    }
+
+    async fn draw(&self, run: &RunRef, draw: &Draw) -> StoreResult<Drawn> {
+        self.draw_on_quotas(run, draw).await
+    }
+}
+
+impl ReadLedgers for Store {
+    async fn load_ledger(&self, run: &RunRef) -> StoreResult<Option<Ledger>> {
+        const OPERATION: &str = "load a ledger";
+        ledger_of(OPERATION, self.get(OPERATION, keys::ledger(&run.tenant_id, run.run_id)).await?)
+    }
+
+    async fn load_quota(&self, owner: &QuotaOwner, period: &PeriodKey) -> StoreResult<NanoUsd> {
+        const OPERATION: &str = "load a quota";
+        let found = self.get(OPERATION, keys::quota(owner, period)).await?;
+        let drawn = found.as_ref().map(item::to_drawn).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(drawn.unwrap_or_default())
+    }
+
+    async fn load_keys(&self, processor: &ProcessorKey) -> StoreResult<ProcessorKeys> {
+        const OPERATION: &str = "load the keys of a processor";
+        let found = self.get(OPERATION, keys::processor_keys(processor)).await?;
+        let read = found.map(item::to_processor_keys).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(read.unwrap_or_default())
+    }
+}
+
+impl ManageKeys for Store {
+    async fn save_keys(&self, processor: &ProcessorKey, keys: &ProcessorKeys) -> StoreResult<bool> {
+        let item = item::from_processor_keys(processor, keys);
+        self.put_over("save the keys of a processor", item, keys.rev).await
+    }
+}

@@ -1,0 +1,173 @@
+//! What the changes of a ledger are as updates under conditions: the words of `sluice_core::governor::ledger::change`, on
+//! attributes.
+
+use crate::dynamo::item::{
+    self, ALLOWANCES, BREACHES, CALLS, CAP, CLOSED, EXHAUSTED, GRANT, HOLDS, Item, KINDS, LEFT, LOST, LOST_CALLS,
+    LOWERED, NODES, REFUSED, SPENT, UNFIT, hold_key, holder_text, n, s,
+};
+use crate::dynamo::keys;
+use sluice_core::governor::access::Pass;
+use sluice_core::governor::ledger::change::{Reserve, Settle, Tally};
+use sluice_core::governor::record::Outcome;
+use sluice_core::limits;
+use sluice_core::ports::RunRef;
+use std::collections::HashMap;
+
+/// Every name is a placeholder, because many words are reserved.
+pub struct Expression {
+    pub update: String,
+    pub condition: String,
+    pub names: HashMap<String, String>,
+    pub values: Item,
+}
+
+const ADMITS: &str = "#grant = :grant AND contains(#nodes.#node, :holder)";
+const OPEN: &str = "attribute_not_exists(#closed) AND attribute_not_exists(#exhausted)";
+
+impl Expression {
+    pub fn new(update: impl Into<String>, condition: impl Into<String>) -> Self {
+        Self { update: update.into(), condition: condition.into(), names: HashMap::new(), values: Item::new() }
+    }
+
+    pub fn naming<const N: usize>(mut self, names: [(&str, &str); N]) -> Self {
+        self.names.extend(names.map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned())));
+        self
+    }
+
+    pub fn with<const N: usize>(mut self, values: [(&str, aws_sdk_dynamodb::types::AttributeValue); N]) -> Self {
+        self.values.extend(values.map(|(placeholder, value)| (placeholder.to_owned(), value)));
+        self
+    }
+
+    /// With the names of everything of which something may be left.
+    fn naming_left(self) -> Self {
+        let mut named = self.naming([("#left", LEFT), ("#of_cap", CAP)]);
+        named.names.extend(KINDS.map(|kind| (format!("#of_{kind}"), kind.to_owned())));
+        named
+    }
+
+    fn for_pass(self, pass: &Pass) -> Self {
+        self.naming([
+            ("#grant", GRANT),
+            ("#nodes", NODES),
+            ("#node", pass.node_id.as_str()),
+            ("#closed", CLOSED),
+            ("#exhausted", EXHAUSTED),
+        ])
+        .with([(":grant", s(pass.grant.reveal())), (":holder", s(holder_text(&pass.holder)))])
+    }
+
+    pub fn reserve(run: &RunRef, reserve: &Reserve) -> Self {
+        let takes = left().map(|path| format!("{path} = {path} - :amount"));
+        let suffices = left().map(|path| format!("{path} >= :amount"));
+        let update = format!(
+            "SET #holds.#call = :amount, #lowered = #lowered + :lowered, {}, #due_key = if_not_exists(#due_key, :shard), \
+             #due_at = if_not_exists(#due_at, :end)",
+            takes.join(", ")
+        );
+        let condition = format!(
+            "{ADMITS} AND {OPEN} AND attribute_not_exists(#holds.#call) AND size(#holds) < :most AND {}",
+            suffices.join(" AND ")
+        );
+        let end = keys::time_key(reserve.call_id.lease_end(), run.run_id);
+        Self::new(update, condition)
+            .for_pass(&reserve.pass)
+            .naming_left()
+            .naming([
+                ("#holds", HOLDS),
+                ("#call", &hold_key(reserve.call_id)),
+                ("#lowered", LOWERED),
+                ("#due_key", keys::QUEUE_KEY),
+                ("#due_at", keys::QUEUE_AT),
+            ])
+            .with([
+                (":amount", n(reserve.amount.0)),
+                (":lowered", n(u8::from(reserve.is_lowered))),
+                (":most", n(limits::CALLS_AT_ONCE)),
+                (":shard", s(keys::shard_of_ledger(run.run_id))),
+                (":end", s(end)),
+            ])
+    }
+
+    pub fn settle(settle: &Settle) -> Self {
+        let gives = left().map(|path| format!("{path} = {path} + :back"));
+        let update = format!(
+            "SET #spent = #spent + :cost, #lost = #lost + :lost, #calls = #calls + :ran, \
+             #lost_calls = #lost_calls + :is_lost, #breaches = #breaches + :is_breach, {} REMOVE #holds.#call",
+            gives.join(", ")
+        );
+        let (ran, lost) = match settle.outcome {
+            Outcome::NotRun => (0, 0),
+            Outcome::Used => (1, 0),
+            Outcome::Lost => (1, 1),
+        };
+        let back = i128::from(settle.hold.0) - i128::from(settle.cost.0);
+        Self::new(update, "#holds.#call = :hold")
+            .naming_left()
+            .naming([
+                ("#holds", HOLDS),
+                ("#call", &hold_key(settle.call_id)),
+                ("#spent", SPENT),
+                ("#lost", LOST),
+                ("#calls", CALLS),
+                ("#lost_calls", LOST_CALLS),
+                ("#breaches", BREACHES),
+            ])
+            .with([
+                (":hold", n(settle.hold.0)),
+                (":cost", n(settle.cost.0)),
+                (":lost", n(if lost == 1 { settle.cost.0 } else { 0 })),
+                (":ran", n(ran)),
+                (":is_lost", n(lost)),
+                (":is_breach", n(u8::from(settle.cost > settle.hold))),
+                (":back", n(back)),
+            ])
+    }
+
+    pub fn tally(tally: &Tally) -> Self {
+        Self::new("SET #refused = #refused + :one, #unfit = #unfit + :unfit", format!("{ADMITS} AND {OPEN}"))
+            .for_pass(&tally.pass)
+            .naming([("#refused", REFUSED), ("#unfit", UNFIT)])
+            .with([(":one", n(1)), (":unfit", n(u8::from(tally.is_exhausted)))])
+    }
+
+    /// Looks at the ledger next at this time.
+    pub fn look_at(run: &RunRef, at: jiff::Timestamp) -> Self {
+        Self::new("SET #due_at = :at, #due_key = :shard", "attribute_exists(#grant)")
+            .naming([("#grant", GRANT), ("#due_at", keys::QUEUE_AT), ("#due_key", keys::QUEUE_KEY)])
+            .with([(":at", s(keys::time_key(at, run.run_id))), (":shard", s(keys::shard_of_ledger(run.run_id)))])
+    }
+
+    /// Looks at it no more, unless something is held.
+    pub fn look_no_more() -> Self {
+        Self::new("REMOVE #due_at", "attribute_exists(#grant) AND size(#holds) = :none")
+            .naming([("#grant", GRANT), ("#due_at", keys::QUEUE_AT), ("#holds", HOLDS)])
+            .with([(":none", n(0))])
+    }
+
+    /// The ledger's part in drawing on quotas, or in a balance, whose kinds are `kinds`.
+    pub fn allowances(kinds: &[&'static str], condition: &str, is_relative: bool) -> Self {
+        let parts: Vec<String> = kinds
+            .iter()
+            .map(|kind| {
+                let left = format!("#left.#of_{kind}");
+                let change = if is_relative { format!("{left} + :change_{kind}") } else { format!(":change_{kind}") };
+                format!("#allowances.#of_{kind} = :allowance_{kind}, {left} = {change}")
+            })
+            .collect();
+        let mut expression = Self::new(format!("SET {}", parts.join(", ")), condition)
+            .naming([("#allowances", ALLOWANCES), ("#left", LEFT), ("#drawn", item::DRAWN)])
+            .naming([("#closed", CLOSED), ("#exhausted", EXHAUSTED)]);
+        expression.names.extend(kinds.iter().map(|kind| (format!("#of_{kind}"), (*kind).to_owned())));
+        expression
+    }
+
+    pub fn is_open() -> &'static str {
+        OPEN
+    }
+}
+
+/// Paths to what is left of the cap and of each allowance.
+fn left() -> [String; KINDS.len() + 1] {
+    [CAP, KINDS[0], KINDS[1], KINDS[2], KINDS[3]].map(|name| format!("#left.#of_{name}"))
+}

@@ -1,0 +1,41 @@
+//! Ledgers that somebody has to look at.
+
+use super::{Expression, Updated};
+use crate::dynamo::item::{Item, text};
+use crate::dynamo::page::{Range, Walk};
+use crate::dynamo::{Store, keys};
+use aws_sdk_dynamodb::types::ReturnValue;
+use jiff::Timestamp;
+use sluice_core::governor::ledger::change::Balance;
+use sluice_core::ports::{RunRef, SHARDS, StoreResult, SweepLedgers};
+
+impl SweepLedgers for Store {
+    async fn due_ledgers(&self, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+        let mut due: Vec<(String, RunRef)> = Vec::new();
+        for shard in 0..SHARDS {
+            let partition = (keys::QUEUE_KEY, keys::ledger_shard(shard));
+            let walk = Walk::of_index("list the ledgers that are due", keys::QUEUE, partition, keys::QUEUE_AT);
+            let found = self.first(&Walk { range: Range::Below(keys::due_until(now)), ..walk }, limit).await?;
+            due.extend(found.iter().filter_map(entry));
+        }
+        due.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(due.into_iter().take(limit as usize).map(|(_, run)| run).collect())
+    }
+
+    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
+        let expression = next.map_or_else(Expression::look_no_more, |next| Expression::look_at(run, next));
+        let operation = "say when a ledger is due";
+        let updated = self.update_ledger(operation, run, expression, ReturnValue::None, None).await?;
+        Ok(matches!(updated, Updated::Done(_)))
+    }
+
+    async fn balance(&self, run: &RunRef, balance: &Balance) -> StoreResult<bool> {
+        self.balance_with_quota(run, balance).await
+    }
+}
+
+/// When, and whose: an entry in the index has nothing but keys.
+fn entry(item: &Item) -> Option<(String, RunRef)> {
+    let (tenant_id, run_id) = keys::run_of_pk(text(item, keys::PK)?)?;
+    Some((text(item, keys::QUEUE_AT)?.to_owned(), RunRef { tenant_id, run_id }))
+}

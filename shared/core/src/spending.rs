@@ -1,0 +1,81 @@
+//! What a run may spend, and what became of it: of calls that were reported, and of calls that were governed.
+
+use crate::budget::{NanoUsd, UsdNumber};
+use crate::governor::ledger::Ledger;
+use crate::run::Run;
+use crate::usage::{LlmCall, UsageCount, UsageLedger};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a run has used so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Of all calls, those that were reported and those that were governed.
+    pub usage: UsageLedger,
+    /// Of the calls that were reported.
+    pub reported: UsageCount,
+    /// `None` of a run from before there were such ledgers.
+    pub governed: Option<Ledger>,
+}
+
+impl Used {
+    /// `calls` are the governed calls that are over.
+    pub fn new(reported: UsageLedger, governed: Option<Ledger>, calls: &[LlmCall]) -> Self {
+        let count = reported.total;
+        Self { usage: reported.and(calls), reported: count, governed }
+    }
+
+    /// In US dollars, what calls have cost.
+    pub fn spent(&self) -> NanoUsd {
+        let governed = self.governed.as_ref().map_or(0, |ledger| ledger.spent.0);
+        NanoUsd(self.reported.cost_nano_usd.0.saturating_add(governed))
+    }
+
+    /// Whether more was spent than `run` may. Exactly the cap is still within it.
+    pub fn exceeds_cap_of(&self, run: &Run) -> bool {
+        run.spec.spending_cap().is_some_and(|cap| self.spent() > NanoUsd::from(cap))
+    }
+}
+
+/// A run's budget, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RunBudget)]
+#[serde(rename_all = "camelCase")]
+pub struct Spending {
+    /// What the run may spend at most, in US dollars, exact: the lower of its own cap and its compute node's. `null` for no cap.
+    #[schema(value_type = Option<f64>, minimum = 0, required)]
+    cap_usd: Option<UsdNumber>,
+    /// What its calls have cost, those that were reported and those that were governed.
+    #[schema(value_type = f64, minimum = 0)]
+    spent_usd: UsdNumber,
+    /// What is set aside for governed calls that are under way.
+    #[schema(value_type = f64, minimum = 0)]
+    held_usd: UsdNumber,
+    /// Of what was spent, that of governed calls of which nobody knows what they used: each cost all that was set aside for it.
+    #[schema(value_type = f64, minimum = 0)]
+    lost_usd: UsdNumber,
+    /// Calls that are over.
+    calls: u64,
+    /// Governed calls whose answer was held shorter than they asked for.
+    clamped: u64,
+    /// Governed calls that were refused.
+    refused: u64,
+}
+
+impl Spending {
+    pub fn of(run: &Run, used: &Used) -> Self {
+        let governed = used.governed.as_ref();
+        let cap = run.spec.spending_cap().map(NanoUsd::from);
+        let counts = governed.map(|ledger| ledger.counts).unwrap_or_default();
+        let amount = |of: fn(&Ledger) -> NanoUsd| governed.map(of).unwrap_or_default().to_json_number();
+        Self {
+            cap_usd: cap.map(NanoUsd::to_json_number),
+            spent_usd: used.spent().to_json_number(),
+            held_usd: amount(Ledger::held),
+            lost_usd: amount(|ledger| ledger.lost),
+            calls: used.reported.calls.saturating_add(counts.calls),
+            clamped: counts.lowered,
+            refused: counts.refused,
+        }
+    }
+}
