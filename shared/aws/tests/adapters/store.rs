@@ -164,6 +164,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "draft",
         "evaluation",
         "idempotency",
+        "ledger",
         "output",
         "receiver-health",
         "replay",

@@ -50,7 +50,10 @@ impl Ledger {
             let ledger = store.ledger(tenant, *run_id);
             if ledger.rev != used.rev {
                 used.rev = ledger.rev;
-                used.exceeded = ledger.exceeds(run.spec.spending_cap());
+                used.exceeded = run
+                    .spec
+                    .spending_cap()
+                    .is_some_and(|cap| ledger.total.cost_nano_usd > sluice_core::budget::NanoUsd::from(cap));
                 let calls = store.calls(tenant, *run_id);
                 if calls.iter().any(|call| !used.tried.contains(&call.call_id)) {
                     return broken("I6", format!("run {run_id} has a call that nobody reported"));
