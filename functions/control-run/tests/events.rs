@@ -16,7 +16,7 @@ use sluice_testkit::samples::{self, NEW_RUN, RUNNING, SUCCEEDED, World, request,
 use support::{APPROVE, DONE, GATE, PAUSED, SECRET, WAITING, answer, answer_with, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 74] = [
+const EXPECTED: [(&str, u16, &[&str]); 76] = [
     ("pause", 202, &[r#""status":"RUNNING""#, r#""pauseRequested":true"#]),
     ("pause-function-url-iam", 202, &[r#""pauseRequested":true"#]),
     ("pause-pending", 202, &[r#""status":"PENDING""#, r#""pauseRequested":true"#]),
@@ -40,6 +40,8 @@ const EXPECTED: [(&str, u16, &[&str]); 74] = [
     ("replay", 201, &[r#""status":"PENDING""#, r#""replayOf":"9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d""#]),
     ("replay-from-node", 201, &[r#""name":"report again""#]),
     ("replay-function-url-iam", 201, &[r#""createdBy":"arn:aws:sts::123456789012:assumed-role/chat-service/i-0abc""#]),
+    ("replay-for-user", 201, &[r#""userId":"bob""#]),
+    ("replay-bad-user", 400, &[r#""pointer":"/userId","code":"invalid""#]),
     ("replay-unknown-node", 400, &[r#""pointer":"/fromNodeId","code":"unknown_node""#]),
     ("replay-empty-name", 400, &[r#""pointer":"/name","code":"out_of_range""#]),
     ("replay-key-mismatch", 400, &[r#""pointer":"/idempotencyKey","code":"key_mismatch""#]),

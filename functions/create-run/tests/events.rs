@@ -8,7 +8,7 @@ use sluice_testkit::samples::{self, NEW_RUN, World};
 use support::{answer, answer_as, app};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 24] = [
+const EXPECTED: [(&str, u16, &[&str]); 26] = [
     ("api-gateway-jwt", 201, &[r#""status":"PENDING""#, r#""name":"nightly report""#, r#""createdBy":"ada""#]),
     (
         "api-gateway-jwt-everything",
@@ -33,6 +33,8 @@ const EXPECTED: [(&str, u16, &[&str]); 24] = [
             r#""retention":{"maxAgeSeconds":604800,"preserveOnFailure":true},"retentionDueAt":null"#,
         ],
     ),
+    ("api-gateway-jwt-user", 201, &[r#""userId":"ann@acme.example""#, r#""onBudgetExceeded":"stop""#]),
+    ("bad-user", 400, &[r#""pointer":"/userId","code":"invalid""#]),
     ("evaluation-of-nothing", 400, &[r#""pointer":"/evaluationOf","code":"not_found""#]),
     ("retention-out-of-range", 400, &[r#""pointer":"/retention/maxAgeSeconds","code":"out_of_range""#]),
     ("function-url-local", 401, &[r#""code":"unauthenticated""#]),

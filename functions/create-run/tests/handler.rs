@@ -4,7 +4,9 @@ mod support;
 
 use lambda_runtime::Context;
 use serde_json::{Value, json};
+use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::limits;
 use sluice_core::operator::TenantSettings;
@@ -470,4 +472,33 @@ fn a_tenant_that_starts_too_much_is_told_why_and_until_when() {
     assert_eq!(world.store.writes(), writes);
     world.clock.advance(53);
     assert_eq!(post(&app, BODY).status(), 201);
+}
+
+#[test]
+fn a_tenant_or_a_user_whose_budget_is_spent_is_told_whose_and_until_when() {
+    let world = block_on(World::new());
+    // An hour before midnight.
+    world.clock.advance(82_800 - world.clock.now().as_second() % 86_400);
+    let budget = |max: Option<u64>, per_user: Option<u64>| Budget {
+        period: Period::Day,
+        max: max.map(MicroUsd),
+        per_user_max: per_user.map(MicroUsd),
+    };
+    let for_ann = BODY.replace(r#""name":"a""#, r#""name":"a","userId":"ann""#);
+    for (rev, budget, body, whose) in
+        [(1, budget(Some(0), None), BODY, "this tenant"), (2, budget(Some(1), Some(0)), for_ann.as_str(), "this user")]
+    {
+        let settings = TenantSettings { budget: Some(budget), rev, ..TenantSettings::open(tenant("dev")) };
+        assert!(block_on(world.store.save_tenant(&settings)).expect("saved"));
+        let (app, writes, starts) = (app(&world), world.store.writes(), world.engine.starts());
+        let refused = post_with_key(&app, "k-1", body);
+        let problem = json_of(&refused);
+        assert_eq!((refused.status(), &problem["code"]), (429, &json!("budget_exhausted")));
+        let told = format!("what {whose} may spend on governed calls in this day is spent");
+        assert_eq!(problem["detail"], told);
+        let after: u32 = refused.header("retry-after").expect("a time").parse().expect("seconds");
+        assert!((3_600..=3_601).contains(&after), "{after}");
+        assert_eq!((world.store.writes(), world.engine.starts()), (writes, starts), "nothing was written");
+    }
+    assert_eq!(post_with_key(&app(&world), "k-1", BODY).status(), 201, "somebody else's, and the key was not used up");
 }

@@ -9,7 +9,7 @@ use sluice_testkit::samples::{self, NEW_RUN, World, run_id};
 use support::{TestApp, answer, app};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 15] = [
+const EXPECTED: [(&str, u16, &[&str]); 17] = [
     ("api-gateway-jwt", 202, &[r#""executionBudgetUsd":0.1"#, r#""workflowDefinitionName":"text-report""#]),
     ("api-gateway-jwt-other-payload", 202, &[r#""executionBudgetUsd":null"#]),
     ("function-url-iam-empty-body", 202, &[r#""name":"run-6f1d2c4b""#]),
@@ -18,6 +18,8 @@ const EXPECTED: [(&str, u16, &[&str]); 15] = [
         202,
         &[r#""retention":{"maxAgeSeconds":-1,"preserveOnFailure":false}"#, r#""evaluationOf":null"#],
     ),
+    ("api-gateway-jwt-user", 202, &[r#""userId":"google-oauth2|1234567890""#]),
+    ("bad-user", 400, &[r#""pointer":"/userId","code":"invalid""#]),
     ("no-draft", 400, &[r#""pointer":"/version","code":"no_such_version""#]),
     ("no-identity", 401, &[r#""code":"unauthenticated""#]),
     ("unknown-definition", 404, &[r#""code":"not_found""#]),

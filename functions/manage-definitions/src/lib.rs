@@ -1,8 +1,10 @@
 //! Definitions, versions, drafts and instances; for the operator, processors, compute nodes, models and tenants.
 //!
 //! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for
-//! what others let it run, `operator.rs` for the operator, `models.rs` for what calls may name.
+//! what others let it run, `operator.rs` for the operator, `models.rs` for what calls may name, `budgets.rs` for
+//! what may be spent.
 
+mod budgets;
 mod definitions;
 mod discover;
 mod models;
@@ -81,6 +83,7 @@ where
             Route::GetModel { key } => self.get_model(caller, &key).await,
             Route::DeclareModel { key } => self.save_model(request, caller, key).await,
             Route::DeleteModel { key } => self.delete_model(caller, &key).await,
+            Route::GetBudgets => self.get_budgets(request, caller).await,
             Route::ListTenants => self.list_tenants(request, caller).await,
             Route::GetTenant { tenant } => self.get_tenant(caller, &tenant).await,
             Route::SetTenant { tenant } => self.save_tenant(request, caller, tenant).await,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use support::{DISCOVERABLE, answer, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 93] = [
+const EXPECTED: [(&str, u16, &[&str]); 97] = [
     (
         "create-definition",
         201,
@@ -313,6 +313,23 @@ const EXPECTED: [(&str, u16, &[&str]); 93] = [
         &[r#""maxBudgetUsd":12.5,"budget":{"period":"day","maxUsd":null,"perUserMaxUsd":0.000001}"#],
     ),
     ("put-compute-node-empty-budget", 400, &[r#""pointer":"/budget","code":"missing_field""#]),
+    ("get-budgets", 200, &[r#"{"userId":null,"budgets":[]}"#]),
+    (
+        "get-budgets-of-a-user",
+        200,
+        &[
+            r#"{"userId":"ann@acme.example","budgets":[{"computeNodeId":null,"period":"month","#,
+            r#""all":{"maxUsd":250,"drawnUsd":0,"leftUsd":250},"user":{"maxUsd":2.5,"drawnUsd":0,"leftUsd":2.5}}"#,
+            r#"{"computeNodeId":"shared","period":"day","#,
+            r#""all":{"maxUsd":10,"drawnUsd":0,"leftUsd":10},"user":null}]}"#,
+        ],
+    ),
+    (
+        "get-budgets-bad-user",
+        400,
+        &[r#""pointer":"query:userId","code":"invalid""#, r#""pointer":"query:user","code":"unknown_field""#],
+    ),
+    ("add-version-on-budget-exceeded", 201, &[r#""onBudgetExceeded":"refuse""#]),
     ("list-definitions-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
 ];
 

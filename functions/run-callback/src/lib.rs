@@ -251,6 +251,7 @@ where
                     | Refusal::TooManyRuns { .. }
                     | Refusal::RateLimited { .. }
                     | Refusal::TooManyOpenRuns { .. }
+                    | Refusal::BudgetExhausted { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken),
                 ) => return Err(unusable(refusal.to_string())),

@@ -3,6 +3,7 @@
 
 use crate::definition::{Definition, Outline};
 use crate::governor::model::Model;
+use crate::governor::quota::{PeriodKey, Quota, QuotaOwner, QuotaRule};
 use crate::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, IdempotencyKey, InstanceId, ModelKey, ProcessorKey, TenantId,
 };
@@ -12,6 +13,7 @@ use crate::meter::{MeterKey, Reading};
 use crate::open_runs::OpenRuns;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::prepared::PreparedVersion;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -109,6 +111,7 @@ kinds! {
     claims: ClaimKey => IdempotencyRecord,
     meters: MeterKey => Reading,
     open_runs: OpenRunsKey => OpenRuns,
+    quotas: QuotaKey => Quota,
 }
 
 impl Wanted {
@@ -253,6 +256,20 @@ pub struct SettingsKey(pub TenantId);
 /// What the sweep counted of a tenant's open runs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpenRunsKey(pub TenantId);
+
+/// What is drawn on a quota in one of its periods.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuotaKey {
+    pub owner: QuotaOwner,
+    pub period: PeriodKey,
+}
+
+impl QuotaKey {
+    /// In the period that it is at `now`.
+    pub fn of(rule: &QuotaRule, now: Timestamp) -> Self {
+        Self { owner: rule.owner.clone(), period: rule.period.at(now) }
+    }
+}
 
 /// The first request with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

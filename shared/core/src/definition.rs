@@ -7,6 +7,7 @@
 //! it is deprecated, and then refuses.
 
 use crate::concurrency::Concurrency;
+use crate::governor::ledger::OnBudgetExceeded;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::limits;
 use crate::number::{is_whole, whole};
@@ -188,6 +189,9 @@ pub struct VersionDocument {
     /// JSON Schema (draft 2020-12 unless `$schema` says otherwise) of a run's `input`. Absent: any input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_schema: Option<Value>,
+    /// What becomes of a run whose cap is spent.
+    #[serde(default, skip_serializing_if = "OnBudgetExceeded::is_stop")]
+    pub on_budget_exceeded: OnBudgetExceeded,
 }
 
 /// A vertex of the DAG.

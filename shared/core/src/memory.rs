@@ -3,9 +3,10 @@
 //! **Invariants:** whatever can change is remembered only to guess which keys a request will need, and is never an answer
 //! itself; a version never changes, so it is kept, prepared, and not read again. All of it is bounded.
 
-use crate::catalog::{DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OwnerKey, VersionKey, Wanted};
+use crate::catalog::{DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OwnerKey, SettingsKey, VersionKey, Wanted};
 use crate::definition::Outline;
-use crate::id::{DefinitionId, ProcessorKey, TenantId};
+use crate::governor::quota::Budget;
+use crate::id::{ComputeNodeKey, DefinitionId, ProcessorKey, TenantId};
 use crate::instance::{Instance, InstanceContent};
 use crate::prepared::PreparedVersion;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,6 +30,9 @@ struct Remembered {
     contents: Recent<InstanceKey, InstanceContent>,
     /// The processors that a draft names.
     drafts: Recent<DraftKey, BTreeSet<ProcessorKey>>,
+    /// Of tenants.
+    budgets: Recent<SettingsKey, Option<Budget>>,
+    node_budgets: Recent<ComputeNodeKey, Option<Budget>>,
     versions: Recent<VersionKey, Arc<PreparedVersion>>,
     /// By shard: see [`Memory::place`].
     places: BTreeMap<u8, String>,
@@ -42,6 +46,8 @@ impl Default for Remembered {
             outlines: Recent::new(GUESSES),
             contents: Recent::new(GUESSES),
             drafts: Recent::new(GUESSES),
+            budgets: Recent::new(GUESSES),
+            node_budgets: Recent::new(GUESSES),
             versions: Recent::new(VERSION_BYTES),
             places: BTreeMap::new(),
         }
@@ -77,6 +83,16 @@ impl Memory {
     /// The processors that the draft named when it was read last.
     pub fn draft(&self, key: &DraftKey) -> Option<BTreeSet<ProcessorKey>> {
         self.lock().drafts.get(key)
+    }
+
+    /// The tenant's budget when its settings were read last.
+    pub fn budget(&self, key: &SettingsKey) -> Option<Option<Budget>> {
+        self.lock().budgets.get(key)
+    }
+
+    /// The compute node's budget when that was read last.
+    pub fn node_budget(&self, key: &ComputeNodeKey) -> Option<Option<Budget>> {
+        self.lock().node_budgets.get(key)
     }
 
     /// The version, if it was read before.
@@ -141,6 +157,12 @@ impl Memory {
         }
         for (key, draft) in found.all::<DraftKey>() {
             remembered.drafts.put(key.clone(), draft.version.document.processor_keys(), 1);
+        }
+        for (key, settings) in found.all::<SettingsKey>() {
+            remembered.budgets.put(key.clone(), settings.budget, 1);
+        }
+        for (key, node) in found.all::<ComputeNodeKey>() {
+            remembered.node_budgets.put(key.clone(), node.budget, 1);
         }
         for (key, version) in found.all::<VersionKey>() {
             remembered.versions.put(key.clone(), Arc::clone(version), version.bytes());

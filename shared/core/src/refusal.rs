@@ -1,6 +1,7 @@
 //! Why a request was refused, whichever flow refused it.
 
 use crate::concurrency::SlotScope;
+use crate::governor::quota::Period;
 use crate::id::RunId;
 use crate::ports::{StoreError, StoreErrorClass};
 use crate::violation::Invalid;
@@ -38,6 +39,9 @@ pub enum Refusal {
     /// The sweep has counted as many open runs of the tenant as it may have. Nothing was written; later there may be room.
     #[error("{open} runs are open, by the last count, and this tenant may have {limit}")]
     TooManyOpenRuns { open: u32, limit: u32 },
+    /// Nothing is left of a quota that the run would draw on. Nothing was written; when the period is over, it may go on.
+    #[error("what {whose} may spend on governed calls in this {} is spent", period.as_str())]
+    BudgetExhausted { whose: &'static str, period: Period, retry_after_seconds: u32 },
     /// The queue is as long as may be. Nothing was written; later there may be room.
     #[error("{} runs wait already, as many as may", crate::limits::QUEUED_RUNS)]
     QueueFull,

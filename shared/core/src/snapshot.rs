@@ -9,8 +9,10 @@ use crate::arn::{QualifiedArn, StateMachineArn};
 use crate::budget::{MicroUsd, UsdNumber};
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
+use crate::governor::ledger::OnBudgetExceeded;
 use crate::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, ProcessorKey, RunId, Tag, TenantId,
+    UserId,
 };
 use crate::limits;
 use crate::operator::ContainerTask;
@@ -335,6 +337,10 @@ struct Written<'a, N> {
     state_machine_arn: &'a StateMachineArn,
     execution_budget_micro_usd: Option<MicroUsd>,
     compute_node_budget_micro_usd: Option<MicroUsd>,
+    #[serde(skip_serializing_if = "OnBudgetExceeded::is_stop")]
+    on_budget_exceeded: OnBudgetExceeded,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a UserId>,
     max_run_duration_seconds: Option<u64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     exclude_paused_time: bool,
@@ -369,6 +375,8 @@ impl<'a, N> Written<'a, N> {
             state_machine_arn: &spec.state_machine_arn,
             execution_budget_micro_usd: spec.execution_budget_micro_usd,
             compute_node_budget_micro_usd: spec.compute_node_budget_micro_usd,
+            on_budget_exceeded: spec.on_budget_exceeded,
+            user_id: spec.user_id.as_ref(),
             max_run_duration_seconds: spec.max_run_duration_seconds,
             exclude_paused_time: spec.exclude_paused_time,
             retention: spec.retention,
@@ -454,6 +462,10 @@ struct Stored {
     state_machine_arn: StateMachineArn,
     execution_budget_micro_usd: Option<MicroUsd>,
     compute_node_budget_micro_usd: Option<MicroUsd>,
+    #[serde(default)]
+    on_budget_exceeded: OnBudgetExceeded,
+    #[serde(default)]
+    user_id: Option<UserId>,
     max_run_duration_seconds: Option<u64>,
     #[serde(default)]
     exclude_paused_time: bool,
@@ -482,6 +494,8 @@ impl From<Stored> for Snapshot {
             state_machine_arn: stored.state_machine_arn,
             execution_budget_micro_usd: stored.execution_budget_micro_usd,
             compute_node_budget_micro_usd: stored.compute_node_budget_micro_usd,
+            on_budget_exceeded: stored.on_budget_exceeded,
+            user_id: stored.user_id,
             max_run_duration_seconds: stored.max_run_duration_seconds,
             exclude_paused_time: stored.exclude_paused_time,
             retention: stored.retention,

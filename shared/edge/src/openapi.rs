@@ -205,9 +205,9 @@ fn responses(route: &Route, said: &Operation, schemas: &mut Schemas) -> Value {
         responses.insert("409".to_owned(), refusal("It cannot be done as things are", &problem, said.conflicts, None));
     }
     if route.takes_key {
-        let at_limit = "As many runs are open, wait, or were started in this minute, as may: nothing was written. Or too many requests at \
+        let at_limit = "As many runs are open, wait, or were started in this minute, as may, or what its budget allows is spent: nothing was written. Or too many requests at \
              once for the gateway";
-        let kinds = [&problem::TOO_MANY_RUNS, &problem::RATE_LIMITED, &problem::QUEUE_FULL];
+        let kinds = [&problem::TOO_MANY_RUNS, &problem::RATE_LIMITED, &problem::QUEUE_FULL, &problem::BUDGET_EXHAUSTED];
         let mut throttled = refusal(at_limit, &problem, &kinds, Some("Too Many Requests"));
         throttled["headers"] = json!({"Retry-After": to_header("Retry-After")});
         responses.insert("429".to_owned(), throttled);

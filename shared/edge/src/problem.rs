@@ -58,13 +58,14 @@ pub static UNSUPPORTED_MEDIA_TYPE: Kind = kind("unsupported_media_type", 415, "T
 pub static TOO_MANY_RUNS: Kind = kind("too_many_runs", 429, "As many runs are open as may be");
 pub static RATE_LIMITED: Kind =
     kind("rate_limited", 429, "The tenant has started as many runs as it may in this minute");
+pub static BUDGET_EXHAUSTED: Kind = kind("budget_exhausted", 429, "What may be spent in this day or month is spent");
 pub static QUEUE_FULL: Kind = kind("queue_full", 429, "As many runs wait as may");
 pub static INTERNAL: Kind = kind("internal", 500, "Something is wrong on our side");
 pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 30] = [
+pub static KINDS: [&Kind; 31] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
     &INVALID_REPORT_TOKEN,
@@ -91,6 +92,7 @@ pub static KINDS: [&Kind; 30] = [
     &UNSUPPORTED_MEDIA_TYPE,
     &TOO_MANY_RUNS,
     &RATE_LIMITED,
+    &BUDGET_EXHAUSTED,
     &QUEUE_FULL,
     &INTERNAL,
     &BUSY,

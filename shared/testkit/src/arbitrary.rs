@@ -9,7 +9,8 @@ use proptest::sample::select;
 use sluice_core::arn::StateMachineArn;
 use sluice_core::budget::MicroUsd;
 use sluice_core::concurrency::SlotScope;
-use sluice_core::id::{DefinitionId, InstanceId, RunId, TenantId};
+use sluice_core::governor::ledger::OnBudgetExceeded;
+use sluice_core::id::{DefinitionId, InstanceId, RunId, TenantId, UserId};
 use sluice_core::lifecycle::{StopIntent, TerminationReason};
 use sluice_core::retention::Retention;
 use sluice_core::run::{About, Course, Ended, Gate, Progress, Run, RunError, RunSpec, RunState, SnapshotRef, Times};
@@ -129,14 +130,24 @@ fn spec() -> impl Strategy<Value = RunSpec> {
     let micro = || option::of((0..=100_000_000_000_u64).prop_map(MicroUsd));
     let retention = (-1..=315_360_000_i64, any::<bool>())
         .prop_map(|(max_age_seconds, preserve_on_failure)| Retention { max_age_seconds, preserve_on_failure });
-    let bounds = (micro(), micro(), option::of(1..=2_592_000_u64), any::<bool>(), option::of(retention));
+    let exceeded = select(&[OnBudgetExceeded::Stop, OnBudgetExceeded::Refuse][..]);
+    let user = option::of("[a-z@|]{1,12}".prop_filter_map("a user's id", |text| text.parse::<UserId>().ok()));
+    let bounds =
+        (micro(), micro(), option::of(1..=2_592_000_u64), any::<bool>(), option::of(retention), (exceeded, user));
     let arn = (0..1_000_u32).prop_map(|number| format!("{RUNNER_ARN}-{number}"));
     let arn = arn.prop_filter_map("an ARN", |text| text.parse::<StateMachineArn>().ok());
     (definition, arn, "[a-z][a-z0-9-]{0,20}", bounds, "\\PC{1,20}", time()).prop_filter_map(
         "names are words",
         |((id, name, definition_owner, version, instance), state_machine_arn, node, bounds, created_by, created_at)| {
-            let (execution_budget, compute_node_budget, max_run_duration_seconds, exclude_paused_time, retention) =
-                bounds;
+            let (
+                execution_budget,
+                compute_node_budget,
+                max_run_duration_seconds,
+                exclude_paused_time,
+                retention,
+                whose,
+            ) = bounds;
+            let (on_budget_exceeded, user_id) = whose;
             Some(RunSpec {
                 definition_id: DefinitionId(Uuid::from_u128(id)),
                 definition_name: name.parse().ok()?,
@@ -147,6 +158,8 @@ fn spec() -> impl Strategy<Value = RunSpec> {
                 state_machine_arn,
                 execution_budget_micro_usd: execution_budget,
                 compute_node_budget_micro_usd: compute_node_budget,
+                on_budget_exceeded,
+                user_id,
                 max_run_duration_seconds,
                 exclude_paused_time,
                 retention,

@@ -3,13 +3,15 @@
 use lambda_runtime::{Context, LambdaEvent};
 use manage_definitions::App;
 use serde_json::{Value, json};
+use sluice_core::budget::MicroUsd;
 use sluice_core::caller::Caller;
 use sluice_core::catalog::Draft;
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::flow::manage_models::save_model;
+use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::id::DefinitionId;
-use sluice_core::operator::TenantSettings;
+use sluice_core::operator::{ComputeNode, TenantSettings, Tenants};
 use sluice_core::ports::{Clock, ManageDefinitions, ManageOperator};
 use sluice_core::retention::Retention;
 use sluice_edge::http::Response;
@@ -17,7 +19,7 @@ use sluice_edge::identity::IdentityConfig;
 use sluice_edge::serve::HttpFunction;
 use sluice_edge::wire::models::ModelBody;
 use sluice_testkit::block_on;
-use sluice_testkit::fixture::{caller, definition_id, tenant};
+use sluice_testkit::fixture::{caller, compute_node, definition_id, tenant};
 use sluice_testkit::openapi;
 use sluice_testkit::samples::{self, RUNNER_ARN, World, policy};
 use std::sync::Arc;
@@ -54,11 +56,23 @@ pub fn world() -> World {
         assert!(world.store.save_draft(&tenant("dev"), &draft).await.expect("a draft"));
         let settings = TenantSettings {
             concurrency: Some(Concurrency { max_concurrent_runs: 50, on_limit: OnLimit::Queue }),
+            budget: Some(Budget {
+                period: Period::Month,
+                max: Some(MicroUsd::from_usd(250)),
+                per_user_max: Some(MicroUsd(2_500_000)),
+            }),
             updated_at: now,
             rev: 1,
             ..TenantSettings::open(tenant("acme"))
         };
         assert!(world.store.save_tenant(&settings).await.expect("settings"));
+        let shared = ComputeNode {
+            key: "shared".parse().expect("a key"),
+            tenants: Tenants(vec!["acme".parse().expect("a tenant")]),
+            budget: Some(Budget { period: Period::Day, max: Some(MicroUsd::from_usd(10)), per_user_max: None }),
+            ..compute_node(now)
+        };
+        assert!(world.store.save_compute_node(&shared).await.expect("a compute node"));
         for (key, tenants) in [("small", r#"["dev", "acme"]"#), ("foreign", r#"["acme"]"#)] {
             declare_model(&world, key, tenants).await;
         }

@@ -4,9 +4,10 @@ use super::item::{self, Item, ItemResult};
 use super::keys::Key;
 use super::{Store, corrupt, keys};
 use sluice_core::catalog::{
-    CatalogKey, ClaimKey, DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OpenRunsKey, OwnerKey, SettingsKey,
-    VersionKey, Wanted,
+    CatalogKey, ClaimKey, DefinitionKey, DraftKey, Found, InstanceKey, NameKey, OpenRunsKey, OwnerKey, QuotaKey,
+    SettingsKey, VersionKey, Wanted,
 };
+use sluice_core::governor::quota::Quota;
 use sluice_core::id::{ComputeNodeKey, ModelKey, ProcessorKey};
 use sluice_core::memory::Memory;
 use sluice_core::meter::MeterKey;
@@ -84,4 +85,5 @@ stored! {
     ClaimKey: |key| keys::idempotency(&key.tenant, key.operation, &key.key), item::to_idempotency;
     MeterKey: |key| keys::meter(key), |item| item::to_reading(&item);
     OpenRunsKey: |key| keys::open_runs(&key.0), item::to_open_runs;
+    QuotaKey: |key| keys::quota(&key.owner, &key.period), |item| item::to_drawn(&item).map(|drawn| Quota { drawn });
 }

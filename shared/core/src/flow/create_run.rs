@@ -72,8 +72,8 @@ where
     E: StartExecution + AnnounceDue,
 {
     let resolved = match &command.idempotency {
-        None => Box::new(resolve::resolve(store, caller, &command.source, now).await?),
-        Some(claim) => match resolve::resolve_keyed(store, caller, &command.source, claim, now).await? {
+        None => Box::new(resolve::resolve(store, caller, &command, now).await?),
+        Some(claim) => match resolve::resolve_keyed(store, caller, &command, claim, now).await? {
             Resolution::New(resolved) => resolved,
             Resolution::Repeated(first) => return replay(store, Some(claim), Arc::unwrap_or_clone(first), now).await,
         },
@@ -96,7 +96,7 @@ pub(super) async fn resolve_and_plan<S>(
 where
     S: ReadCatalog + LoadRun,
 {
-    let resolved = resolve::resolve(store, caller, &command.source, now).await?;
+    let resolved = resolve::resolve(store, caller, command, now).await?;
     plan_evaluating(store, policy, caller, command, &resolved, fresh, now).await
 }
 

@@ -11,8 +11,10 @@ use crate::flow::create_run::{
     resolve_and_plan, start_input,
 };
 use crate::flow::dispatch_runs::{definition_key, limits_among, limits_need};
+use crate::flow::inquiry::inquire;
+use crate::flow::spending::Spender;
 use crate::flow::{Answer, Refusal, admission, allowance, ended_only, find_item, find_with, unknown};
-use crate::id::{DefinitionRef, NodeId, RunId};
+use crate::id::{DefinitionRef, NodeId, RunId, UserId};
 use crate::idempotency::IdempotencyClaim;
 use crate::limits;
 use crate::place::Field;
@@ -38,6 +40,8 @@ pub struct Command {
     /// Run this version of the definition with what the first request said. Absent: the frozen snapshot.
     pub version: Option<VersionRule>,
     pub name: Option<String>,
+    /// That of the repeated run, if none is named.
+    pub user_id: Option<UserId>,
     pub idempotency: Option<IdempotencyClaim>,
 }
 
@@ -96,11 +100,12 @@ where
     let mut invalid = Invalid::default();
     check_name(command.name.as_deref(), &mut invalid);
     invalid.into_result().map_err(Refusal::Invalid)?;
+    let user_id = command.user_id.clone().or_else(|| old.spec.user_id.clone());
     // What was in the plan already is not written a second time as a step's result.
     let values = command.from_node.as_ref().map(|_| snapshot.values()).unwrap_or_default();
     let (mut plan, admitted_by) = match command.version {
         None => {
-            let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, fresh, now).await?;
+            let (plan, found) = same_again(store, policy, &old, snapshot, request, caller, user_id, fresh, now).await?;
             (plan, Some(found))
         }
         Some(version) => {
@@ -109,6 +114,7 @@ where
                 return Err(Refusal::Invalid(Invalid::one(Field::Version, ViolationCode::NotAvailable, message)));
             };
             let repeated = repeated_request(store, &old, snapshot, &request, version).await?;
+            let repeated = create_run::Command { user_id, ..repeated };
             (resolve_and_plan(store, policy, caller, &repeated, fresh, now).await?, None)
         }
     };
@@ -147,6 +153,7 @@ async fn same_again<S: ReadCatalog>(
     snapshot: Snapshot,
     request_text: Option<String>,
     caller: &Caller,
+    user_id: Option<UserId>,
     fresh: Fresh,
     now: Timestamp,
 ) -> Answer<(Plan, Found)> {
@@ -154,9 +161,13 @@ async fn same_again<S: ReadCatalog>(
     let mut wanted = admission::needs(&snapshot);
     wanted.extend(limits_need(old));
     wanted.extend(allowance::needs(&caller.tenant, now));
-    let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
+    let (spender, node) = (Spender { tenant: &caller.tenant, user: user_id.as_ref() }, &snapshot.spec.compute_node);
+    let inquired = inquire(store, |known| wanted.clone().and_all(spender.needs(node, known, now))).await?;
+    let found = inquired.found;
+    let spending = spender.spending(node, &found, now);
     let limits = policy.tenant_limits.with(found.settings(&caller.tenant).limits);
     let count = allowance::taken(&caller.tenant, &found, now).admit(limits, run_id, now)?;
+    spending.admit(now)?;
     let definition = found.get(&definition_key(old));
     if old.spec.definition_owner.is_some() && !definition.is_some_and(|definition| definition.discoverable) {
         return Err(not_available("the definition of this run is no longer shared with other tenants"));
@@ -166,13 +177,13 @@ async fn same_again<S: ReadCatalog>(
         check_destination(policy, &found.settings(&old.tenant_id), &callback.url, &mut invalid);
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
-    let spec = RunSpec { created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
+    let spec = RunSpec { user_id, created_by: caller.principal.0.clone(), created_at: now, ..old.spec.clone() };
     let governor = policy.governor_url.as_ref().map(|url| url.of_run(&caller.tenant, run_id, &grant));
     let snapshot = Snapshot { run_id, spec, governor, ..snapshot };
     let plan = Plan {
         limits: limits_among(&found, old),
         about: old.about.clone(),
-        ledger: ledger_of(&snapshot, grant),
+        ledger: ledger_of(&snapshot, grant, &spending.rules),
         snapshot,
         request_text,
         new_instance: None,

@@ -19,6 +19,7 @@ use crate::id::NodeId;
 use crate::lifecycle::StopIntent;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
+use utoipa::ToSchema;
 
 /// Whether calls may be held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +43,7 @@ impl Standing {
 }
 
 /// What becomes of a run of which a call could never fit into the cap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnBudgetExceeded {
     /// It is stopped.
@@ -50,6 +51,12 @@ pub enum OnBudgetExceeded {
     Stop,
     /// It goes on, without the call; after [`EXHAUSTED_REFUSALS`](crate::limits::EXHAUSTED_REFUSALS) of these it is stopped too.
     Refuse,
+}
+
+impl OnBudgetExceeded {
+    pub fn is_stop(&self) -> bool {
+        *self == Self::Stop
+    }
 }
 
 /// What a run has drawn on one quota.

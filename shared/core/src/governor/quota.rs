@@ -15,6 +15,7 @@ use crate::place::{At, Part};
 use crate::time::{from_rfc3339, rfc3339_millis};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
+use jiff::tz::Offset;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -42,6 +43,24 @@ impl Period {
         let mut text = rfc3339_millis(now);
         text.truncate(chars);
         PeriodKey(text)
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+
+    /// When the period that it is at `now` is over.
+    pub fn end(self, now: Timestamp) -> Timestamp {
+        let today = Offset::UTC.to_datetime(now).date();
+        let last = match self {
+            Self::Day => today,
+            Self::Month => today.last_of_month(),
+        };
+        let next = last.tomorrow().ok().and_then(|day| Offset::UTC.to_timestamp(day.at(0, 0, 0, 0)).ok());
+        next.unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -77,6 +96,18 @@ pub enum QuotaOwner {
     ComputeNode(ComputeNodeKey),
     /// A tenant's user on a compute node.
     ComputeNodeUser(ComputeNodeKey, TenantId, UserId),
+}
+
+impl QuotaOwner {
+    /// In the words of whoever is told that nothing is left.
+    pub const fn whose(&self) -> &'static str {
+        match self {
+            Self::Tenant(_) => "this tenant",
+            Self::TenantUser(..) => "this user",
+            Self::ComputeNode(_) => "everybody on this compute node",
+            Self::ComputeNodeUser(..) => "this user on this compute node",
+        }
+    }
 }
 
 /// What may be spent, as an operator declares it of a tenant or of a compute node.
@@ -198,6 +229,24 @@ mod tests {
             let at = time.parse().expect("a time");
             assert_eq!((Period::Day.at(at).to_string(), Period::Month.at(at).to_string()), (day.into(), month.into()));
         }
+    }
+
+    #[test]
+    fn a_period_ends_where_the_next_begins() {
+        for (time, day, month) in [
+            ("2026-11-28T00:00:00Z", "2026-11-29T00:00:00Z", "2026-12-01T00:00:00Z"),
+            ("2026-12-31T23:59:59.999999999Z", "2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            ("2028-02-28T12:00:00Z", "2028-02-29T00:00:00Z", "2028-03-01T00:00:00Z"),
+        ] {
+            let at: Timestamp = time.parse().expect("a time");
+            for (period, end) in [(Period::Day, day), (Period::Month, month)] {
+                let end: Timestamp = end.parse().expect("a time");
+                assert_eq!(period.end(at), end, "{period:?} {time}");
+                assert_ne!(period.at(end), period.at(at));
+                assert_eq!(period.at(end - jiff::SignedDuration::from_nanos(1)), period.at(at));
+            }
+        }
+        assert_eq!(Period::Month.end(Timestamp::MAX), Timestamp::MAX);
     }
 
     #[test]

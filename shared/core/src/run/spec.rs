@@ -2,7 +2,8 @@
 
 use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId};
+use crate::governor::ledger::OnBudgetExceeded;
+use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId, UserId};
 use crate::retention::Retention;
 use crate::time::millis;
 use jiff::Timestamp;
@@ -32,6 +33,12 @@ pub struct RunSpec {
     /// The compute node's own ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compute_node_budget_micro_usd: Option<MicroUsd>,
+    /// What becomes of it once its cap is spent.
+    #[serde(default, skip_serializing_if = "OnBudgetExceeded::is_stop")]
+    pub on_budget_exceeded: OnBudgetExceeded,
+    /// The person for whom the tenant runs it, whose quotas it draws on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
     /// Counted from the time when the execution claimed the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_run_duration_seconds: Option<u64>,

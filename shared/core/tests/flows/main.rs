@@ -19,6 +19,7 @@ mod reconcile;
 mod replay;
 mod report;
 mod retention;
+mod spending;
 mod state;
 mod trust;
 mod usage;

@@ -6,7 +6,7 @@ use crate::wire::schema::{Cursor, DefinitionReference, DefinitionTag};
 use serde_json::{Map, Value, json};
 use sluice_core::id::{
     ComputeNodeKey, DefinitionId, IdempotencyKey, InstanceId, LayerName, ModelKey, NodeId, ProcessorKey, RunId,
-    TenantId,
+    TenantId, UserId,
 };
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
@@ -59,6 +59,7 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
             json!({"type": "string", "pattern": r"^([^:\\]|\\[:\\])+:"}),
             r"Only runs with this label: its name, a colon, its value. In the name, `\:` is a colon and `\\` is a backslash",
         ),
+        ("userId", schemas.reference(described::<UserId>), "The person whose budgets are asked for"),
         ("createdBy", json!({"type": "string", "minLength": 1}), "Only runs that this principal made"),
         ("replayOf", schemas.reference(described::<RunId>), "Only runs that repeat this one"),
         ("evaluationOf", schemas.reference(described::<RunId>), "Only runs that evaluate this one"),

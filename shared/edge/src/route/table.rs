@@ -10,6 +10,7 @@ use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, MODEL_ID_TAKEN, NAME_TAKEN, NOT_WAITING, Problem,
     RUN_ENDED, RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
 };
+use crate::wire::budget::BudgetsView;
 use crate::wire::control_run::{AnswerNodeBody, RedeliverFailedBody, RedeliveriesView, RedeliveryView, ReplayRunBody};
 use crate::wire::create_run::CreateRunBody;
 use crate::wire::definitions::{
@@ -247,6 +248,7 @@ functions! {
                 sample!("everything", "create-run/api-gateway-jwt-everything"),
                 sample!("savedInstance", "create-run/api-gateway-iam-instance"),
                 sample!("evaluation", "create-run/api-gateway-jwt-evaluation"),
+                sample!("forAUser", "create-run/api-gateway-jwt-user"),
             ]),
             answers: &[accepted(201, "The run, as it was recorded")],
             conflicts: &[&KEY_REUSED],
@@ -316,6 +318,7 @@ functions! {
             body: body_or_none::<ReplayRunBody>(&[
                 sample!("fromNode", "control-run/replay-from-node"),
                 sample!("otherVersion", "control-run/replay-version"),
+                sample!("forAUser", "control-run/replay-for-user"),
             ]),
             answers: &[accepted(201, "The new run, as it was recorded")],
             conflicts: &[&RUN_OPEN, &LOOPING_RISK, &KEY_REUSED],
@@ -518,6 +521,7 @@ functions! {
             body: body::<AddVersionBody>(&[
                 sample!("pipeline", "manage-definitions/add-version"),
                 sample!("withPrivateParts", "manage-definitions/add-version-private"),
+                sample!("goesOnWithoutCalls", "manage-definitions/add-version-on-budget-exceeded"),
             ]),
             answers: &[created::<VersionView>(201, "The version, with its number")],
             conflicts: &[&TOO_MANY_VERSIONS],
@@ -702,6 +706,15 @@ functions! {
             answers: &[no_content("There is no such model any more")],
             operator: Some("take models back"),
             ..operation("DELETE", MODEL, "deleteModel")
+        };
+        GetBudgets => Operation {
+            summary: "Get what is left of the budgets",
+            description: "Of the caller's tenant, and of the compute nodes that it may use; with `userId`, of that user as well. The \
+                least that is left of those that hold for a run is what it may spend: a caller may pass it as the run's cap. A run \
+                of which nothing is left is refused with 429 `budget_exhausted`.",
+            query: &["userId"],
+            answers: &[answer::<BudgetsView>(200, "The budgets")],
+            ..operation("GET", "/v1/budgets", "getBudgets")
         };
         ListTenants => Operation {
             summary: "List tenants",

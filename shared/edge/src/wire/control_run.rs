@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sluice_core::flow::control_run::Redelivered;
 use sluice_core::flow::replay_run::Command;
-use sluice_core::id::{IdempotencyKey, NodeId, RunId};
+use sluice_core::id::{IdempotencyKey, NodeId, RunId, UserId};
 use sluice_core::idempotency::Operation;
 use sluice_core::ports::DeliveryRef;
 use sluice_core::retention::RetentionChange;
@@ -63,6 +63,9 @@ pub struct ReplayRunBody {
     /// That of the repeated run when absent.
     #[schema(value_type = Option<RunName>)]
     name: Option<String>,
+    /// The person for whom it is repeated. That of the repeated run when absent.
+    #[schema(value_type = Option<UserId>)]
+    user_id: Option<String>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     idempotency_key: Option<String>,
@@ -85,6 +88,7 @@ pub fn replay(request: &Request) -> Result<Command, Problem> {
         from_node: body.from_node_id.and_then(|node| fields::id("/fromNodeId", &node, &mut faults)),
         version: body.version.map(|raw| fields::version("/version", Some(&raw), &mut faults)),
         name: body.name,
+        user_id: body.user_id.and_then(|user| fields::id("/userId", &user, &mut faults)),
         idempotency: fields::claim(request, Operation::Replay, "idempotencyKey", key, payload_hash, &mut faults),
     };
     faults.into_result()?;

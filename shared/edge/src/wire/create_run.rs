@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
-use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId};
+use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId, UserId};
 use sluice_core::idempotency::Operation;
 use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
@@ -63,6 +63,9 @@ pub struct CreateRunBody {
     /// The run that this one evaluates.
     #[schema(value_type = Option<RunId>)]
     evaluation_of: Option<String>,
+    /// The person for whom the tenant runs it, by the tenant's own name for them; it draws on that user's quotas.
+    #[schema(value_type = Option<UserId>)]
+    user_id: Option<String>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     client_token: Option<String>,
@@ -109,6 +112,7 @@ impl CreateRun {
             completion_callback_context: body.completion_callback_context,
             retention: body.retention,
             evaluation_of: body.evaluation_of,
+            user_id: body.user_id,
         };
         let mut configs = ProcessorConfigs::default();
         let source = match (body.workflow_instance_id, body.workflow_instance_configuration) {

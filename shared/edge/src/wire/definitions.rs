@@ -8,6 +8,7 @@ use serde_json::Value;
 use sluice_core::concurrency::Concurrency;
 use sluice_core::definition::{Definition, Edge, Node, Version, VersionDocument};
 use sluice_core::flow::manage_definitions::DefinitionChange;
+use sluice_core::governor::ledger::OnBudgetExceeded;
 use sluice_core::id::{DefinitionId, DefinitionName};
 use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
@@ -156,6 +157,9 @@ pub struct AddVersionBody {
     edges: Option<Vec<Edge>>,
     #[schema(value_type = Option<JsonSchema>)]
     input_schema: Option<Value>,
+    /// What becomes of a run whose cap is spent: it is stopped, or goes on without the calls that do not fit, until 25 were refused.
+    #[schema(default = "stop")]
+    on_budget_exceeded: Option<OnBudgetExceeded>,
     /// Makes this version the active one at once.
     activate: Option<bool>,
 }
@@ -171,6 +175,7 @@ impl AddVersionBody {
             nodes: self.nodes,
             edges: self.edges.unwrap_or_default(),
             input_schema: self.input_schema,
+            on_budget_exceeded: self.on_budget_exceeded.unwrap_or_default(),
         };
         (document, self.activate.unwrap_or(false))
     }
@@ -186,6 +191,9 @@ pub struct DraftBody {
     edges: Option<Vec<Edge>>,
     #[schema(value_type = Option<JsonSchema>)]
     input_schema: Option<Value>,
+    /// What becomes of a run whose cap is spent: it is stopped, or goes on without the calls that do not fit, until 25 were refused.
+    #[schema(default = "stop")]
+    on_budget_exceeded: Option<OnBudgetExceeded>,
 }
 
 impl json::Body for DraftBody {
@@ -194,7 +202,12 @@ impl json::Body for DraftBody {
 
 impl DraftBody {
     pub fn into_document(self) -> VersionDocument {
-        VersionDocument { nodes: self.nodes, edges: self.edges.unwrap_or_default(), input_schema: self.input_schema }
+        VersionDocument {
+            nodes: self.nodes,
+            edges: self.edges.unwrap_or_default(),
+            input_schema: self.input_schema,
+            on_budget_exceeded: self.on_budget_exceeded.unwrap_or_default(),
+        }
     }
 }
 
@@ -272,6 +285,7 @@ pub struct VersionView {
     edges: Vec<Edge>,
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
+    on_budget_exceeded: OnBudgetExceeded,
     #[schema(format = DateTime)]
     created_at: String,
     created_by: String,
@@ -287,6 +301,7 @@ impl VersionView {
             nodes: version.document.nodes.clone(),
             edges: version.document.edges.clone(),
             input_schema: version.document.input_schema.clone(),
+            on_budget_exceeded: version.document.on_budget_exceeded,
             created_at: rfc3339_millis(version.created_at),
             created_by: version.created_by.clone(),
         }
@@ -304,6 +319,7 @@ pub struct DraftView {
     edges: Vec<Edge>,
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
+    on_budget_exceeded: OnBudgetExceeded,
     #[schema(format = DateTime)]
     updated_at: String,
     updated_by: String,
@@ -316,6 +332,7 @@ impl From<&Version> for DraftView {
             nodes: draft.document.nodes.clone(),
             edges: draft.document.edges.clone(),
             input_schema: draft.document.input_schema.clone(),
+            on_budget_exceeded: draft.document.on_budget_exceeded,
             updated_at: rfc3339_millis(draft.created_at),
             updated_by: draft.created_by.clone(),
         }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sluice_core::definition::{Definition, Edge, Node, Version};
 use sluice_core::flow::manage_definitions::DiscoverFilter;
+use sluice_core::governor::ledger::OnBudgetExceeded;
 use sluice_core::id::{DefinitionId, DefinitionName, TenantId};
 use sluice_core::limits;
 use sluice_core::time::rfc3339_millis;
@@ -99,6 +100,7 @@ pub struct DiscoverableVersionView {
     edges: Vec<Edge>,
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
+    on_budget_exceeded: OnBudgetExceeded,
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -115,6 +117,7 @@ impl DiscoverableVersionView {
             nodes: version.document.nodes.clone(),
             edges: version.document.edges.clone(),
             input_schema: version.document.input_schema.clone(),
+            on_budget_exceeded: version.document.on_budget_exceeded,
             created_at: rfc3339_millis(version.created_at),
         }
     }

@@ -38,6 +38,7 @@ pub struct RunFields {
     pub completion_callback_context: Option<Box<RawValue>>,
     pub retention: Option<Retention>,
     pub evaluation_of: Option<String>,
+    pub user_id: Option<String>,
 }
 
 impl RunFields {
@@ -77,6 +78,7 @@ impl RunFields {
             callback,
             retention: self.retention,
             evaluation_of: self.evaluation_of.and_then(|run| id("/evaluationOf", &run, faults)),
+            user_id: self.user_id.and_then(|user| id("/userId", &user, faults)),
             idempotency,
             ..Command::new(source)
         }

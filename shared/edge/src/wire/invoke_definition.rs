@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
-use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName};
+use sluice_core::id::{DefinitionRef, IdempotencyKey, LayerName, UserId};
 use sluice_core::idempotency::Operation;
 use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
@@ -56,6 +56,9 @@ pub struct InvokeDefinitionBody {
     completion_callback_context: Option<Box<RawValue>>,
     /// How long the run is kept once it has ended. Absent: as its definition says, or its tenant.
     retention: Option<Retention>,
+    /// The person for whom the tenant runs it, by the tenant's own name for them; it draws on that user's quotas.
+    #[schema(value_type = Option<UserId>)]
+    user_id: Option<String>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     idempotency_key: Option<String>,
@@ -99,6 +102,7 @@ pub fn command(request: &Request, definition: DefinitionRef) -> Result<Command, 
         completion_callback_context: body.completion_callback_context,
         retention: body.retention,
         evaluation_of: None,
+        user_id: body.user_id,
     };
     let command = fields.into_command(source, claim, &mut faults);
     faults.into_result()?;

@@ -56,6 +56,7 @@ impl Form<'_> {
             | Refusal::TooManyRuns { .. }
             | Refusal::RateLimited { .. }
             | Refusal::TooManyOpenRuns { .. }
+            | Refusal::BudgetExhausted { .. }
             | Refusal::QueueFull
             | Refusal::InvalidReportToken
             | Refusal::Unanswered { .. }
@@ -281,6 +282,9 @@ impl From<Refusal> for Problem {
             Refusal::TooManyOpenRuns { .. } => {
                 Self::new(&problem::TOO_MANY_RUNS, detail).with_header(RETRY_AFTER, COUNTED_AFTER_SECONDS)
             }
+            Refusal::BudgetExhausted { retry_after_seconds, .. } => {
+                Self::new(&problem::BUDGET_EXHAUSTED, detail).with_header(RETRY_AFTER, retry_after_seconds.to_string())
+            }
             Refusal::QueueFull => Self::new(&problem::QUEUE_FULL, detail).with_header(RETRY_AFTER, ROOM_AFTER_SECONDS),
             Refusal::InvalidReportToken => {
                 Self::new(&problem::INVALID_REPORT_TOKEN, detail).with_header(WWW_AUTHENTICATE, problem::CHALLENGE)
@@ -296,6 +300,7 @@ mod tests {
     use super::*;
     use crate::http::Response;
     use sluice_core::concurrency::SlotScope;
+    use sluice_core::governor::quota::Period;
     use std::collections::BTreeSet;
 
     #[test]
@@ -304,6 +309,11 @@ mod tests {
             (Refusal::TooManyRuns { scope: SlotScope::Tenant, limit: 3 }, "too_many_runs", "10"),
             (Refusal::RateLimited { limit: 3, retry_after_seconds: 42 }, "rate_limited", "42"),
             (Refusal::TooManyOpenRuns { open: 5, limit: 3 }, "too_many_runs", "60"),
+            (
+                Refusal::BudgetExhausted { whose: "this user", period: Period::Day, retry_after_seconds: 3_600 },
+                "budget_exhausted",
+                "3600",
+            ),
             (Refusal::QueueFull, "queue_full", "10"),
         ] {
             let problem = Problem::from(refusal);

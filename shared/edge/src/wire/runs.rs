@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::definition::NodeType;
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
-use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId};
+use sluice_core::governor::ledger::OnBudgetExceeded;
+use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId, UserId};
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
 use sluice_core::ports::{self, RunFilter};
@@ -68,6 +69,8 @@ pub struct RunView {
     /// The compute node's own ceiling in US dollars, exact; `null` for none. The run may spend the lower of the two.
     #[schema(value_type = Option<Usd>, required)]
     compute_node_budget_usd: Option<UsdNumber>,
+    /// What becomes of it once that is spent, as its version says.
+    on_budget_exceeded: OnBudgetExceeded,
     #[schema(minimum = 1, maximum = 2592000, required)]
     max_run_duration_seconds: Option<u64>,
     /// Whether `maxRunDurationSeconds` leaves out the time spent PAUSED.
@@ -81,6 +84,9 @@ pub struct RunView {
     #[schema(value_type = Labels)]
     labels: BTreeMap<String, String>,
     created_by: String,
+    /// The person for whom the tenant runs it, whose quotas it draws on.
+    #[schema(value_type = Option<UserId>, required)]
+    user_id: Option<String>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -164,12 +170,14 @@ impl From<&Run> for RunView {
             evaluation_of: about.evaluation_of.map(|run_id| run_id.to_string()),
             execution_budget_usd: spec.execution_budget_micro_usd.map(MicroUsd::to_json_number),
             compute_node_budget_usd: spec.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
+            on_budget_exceeded: spec.on_budget_exceeded,
             max_run_duration_seconds: spec.max_run_duration_seconds,
             exclude_paused_time: spec.exclude_paused_time,
             retention: spec.retention,
             retention_due_at: ended.and_then(|ended| ended.due_at).map(rfc3339_millis),
             labels: about.labels.clone(),
             created_by: spec.created_by.clone(),
+            user_id: spec.user_id.as_ref().map(ToString::to_string),
             created_at: rfc3339_millis(spec.created_at),
             updated_at: rfc3339_millis(run.updated_at),
             dispatched_at: state.dispatched_at().map(rfc3339_millis),

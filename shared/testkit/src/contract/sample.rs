@@ -8,7 +8,7 @@ use sluice_core::concurrency::{Admission, Limit};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::{Channel, Delivery, DeliveryStatus};
 use sluice_core::governor::access::{Grant, Holder};
-use sluice_core::governor::ledger::Ledger;
+use sluice_core::governor::ledger::{Ledger, OnBudgetExceeded};
 use sluice_core::id::{DefinitionId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, IdempotencyRecord, Operation};
 use sluice_core::lifecycle::StopIntent;
@@ -61,6 +61,8 @@ pub fn spec(definition_id: DefinitionId, created_at: Timestamp) -> RunSpec {
         state_machine_arn: fixture::runner_arn(),
         execution_budget_micro_usd: None,
         compute_node_budget_micro_usd: None,
+        on_budget_exceeded: OnBudgetExceeded::Stop,
+        user_id: None,
         max_run_duration_seconds: None,
         exclude_paused_time: false,
         retention: None,

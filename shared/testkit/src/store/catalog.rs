@@ -60,6 +60,8 @@ impl Tables {
         found.put_all(&wanted.models, |key| self.models.get(key).cloned());
         found.put_all(&wanted.tenants, |SettingsKey(tenant)| self.tenants.get(tenant).cloned());
         found.put_all(&wanted.meters, |key| self.meters.get(key).copied().map(Reading));
+        found
+            .put_all(&wanted.quotas, |key| self.governed.quotas.get(&(key.owner.clone(), key.period.clone())).copied());
         found.put_all(&wanted.open_runs, |OpenRunsKey(tenant)| self.open_runs.get(tenant).copied());
         let looks_at_keys =
             !matches!(laxity, Some(Laxity::KeyUnconditional | Laxity::KeyFreedAtEnd | Laxity::PayloadNotCompared));

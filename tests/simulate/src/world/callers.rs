@@ -289,7 +289,8 @@ impl World {
             self.spawn_cancels(&caller, &tenant, chosen);
         }
         self.spawn(TaskKind::Create, Some((&tenant, run_id)), what, async move {
-            let (command, at) = (replay_run::Command { from_node, version, name: None, idempotency }, clock.now());
+            let (command, at) =
+                (replay_run::Command { from_node, version, name: None, user_id: None, idempotency }, clock.now());
             let policy = fixture::policy();
             let answer = replay_run::replay_run(
                 &store,

@@ -244,6 +244,7 @@ impl World {
                     | Refusal::RunExpired { .. }
                     | Refusal::RateLimited { .. }
                     | Refusal::TooManyOpenRuns { .. }
+                    | Refusal::BudgetExhausted { .. }
                     | Refusal::QueueFull
                     | Refusal::InvalidReportToken
                     | Refusal::Unanswered { .. }

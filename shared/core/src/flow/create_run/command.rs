@@ -5,7 +5,7 @@ use crate::definition::VersionRule;
 use crate::destination::Destinations;
 use crate::governor::access::Grant;
 use crate::governor::url::GovernorUrl;
-use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag};
+use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag, UserId};
 use crate::idempotency::IdempotencyClaim;
 use crate::instance::ProcessorConfig;
 use crate::operator::Unlisted;
@@ -46,6 +46,8 @@ pub struct Command {
     pub retention: Option<Retention>,
     /// The run of the same tenant that this one evaluates.
     pub evaluation_of: Option<RunId>,
+    /// The person for whom the tenant runs it.
+    pub user_id: Option<UserId>,
     pub idempotency: Option<IdempotencyClaim>,
 }
 
@@ -68,6 +70,7 @@ impl Command {
             callback: None,
             retention: None,
             evaluation_of: None,
+            user_id: None,
             idempotency: None,
         }
     }

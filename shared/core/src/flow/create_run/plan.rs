@@ -10,6 +10,7 @@ use crate::definition::{Node, NodeType, check_tag};
 use crate::flow::{Answer, Refusal};
 use crate::governor::access::{Grant, Holder};
 use crate::governor::ledger::Ledger;
+use crate::governor::quota::QuotaRule;
 use crate::id::{NodeId, RunId, Tag};
 use crate::instance::Instance;
 use crate::limits;
@@ -100,7 +101,7 @@ fn unprintable(error: serde_json::Error) -> Refusal {
 /// Plans a run. Pure: every rule about a request's content is checked here, and all violations are reported at once.
 ///
 /// # Errors
-/// [`Refusal::RateLimited`]; [`Refusal::TooManyOpenRuns`]; [`Refusal::Invalid`] with every violation.
+/// [`Refusal::RateLimited`]; [`Refusal::TooManyOpenRuns`]; [`Refusal::BudgetExhausted`]; [`Refusal::Invalid`] with every violation.
 pub fn plan(
     policy: &Policy,
     caller: &Caller,
@@ -111,6 +112,7 @@ pub fn plan(
 ) -> Answer<Plan> {
     let Fresh { run_id, grant } = fresh;
     let count = resolved.taken.admit(policy.tenant_limits.with(resolved.tenant.limits), run_id, now)?;
+    resolved.spending.admit(now)?;
     let mut invalid = Invalid::default();
     let document = &resolved.version.document;
     let budget = budget(command, policy, &mut invalid);
@@ -166,6 +168,8 @@ pub fn plan(
         state_machine_arn: resolved.compute_node.state_machine_arn.clone(),
         execution_budget_micro_usd: budget,
         compute_node_budget_micro_usd: resolved.compute_node.max_budget,
+        on_budget_exceeded: document.on_budget_exceeded,
+        user_id: command.user_id.clone(),
         max_run_duration_seconds: command.max_run_duration_seconds.or(definition.max_run_duration_seconds),
         exclude_paused_time: definition.exclude_paused_time,
         retention: command.retention.or(definition.retention).or(resolved.tenant.retention),
@@ -185,7 +189,7 @@ pub fn plan(
         callback: command.callback.clone(),
         governor: policy.governor_url.as_ref().map(|url| url.of_run(&caller.tenant, run_id, &grant)),
     };
-    let ledger = ledger_of(&snapshot, grant);
+    let ledger = ledger_of(&snapshot, grant, &resolved.spending.rules);
 
     let about = About {
         name: command.name.clone().unwrap_or_else(|| default_name(run_id)),
@@ -200,8 +204,8 @@ pub fn plan(
 }
 
 /// The ledger that a run begins with: a processor may call for the nodes that it runs, a worker outside for every node, and
-/// the cap is the lower of the run's own and its compute node's.
-pub(crate) fn ledger_of(snapshot: &Snapshot, grant: Grant) -> Ledger {
+/// the cap is the lower of the run's own and its compute node's. Of each quota that it is under, nothing is drawn yet.
+pub(crate) fn ledger_of(snapshot: &Snapshot, grant: Grant, quotas: &[QuotaRule]) -> Ledger {
     let mut nodes: BTreeMap<Holder, BTreeSet<NodeId>> = BTreeMap::new();
     for node in &snapshot.nodes {
         let processor = node.processor.clone().map(Holder::Processor);
@@ -209,8 +213,12 @@ pub(crate) fn ledger_of(snapshot: &Snapshot, grant: Grant) -> Ledger {
             nodes.entry(holder).or_default().insert(node.node_id.clone());
         }
     }
-    let caps = [snapshot.spec.execution_budget_micro_usd, snapshot.spec.compute_node_budget_micro_usd];
-    Ledger::new(grant, nodes, caps.into_iter().flatten().min().map(NanoUsd::from))
+    let cap = snapshot.spec.spending_cap().map(NanoUsd::from);
+    Ledger {
+        on_exceeded: snapshot.spec.on_budget_exceeded,
+        allowances: quotas.iter().map(|rule| (rule.owner.clone(), None)).collect(),
+        ..Ledger::new(grant, nodes, cap)
+    }
 }
 
 fn request_parts(command: &Command) -> RequestParts<'_> {

@@ -3,12 +3,13 @@
 //! Decision (2026-11-22): a shared definition's processors must be open to the tenant that runs it as well: sharing
 //! a workflow does not share the operator's trust.
 
-use super::command::{DEFAULT_COMPUTE_NODE, Source};
+use super::command::{Command, DEFAULT_COMPUTE_NODE, Source};
 use crate::caller::Caller;
 use crate::catalog::{ClaimKey, DraftKey, Found, InstanceKey, NameKey, SettingsKey, VersionKey, Wanted};
 use crate::definition::{Definition, VersionRule};
 use crate::flow::allowance::{self, Taken};
 use crate::flow::inquiry::{Inquired, Known, inquire};
+use crate::flow::spending::{Spender, Spending};
 use crate::flow::{Answer, Refusal};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
@@ -39,6 +40,8 @@ pub struct Resolved {
     pub owner: Option<Arc<TenantSettings>>,
     /// What the tenant takes of the service.
     pub taken: Taken,
+    /// The quotas that the run is under.
+    pub spending: Spending,
 }
 
 /// What is found for a command that has an idempotency key.
@@ -55,10 +58,10 @@ pub(in crate::flow) enum Resolution {
 pub(in crate::flow) async fn resolve<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
-    source: &Source,
+    command: &Command,
     now: Timestamp,
 ) -> Answer<Resolved> {
-    let names = Names::of(&caller.tenant, source, now)?;
+    let names = Names::of(&caller.tenant, command, now)?;
     let inquired = inquire(store, |known| names.needs(known)).await?;
     names.conclude(store.memory(), &inquired)
 }
@@ -70,11 +73,11 @@ pub(in crate::flow) async fn resolve<S: ReadCatalog>(
 pub(in crate::flow) async fn resolve_keyed<S: ReadCatalog>(
     store: &S,
     caller: &Caller,
-    source: &Source,
+    command: &Command,
     claim: &IdempotencyClaim,
     now: Timestamp,
 ) -> Answer<Resolution> {
-    let names = Names::of(&caller.tenant, source, now)?;
+    let names = Names::of(&caller.tenant, command, now)?;
     let claim = ClaimKey::of(&caller.tenant, claim);
     let first = |known: &Known<'_>| known.get(&claim).filter(|first| !first.has_expired(now));
     let inquired = inquire(store, |known| match first(known) {
@@ -91,6 +94,7 @@ pub(in crate::flow) async fn resolve_keyed<S: ReadCatalog>(
 /// The names in a command.
 struct Names<'a> {
     tenant: &'a TenantId,
+    spender: Spender<'a>,
     source: &'a Source,
     /// Where runs execute whose configuration does not say it.
     default_node: ComputeNodeKey,
@@ -98,11 +102,12 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(tenant: &'a TenantId, source: &'a Source, now: Timestamp) -> Answer<Self> {
+    fn of(tenant: &'a TenantId, command: &'a Command, now: Timestamp) -> Answer<Self> {
         let default_node = DEFAULT_COMPUTE_NODE.parse().map_err(|error: InvalidId| {
             Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
         })?;
-        Ok(Self { tenant, source, default_node, now })
+        let spender = Spender { tenant, user: command.user_id.as_ref() };
+        Ok(Self { tenant, spender, source: &command.source, default_node, now })
     }
 
     /// Everything that a run depends on, as far as it can be named yet.
@@ -122,6 +127,7 @@ impl<'a> Names<'a> {
             wanted.add(SettingsKey(definition.tenant.clone()));
             known.need_version(self.tenant, &definition, content.version, &mut wanted);
         }
+        wanted.add_all(self.spender.needs(&content.compute_node, known, self.now));
         wanted.add(content.compute_node);
         wanted
     }
@@ -189,9 +195,21 @@ impl<'a> Names<'a> {
             memory.expect(&instance);
         }
         let taken = allowance::taken(tenant, found, self.now);
+        let spending = self.spender.spending(&compute_node.key, found, self.now);
         let owner = (definition.tenant != *tenant).then(|| found.settings(&definition.tenant));
         let tenant = found.settings(tenant);
-        Ok(Resolved { definition, version, instance, instance_is_new, compute_node, processors, tenant, owner, taken })
+        Ok(Resolved {
+            definition,
+            version,
+            instance,
+            instance_is_new,
+            compute_node,
+            processors,
+            tenant,
+            owner,
+            taken,
+            spending,
+        })
     }
 }
 
