@@ -1,19 +1,20 @@
 //! Definitions, versions, drafts and instances; for the operator, processors, compute nodes, models and tenants.
 //!
 //! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for
-//! what others let it run, `operator.rs` for the operator, `models.rs` for what calls may name, `budgets.rs` for
+//! what others let it run, `operator.rs` for the operator, `keys.rs` for processors' keys, `models.rs` for what calls may name, `budgets.rs` for
 //! what may be spent.
 
 mod budgets;
 mod definitions;
 mod discover;
+mod keys;
 mod models;
 mod operator;
 
 use sluice_core::arn::StateMachineArn;
 use sluice_core::destination::Destinations;
 use sluice_core::id::DefinitionId;
-use sluice_core::ports::{Clock, ManageDefinitions, ManageModels, ManageOperator, SaveInstance};
+use sluice_core::ports::{Clock, ManageDefinitions, ManageKeys, ManageModels, ManageOperator, SaveInstance};
 use sluice_core::tenant_limits::TenantLimits;
 use sluice_edge::http::Response;
 use sluice_edge::problem::Problem;
@@ -21,9 +22,9 @@ use sluice_edge::route::ManageDefinitionsRoute as Route;
 use sluice_edge::serve::{Asked, Handler};
 
 /// What the function needs of the store.
-pub trait Ports: ManageDefinitions + ManageOperator + ManageModels + SaveInstance {}
+pub trait Ports: ManageDefinitions + ManageOperator + ManageKeys + ManageModels + SaveInstance {}
 
-impl<S: ManageDefinitions + ManageOperator + ManageModels + SaveInstance> Ports for S {}
+impl<S: ManageDefinitions + ManageOperator + ManageKeys + ManageModels + SaveInstance> Ports for S {}
 
 /// The function with everything it needs.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct App<S, C> {
     pub store: S,
     pub clock: C,
     pub new_definition_id: fn() -> DefinitionId,
+    /// 256 random bits for a key of a processor.
+    pub new_key: fn() -> [u128; 2],
     /// The state machine of a compute node that names none.
     pub runner_arn: Option<StateMachineArn>,
     /// Where the deployment lets webhooks go: the origins of a tenant are among them.
@@ -75,6 +78,9 @@ where
             Route::ListProcessors => self.list_processors(request, caller).await,
             Route::GetProcessor { key } => self.get_processor(caller, &key).await,
             Route::DeclareProcessor { key } => self.save_processor(request, caller, key).await,
+            Route::CreateProcessorKey { key } => self.create_key(caller, &key).await,
+            Route::ListProcessorKeys { key } => self.list_keys(caller, &key).await,
+            Route::DeleteProcessorKey { key, id } => self.delete_key(caller, &key, id).await,
             Route::ListComputeNodes => self.list_compute_nodes(request, caller).await,
             Route::GetComputeNode { key } => self.get_compute_node(caller, &key).await,
             Route::DeclareComputeNode { key } => self.save_compute_node(request, caller, key).await,

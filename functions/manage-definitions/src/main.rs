@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
         store,
         clock: SystemClock,
         new_definition_id: sluice_aws::ids::new_definition_id,
+        new_key: sluice_aws::ids::new_key,
         destinations: settings.destinations(),
         tenant_limits: settings.tenant_limits,
         runner_arn: settings.runner_arn,

@@ -3,13 +3,16 @@
 mod support;
 
 use serde_json::{Value, json};
+use sluice_core::governor::access::{KeyHead, KeyText};
+use sluice_core::ports::{Clock, ManageKeys, ReadLedgers};
 use sluice_edge::http::Response;
+use sluice_testkit::block_on;
 use sluice_testkit::samples::{self, World, request};
 use std::collections::BTreeSet;
-use support::{DISCOVERABLE, answer, world};
+use support::{DISCOVERABLE, answer, answer_with, world};
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 97] = [
+const EXPECTED: [(&str, u16, &[&str]); 103] = [
     (
         "create-definition",
         201,
@@ -330,6 +333,18 @@ const EXPECTED: [(&str, u16, &[&str]); 97] = [
         &[r#""pointer":"query:userId","code":"invalid""#, r#""pointer":"query:user","code":"unknown_field""#],
     ),
     ("add-version-on-budget-exceeded", 201, &[r#""onBudgetExceeded":"refuse""#]),
+    (
+        "create-processor-key",
+        201,
+        &[
+            r#""key":"spk.readability.0000000000000000000000000000000700000000000000000000000000000009","createdBy":"olga""#,
+        ],
+    ),
+    ("create-processor-key-not-operator", 403, &[r#""code":"operator_only""#]),
+    ("create-processor-key-unknown", 404, &["there is no processor nothing"]),
+    ("list-processor-keys", 200, &[r#"{"keys":[]}"#]),
+    ("delete-processor-key-unknown", 404, &["there is no key of a processor 0123456789abcdef"]),
+    ("delete-processor-key-not-operator", 403, &[r#""code":"operator_only""#]),
     ("list-definitions-bad-cursor", 400, &[r#""pointer":"query:cursor","code":"invalid_cursor""#]),
 ];
 
@@ -428,6 +443,9 @@ fn only_the_operator_sees_what_the_operator_declares() {
         ("PUT", "/v1/compute-nodes/default/layers/models", "not JSON"),
         ("PUT", "/v1/models/small", "not JSON"),
         ("DELETE", "/v1/models/small", ""),
+        ("POST", "/v1/processors/readability/keys", ""),
+        ("GET", "/v1/processors/readability/keys", ""),
+        ("DELETE", "/v1/processors/readability/keys/1", ""),
         ("GET", "/v1/processors/no%20key?nope=1", ""),
         ("GET", "/v1/compute-nodes?limit=0", ""),
         ("GET", "/v1/tenants?cursor=none", ""),
@@ -751,4 +769,42 @@ fn a_tenant_sees_the_models_that_it_may_call_and_nobody_elses() {
     let again: Value =
         again.map(|(field, value)| (field.clone(), value.clone())).collect::<serde_json::Map<_, _>>().into();
     assert_eq!(operator("PUT", "/v1/models/large", &again.to_string()).status(), 200);
+}
+
+#[test]
+fn two_keys_of_a_processor_are_alive_and_shown_once() {
+    let world = world();
+    let operator = |method: &str, path: &str| answer(&world, &operator_event(method, path));
+    let path = "/v1/processors/readability/keys";
+    let processor = "readability".parse().expect("a key");
+    let made = json_of(&operator("POST", path));
+    let text = made["key"].as_str().expect("a text");
+    assert_eq!(KeyText::read(text).map(|(_, of)| of), Ok(processor));
+    // Another one, made by somebody else.
+    let other = KeyHead { hash: "f".repeat(64), created_by: "bob".to_owned(), created_at: world.clock.now() };
+    let (readability, store) = ("readability".parse().expect("a key"), &world.store);
+    let keys = block_on(store.load_keys(&readability)).expect("keys").with(other).expect("room");
+    assert!(block_on(store.save_keys(&readability, &keys)).expect("an answer"));
+    world.clock.advance(1);
+    let listed = operator("GET", path);
+    assert!(!listed.body().contains(text) && !listed.body().contains("spk."), "{}", listed.body());
+    let by: Vec<Value> =
+        json_of(&listed)["keys"].as_array().into_iter().flatten().map(|key| key["createdBy"].clone()).collect();
+    assert_eq!(by, ["ada", "bob"]);
+    let refused = answer_with(&world, || [1, 2], &operator_event("POST", path));
+    assert_eq!((refused.status(), json_of(&refused)["code"].clone()), (409, json!("too_many_keys")));
+    let mine = format!("{path}/{}", made["id"].as_str().expect("an id"));
+    assert_eq!((operator("DELETE", &mine).status(), operator("DELETE", &mine).status()), (204, 404));
+    let next = answer_with(&world, || [1, 2], &operator_event("POST", path));
+    assert_eq!(next.status(), 201);
+    assert_ne!(json_of(&next)["key"], made["key"]);
+    let keys = block_on(store.load_keys(&readability)).expect("keys");
+    let (text, _) = KeyText::read(text).expect("a key");
+    assert!(!keys.admits(&text), "it opens nothing any more");
+}
+
+fn operator_event(method: &str, path: &str) -> String {
+    let mut event = request("dev", method, path, "");
+    event["requestContext"]["authorizer"]["jwt"]["claims"]["scope"] = "sluice/operator".into();
+    event.to_string()
 }

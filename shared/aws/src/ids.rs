@@ -18,6 +18,15 @@ pub fn new_run() -> Fresh {
     Fresh { run_id: new_run_id(), grant: Grant::new(one ^ other.rotate_left(64)) }
 }
 
+/// 256 bits for a key, each of them random.
+pub fn new_key() -> [u128; 2] {
+    let random = || {
+        let (one, other) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u128());
+        one ^ other.rotate_left(64)
+    };
+    [random(), random()]
+}
+
 /// Ordered by time, so that definitions made together are stored together.
 pub fn new_definition_id() -> DefinitionId {
     DefinitionId(Uuid::now_v7())

@@ -10,6 +10,7 @@ pub mod dispatch_runs;
 pub mod govern_call;
 mod inquiry;
 pub mod manage_definitions;
+pub mod manage_keys;
 pub mod manage_models;
 pub mod manage_operator;
 pub mod read_budgets;

@@ -73,6 +73,7 @@ crate::codes! {
         DeliveriesOpen = "deliveries_open": "somebody has yet to be told of the run's end",
         TooManyVersions = "too_many_versions": "the definition has as many versions as it may",
         TooManyDefinitions = "too_many_definitions": "the tenant has as many definitions as it may",
+        TooManyKeys = "too_many_keys": "the processor has as many keys as it may",
         ModelIdTaken = "model_id_taken": "the id belongs to another model",
     }
 }
@@ -92,6 +93,8 @@ pub enum Thing {
     Version,
     WorkflowInstance,
     Processor,
+    /// A key of a processor, by its id.
+    ProcessorKey,
     ComputeNode,
     Model,
 }
@@ -109,6 +112,7 @@ impl Thing {
             Self::Version => "version",
             Self::WorkflowInstance => "workflow instance",
             Self::Processor => "processor",
+            Self::ProcessorKey => "key of a processor",
             Self::ComputeNode => "compute node",
             Self::Model => "model",
         }

@@ -50,6 +50,7 @@ pub static TOO_MANY_VERSIONS: Kind =
     conflict(ConflictCode::TooManyVersions, "The definition has as many versions as it may");
 pub static TOO_MANY_DEFINITIONS: Kind =
     conflict(ConflictCode::TooManyDefinitions, "The tenant has as many definitions as it may");
+pub static TOO_MANY_KEYS: Kind = conflict(ConflictCode::TooManyKeys, "The processor has as many keys as it may");
 pub static MODEL_ID_TAKEN: Kind = conflict(ConflictCode::ModelIdTaken, "The id belongs to another model");
 pub static KEY_REUSED: Kind = kind("idempotency_key_reused", 409, "The idempotency key belongs to another request");
 pub static RUN_EXPIRED: Kind = kind("run_expired", 410, "The run is no longer kept");
@@ -65,7 +66,7 @@ pub static BUSY: Kind = kind("busy", 503, "Too much at once");
 pub static UNAVAILABLE: Kind = kind("unavailable", 503, "Not available for the moment");
 
 /// Every `code` of a problem, with its status.
-pub static KINDS: [&Kind; 31] = [
+pub static KINDS: [&Kind; 32] = [
     &INVALID_REQUEST,
     &UNAUTHENTICATED,
     &INVALID_REPORT_TOKEN,
@@ -85,6 +86,7 @@ pub static KINDS: [&Kind; 31] = [
     &DELIVERIES_OPEN,
     &TOO_MANY_VERSIONS,
     &TOO_MANY_DEFINITIONS,
+    &TOO_MANY_KEYS,
     &MODEL_ID_TAKEN,
     &KEY_REUSED,
     &RUN_EXPIRED,

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod inputs;
 pub mod instances;
 pub mod invoke_definition;
+pub mod keys;
 pub mod models;
 pub mod operator;
 pub mod paging;

@@ -28,10 +28,16 @@ use std::sync::Arc;
 pub const DISCOVERABLE: &str = "019a6b3c-4d5e-7f60-8a1b-2c3d4e5f6099";
 
 pub fn answer(world: &World, event: &str) -> Response {
+    answer_with(world, || [7, 9], event)
+}
+
+/// Where a key is made of these bits.
+pub fn answer_with(world: &World, new_key: fn() -> [u128; 2], event: &str) -> Response {
     let handler = App {
         store: world.store.clone(),
         clock: world.clock.clone(),
         new_definition_id: || definition_id(9),
+        new_key,
         runner_arn: RUNNER_ARN.parse().ok(),
         destinations: policy().destinations,
         tenant_limits: policy().tenant_limits,

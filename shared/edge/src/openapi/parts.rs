@@ -36,6 +36,7 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
     }
     let key = schemas.reference(described::<ProcessorKey>);
     add("processorKey", "key", "path", key, "The operator's name for the processor");
+    add("keyId", "keyId", "path", json!({"type": "string"}), "The id of the processor's key");
     let key = schemas.reference(described::<ComputeNodeKey>);
     add("computeNodeKey", "key", "path", key, "The operator's name for the compute node");
     let key = schemas.reference(described::<ModelKey>);

@@ -66,6 +66,16 @@ pub struct DeliveryNumber(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputNumber(pub u32);
 
+/// A key of a processor, by its id. Whether there is such a key, is found out where the keys are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessorKeyId(pub String);
+
+impl PathParameter for ProcessorKeyId {
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
 fn not_found(what: Thing, text: &str) -> Problem {
     Refusal::not_found(what, text).into()
 }

@@ -5,10 +5,10 @@
 //! description says of it. A row that no function answers, or a function that answers what has no row, does not compile.
 
 use super::operation::{Access, Answer, Body, Operation, described};
-use super::parameter::{DeliveryNumber, InputNumber, Parameters, VersionNumber};
+use super::parameter::{DeliveryNumber, InputNumber, Parameters, ProcessorKeyId, VersionNumber};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, MODEL_ID_TAKEN, NAME_TAKEN, NOT_WAITING, Problem,
-    RUN_ENDED, RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
+    RUN_ENDED, RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_KEYS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
 };
 use crate::wire::budget::BudgetsView;
 use crate::wire::control_run::{AnswerNodeBody, RedeliverFailedBody, RedeliveriesView, RedeliveryView, ReplayRunBody};
@@ -20,6 +20,7 @@ use crate::wire::discover::{DiscoverableVersionView, DiscoverableView};
 use crate::wire::inputs::InputView;
 use crate::wire::instances::{InstanceConfigurationBody, InstanceView};
 use crate::wire::invoke_definition::InvokeDefinitionBody;
+use crate::wire::keys::{KeysView, NewKeyView};
 use crate::wire::models::{ModelBody, ModelView};
 use crate::wire::operator::{
     ComputeNodeBody, ComputeNodeView, LayerBody, ProcessorBody, ProcessorView, TenantBody, TenantView,
@@ -637,6 +638,29 @@ functions! {
             answers: &[answer::<ProcessorView>(200, "The processor, as it now is")],
             operator: Some("declare processors"),
             ..operation("PUT", PROCESSOR, "declareProcessor")
+        };
+        CreateProcessorKey { key: ProcessorKey } => Operation {
+            summary: "Make a key of a processor",
+            description: "For the operator. With it, and with the URL in its input, the processor has its calls of language models \
+                governed. It is shown this once, and only its hash is kept. Two may be alive, so that one can be changed for another.",
+            answers: &[created::<NewKeyView>(201, "The key")],
+            conflicts: &[&TOO_MANY_KEYS],
+            operator: Some("make keys of processors"),
+            ..operation("POST", "/v1/processors/{key}/keys", "createProcessorKey")
+        };
+        ListProcessorKeys { key: ProcessorKey } => Operation {
+            summary: "List the keys of a processor",
+            description: "For the operator. Those that are alive, without the keys themselves.",
+            answers: &[answer::<KeysView>(200, "The keys")],
+            operator: Some("read keys of processors"),
+            ..operation("GET", "/v1/processors/{key}/keys", "listProcessorKeys")
+        };
+        DeleteProcessorKey { key: ProcessorKey, id: ProcessorKeyId } => Operation {
+            summary: "Delete a key of a processor",
+            description: "For the operator. The key opens nothing any more, after 15 seconds at the latest.",
+            answers: &[no_content("There is no such key any more")],
+            operator: Some("delete keys of processors"),
+            ..operation("DELETE", "/v1/processors/{key}/keys/{keyId}", "deleteProcessorKey")
         };
         ListComputeNodes => Operation {
             summary: "List compute nodes",

@@ -258,6 +258,7 @@ fn conflict(code: ConflictCode) -> &'static Kind {
         ConflictCode::DeliveriesOpen => &problem::DELIVERIES_OPEN,
         ConflictCode::TooManyVersions => &problem::TOO_MANY_VERSIONS,
         ConflictCode::TooManyDefinitions => &problem::TOO_MANY_DEFINITIONS,
+        ConflictCode::TooManyKeys => &problem::TOO_MANY_KEYS,
         ConflictCode::ModelIdTaken => &problem::MODEL_ID_TAKEN,
     }
 }
