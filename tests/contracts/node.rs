@@ -46,12 +46,14 @@ struct Node {
     max_attempts: u32,
     /// A value's.
     data_source: Option<Value>,
+    /// Where the run's calls of models go. None at all is what the input of a run says that is older than the governor.
+    governor: Option<Value>,
     /// By state, what its calls come to, the last one for all that follow.
     answers: BTreeMap<&'static str, Vec<Value>>,
 }
 
 fn node(kind: NodeRun) -> Node {
-    Node { kind, max_attempts: 1, data_source: None, answers: BTreeMap::new() }
+    Node { kind, max_attempts: 1, data_source: None, governor: None, answers: BTreeMap::new() }
 }
 
 fn function() -> Node {
@@ -76,6 +78,10 @@ impl Node {
 
     fn with_attempts(self, max_attempts: u32) -> Self {
         Self { max_attempts, ..self }
+    }
+
+    fn governed_by(self, governor: Value) -> Self {
+        Self { governor: Some(governor), ..self }
     }
 
     /// The execution input, as a start makes it from a snapshot.
@@ -111,7 +117,13 @@ impl Node {
         .expect("a snapshot");
         let status_keys = BTreeMap::from([("WAITING_FOR_INPUT", "T#acme#WAITING_FOR_INPUT".to_owned())]);
         let keys = RecordKeys { pk: format!("T#acme#RUN#{RUN_ID}"), status_keys };
-        serde_json::from_str(&snapshot.execution_input(&keys).expect("an input")).expect("the input as JSON")
+        let input = snapshot.execution_input(&keys).expect("an input");
+        let mut input: serde_json::Map<String, Value> = serde_json::from_str(&input).expect("the input as JSON");
+        match &self.governor {
+            Some(governor) => input.insert("governor".to_owned(), governor.clone()),
+            None => input.remove("governor"),
+        };
+        Value::Object(input)
     }
 
     fn walk(self) -> Walk {
@@ -368,4 +380,70 @@ fn a_container_task_that_fails_is_a_failed_attempt() {
     let walk = container(|_| {}).with_attempts(2).when("RunContainer", [fails("States.TaskFailed")]).walk();
     assert_eq!(walk.arguments("RunContainer").len(), 2);
     assert_eq!(walk.written("RecordFailure", ":error"), "States.TaskFailed");
+}
+
+/// A governor's door, with the grant of the run.
+const DOOR: &str = "https://a1b2c3.execute-api.eu-west-1.amazonaws.com/v1/g/acme.0b0f5c1e-64a5-4d3a-9a5e-5d9f3e0c7a11.abcdef0123456789abcdef0123456789";
+
+/// What a processor of each kind is handed: the state that calls it, and its inputs, one of each attempt.
+fn handed(governor: Option<&Value>) -> [(&'static str, Vec<Value>); 3] {
+    let governed = |node: Node| match governor {
+        Some(governor) => node.governed_by(governor.clone()),
+        None => node,
+    };
+    let tried = || [fails("Model.Down"), fails("Model.Down"), gives(&json!({"Payload": 1, "Output": 1}))];
+    let arn: StateMachineArn = "arn:aws:states:eu-west-1:123456789012:stateMachine:p".parse().expect("an ARN");
+    let machine = node(NodeRun::StateMachine { state_machine_arn: QualifiedArn::new(&arn, None) });
+    [(function(), "InvokeFunction"), (machine, "RunStateMachine"), (container(|_| {}), "RunContainer")].map(
+        |(node, state)| {
+            let walk = governed(node).with_attempts(3).when(state, tried()).walk();
+            let of_call = |arguments: &&Value| match state {
+                "InvokeFunction" => arguments["Payload"].clone(),
+                "RunStateMachine" => arguments["Input"].clone(),
+                _ => arguments["Overrides"]["ContainerOverrides"][0]["Environment"].clone(),
+            };
+            (state, walk.arguments(state).iter().map(of_call).collect())
+        },
+    )
+}
+
+/// The input in a container's environment.
+fn task_input(environment: &Value) -> Value {
+    assert_eq!(environment[0]["Name"], "SLUICE_TASK_INPUT");
+    serde_json::from_str(environment[0]["Value"].as_str().expect("a text")).expect("JSON")
+}
+
+#[test]
+fn each_attempt_at_a_governed_node_has_a_governor_of_its_own() {
+    let contract = processor_contract("input");
+    for (state, attempts) in handed(Some(&json!(DOOR))) {
+        assert_eq!(attempts.len(), 3, "{state}");
+        for (number, given) in (1..).zip(attempts) {
+            let url = format!("{DOOR}/work/{number}");
+            let input = if state == "RunContainer" { task_input(&given) } else { given.clone() };
+            assert_eq!(violations(&contract, &input), Vec::<String>::new(), "{state}: {input}");
+            assert_eq!((&input["governor"], &input["attempt"]), (&json!({"url": url}), &json!(number)), "{state}");
+            if state == "RunContainer" {
+                let variable = json!({"Name": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "Value": url});
+                assert_eq!(given.as_array().map(|all| &all[1..]), Some(&[variable][..]), "SDKs find it by themselves");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_nobody_governs_is_handed_null_whenever_it_was_made() {
+    let contract = processor_contract("input");
+    for governor in [None, Some(Value::Null)] {
+        for (state, attempts) in handed(governor.as_ref()) {
+            for given in attempts {
+                let input = if state == "RunContainer" { task_input(&given) } else { given.clone() };
+                assert_eq!(violations(&contract, &input), Vec::<String>::new(), "{state}: {input}");
+                assert_eq!(input.get("governor"), Some(&Value::Null), "{state}");
+                if state == "RunContainer" {
+                    assert_eq!(given.as_array().map(Vec::len), Some(1), "no endpoint but AWS' own");
+                }
+            }
+        }
+    }
 }

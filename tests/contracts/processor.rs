@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use sluice_core::{budget::MicroUsd, limits};
+use sluice_core::{budget::MicroUsd, governor::access::GrantPath, limits};
 use sluice_tests::{PROCESSOR_CONTRACT, processor_contract, violations};
 
 use crate::runner;
@@ -54,7 +54,7 @@ fn what_breaks_the_contract_is_found() {
     };
     assert_eq!(broken(|_| {}), Vec::<String>::new());
     type Change = fn(&mut Value);
-    let changes: [(&str, Change); 11] = [
+    let changes: [(&str, Change); 14] = [
         ("a budget of nothing", |input| {
             input["executionBudgetUsd"] = json!(0);
             input["executionBudgetMicroUsd"] = json!(0);
@@ -69,9 +69,37 @@ fn what_breaks_the_contract_is_found() {
         ("a source's entry for a processor", |input| input["dataSource"] = json!({})),
         ("a reference to nowhere", |input| input["inputs"]["text"] = json!({"resultRef": {"runId": "x"}})),
         ("a secret that is no reference", |input| input["params"]["apiKey"] = json!({"secretRef": "hunter2"})),
+        ("a governor without a url", |input| input["governor"] = json!({})),
+        ("a governor in the clear", |input| change_url(input, |url| url.replace("https:", "http:"))),
+        ("a governor of no attempt", |input| change_url(input, |url| url.trim_end_matches("/1").to_owned())),
     ];
     for (what, change) in changes {
         assert_ne!(broken(change), Vec::<String>::new(), "{what}");
+    }
+}
+
+fn change_url(input: &mut Value, change: fn(&str) -> String) {
+    let url = &mut input["governor"]["url"];
+    *url = json!(change(url.as_str().expect("a url")));
+}
+
+/// What a processor is handed is what the governor reads: the path of every url is a grant's.
+#[test]
+fn the_url_of_a_governor_is_the_path_of_a_grant() {
+    let contract = contract();
+    let handed = contract["$defs"]["input"]["examples"].as_array().expect("examples");
+    let of_its_own = contract["$defs"]["governor"]["examples"].as_array().expect("examples");
+    let urls: Vec<&str> = handed
+        .iter()
+        .map(|input| &input["governor"])
+        .chain(of_its_own)
+        .filter_map(|governor| governor["url"].as_str())
+        .collect();
+    assert!(urls.len() >= 2, "{urls:?}");
+    for url in urls {
+        let (_, path) = url.split_once("/g/").expect("a grant");
+        let (grant, rest) = GrantPath::read(path).unwrap_or_else(|refused| panic!("{url}: {refused:?}"));
+        assert_eq!((grant.write().as_str(), rest), (path, ""), "{url}");
     }
 }
 
@@ -139,11 +167,13 @@ fn the_runner_hands_over_exactly_the_fields_of_the_contract() {
         .filter(|pair| pair[1].starts_with(": "))
         .map(|pair| pair[0])
         .collect();
-    for call in ["InvokeFunction", "RunStateMachine", "RunContainer"] {
-        let arguments = nodes.state(call)["Arguments"].to_string();
-        assert!(arguments.contains("$merge([$request, {'attempt': $attempt}])"), "{call}: {arguments}");
+    // What is inside a field is the contract's own matter.
+    assert!(fields.remove("url"), "a governor is handed by its url");
+    for (call, argument) in [("InvokeFunction", "Payload"), ("RunStateMachine", "Input")] {
+        assert_eq!(nodes.state(call)["Arguments"][argument], "{% $request %}", "{call}");
     }
-    fields.insert("attempt");
+    let container = nodes.state("RunContainer")["Arguments"].to_string();
+    assert!(container.contains("'SLUICE_TASK_INPUT', 'Value': $string($request)}"), "{container}");
     let contract = contract();
     let input = &contract["$defs"]["input"];
     let properties: BTreeSet<&str> =
