@@ -5,6 +5,7 @@
 
 mod account;
 mod functions;
+mod governor;
 mod rights;
 mod table;
 mod tools;
@@ -26,6 +27,10 @@ const SAMPLE_TEMPLATE: &str = "infra/local/sample/template.yaml";
 pub const HTTP_FUNCTIONS: [&str; 6] =
     ["cancel-run", "control-run", "create-run", "invoke-definition", "manage-definitions", "read-runs"];
 pub const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
+/// The function that is deployed only where models are governed, behind doors of its own.
+pub const GOVERNOR: &str = "govern-calls";
+/// The condition of everything that is there for it.
+pub const GOVERNS: &str = "GovernsModels";
 
 /// Every route, as `POST /v1/workflow-runs`, and the function that answers it: the table that the API's description is
 /// made from.
@@ -81,7 +86,7 @@ fn logical(function: &str) -> String {
 }
 
 fn functions() -> impl Iterator<Item = &'static str> {
-    HTTP_FUNCTIONS.into_iter().chain(EVENT_FUNCTIONS)
+    HTTP_FUNCTIONS.into_iter().chain(EVENT_FUNCTIONS).chain([GOVERNOR])
 }
 
 fn reference(id: &str) -> Value {

@@ -206,6 +206,11 @@ fn an_alarm_on_silence_waits_until_there_could_have_been_something() {
     }
 }
 
+/// What a reference names, and what a reference names that is there on a condition.
+fn named(value: &Value) -> Option<&str> {
+    value["Ref"].as_str().or(value["Fn::If"][1]["Ref"].as_str())
+}
+
 #[test]
 fn nothing_costs_money_that_nobody_asked_for() {
     let (_, stage) = of_type("AWS::ApiGatewayV2::Stage").next().expect("a stage");
@@ -225,9 +230,9 @@ fn nothing_costs_money_that_nobody_asked_for() {
         .filter(|role| statements(role).iter().any(|statement| list(&statement["Resource"]).contains(&&arn("Table"))))
         .collect();
     let policy = resource("TableKeyPolicy");
-    let given: BTreeSet<&str> = list(&policy["Roles"]).into_iter().filter_map(|role| role["Ref"].as_str()).collect();
+    let given: BTreeSet<&str> = list(&policy["Roles"]).into_iter().filter_map(named).collect();
     assert_eq!(given, users);
-    for limit in ["ReadRunsConcurrency", "RunCallbackConcurrency"] {
+    for limit in ["ReadRunsConcurrency", "RunCallbackConcurrency", "GovernCallsConcurrency"] {
         // An account may have a quota of 10: what sets some aside must not be there by itself.
         assert_eq!(DOCUMENT["Parameters"][limit]["Default"], 0, "{limit}");
         let function = resource(&limit.replace("Concurrency", "Function"));

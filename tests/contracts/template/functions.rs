@@ -53,6 +53,7 @@ fn a_function_is_told_what_the_contract_says_and_nothing_for_development() {
         "SLUICE_CALLBACK_REGIONS",
         "SLUICE_CALLBACK_ROLE_ARN",
         "SLUICE_EVENT_BUS",
+        "SLUICE_GOVERNOR_URL",
         "SLUICE_LOG",
         "SLUICE_MAX_BUDGET_USD",
         "SLUICE_OPERATOR_PRINCIPALS",

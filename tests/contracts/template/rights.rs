@@ -100,10 +100,17 @@ fn every_function_has_exactly_its_rights() {
     CallFunctionUrls: lambda:InvokeFunctionUrl on arn:lambda:*:*:function:* if {"StringEquals":{"lambda:FunctionUrlAuthType":"AWS_IAM"}}
     CallFunctionsByUrl: lambda:InvokeFunction on arn:lambda:*:*:function:* if {"Bool":{"lambda:InvokedViaFunctionUrl":"true"}}
     OnlyReceiversOfThisAccount: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda:*:${AWS::AccountId}:function:* if {"StringNotEquals":{"aws:ResourceTag/sluice-receiver":"true"}}
-    NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:*
+    NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:* arn:lambda::function:${AWS::StackName}-govern-calls arn:lambda::function:${AWS::StackName}-govern-calls:*
     KeepFailedEvents: sqs:SendMessage on CallbackDeadLetters.Arn
     TakeDueDeliveries: sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes on DeliveryQueue.Arn
     Log: logs:CreateLogStream logs:PutLogEvents on RunCallbackLogs.Arn
+    Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
+
+    govern-calls
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
+    Executions: states:StopExecution states:DescribeExecution on arn:states::execution:${AWS::StackName}_*:*
+    CallModels: bedrock:InvokeModel bedrock:InvokeModelWithResponseStream bedrock:CountTokens on {"Ref":"GovernedModelArns"}
+    Log: logs:CreateLogStream logs:PutLogEvents on GovernCallsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
     "#);
 }

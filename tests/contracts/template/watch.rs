@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sluice_edge::metrics;
 use sluice_tests::text;
 
-use super::{arn, functions, list, logical, of_type, reference, resource};
+use super::{GOVERNOR, arn, functions, list, logical, of_type, reference, resource, short};
 
 #[test]
 fn nothing_goes_wrong_without_an_alarm() {
@@ -17,7 +17,8 @@ fn nothing_goes_wrong_without_an_alarm() {
             assert!(alarm["AlarmDescription"].as_str().is_some_and(|text| text.len() > 10), "{id} says nothing");
             let dimension = &alarm["Dimensions"][0];
             let of = dimension["Value"]["Ref"].as_str().map(str::to_owned);
-            let of = of.unwrap_or_else(|| dimension["Value"]["Fn::GetAtt"][0].as_str().unwrap_or("?").to_owned());
+            let of = of.or_else(|| dimension["Value"]["Fn::GetAtt"][0].as_str().map(str::to_owned));
+            let of = of.unwrap_or_else(|| short(&dimension["Value"]));
             format!(
                 "{} of {of} {} {}",
                 alarm["MetricName"].as_str().unwrap_or("?"),
@@ -41,9 +42,12 @@ fn nothing_goes_wrong_without_an_alarm() {
     }));
     expected.insert("Invocations of ReconcileRunsFunction < 1".to_owned());
     expected.insert("5xx of Api > 0".to_owned());
+    expected.insert("5XXError of ${AWS::StackName}-governor > 0".to_owned());
     let own = [
         "DeliveriesDeadLettered of AWS::StackName > 0",
         "DeliveryLag of AWS::StackName > 300000",
+        "EstimatorBreaches of AWS::StackName > 0",
+        "HoldsLost of AWS::StackName > 0",
         "PoisonEvents of AWS::StackName > 0",
         "RedrivenExecutions of AWS::StackName > 0",
         "StartsDelayed of AWS::StackName > 10",
@@ -116,7 +120,11 @@ fn the_dashboard_shows_metrics_that_are_written_and_every_function() {
     }
     for function in functions() {
         for metric in ["Errors", "Throttles", "Duration"] {
-            let name = format!("{metric} of ${{{}Function}}", logical(function));
+            // What is deployed on a condition can be named by its name only.
+            let name = match function == GOVERNOR {
+                true => format!("{metric} of ${{AWS::StackName}}-{function}"),
+                false => format!("{metric} of ${{{}Function}}", logical(function)),
+            };
             assert!(shown.contains(&name), "the dashboard does not show {name}");
         }
     }

@@ -76,7 +76,7 @@ fn an_http_function_has_an_integration_a_permission_and_a_url_with_iam() {
             json!({"TargetFunctionArn": arn(&format!("{name}Function")), "AuthType": "AWS_IAM"})
         );
     }
-    let urls = of_type("AWS::Lambda::Url").count();
+    let urls = of_type("AWS::Lambda::Url").filter(|(_, url)| url["AuthType"] == "AWS_IAM").count();
     assert_eq!(urls, HTTP_FUNCTIONS.len(), "a function for events has no URL");
     // A long poll of 20 s ends before its function does, and its function before the gateway gives up after 30 s.
     let timeout = |function: &str| resource(function)["Timeout"].as_u64().expect("a timeout");
