@@ -116,8 +116,6 @@ metrics! {
     STARTS_ASKED = "StartsAsked" Count by [];
     /// Executions that the sweep asked the engine about: the account has about 15 such calls a second.
     EXECUTIONS_DESCRIBED = "ExecutionsDescribed" Count by [];
-    /// Governed calls that cost all that was set aside for them: the sweep found nobody who knew what they used.
-    HOLDS_LOST = "HoldsLost" Count by [];
     /// Expired runs whose items the sweep deleted.
     RUNS_PURGED = "RunsPurged" Count by [];
     /// LLM calls that were reported for the first time.

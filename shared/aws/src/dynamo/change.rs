@@ -13,7 +13,7 @@ use sluice_core::concurrency::SlotScope;
 use sluice_core::governor::ledger::Standing;
 use sluice_core::governor::record::{CallRecord, Outcome};
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::lifecycle::{RunStatus, StopIntent};
+use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, StopAsked, StoreError, StoreErrorClass, StoreResult,
 };
@@ -124,6 +124,15 @@ const ASK_TO_STOP: &str =
 /// Those heads. One that somebody with a later clock has changed is read first: its time does not go back.
 const GOES_ON: &str = "#status IN (:running, :waiting) AND updatedAt <= :now";
 
+/// A run that was read beside the write of its stop, as it is after that; `None` where it cannot be told from what was read.
+fn as_recorded(run: Run, intent: StopIntent, now: Timestamp) -> Option<Run> {
+    if run.state.intent().is_some() || run.status().is_terminal() {
+        return Some(run);
+    }
+    let goes_on = matches!(run.status(), RunStatus::Running | RunStatus::WaitingForInput);
+    goes_on.then(|| run.after(RunEvent::StopAsked(intent), now)).flatten()
+}
+
 impl ChangeRun for Store {
     async fn ask_to_stop(
         &self,
@@ -144,12 +153,20 @@ impl ChangeRun for Store {
             .with(":now", s(rfc3339_millis(now)))
             .with(":one", n(1));
         let ledger = close_ledger(tenant, run_id, Standing::after_stop(intent), now);
-        let (found, is_recorded) = match self.transact(OPERATION, vec![head, ledger]).await? {
-            Transacted::Written => (self.get(OPERATION, keys::run_head(tenant, run_id)).await?, true),
-            Transacted::Refused(mut refusals) => (refusals.at(0).flatten(), false),
+        let written = self.transact(OPERATION, vec![head, ledger]);
+        // Whoever stops the execution has to know it, so the run is read side by side with the write: before it or after it.
+        let (written, read) = tokio::join!(written, self.load_run(tenant, run_id));
+        let corrupt = |error| corrupt(OPERATION, error);
+        if let Transacted::Refused(mut refusals) = written? {
+            let run = refusals.at(0).flatten().map(item::to_run).transpose().map_err(corrupt)?;
+            return Ok(run.map(|run| StopAsked { run, is_recorded: false }));
+        }
+        let run = match read.ok().flatten().and_then(|run| as_recorded(run, intent, now)) {
+            Some(run) => Some(run),
+            // It was not read, or read before it began to go on.
+            None => self.load_run(tenant, run_id).await?,
         };
-        let run = found.map(item::to_run).transpose().map_err(|error| corrupt(OPERATION, error))?;
-        Ok(run.map(|run| StopAsked { run, is_recorded }))
+        Ok(run.map(|run| StopAsked { run, is_recorded: true }))
     }
 
     async fn change_run(&self, change: &RunChange) -> StoreResult<Changed> {

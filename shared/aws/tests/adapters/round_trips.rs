@@ -83,10 +83,10 @@ const CALLS: &[Row] = &[
     ("use a key for something else",      Process::Warm,  &[&[READ]], &[]),
     ("use a key for something else",      Process::New,   &[&[READ]], &[]),
     ("name what is not there",            Process::Warm,  &[&[READ]], &[]),
-    // The intent is written unread, before the stop, and closes the ledger of governed calls; the run is read after it.
-    ("cancel",                            Process::Warm,  &[&[RECORD], &[LOAD]], &[STOP]),
+    // The intent is written unread, before the stop, and closes the ledger of governed calls; the run is read beside it.
+    ("cancel",                            Process::Warm,  &[&[RECORD, LOAD]], &[STOP]),
     // It ends at once: that is more than one item, and what is owed of it is told.
-    ("cancel before its start",           Process::Warm,  &[&[RECORD], &[RECORD], &[TELL]], &[]),
+    ("cancel before its start",           Process::Warm,  &[&[RECORD, LOAD], &[RECORD], &[TELL]], &[]),
     ("pause",                             Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("resume",                            Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),

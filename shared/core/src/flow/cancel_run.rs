@@ -33,13 +33,8 @@ where
     E: StopExecution + AnnounceDue,
 {
     let run = match store.ask_to_stop(&caller.tenant, run_id, StopIntent::CanceledByCaller, now).await {
-        Ok(Some(StopAsked { run, is_recorded: true })) => {
-            // It is read after the stop was recorded, and may have ended by then: by this stop.
-            if run.status() == RunStatus::Canceling {
-                stop(engine, &run).await;
-            }
-            return Ok(Canceled::Underway(run));
-        }
+        // As it was recorded; or as it has ended since.
+        Ok(Some(StopAsked { run, is_recorded: true })) => run,
         Ok(found) => {
             let run = found.map(|found| found.run).filter(|run| run.is_visible(now));
             cancel_read(store, engine, caller, run.ok_or_else(|| unknown(run_id))?, now).await?

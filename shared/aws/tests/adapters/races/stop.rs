@@ -131,7 +131,7 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
     let table = arena.party(0);
     let after = found(table, &run).await;
     assert_eq!(after, settled);
-    let is_canceling = matches!(&canceled, Canceled::Underway(_));
+    let is_canceling = after.state.intent().is_some();
     let expected = match (end, is_canceling) {
         (EngineEnd::Succeeded, _) => (RunStatus::Succeeded, TerminationReason::Completed),
         (EngineEnd::Failed | EngineEnd::TimedOut, _) => (RunStatus::Failed, TerminationReason::ExecutionError),
@@ -155,8 +155,9 @@ async fn cancel_against_finish(arena: Arena, round: u32) -> &'static str {
         }
         Canceled::TooLate(shown) | Canceled::Already(shown) => {
             assert_eq!(shown, after, "the answer is the truth");
-            assert_eq!((after.state.intent(), after.rev), (None, 3));
             assert!(engine.stops().is_empty(), "{:?}", engine.stops());
+            // It may have been asked to stop by this very request, and have ended before it was answered.
+            assert!(matches!((after.state.intent(), after.rev), (None, 3) | (Some(StopIntent::CanceledByCaller), 4)));
             "ended, and told so"
         }
     };
