@@ -30,6 +30,8 @@ import threading
 from function_credentials import execution_credentials
 
 KEY_HEADER = "x-sluice-emulator-key"
+# Asked with a function's FunctionName, FunctionArn and Role.
+CREDENTIALS_PATH = "/_sluice/credentials"
 
 
 def refusal_of_a_web_page(headers: list[tuple[str, str]], port: int, host_is_proven: bool = False) -> str | None:
@@ -52,9 +54,10 @@ def refusal_of_a_web_page(headers: list[tuple[str, str]], port: int, host_is_pro
 class Guard:
     """An ASGI application in front of ministack's."""
 
-    def __init__(self, application, key: str, port: int, account: str, administrator: str):
+    def __init__(self, application, key: str, port: int, account: str, administrator: str, credentials_of):
         self.application, self.key, self.port = application, key, port
         self.account, self.administrator = account, administrator
+        self.credentials_of = credentials_of
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
@@ -67,6 +70,9 @@ class Guard:
         shown = [value for name, value in headers if name == KEY_HEADER]
         has_key = len(shown) == 1 and hmac.compare_digest(shown[0].encode(), self.key.encode())
         reason = refusal_of_a_web_page(headers, self.port, host_is_proven=has_key)
+        if reason is None and has_key and scope["path"] == CREDENTIALS_PATH:
+            await self.tell_credentials(receive, send)
+            return
         if reason is None and has_key:
             kept = [pair for pair in scope["headers"] if pair[0].decode("latin-1").lower() != KEY_HEADER]
             await self.application({**scope, "headers": kept}, receive, send)
@@ -77,6 +83,22 @@ class Guard:
             await self.application(scope, receive, send)
         else:
             await refuse(send, reason)
+
+    async def tell_credentials(self, receive, send):
+        """A function that runs beside the emulator signs as its role, which the emulator has to know."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        try:
+            answer = json.dumps(self.credentials_of(json.loads(body))).encode()
+        except (ValueError, KeyError, IndexError, TypeError):
+            await refuse(send, "this is no function's configuration")
+            return
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
 
     async def signed(self, scope, headers, receive):
         """A `receive` that says again what was read, and why the signature is not valid, or None."""
@@ -152,7 +174,8 @@ def guard_the_runtime_apis() -> None:
     http.server.BaseHTTPRequestHandler.parse_request = parse_and_check
 
 
-def give_functions_credentials_of_this_start(secret: str) -> None:
+def give_functions_credentials_of_this_start(secret: str):
+    """What gives them, and tells the emulator whose they are."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc, sts
 
@@ -174,6 +197,7 @@ def give_functions_credentials_of_this_start(secret: str) -> None:
 
     for module in (lambda_runtime, lambda_svc):
         replace(module, "execution_credentials", registered)
+    return registered
 
 
 # Everything that reads or writes items, as ministack's own table of operations names its functions.
@@ -232,7 +256,7 @@ def main() -> None:
 
     if not ministack.app.AUTH:
         raise SystemExit("ministack runs here with AUTH=true only")
-    give_functions_credentials_of_this_start(os.environ["AWS_SECRET_ACCESS_KEY"])
+    credentials_of = give_functions_credentials_of_this_start(os.environ["AWS_SECRET_ACCESS_KEY"])
     lock_the_tables()
     give_mappings_whole_numbers()
     guard = Guard(
@@ -241,6 +265,7 @@ def main() -> None:
         int(os.environ["GATEWAY_PORT"]),
         os.environ["MINISTACK_ACCOUNT_ID"],
         os.environ["AWS_ACCESS_KEY_ID"],
+        credentials_of,
     )
     replace(ministack.app, "app", guard)
     sys.argv = ["ministack"]

@@ -21,6 +21,9 @@ pub(crate) fn write(stack: &Stack) -> Result<(), Error> {
         "gatewayUrl": stack.gateway_url,
         "gatewayHeaders": {stack.emulator_key.0: stack.emulator_key.1},
         "receiverUrl": stack.receiver.origin(),
+        "governorUrl": stack.governor_url,
+        "governorAuthority": stack.governor_authority,
+        "bedrockControlUrl": stack.bedrock.control_url,
         "region": stack.region,
         "accountId": stack.account,
         "credentials": {

@@ -7,7 +7,7 @@
 //! nothing of the latter two.
 
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN, USER_AGENT};
 use hyper::{Request, StatusCode};
 
 pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -21,6 +21,28 @@ pub(crate) struct Refused {
 
 /// Whether a request may get in, on the port it came to.
 pub(crate) fn admit<B: Body>(request: &Request<B>, port: u16) -> Result<(), Refused> {
+    admit_any(request, port)?;
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_TYPE) {
+        let why = "a body without a content-type".to_owned();
+        return Err(Refused { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, why });
+    }
+    Ok(())
+}
+
+/// Whether a request may get in to a port that only programs use: functions to their Runtime API, whose bodies need not say what
+/// they are. Browsers that say nothing of the requesting site are still in use, so none gets in by its name either.
+pub(crate) fn admit_program<B: Body>(request: &Request<B>, port: u16) -> Result<(), Refused> {
+    admit_any(request, port)?;
+    let is_browser =
+        request.headers().get_all(USER_AGENT).iter().any(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
+    let asks_as_a_page = request.headers().contains_key(ORIGIN);
+    if is_browser || asks_as_a_page {
+        return Err(Refused { status: StatusCode::FORBIDDEN, why: "a request of a browser".to_owned() });
+    }
+    Ok(())
+}
+
+fn admit_any<B: Body>(request: &Request<B>, port: u16) -> Result<(), Refused> {
     let refused = |status, why| Err(Refused { status, why });
     let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     let named = |name: &HeaderName, allowed: &dyn Fn(&str) -> bool| {
@@ -41,9 +63,6 @@ pub(crate) fn admit<B: Body>(request: &Request<B>, port: u16) -> Result<(), Refu
     // `same-site` is any other port of this machine.
     if !named(&SEC_FETCH_SITE, &|site| ["none", "same-origin"].contains(&site)) {
         return refused(StatusCode::FORBIDDEN, "a request of another site's page".to_owned());
-    }
-    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_TYPE) {
-        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "a body without a content-type".to_owned());
     }
     Ok(())
 }

@@ -33,6 +33,7 @@ mod deploy;
 mod error;
 mod files;
 mod gateway;
+mod governor;
 mod guard;
 mod keeper;
 mod ministack;

@@ -2,6 +2,7 @@
 //! and the requests made from here.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
 use serde_json::{Value, json};
+use sluice_bedrock::door::{self, Serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -26,6 +29,9 @@ use crate::wait::wait_for;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+/// Whether a request may get in, on the port it came to.
+type Guard = fn(&Request<Incoming>, u16) -> Result<(), Refused>;
 
 pub(crate) struct Servers {
     handle: Handle,
@@ -83,6 +89,18 @@ impl Servers {
         self.client.clone()
     }
 
+    /// Serves TLS connections of `listener`, of HTTP/2 and HTTP/1.1, until the stack ends. Who serves guards itself.
+    pub(crate) fn serve_tls<S: Serve>(&self, listener: StdListener, server: Arc<ServerConfig>, service: Arc<S>) {
+        self.handle.spawn(door::accept(listener, move |stream| {
+            door::serve_tls(stream, Arc::clone(&server), Arc::clone(&service))
+        }));
+    }
+
+    /// Something that goes on until the stack ends.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(work));
+    }
+
     /// Makes a request and waits for the whole answer.
     pub(crate) fn request(
         &self,
@@ -118,6 +136,15 @@ impl Servers {
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Option<Response<Full<Bytes>>>> + Send,
     {
+        self.serve_behind(listener, guard::admit, handler)
+    }
+
+    /// The same behind a guard of the port's own kind.
+    pub(crate) fn serve_behind<H, F>(&self, listener: StdListener, guard: Guard, handler: H) -> Result<(), Error>
+    where
+        H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Option<Response<Full<Bytes>>>> + Send,
+    {
         listener.set_nonblocking(true).map_err(Error::io("preparing a listener"))?;
         let port = listener.local_addr().map_err(Error::io("reading a listener's address"))?.port();
         let _inside = self.handle.enter();
@@ -132,7 +159,7 @@ impl Servers {
                 let handler = handler.clone();
                 tokio::spawn(async move {
                     let service = service_fn(|request| {
-                        let answer = guard::admit(&request, port).map(|()| handler(request));
+                        let answer = guard(&request, port).map(|()| handler(request));
                         async move {
                             match answer {
                                 Ok(answer) => answer.await,

@@ -8,10 +8,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sluice_bedrock::{Bedrock, Key, Keys};
 
 use crate::bridge::Bridge;
 use crate::deploy::{Deployer, Deployment, PACKAGE_BUCKET, architecture, package};
 use crate::gateway::{AUDIENCE, Minter, serve_issuer, serve_proxy};
+use crate::governor::{self, Frame, Governor};
 use crate::ministack::{ACCOUNT, KEY_HEADER, Ministack, REGION};
 use crate::progress::{Event, Progress};
 use crate::receiver::Receiver;
@@ -26,6 +28,12 @@ const SAMPLE_STACK: &str = "sluice-sample";
 /// The functions that check a callback URL or a tenant's destinations, and the one that calls them.
 const CALLBACK_FUNCTIONS: [&str; 5] =
     ["control-run", "create-run", "invoke-definition", "manage-definitions", "run-callback"];
+
+/// What the governor's role may call here: whatever the stand-in has.
+const EVERY_MODEL: &str = "arn:aws:bedrock:*::foundation-model/*,arn:aws:bedrock:*:*:inference-profile/*";
+
+/// The file with the authority that vouches for the stand-in.
+const BEDROCK_AUTHORITY: &str = "bedrock-ca.pem";
 
 /// The functions that answer task tokens.
 const ANSWERING_FUNCTIONS: [&str; 2] = ["control-run", "reconcile-runs"];
@@ -48,6 +56,8 @@ pub struct Options {
     /// Cargo joins the features of all that is built together, development dependencies included. So the functions share
     /// everything that `cargo test` has built; any other choice of packages would build the AWS SDK once more, for minutes.
     pub build_with_tests: bool,
+    /// Milliseconds before each frame that the stand-in for Bedrock sends in a stream.
+    pub bedrock_pause_ms: u64,
 }
 
 impl Options {
@@ -60,6 +70,7 @@ impl Options {
             callback_origins: Vec::new(),
             wait_for_folder: false,
             build_with_tests: false,
+            bedrock_pause_ms: 20,
         }
     }
 
@@ -70,6 +81,7 @@ impl Options {
             port: 0,
             wait_for_folder: true,
             build_with_tests: true,
+            bedrock_pause_ms: 0,
             ..Self::dev()
         }
     }
@@ -123,6 +135,12 @@ pub struct Stack {
     /// The bucket of the sample's texts and reports.
     pub bucket: String,
     pub receiver: Receiver,
+    /// Where processors find the governor: `https://localhost:PORT`.
+    pub governor_url: String,
+    /// The file with the authority that vouches for the governor's door, for `AWS_CA_BUNDLE` and its like.
+    pub governor_authority: PathBuf,
+    /// What the governor takes for Bedrock, with its books.
+    pub bedrock: Bedrock,
     /// What was set on functions for this machine only, in words.
     pub local_settings: Vec<String>,
     /// State and logs.
@@ -131,7 +149,9 @@ pub struct Stack {
     functions: BTreeMap<String, String>,
     /// Executables by name.
     binaries: BTreeMap<String, PathBuf>,
-    // Dropped in this order: first the HTTP thread, then the bridge (the minter holds it too), then the emulator.
+    // Dropped in this order: first the governor's processes and the HTTP thread, then the bridge (the minter holds it too), then the
+    // emulator.
+    governor: Option<Governor>,
     servers: Servers,
     minter: Arc<Minter>,
     bridge: Arc<Bridge>,
@@ -156,6 +176,7 @@ impl Stack {
         bridge.ask_and_wait(json!({"op": "followLogs", "path": folder.join("functions.log")}))?;
         let issuer = serve_issuer(&servers, &bridge)?;
         let receiver = Receiver::start(&servers, Arc::clone(&bridge))?;
+        let frame = Frame::set(folder)?;
 
         let (product, sample) = progress.phase("Package and deploy", |progress| {
             bridge.aws("s3", "create_bucket", &json!({"Bucket": PACKAGE_BUCKET}))?;
@@ -176,6 +197,9 @@ impl Stack {
                     ("JwtAudience", AUDIENCE),
                     // Whoever has this laptop is every tenant on it.
                     ("UnlistedTenants", "open"),
+                    // The stand-in knows the models, and the governor those that are declared.
+                    ("GovernedModelArns", EVERY_MODEL),
+                    ("GovernorUrl", &frame.url),
                 ],
             )?;
             progress.note(format!(
@@ -187,6 +211,7 @@ impl Stack {
         })?;
 
         let functions = deployed_functions(&product);
+        let bedrock = stand_in(options, &functions, &bridge, &servers, &ministack)?;
         let minter = Arc::new(Minter::new(Arc::clone(&bridge), issuer, options.tenant.clone()));
         let gateway_url = format!("{}/_aws/execute-api/{}", ministack.url, one_of(&product, "AWS::ApiGatewayV2::Api")?);
         serve_proxy(&servers, api_listener, gateway_url.clone(), &ministack.key, Arc::clone(&minter))?;
@@ -204,17 +229,25 @@ impl Stack {
             runner_arn: one_of(&product, "AWS::StepFunctions::StateMachine")?,
             bucket: one_of(&sample, "AWS::S3::Bucket")?,
             receiver,
+            governor_url: frame.url.clone(),
+            governor_authority: frame.authority.clone(),
+            bedrock,
             local_settings: Vec::new(),
             folder: folder.to_path_buf(),
             functions,
             binaries: built,
+            governor: None,
             servers,
             minter,
             bridge,
             ministack,
             _folder_lock: folder_lock,
         };
-        progress.phase("Local settings", |_| stack.apply_local_settings(&options.callback_origins))?;
+        progress.phase("Local settings", |_| {
+            stack.apply_local_settings(&options.callback_origins)?;
+            stack.governor = Some(stack.governed(frame, &venv)?);
+            Ok::<_, Error>(())
+        })?;
         progress.phase("Seed", |_| sample::seed(&stack, &sample))?;
         files::write(&stack)?;
         Ok(stack)
@@ -429,8 +462,28 @@ impl Stack {
                 "states:SendTaskSuccess and SendTaskFailure on every resource for {} (ministack does not know which state machine a token is of)",
                 ANSWERING_FUNCTIONS.join(", ")
             ),
+            format!(
+                "SLUICE_BEDROCK_ENDPOINT={} and AWS_CA_BUNDLE on {} (the stand-in for Bedrock, and who vouches for it)",
+                self.bedrock.door_url,
+                governor::FUNCTION
+            ),
         ];
         ANSWERING_FUNCTIONS.into_iter().try_for_each(|function| self.allow_task_answers(function))
+    }
+
+    /// The governor behind its door, with the stand-in as its Bedrock.
+    fn governed(&self, frame: Frame, venv: &venv::Venv) -> Result<Governor, Error> {
+        let authority = self.folder.join(BEDROCK_AUTHORITY).display().to_string();
+        let changes = [
+            ("SLUICE_BEDROCK_ENDPOINT", Some(self.bedrock.door_url.as_str())),
+            ("AWS_CA_BUNDLE", Some(authority.as_str())),
+        ];
+        self.set_environment(governor::FUNCTION, &changes)?;
+        let binary = self.binaries.get(governor::FUNCTION).cloned();
+        let binary = binary.ok_or_else(|| Error::Sample(format!("no binary is called {}", governor::FUNCTION)))?;
+        let name = self.function_name(governor::FUNCTION);
+        let function = governor::Function::deployed(name, binary, &self.bridge, &self.servers, &self.ministack)?;
+        Governor::start(frame, function, venv, &self.folder, &self.servers)
     }
 
     /// On AWS a task token is checked against the state machine that waits with it, which the template names; ministack
@@ -477,6 +530,36 @@ fn take_folder(options: &Options) -> Result<File, Error> {
     Ok(lock)
 }
 
+/// The stand-in for Bedrock, which nobody but the governor's role may call.
+fn stand_in(
+    options: &Options,
+    functions: &BTreeMap<String, String>,
+    bridge: &Bridge,
+    servers: &Servers,
+    ministack: &Ministack,
+) -> Result<Bedrock, Error> {
+    let name = functions.get(governor::FUNCTION).map(String::as_str).unwrap_or_default();
+    let configuration = bridge.aws("lambda", "get_function_configuration", &json!({"FunctionName": name}))?;
+    let credentials: BTreeMap<String, String> =
+        governor::credentials(&configuration, servers, ministack)?.into_iter().collect();
+    let text = |name: &str| credentials.get(name).cloned().unwrap_or_default();
+    let key = Key {
+        access_key_id: text("AWS_ACCESS_KEY_ID"),
+        secret_access_key: text("AWS_SECRET_ACCESS_KEY"),
+        session_token: Some(text("AWS_SESSION_TOKEN")),
+    };
+    let started = Bedrock::start(sluice_bedrock::Options {
+        port: 0,
+        plain_port: None,
+        control_port: 0,
+        keys: Keys { keys: vec![key], bearer_tokens: Vec::new(), region: REGION.to_owned() },
+        prices: None,
+        authority_path: Some(options.folder.join(BEDROCK_AUTHORITY)),
+        pause_ms: options.bedrock_pause_ms,
+    });
+    started.map_err(|error| Error::Sample(format!("the stand-in for Bedrock: {error}")))
+}
+
 /// Where the zips of functions are made.
 fn packages() -> PathBuf {
     place::target().join("packages")
@@ -501,6 +584,10 @@ fn function_urls(bridge: &Bridge, functions: &BTreeMap<String, String>, endpoint
         let Ok(found) = bridge.aws("lambda", "get_function_url_config", &json!({"FunctionName": name})) else {
             continue;
         };
+        // The governor's is open, and has a door of its own here.
+        if found["AuthType"] != "AWS_IAM" {
+            continue;
+        }
         let host = found["FunctionUrl"].as_str().and_then(|url| url.strip_prefix("https://")).unwrap_or_default();
         if let Some((id, _)) = host.split_once('.') {
             urls.insert(short.clone(), format!("{endpoint}/_aws/lambda-url/{id}/"));

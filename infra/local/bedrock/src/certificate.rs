@@ -29,10 +29,13 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Both protocols are offered, HTTP/2 first.
-    pub fn made() -> Result<Self, CertificateError> {
+    /// Both protocols are offered, HTTP/2 first. The authority is called `name`.
+    ///
+    /// # Errors
+    /// When the system gives no randomness.
+    pub fn made(name: &str) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
-        authority.distinguished_name.push(DnType::CommonName, "Sluice's stand-in for Bedrock");
+        authority.distinguished_name.push(DnType::CommonName, name);
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_key = KeyPair::generate()?;

@@ -6,41 +6,17 @@ mod run;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::books::{Books, Entry, State};
 use crate::cache::Cache;
+use crate::door::{Part, Request, Response, Serve};
 use crate::fault::Fault;
 use crate::play::Play;
 use crate::prices::PriceTable;
 use crate::signature::Keys;
 use crate::target::{Operation, Target};
 use crate::usage::Usage;
-
-/// A request, read to its end.
-pub(crate) struct Request {
-    pub method: String,
-    /// Path and query, undecoded.
-    pub target: String,
-    pub host: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-/// An answer, of which the body is still to come.
-pub(crate) struct Response {
-    pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: mpsc::Receiver<Part>,
-}
-
-/// A part of an answer's body.
-pub(crate) enum Part {
-    Data(Bytes),
-    /// The connection is to break here.
-    Abort,
-}
 
 /// How the next calls are to go, each once.
 #[derive(Clone, Debug)]
@@ -91,9 +67,10 @@ impl Service {
     pub fn script(&self, scripts: impl IntoIterator<Item = Script>) {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner).extend(scripts);
     }
+}
 
-    /// The answer to a request; `None`: the connection is closed without one.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request) -> Option<Response> {
+impl Serve for Service {
+    async fn answer(self: Arc<Self>, request: Request) -> Option<Response> {
         let request_id = request_id();
         let admitted = match self.admit(&request) {
             Ok(admitted) => admitted,
@@ -159,5 +136,5 @@ fn whole(status: u16, mut headers: Vec<(&'static str, String)>, body: Bytes) -> 
     let (sender, receiver) = mpsc::channel(1);
     // There is room for one, and nobody else has sent.
     drop(sender.try_send(Part::Data(body)));
-    Response { status, headers, body: receiver }
+    Response::new(status, headers, receiver)
 }

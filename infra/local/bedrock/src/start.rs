@@ -95,7 +95,7 @@ impl Bedrock {
         let io = |what| move |cause| Error::Io { what, cause };
         let prices =
             options.prices.as_deref().map_or_else(PriceTable::built_in, PriceTable::parse).map_err(Error::Prices)?;
-        let certificate = Certificate::made().map_err(Error::Certificate)?;
+        let certificate = Certificate::made("Sluice's stand-in for Bedrock").map_err(Error::Certificate)?;
         if let Some(path) = &options.authority_path {
             std::fs::write(path, &certificate.authority_pem).map_err(io("writing the authority's certificate"))?;
         }

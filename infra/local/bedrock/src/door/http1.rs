@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use crate::service::{Part, Request, Service};
+use super::{Part, Request, Serve};
 
 /// Why there is no more: on purpose.
 #[derive(Debug, thiserror::Error)]
@@ -62,16 +62,20 @@ impl ChannelBody {
     }
 }
 
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, service: Arc<Service>) {
+pub(super) async fn serve<C, S>(stream: C, service: Arc<S>)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
     let service = service_fn(move |request| answer(request, Arc::clone(&service)));
     let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A caller that breaks its connection off is its own business, and so is one that we broke off.
     drop(connection.await);
 }
 
-async fn answer(
+async fn answer<S: Serve>(
     request: hyper::Request<Incoming>,
-    service: Arc<Service>,
+    service: Arc<S>,
 ) -> Result<hyper::Response<ChannelBody>, Aborted> {
     let (parts, body) = request.into_parts();
     // A request that never arrived whole is none.
@@ -87,7 +91,7 @@ async fn answer(
     let answer = service.answer(request).await.ok_or(Aborted)?;
     let mut response = hyper::Response::builder().status(answer.status);
     for (name, value) in answer.headers {
-        response = response.header(name, value);
+        response = response.header(name.as_ref(), value);
     }
     response.body(ChannelBody::new(answer.body)).map_err(|_invalid| Aborted)
 }

@@ -9,9 +9,13 @@ use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use crate::service::{Part, Request, Response, Service};
+use super::{Part, Request, Response, Serve};
 
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, service: Arc<Service>) {
+pub(super) async fn serve<C, S>(stream: C, service: Arc<S>)
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Serve,
+{
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     // A connection that breaks ends its streams: each of them sees it.
     while let Some(Ok((request, respond))) = connection.accept().await {
@@ -19,7 +23,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(st
     }
 }
 
-async fn answer(request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>, service: Arc<Service>) {
+async fn answer<S: Serve>(request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>, service: Arc<S>) {
     let Some(request) = read(request).await else { return };
     let answer = tokio::select! {
         answer = service.answer(request) => answer,
@@ -53,7 +57,7 @@ async fn read(request: http::Request<RecvStream>) -> Option<Request> {
 async fn send(answer: Response, mut respond: SendResponse<Bytes>) {
     let mut response = http::Response::builder().status(answer.status);
     for (name, value) in answer.headers {
-        response = response.header(name, value);
+        response = response.header(name.as_ref(), value);
     }
     let Ok(response) = response.body(()) else { return respond.send_reset(Reason::INTERNAL_ERROR) };
     let Ok(mut stream) = respond.send_response(response, false) else { return };

@@ -8,10 +8,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::admit::Admitted;
-use super::{Part, Request, Response, Service, entry, error, whole};
+use super::{Service, entry, error, whole};
 use crate::answer::{self, Frame, Guarded, Served};
 use crate::books::{Entry, State};
 use crate::cache::Split;
+use crate::door::{Part, Request, Response};
 use crate::fault::{Fault, Kind};
 use crate::generation::Generation;
 use crate::play::{Failure, Pace, Play};
@@ -200,7 +201,7 @@ impl Call<'_> {
         }
         headers.push(("content-length", body.len().to_string()));
         let (parts, receiver) = mpsc::channel(2);
-        self.send(head, Response { status: 200, headers, body: receiver })?;
+        self.send(head, Response::new(200, headers, receiver))?;
         put(&parts, Part::Data(body.slice(..body.len() / 2))).await?;
         put(&parts, Part::Abort).await?;
         Ok(State::Aborted)
@@ -214,7 +215,7 @@ impl Call<'_> {
         head: Head,
     ) -> Result<State, HungUp> {
         let (parts, receiver) = mpsc::channel(1);
-        self.send(head, Response { status: 200, headers, body: receiver })?;
+        self.send(head, Response::new(200, headers, receiver))?;
         let play = &self.admitted.play;
         let breaks = matches!(play.failure, Some(Failure::Abort | Failure::Exception(_)));
         let last = if breaks { play.after.unwrap_or(FRAMES_BEFORE_BREAK).min(frames.len()) } else { frames.len() };
