@@ -42,6 +42,7 @@ mod progress;
 pub mod receiver;
 pub mod sample;
 mod server;
+pub mod spend;
 mod stack;
 mod venv;
 mod wait;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use sluice_local::sample::{self, BUDGET_USD, Outcome};
+use sluice_local::spend::{self, CAP_USD};
 use sluice_local::{Error, Event, Stack, end_all};
 
 use crate::cli::{Arguments, Command};
@@ -85,7 +86,8 @@ fn develop(arguments: &Arguments, stop: &Receiver<()>) -> Result<bool, Error> {
     for setting in &stack.local_settings {
         line(format_args!("  only here: {setting}"));
     }
-    let succeeded = run_sample(&stack, &text, &arguments.input, stop);
+    let succeeded = run_sample(&stack, &text, &arguments.input, stop)
+        .and_then(|sampled| run_spend(&stack, stop).map(|spent| sampled && spent));
     if arguments.once {
         return succeeded;
     }
@@ -113,6 +115,30 @@ fn run_sample(stack: &Stack, text: &[u8], input: &Path, stop: &Receiver<()>) -> 
         if stop.try_recv().is_ok() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     show(&outcome);
+    Ok(outcome.problems.is_empty())
+}
+
+fn run_spend(stack: &Stack, stop: &Receiver<()>) -> Result<bool, Error> {
+    line(format_args!("\nUnder a cap: {} asks a model until nobody lets it ({CAP_USD} USD)", spend::SPEND));
+    let outcome = spend::run(stack, &mut |event| {
+        match event {
+            spend::Event::Created { run_id } => line(format_args!("  run {run_id}")),
+            spend::Event::Spent { spent, held } => {
+                line(format_args!("    spent {spent:>12} USD   set aside {held:>12}"))
+            }
+        }
+        if stop.try_recv().is_ok() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    let (budget, status, reason) = (&outcome.budget, &outcome.status, &outcome.termination_reason);
+    line(format_args!("\n{status} ({reason}): run {}", outcome.run_id));
+    line(format_args!(
+        "  budget    {} of {} USD spent by {} calls, {} of them clamped; {} refused",
+        budget["spentUsd"], budget["capUsd"], budget["calls"], budget["clamped"], budget["refused"]
+    ));
+    line(format_args!("  referee   {} USD, by the books of the stand-in for Bedrock", outcome.served));
+    for problem in &outcome.problems {
+        line(format_args!("  PROBLEM   {problem}"));
+    }
     Ok(outcome.problems.is_empty())
 }
 

@@ -337,7 +337,7 @@ fn wait_for_delivery(stack: &Stack, run_id: &str) -> Result<Result<(), String>, 
     }
 }
 
-fn call(stack: &Stack, method: &str, path: &str, body: &Value) -> Result<Value, Error> {
+pub(crate) fn call(stack: &Stack, method: &str, path: &str, body: &Value) -> Result<Value, Error> {
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     call_with(stack, method, path, body)
 }

@@ -19,7 +19,7 @@ use crate::progress::{Event, Progress};
 use crate::receiver::Receiver;
 use crate::server::{Answer, Servers, listen};
 use crate::wait::{poll, wait_for};
-use crate::{Error, binaries, files, place, sample, venv};
+use crate::{Error, binaries, files, place, sample, spend, venv};
 
 /// The CloudFormation stack's name, and so the prefix of every function's.
 const STACK: &str = "sluice";
@@ -248,7 +248,10 @@ impl Stack {
             stack.governor = Some(stack.governed(frame, &venv)?);
             Ok::<_, Error>(())
         })?;
-        progress.phase("Seed", |_| sample::seed(&stack, &sample))?;
+        progress.phase("Seed", |_| {
+            sample::seed(&stack, &sample)?;
+            spend::seed(&stack, &sample)
+        })?;
         files::write(&stack)?;
         Ok(stack)
     }

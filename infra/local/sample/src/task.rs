@@ -26,6 +26,15 @@ pub struct Task {
     /// A data target's own entry, with the compute node's registry values.
     #[serde(default)]
     pub data_target: Value,
+    /// Where calls of models go; `None` where nobody governs them.
+    #[serde(default)]
+    pub governor: Option<Governor>,
+}
+
+/// The endpoint of Bedrock Runtime for this attempt.
+#[derive(Debug, Deserialize)]
+pub struct Governor {
+    pub url: String,
 }
 
 /// Why a processor could not do its task. The code becomes the step's error code.
@@ -37,6 +46,8 @@ pub enum Error {
     Storage(#[source] crate::s3::Error),
     #[error("failed as it was told to, with {0}")]
     Told(String),
+    #[error("{0}")]
+    Model(#[source] crate::converse::Error),
 }
 
 impl From<Error> for Diagnostic {
@@ -45,6 +56,7 @@ impl From<Error> for Diagnostic {
             Error::Incomplete(_) => "Sample.IncompleteTask".to_owned(),
             Error::Storage(_) => "Sample.StorageFailed".to_owned(),
             Error::Told(code) => code.clone(),
+            Error::Model(_) => "Sample.ModelFailed".to_owned(),
         };
         Self { error_type: code, error_message: error.to_string() }
     }
