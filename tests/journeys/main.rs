@@ -16,6 +16,7 @@ mod discovery;
 mod ecs;
 mod faults;
 mod fuzzed_api;
+mod governor;
 mod idempotency;
 mod identity;
 mod isolation;

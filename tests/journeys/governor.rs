@@ -1,0 +1,162 @@
+//! The governor, as clients that know nothing of it see it: SDKs as they come from their publishers, found by variables only, spend a
+//! run's cap and are told so by the right exception.
+
+mod clients;
+
+use serde_json::{Value, json};
+use sluice_tests::{processor_contract, violations};
+
+use crate::world::{Journey, text};
+use clients::{Client, Mode};
+
+const CLAUDE: &str = "anthropic.claude-haiku-4-5-20251001-v1:0";
+const GPT: &str = "openai.gpt-oss-120b-1:0";
+const PROCESSOR: &str = "governed";
+
+/// What an operator declares once: models with their prices, and a processor with a key of its own, which is shown once.
+fn set_up(journey: &Journey) -> String {
+    let operator = journey.operator();
+    for (key, id, most, input, output) in [("haiku", CLAUDE, 64_000, 1.0, 5.0), ("gpt-oss", GPT, 16_384, 1.0, 5.0)] {
+        let price = json!({"from": "2026-01-01T00:00:00Z", "tiers": {"default": {"input": input, "output": output}}});
+        let model = json!({
+            "ids": [id], "tenants": ["*"], "contextTokens": 128_000, "maxOutputTokens": most, "prices": [price],
+        });
+        let declared = operator.put(&format!("/v1/models/{key}"), model);
+        assert_eq!(declared.status, 200, "{id}: {}", declared.text());
+    }
+    let arn =
+        format!("arn:aws:lambda:{}:{}:function:sluice-processor-echo", journey.stack.region, journey.stack.account);
+    let processor = json!({"kind": "lambda", "functionArn": arn, "tenants": ["*"]});
+    let key = format!("{PROCESSOR}-{}", journey.tenant);
+    let declared = operator.put(&format!("/v1/processors/{key}"), processor);
+    assert_eq!(declared.status, 200, "{}", declared.text());
+    let made = operator.post(&format!("/v1/processors/{key}/keys"), json!({}));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let made = made.json();
+    let shown = made.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str());
+    let keys: Vec<&str> = shown.filter(|text| text.starts_with("spk.")).collect();
+    let [shown] = keys[..] else { panic!("one key is shown: {made}") };
+    shown.to_owned()
+}
+
+/// A run that waits for somebody, after its processor was handed its governor; its id and the url.
+fn governed_run(journey: &Journey, fields: Value) -> (String, String) {
+    let run_id = journey.start("governed", fields);
+    journey.waiting(&run_id, "ask", 1);
+    let given = journey.step(&run_id, "work")["result"].clone();
+    assert_eq!(violations(&processor_contract("input"), &given), Vec::<String>::new(), "{given}");
+    let url = text(&given["governor"]["url"]);
+    assert!(url.starts_with(&journey.stack.governor_url) && url.ends_with("/work/1"), "{url}");
+    (run_id, url)
+}
+
+fn define(journey: &Journey) {
+    let processor = format!("{PROCESSOR}-{}", journey.tenant);
+    journey.define(
+        "governed",
+        &json!({
+            "nodes": [
+                {"id": "work", "type": "processor", "processor": processor},
+                {"id": "ask", "type": "external"},
+            ],
+            "edges": [{"from": "work", "to": "ask"}],
+        }),
+    );
+}
+
+/// A client spends a run's cap, whole answers or streams: two of them fit, a third is clamped, the fourth is refused.
+fn spends_to_the_cap_and_is_told_so(client: Client, refused: &str) {
+    let acme = Journey::of(&format!("governed-{}", client.name()));
+    let key = set_up(&acme);
+    define(&acme);
+    let model = if client == Client::OpenAi { GPT } else { CLAUDE };
+    for mode in [Mode::Whole, Mode::Streamed] {
+        let (run_id, url) = governed_run(&acme, json!({"executionBudgetUsd": 0.02}));
+        let told = clients::spend(acme.stack, client, mode, model, &url, &key);
+        let what = format!("{} {mode:?}: {told}", client.name());
+        assert_eq!((&told["error"], &told["status"]), (&json!(refused), &json!(403)), "{what}");
+        assert_eq!(told["answers"], 3, "{what}");
+        let run = acme.ended(&run_id);
+        assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("budget_exceeded")), "{run}");
+        let budget = &run["budget"];
+        let spent = budget["spentUsd"].as_f64().expect("a number");
+        // At least nineteen twentieths of the cap, and never more than it.
+        assert!((0.019..=0.02).contains(&spent), "{what}: {budget}");
+        let count = |name: &str| budget[name].as_u64();
+        assert_eq!((count("calls"), count("clamped")), (Some(3), Some(1)), "{what}: {budget}");
+        assert_eq!(budget["heldUsd"].as_f64(), Some(0.0), "{what}: {budget}");
+        // A run that has ended grants nothing, whoever asks.
+        let late = clients::spend(acme.stack, client, mode, model, &url, &key);
+        assert_eq!((&late["answers"], &late["status"]), (&json!(0), &json!(403)), "{what}: {late}");
+    }
+}
+
+#[test]
+fn boto3_spends_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::Boto3, "AccessDeniedException");
+}
+
+#[test]
+fn the_sdk_for_javascript_spends_to_the_cap_over_http2() {
+    spends_to_the_cap_and_is_told_so(Client::JavaScript, "AccessDeniedException");
+}
+
+#[test]
+fn anthropic_spends_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::Anthropic, "PermissionDeniedError");
+}
+
+#[test]
+fn openai_spends_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::OpenAi, "PermissionDeniedError");
+}
+
+#[test]
+fn langchain_spends_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::LangChain, "AccessDeniedException");
+}
+
+#[test]
+fn strands_agents_spend_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::Strands, "AccessDeniedException");
+}
+
+#[test]
+fn neither_half_opens_anything_without_the_other() {
+    let acme = Journey::of("governed-halves");
+    let key = set_up(&acme);
+    define(&acme);
+    let other = Journey::of("governed-others");
+    let foreign_key = set_up(&other);
+    let (run_id, url) = governed_run(&acme, json!({"executionBudgetUsd": 0.02}));
+    let (last, grant) = (url.rsplit_once('/').expect("an attempt").0, "0".repeat(32));
+    let old_grant =
+        url.split("/g/").nth(1).and_then(|rest| rest.split('/').next()?.rsplit('.').next()).expect("a grant");
+    for (what, url, key) in [
+        ("a key alone", url.replace(old_grant, &grant), key.as_str()),
+        ("the grant with another processor's key", url.clone(), &foreign_key),
+        ("the grant with no key of ours", url.clone(), "spk.governed.guessed"),
+        ("another node", format!("{}/ask/1", last.rsplit_once('/').expect("a node").0), &key),
+        ("another tenant's run", url.replace("/g/governed-halves.", "/g/governed-others."), &key),
+    ] {
+        let told = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, &url, key);
+        // All alike, and nothing said.
+        assert_eq!(told, json!({"answers": 0, "error": "AccessDeniedException", "status": 403}), "{what}");
+    }
+    let budget = acme.run(&run_id)["budget"].clone();
+    assert_eq!((&budget["calls"], budget["spentUsd"].as_f64()), (&json!(0), Some(0.0)), "{budget}");
+    let told = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, &url, &key);
+    assert_eq!(told["answers"], 3, "the right halves: {told}");
+}
+
+#[test]
+fn a_run_without_a_cap_is_only_counted() {
+    let acme = Journey::of("governed-uncapped");
+    let key = set_up(&acme);
+    define(&acme);
+    let (run_id, url) = governed_run(&acme, json!({}));
+    let told = clients::spend(acme.stack, Client::Boto3, Mode::Streamed, CLAUDE, &url, &key);
+    assert_eq!((&told["answers"], &told["status"]), (&json!(10), &Value::Null), "{told}");
+    let budget = acme.answered(&run_id)["budget"].clone();
+    assert_eq!((&budget["calls"], &budget["capUsd"]), (&json!(10), &Value::Null), "{budget}");
+}
