@@ -58,6 +58,7 @@ const PART_OF_A_VERSION: Most = Bytes(json(limits::VERSION_DOCUMENT_BYTES));
 
 /// What is not bounded by its schema: a schema of the description, or one of its properties.
 const ROWS: &[(&str, Most)] = &[
+    ("Budgets.budgets", Items(limits::BUDGETS_TOLD)),
     ("Comment.by", NAME_OF_A_CALLER),
     // Its layers are declared one by one: what is stored of it is one item.
     ("ComputeNode", Bytes(json(ITEM_BYTES))),
@@ -80,7 +81,11 @@ const ROWS: &[(&str, Most)] = &[
     ("Draft.nodes", NODES_OF_A_VERSION),
     ("Draft.updatedBy", NAME_OF_A_CALLER),
     ("GatewayMessage", OWN_TEXT),
+    ("GovernorKeys.keys", Items(limits::PROCESSOR_ALIVE_KEYS)),
     ("Instance.processorConfigs", Bytes(json(limits::REQUEST_BODY_BYTES))),
+    // As it was declared, by one body.
+    ("Model", Bytes(text(limits::REQUEST_BODY_BYTES))),
+    ("NewGovernorKey.createdBy", NAME_OF_A_CALLER),
     // What a path named, or a violation says.
     ("Problem.detail", Bytes(text(REQUEST_LINE_AND_HEADERS_BYTES))),
     ("Problem.errors", Items(limits::VIOLATIONS)),
@@ -123,6 +128,8 @@ const ROWS: &[(&str, Most)] = &[
     ("Tenant", Bytes(text(limits::REQUEST_BODY_BYTES))),
     ("UsageCall.model", Bytes(text(limits::USAGE_TEXT_CHARS))),
     ("UsageCall.provider", Bytes(text(limits::USAGE_TEXT_CHARS))),
+    // Its pattern is not read: 128 characters.
+    ("UserId", Bytes(text(128))),
     ("ValueRef.href", OWN_TEXT),
     ("Version.createdBy", NAME_OF_A_CALLER),
     ("Version.edges", PART_OF_A_VERSION),

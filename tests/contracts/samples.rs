@@ -8,7 +8,7 @@ use serde_json::Value;
 use sluice_edge::event::{Brought, Event, Happening};
 use sluice_tests::file;
 
-use crate::template::{EVENT_FUNCTIONS, HTTP_FUNCTIONS, routes};
+use crate::template::{EVENT_FUNCTIONS, GOVERNOR, HTTP_FUNCTIONS, routes};
 
 /// Every sample by function and case.
 fn samples() -> BTreeMap<(String, String), Value> {
@@ -43,7 +43,7 @@ fn is_of_route(route: &str, method: &str, path: &str) -> bool {
 #[test]
 fn every_function_has_samples_and_every_sample_a_function() {
     let of: BTreeSet<String> = samples().into_keys().map(|(function, _)| function).collect();
-    let functions = HTTP_FUNCTIONS.into_iter().chain(EVENT_FUNCTIONS).map(str::to_owned).collect();
+    let functions = HTTP_FUNCTIONS.into_iter().chain(EVENT_FUNCTIONS).chain([GOVERNOR]).map(str::to_owned).collect();
     assert_eq!(of, functions);
 }
 

@@ -141,7 +141,8 @@ fn problems(outcome: &Outcome) -> Vec<String> {
     if (status.as_str(), reason.as_str()) != ("FAILED", "budget_exceeded") {
         problems.push(format!("the run ended {status} ({reason}), and not at its cap"));
     }
-    if budget["spentUsd"].to_string() != outcome.served {
+    let spent = budget["spentUsd"].to_string();
+    if spent != outcome.served {
         problems.push(format!("the webhook says {} USD, and Bedrock's books {}", budget["spentUsd"], outcome.served));
     }
     if budget["heldUsd"].as_f64() != Some(0.0) {

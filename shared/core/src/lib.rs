@@ -5,6 +5,7 @@
 //!
 //! Start with [`lifecycle::step`], the state machine of a run; then one flow under [`flow`].
 
+pub mod admitted;
 pub mod arn;
 pub mod budget;
 pub mod caller;

@@ -186,6 +186,8 @@ limits! {
     /// Governed calls that are refused because a run's cap is spent, before the run is stopped although its definition says
     /// `onBudgetExceeded: refuse`.
     pub const EXHAUSTED_REFUSALS: u64 = 25;
+    /// Budgets that are told at once: the tenant's, and those of the first compute nodes by their keys.
+    pub const BUDGETS_TOLD: usize = 1_000;
     /// Keys of one processor that are alive at once: one, and the next one while they are changed.
     pub const PROCESSOR_ALIVE_KEYS: usize = 2;
     /// Seconds a report token may live: up to 30 days, as a run.

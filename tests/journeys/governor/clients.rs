@@ -66,7 +66,7 @@ static NODE: LazyLock<(PathBuf, PathBuf)> = LazyLock::new(|| {
     let folder = place::target().join("governed-node");
     fs::create_dir_all(&folder).expect("a folder");
     for name in ["package.json", "package-lock.json", "spend.mjs"] {
-        fs::copy(file(&format!("tests/journeys/clients/node/{name}")), folder.join(name)).expect("a copy");
+        fs::copy(file(format!("tests/journeys/clients/node/{name}")), folder.join(name)).expect("a copy");
     }
     let path = env::join_paths([home.join("bin"), PathBuf::from("/usr/bin"), PathBuf::from("/bin")]).expect("a path");
     let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund"];

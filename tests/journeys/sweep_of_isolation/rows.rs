@@ -170,10 +170,26 @@ pub const ROWS: &[(&str, &[Ask])] = &[
     ("listProcessors", &[("", "", Told::Forbidden)]),
     ("getProcessor", &[("", "", Told::Forbidden)]),
     ("declareProcessor", &[("", r#"{"kind":"lambda","tenants":["*"]}"#, Told::Forbidden)]),
+    ("createProcessorKey", &[("", "{}", Told::Forbidden)]),
+    ("listProcessorKeys", &[("", "", Told::Forbidden)]),
+    ("deleteProcessorKey", &[("", "", Told::Forbidden)]),
     ("listComputeNodes", &[("", "", Told::Forbidden)]),
     ("getComputeNode", &[("", "", Told::Forbidden)]),
     ("declareComputeNode", &[("", r#"{"tenants":["*"]}"#, Told::Forbidden)]),
     ("declareLayer", &[("", r#"{"status":"READY"}"#, Told::Forbidden)]),
+    // Models are the operator's: a tenant sees those that are declared for it, and no tenant has any of its own.
+    ("listModels", &[]),
+    ("getModel", &[("", "", Told::Unlisted)]),
+    (
+        "declareModel",
+        &[(
+            "",
+            r#"{"ids":["acme.small"],"tenants":["*"],"contextTokens":1000,"maxOutputTokens":100,"prices":[{"from":"2026-01-01T00:00:00Z","tiers":{"default":{"input":1,"output":5}}}]}"#,
+            Told::Forbidden,
+        )],
+    ),
+    ("deleteModel", &[("", "", Told::Forbidden)]),
+    ("getBudgets", &[]),
     ("listTenants", &[("", "", Told::Forbidden), ("?limit=0", "", Told::Forbidden)]),
     ("getTenant", &[("", "", Told::Forbidden)]),
     (

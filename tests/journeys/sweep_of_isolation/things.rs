@@ -86,6 +86,7 @@ pub fn things_of(owner: &Journey) -> Vec<Thing> {
         thing("{token}", "taken-by-its-owner", "taken-by-nobody"),
         thing("{key}", "default", "no-such-key"),
         thing("{key}", "echo", "no-such-key"),
+        thing("{keyId}", "0f3c5d7e9a1b2c4d", "no-such-key"),
         thing("{name}", "base", "no-such-layer"),
         thing("{tenant}", &owner.tenant, "no-such-tenant"),
         cursor("{cursor of runs}", "/v1/workflow-runs?limit=1"),

@@ -28,6 +28,7 @@ struct World {
 }
 
 impl World {
+    #[expect(clippy::disallowed_methods, reason = "a test's process is found as any other")]
     fn new(name: &str) -> Self {
         let folder = place::target().join("e2e/governor").join(name);
         place::made(&folder).expect("a folder");

@@ -89,10 +89,11 @@ fn sent(port: u16, method: &str, target: &str, headers: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a patience");
     let closing = if headers.contains("Upgrade") { "" } else { "Connection: close\r\n" };
     let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    write!(stream, "{method} {target} HTTP/1.1\r\n{headers}\r\n{closing}{length}\r\n{body}").expect("sent");
+    // A port that hangs up has refused as well, even before it has heard everything.
+    let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n{closing}{length}\r\n{body}");
+    let _heard = stream.write_all(request.as_bytes());
     let mut answer = Vec::new();
     let mut part = [0; 4096];
-    // A port that hangs up has refused as well.
     while let Ok(count) = stream.read(&mut part)
         && count > 0
     {

@@ -371,7 +371,7 @@ async fn what_a_run_consumes_is_what_its_costs_are_made_of() {
         let mut world = World::of(&workload).await;
         // The first of a definition makes an instance, and its process learns what there is.
         world.create(&workload, uncounted(1_000)).await;
-        let snapshot = world.live(&workload, uncounted(2_000)).await;
+        let snapshot = Box::pin(world.live(&workload, uncounted(2_000))).await;
         let mut partitions: BTreeMap<&str, f64> = BTreeMap::new();
         for (name, units) in world.steps.iter().flat_map(|step| &step.partitions) {
             *partitions.entry(name).or_default() += units;

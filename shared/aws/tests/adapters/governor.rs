@@ -215,7 +215,7 @@ fn bytes(item: &Item) -> usize {
         V::S(text) => text.len(),
         V::N(number) => number.len().div_ceil(2) + 1,
         V::M(map) => 3 + map.len() + bytes(map),
-        _ => 1,
+        V::B(_) | V::Bool(_) | V::Bs(_) | V::L(_) | V::Ns(_) | V::Null(_) | V::Ss(_) | V::Unknown | _ => 1,
     };
     item.iter().map(|(name, value)| name.len() + of_value(value)).sum()
 }

@@ -84,9 +84,9 @@ const CALLS: &[Row] = &[
     ("use a key for something else",      Process::New,   &[&[READ]], &[]),
     ("name what is not there",            Process::Warm,  &[&[READ]], &[]),
     // The intent is written unread, before the stop, and closes the ledger of governed calls; the run is read beside it.
-    ("cancel",                            Process::Warm,  &[&[RECORD, LOAD]], &[STOP]),
+    ("cancel",                            Process::Warm,  &[&[LOAD, RECORD]], &[STOP]),
     // It ends at once: that is more than one item, and what is owed of it is told.
-    ("cancel before its start",           Process::Warm,  &[&[RECORD, LOAD], &[RECORD], &[TELL]], &[]),
+    ("cancel before its start",           Process::Warm,  &[&[LOAD, RECORD], &[RECORD], &[TELL]], &[]),
     ("pause",                             Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("resume",                            Process::Warm,  &[&[LOAD], &[RECORD]], &[]),
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
@@ -378,7 +378,9 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                         world.claim(first.clone()).await;
                     }
                     since = world.forget(steps);
-                    cancel_run(&world.aws.store, &world.aws.engine, &caller, first.run_id, now).await.expect(&what);
+                    Box::pin(cancel_run(&world.aws.store, &world.aws.engine, &caller, first.run_id, now))
+                        .await
+                        .expect(&what);
                 }
                 "get" => {
                     get_run(&world.aws.store, &caller, first.run_id, now).await.expect(&what);

@@ -56,6 +56,7 @@ pub async fn read_budgets<S: ReadCatalog + ManageOperator>(
     let mut budgets: Vec<(Option<ComputeNodeKey>, Budget)> = Vec::new();
     budgets.extend(settings?.and_then(|settings| settings.budget).map(|budget| (None, budget)));
     budgets.extend(nodes?.into_iter().filter_map(|node| Some((Some(node.key), node.budget?))));
+    budgets.truncate(limits::BUDGETS_TOLD);
     // The rule for all and the rule for the user, of each budget.
     let rules = |(node, budget): &(Option<ComputeNodeKey>, Budget)| {
         let of = |budget: Budget, user| match node {

@@ -1,5 +1,6 @@
 //! A model as an operator declares it, in the operator's own words, and what is wrong with them.
 
+use crate::admitted::Tenants;
 use crate::budget::NanoUsd;
 use crate::governor::model::Model;
 use crate::governor::model_id::ModelId;
@@ -7,7 +8,6 @@ use crate::governor::price::{InvalidRate, LongContext, Price, Rate, Rates, TierP
 use crate::governor::terms::ServiceTier;
 use crate::id::ModelKey;
 use crate::limits;
-use crate::operator::Tenants;
 use crate::place::{At, Field, Part};
 use crate::time::from_rfc3339;
 use crate::violation::{Invalid, ViolationCode};

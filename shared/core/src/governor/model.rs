@@ -4,6 +4,7 @@
 //! So the worst case is taken over every price that may hold until the hold's lease is over, and a call is settled at the
 //! dearest of those that held between its reserve and its settling.
 
+use crate::admitted::Tenants;
 use crate::budget::NanoUsd;
 use crate::governor::call::Call;
 use crate::governor::call_id::LEASE;
@@ -12,7 +13,6 @@ use crate::governor::price::{Price, TierPrice, rounded_up};
 use crate::governor::terms::{CacheTtl, ServiceTier};
 use crate::governor::usage::CallUsage;
 use crate::id::ModelKey;
-use crate::operator::Tenants;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 

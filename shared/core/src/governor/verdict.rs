@@ -151,6 +151,7 @@ fn drawn(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admitted::Tenants;
     use crate::governor::access::{Grant, Holder, Pass};
     use crate::governor::call::{Call, Input};
     use crate::governor::call_id::CallId;
@@ -160,7 +161,6 @@ mod tests {
     use crate::governor::quota::Period;
     use crate::governor::terms::ServiceTier;
     use crate::limits;
-    use crate::operator::Tenants;
     use jiff::Timestamp;
 
     fn now() -> Timestamp {

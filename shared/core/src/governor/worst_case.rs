@@ -140,11 +140,11 @@ pub fn output_text_units(max_tokens: u64, answers: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admitted::Tenants;
     use crate::governor::call::Input;
     use crate::governor::price::{LongContext, Price, TierPrice};
     use crate::governor::terms::{CacheTtl, ServiceTier};
     use crate::governor::usage::{CallUsage, TokenUsage};
-    use crate::operator::Tenants;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 

@@ -78,7 +78,8 @@ impl Bench {
         let command = fixture::command(DefinitionRef::Id(fixture::definition_id(7)));
         let run = block_on(async {
             fixture::seed(&store, "acme", now).await;
-            create_run(&store, &engine, &policy, &caller, command, fixture::fresh(fixture::run_id(1)), now).await
+            Box::pin(create_run(&store, &engine, &policy, &caller, command, fixture::fresh(fixture::run_id(1)), now))
+                .await
         });
         let run = run.expect("accepted").run;
         assert!(engine.claim(&store, &run.execution_arn(), now));

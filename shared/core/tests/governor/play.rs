@@ -255,5 +255,5 @@ pub async fn sweep(world: Arc<World>) {
 
 pub async fn end(world: Arc<World>) {
     let World { store, engine, caller, run, clock, .. } = &*world;
-    let _ended = cancel_run(store, engine, caller, run.run_id, clock.now()).await;
+    let _ended = Box::pin(cancel_run(store, engine, caller, run.run_id, clock.now())).await;
 }

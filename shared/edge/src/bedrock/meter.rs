@@ -262,8 +262,10 @@ mod tests {
         json!({"prompt_tokens": 150, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 30, "cache_write_tokens": 20}})
     }
 
+    type Answer = (&'static str, fn() -> Meter, Vec<u8>, CallEnd);
+
     /// One answer of each API and family: how it is read, its bytes, and what is to be seen of it.
-    fn answers() -> Vec<(&'static str, fn() -> Meter, Vec<u8>, CallEnd)> {
+    fn answers() -> Vec<Answer> {
         let one_kind = TokenUsage { cache_write_5m: 20, cache_write_1h: 0, ..USED };
         let metrics = json!({"amazon-bedrock-invocationMetrics": {
             "inputTokenCount": 100, "outputTokenCount": 7, "cacheReadInputTokenCount": 30, "cacheWriteInputTokenCount": 20}});

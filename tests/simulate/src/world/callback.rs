@@ -25,7 +25,7 @@ impl World {
         let kind = if matches!(signal, Signal::Freed(_)) { TaskKind::Dispatch } else { TaskKind::Callback };
         self.spawn(kind, None, format!("callback {signal:?}"), async move {
             let sender = receiver.for_another_sender();
-            match handle(&store, &engine, &sender, &clock, mutation, &signal).await {
+            match Box::pin(handle(&store, &engine, &sender, &clock, mutation, &signal)).await {
                 true => Told::Handled(std::mem::take(&mut *lock(&sender.sent))),
                 false => Told::Failed(signal),
             }

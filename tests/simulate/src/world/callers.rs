@@ -223,7 +223,7 @@ impl World {
                         Err(error) => Err(Refusal::Store(error)),
                     }
                 } else {
-                    cancel_run(&store, &engine, &caller, run_id, clock.now()).await
+                    Box::pin(cancel_run(&store, &engine, &caller, run_id, clock.now())).await
                 };
                 Told::Canceled { tenant: caller.tenant, run_id, was_gone, answer: Box::new(answer) }
             });

@@ -189,9 +189,9 @@ pub fn to_governed(item: &Item) -> ItemResult<Option<Ledger>> {
         Some((of_hold_key(key)?, NanoUsd(amount.parse().ok()?)))
     };
     let holds = map(item, HOLDS)?.iter().map(hold).collect::<Option<_>>().ok_or_else(|| bad(HOLDS))?;
-    let allowance = |(kind, value): (&String, &AttributeValue)| match value {
-        AttributeValue::M(map) => to_allowance(&tenant, kind, map),
-        _ => Err(bad(ALLOWANCES)),
+    let allowance = |(kind, value): (&String, &AttributeValue)| {
+        let AttributeValue::M(map) = value else { return Err(bad(ALLOWANCES)) };
+        to_allowance(&tenant, kind, map)
     };
     let standing = match (item.contains_key(CLOSED), item.contains_key(EXHAUSTED)) {
         (true, _) => Standing::Closed,

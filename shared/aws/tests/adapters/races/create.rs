@@ -18,8 +18,8 @@ use std::collections::BTreeSet;
 
 const CALLERS: u32 = 64;
 const PROCESSES: usize = 8;
-/// What a created run writes: head, snapshot, request, idempotency record.
-const ITEMS_OF_A_RUN: i32 = 4;
+/// What a created run writes: head, snapshot, request, ledger, idempotency record.
+const ITEMS_OF_A_RUN: i32 = 5;
 
 async fn seeded() -> Arena {
     let arena = Arena::new(PROCESSES).await;
