@@ -81,6 +81,7 @@ const ROWS: &[(&str, Most)] = &[
     ("Draft.nodes", NODES_OF_A_VERSION),
     ("Draft.updatedBy", NAME_OF_A_CALLER),
     ("GatewayMessage", OWN_TEXT),
+    ("GovernorKey.createdBy", NAME_OF_A_CALLER),
     ("GovernorKeys.keys", Items(limits::PROCESSOR_ALIVE_KEYS)),
     ("Instance.processorConfigs", Bytes(json(limits::REQUEST_BODY_BYTES))),
     // As it was declared, by one body.
