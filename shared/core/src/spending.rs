@@ -1,6 +1,6 @@
 //! What a run may spend, and what became of it: of calls that were reported, and of calls that were governed.
 
-use crate::budget::{NanoUsd, UsdNumber};
+use crate::budget::{MicroUsd, NanoUsd, UsdNumber};
 use crate::governor::ledger::Ledger;
 use crate::run::Run;
 use crate::usage::{LlmCall, UsageCount, UsageLedger};
@@ -31,9 +31,9 @@ impl Used {
         NanoUsd(self.reported.cost_nano_usd.0.saturating_add(governed))
     }
 
-    /// Whether more was spent than `run` may. Exactly the cap is still within it.
-    pub fn exceeds_cap_of(&self, run: &Run) -> bool {
-        run.spec.spending_cap().is_some_and(|cap| self.spent() > NanoUsd::from(cap))
+    /// Whether more was spent than `cap` allows. Exactly the cap is still within it.
+    pub fn exceeds(&self, cap: Option<MicroUsd>) -> bool {
+        cap.is_some_and(|cap| self.spent() > NanoUsd::from(cap))
     }
 }
 
@@ -77,5 +77,34 @@ impl Spending {
             clamped: counts.lowered,
             refused: counts.refused,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::governor::access::Grant;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn only_what_is_above_the_cap_exceeds_it_whoever_told_of_it() {
+        let spent = |reported: u64, governed: Option<u64>| {
+            let reported = UsageCount { cost_nano_usd: NanoUsd(reported), ..UsageCount::default() };
+            let ledger = |nano| Ledger { spent: NanoUsd(nano), ..Ledger::new(Grant::new(1), BTreeMap::new(), None) };
+            Used { reported, governed: governed.map(ledger), ..Used::default() }
+        };
+        let cap = Some(MicroUsd(2));
+        for (reported, governed, exceeds) in [
+            (2_000, None, false),
+            (2_001, None, true),
+            (0, Some(2_000), false),
+            (0, Some(2_001), true),
+            (1_000, Some(1_000), false),
+            (1_000, Some(1_001), true),
+            (u64::MAX, Some(1), true),
+        ] {
+            assert_eq!(spent(reported, governed).exceeds(cap), exceeds, "{reported} and {governed:?}");
+        }
+        assert!(!spent(u64::MAX, Some(u64::MAX)).exceeds(None));
     }
 }

@@ -62,8 +62,12 @@ pub(crate) async fn serve(stream: TcpStream, port: u16, service: Arc<Service>) {
 /// No page that is open in a browser gets in: it cannot choose what its browser says of it.
 fn admit(request: &Request<Incoming>, port: u16) -> Result<(), Refused> {
     let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(|host| own.iter().any(|own| own == host)) {
+    let is_own = |host: &[u8]| own.iter().any(|own| own.as_bytes() == host);
+    let mut hosts = request.headers().get_all(HOST).iter();
+    // One host, said once: of two, anybody might take the other.
+    let is_for_us = hosts.next().is_some_and(|host| is_own(host.as_bytes())) && hosts.next().is_none();
+    let target = request.uri().authority().is_none_or(|authority| is_own(authority.as_str().as_bytes()));
+    if !is_for_us || !target {
         return refused(403, "a request for another host");
     }
     if request.headers().contains_key(ORIGIN) || request.headers().contains_key("sec-fetch-site") {

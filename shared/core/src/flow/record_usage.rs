@@ -117,7 +117,7 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
         let next = ledger.with(&fresh).map_err(too_many)?;
         let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
         let spends = Used::new(next.clone(), governed.clone(), &[]);
-        let stopped = run.after(asked, now).filter(|_| spends.exceeds_cap_of(&run));
+        let stopped = run.after(asked, now).filter(|_| spends.exceeds(run.spec.spending_cap()));
         let stop = stopped.map(|after| RunChange::new(&run, after));
         let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger: next, stop };
         if store.record_usage(&change).await.map_err(Refusal::Store)? {

@@ -112,6 +112,9 @@ async fn no_page_of_a_browser_and_no_misspelling_gets_through() {
     for headers in [[("origin", "http://127.0.0.1:1")], [("sec-fetch-site", "same-site")], [("host", "evil.example")]] {
         assert_eq!(ask(&bedrock, "GET", "/books", None, &headers).await.0, 403, "{headers:?}");
     }
+    let own = bedrock.control_url.trim_start_matches("http://").to_owned();
+    let twice = [("host", own.as_str()), ("host", "evil.example")];
+    assert_eq!(ask(&bedrock, "GET", "/books", None, &twice).await.0, 403, "{twice:?}");
     for (method, target, body, status) in [
         ("POST", "/script", json!({"plays": ["typo"]}), 400),
         ("POST", "/script", json!({"plais": []}), 400),
