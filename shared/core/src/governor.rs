@@ -12,21 +12,16 @@
 //! 7. [`usage`] and [`record`]: what the call really used, and what is kept of it.
 //! 8. [`quota`]: budgets over runs, by day or month, on which a run draws ahead.
 //!
-//! Decision (2026-11-28): the ledger of usage and this ledger become one item. Today `flow::record_usage` reads the item, adds
-//! calls to it and writes it under an optimistic lock (`UsageLedger::rev`), with the calls, and with the change that stops the
-//! run, in one transaction. A hundred calls a second on one item would make nearly all of these transactions fail. In one item
-//! every change is a plain update under conditions that only the change itself needs ([`ledger`]), so that none has to be read
-//! before it is written:
+//! Decision (2026-11-28): what is reported and what is governed are counted on two items of the run, and told together. A report
+//! reads the ledger of usage, adds calls to it and writes it under an optimistic lock, with the change that stops the run, in one
+//! transaction; a hundred governed calls a second could not do that on the same item. A call id is one call, whoever tells of it:
+//! a report finds the record of a governed call under its id, and counts it no second time. What governed calls have spent counts
+//! when a report is weighed against the cap.
 //!
-//! - `UsageLedger`'s totals (`total`, `by_node`, `by_provider`, `by_model`) become attributes that are added to, in the same
-//!   update that removes a hold and adds its cost. `rev` goes, and with it `RunChange::expected_ledger_rev`: whoever tells the
-//!   usage of a run at its end closes the ledger in the transaction of the end, and reads what it says from then on.
-//! - A report (`POST …/usage`, `usage[]` of a result) becomes: put the record of each call under its call id, if there is none;
-//!   then [`Report`](ledger::change::Report) what the new ones cost. A governed call's record has the same key, and its id is the
-//!   request id that the processor's SDK saw: reported as well, it counts once. A crash between the two is mended by repeating
-//!   the report, so a record of a report says whether it was added (the governed call's hold says that for it).
-//! - The stop that follows from a report is decided on what the update answers with (`ALL_NEW`), and is a change of the run like
-//!   any other, which closes the ledger in its own transaction.
+//! Not so the other way about: **a reserve does not see what was only reported**, so a run that does both can spend its cap on
+//! governed calls beside what its reports cost, until the next report stops it. One item for both would mend that. Its totals by
+//! node, provider and model do not fit into the 8 KB that let it take a hundred writes a second, so they have to be kept apart
+//! from it first.
 //!
 //! Decision (2026-11-28): every change of a run to a state in which it is being stopped or has ended closes its ledger in the same
 //! transaction. So nothing is granted from that write on, and nobody has to ask the run before a call.
