@@ -53,7 +53,7 @@ pub struct Plan {
     pub snapshot: Snapshot,
     /// What the request said: [`RequestParts`](crate::snapshot::RequestParts) as JSON text, if it is known.
     pub request_text: Option<String>,
-    /// What its governed calls are held to: see [`ledger_of`].
+    /// What its governed calls are held to.
     pub ledger: Ledger,
     pub limits: Vec<Limit>,
     /// Its instance, where there was none yet.

@@ -17,7 +17,7 @@ pub struct Request<'a> {
     pub pass: &'a Pass,
     /// The node's attempt, for the record.
     pub attempt: u32,
-    /// Used for no other request: see [`GovernCalls::reserve`]. Its time is that of the request.
+    /// Used for no other request: see [`GovernCalls::reserve`](crate::ports::GovernCalls::reserve). Its time is that of the request.
     pub call_id: CallId,
     pub model: &'a Model,
     pub call: &'a Call,
