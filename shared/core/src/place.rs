@@ -48,8 +48,10 @@ pub enum Field {
     Retention,
     /// The run that is evaluated.
     EvaluationOf,
-    /// The node from which a run is replayed.
+    /// The node from which a run starts, or is replayed.
     FromNode,
+    /// Below it by node: what is given in place of the results of nodes that are not run.
+    Results,
 
     // What a definition says of itself.
     DisplayName,
@@ -110,6 +112,31 @@ pub enum Part {
     MaxAttempts,
     IntervalSeconds,
     BackoffRate,
+    // Of what rules a node's running.
+    When,
+    Loop,
+    /// Of a loop; and when a price ends to hold.
+    Until,
+    MaxIterations,
+    ForEach,
+    Items,
+    MaxConcurrency,
+    MaxItems,
+    OnFailure,
+    Timeout,
+    ExpiresAfter,
+    OnExpiry,
+    Answer,
+    // Of a condition.
+    Pointer,
+    Equals,
+    NotEquals,
+    In,
+    LessThan,
+    GreaterThan,
+    All,
+    Any,
+    Not,
     // Of an edge; and since when a price holds.
     From,
     To,
@@ -125,7 +152,6 @@ pub enum Part {
     OpenRuns,
     Definitions,
     // Of a price.
-    Until,
     Tiers,
     GuardrailTextUnit,
     // Of what tokens cost.
