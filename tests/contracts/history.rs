@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice_core::definition::VersionDocument;
+use sluice_core::history as bound;
 use sluice_core::limits;
 use sluice_core::operator::{Processor, ProcessorTarget, Tenants};
 
@@ -225,6 +226,27 @@ fn the_bound_of_a_version_is_exactly_what_the_runner_can_write() {
             counted(&document, layout.stages.len()),
             "{}",
             json!(document.nodes)
+        );
+    }
+}
+
+#[test]
+fn the_bound_of_the_second_generation_is_exactly_what_it_can_write() {
+    let machine = runner::second_machine();
+    let workers = machine.of_workers();
+    assert_eq!(EXECUTION + Longest::of(&machine, None, &Gates::new()), bound::PER_RUN);
+    for (kind, state) in [("lambda", "InvokeFunction"), ("stateMachine", "RunStateMachine"), ("ecs", "RunContainer")] {
+        let longest = |attempts, repetitions| {
+            let gates = Gates::from([(state, attempts), ("BackOff", repetitions)]);
+            ITERATION + Longest::of(&workers, Some(kind), &gates)
+        };
+        assert_eq!(longest(0, 0), bound::PER_WORKER, "{kind}");
+        let attempt = longest(1, 0) - longest(0, 0);
+        assert_eq!(longest(3, 0) - longest(0, 0), 3 * attempt, "{kind}: each attempt costs the same");
+        assert_eq!(longest(3, 2) - longest(3, 0), 2 * bound::PER_REPETITION, "{kind}");
+        assert!(
+            attempt <= bound::PER_ATTEMPT && (kind != "lambda" || attempt == bound::PER_ATTEMPT),
+            "{kind}: {attempt}"
         );
     }
 }

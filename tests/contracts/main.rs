@@ -9,6 +9,7 @@ mod history;
 mod modules;
 mod node;
 mod pages;
+mod player;
 mod processor;
 mod runner;
 mod samples;

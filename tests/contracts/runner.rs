@@ -6,6 +6,7 @@ use serde_json::Value;
 use sluice_tests::json;
 
 pub const RUNNER: &str = "infra/state-machines/runner.asl.json";
+pub const SECOND_RUNNER: &str = "infra/state-machines/runner-2.asl.json";
 
 /// A state machine, or the inner one of a Map.
 pub struct Machine {
@@ -15,6 +16,11 @@ pub struct Machine {
 
 pub fn machine() -> Machine {
     Machine::of(&json(RUNNER))
+}
+
+/// The second generation.
+pub fn second_machine() -> Machine {
+    Machine::of(&json(SECOND_RUNNER))
 }
 
 impl Machine {
@@ -35,6 +41,11 @@ impl Machine {
         Self::of(&self.state("RunStage")["ItemProcessor"])
     }
 
+    /// The machine of one worker of the second generation.
+    pub fn of_workers(&self) -> Self {
+        Self::of(&self.state("Work")["ItemProcessor"])
+    }
+
     fn targets(state: &Value) -> impl Iterator<Item = &str> {
         let handlers = ["Choices", "Catch"].into_iter().flat_map(|name| state[name].as_array().into_iter().flatten());
         let next = handlers.map(|handler| &handler["Next"]);
@@ -48,10 +59,10 @@ pub fn asks_for_kind(choice: &Value) -> Option<&str> {
     condition.split("run.kind = '").nth(1)?.split('\'').next()
 }
 
-fn both() -> [Machine; 2] {
-    let machine = machine();
-    let nodes = machine.of_nodes();
-    [machine, nodes]
+fn all() -> [Machine; 4] {
+    let (machine, second) = (machine(), second_machine());
+    let (nodes, workers) = (machine.of_nodes(), second.of_workers());
+    [machine, nodes, second, workers]
 }
 
 /// Attribute names in an update expression: what stands before `=`, and after `ADD` and `REMOVE`.
@@ -81,7 +92,7 @@ fn written_attributes(arguments: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_state_is_reached_and_every_transition_leads_somewhere() {
-    for machine in both() {
+    for machine in all() {
         let mut reached = BTreeSet::from([machine.start.as_str()]);
         let mut open = vec![machine.start.as_str()];
         while let Some(name) = open.pop() {
@@ -98,19 +109,20 @@ fn every_state_is_reached_and_every_transition_leads_somewhere() {
 
 #[test]
 fn the_first_state_claims_the_run_or_ends_the_execution() {
-    let machine = machine();
-    assert_eq!(machine.start, "Claim");
-    let claim = machine.state("Claim");
-    assert_eq!(claim["Resource"], "arn:${Partition}:states:::dynamodb:updateItem");
-    assert_eq!(
-        claim["Arguments"]["ConditionExpression"],
-        "#status = :pending OR (#status = :running AND executionArn = :execution)"
-    );
-    let refused = claim["Catch"].as_array().expect("catchers");
-    assert_eq!(refused.len(), 1, "anything but a refusal fails the execution");
-    assert_eq!(refused[0]["Next"], "ClaimRefused");
-    let end = machine.state("ClaimRefused");
-    assert_eq!((&end["Type"], &end["Error"]), (&"Fail".into(), &"Sluice.ClaimRefused".into()));
+    for machine in [machine(), second_machine()] {
+        assert_eq!(machine.start, "Claim");
+        let claim = machine.state("Claim");
+        assert_eq!(claim["Resource"], "arn:${Partition}:states:::dynamodb:updateItem");
+        assert_eq!(
+            claim["Arguments"]["ConditionExpression"],
+            "#status = :pending OR (#status = :running AND executionArn = :execution)"
+        );
+        let refused = claim["Catch"].as_array().expect("catchers");
+        assert_eq!(refused.len(), 1, "anything but a refusal fails the execution");
+        assert_eq!(refused[0]["Next"], "ClaimRefused");
+        let end = machine.state("ClaimRefused");
+        assert_eq!((&end["Type"], &end["Error"]), (&"Fail".into(), &"Sluice.ClaimRefused".into()));
+    }
 }
 
 #[test]
@@ -120,12 +132,37 @@ fn every_kind_of_node_has_one_way_through() {
     let kinds: Vec<&str> = choices.iter().filter_map(asks_for_kind).collect();
     assert_eq!(kinds, ["lambda", "stateMachine", "ecs", "external", "value"]);
     assert_eq!(choices.len(), kinds.len());
+    // Of the second generation: what needs nobody, or somebody outside, takes no worker.
+    let workers = second_machine().of_workers();
+    let choices = workers.state("Act")["Choices"].as_array().expect("choices");
+    assert_eq!(choices.iter().filter_map(asks_for_kind).collect::<Vec<_>>(), ["lambda", "stateMachine", "ecs"]);
+}
+
+#[test]
+fn whatever_a_worker_does_it_asks_again_with_the_unit_it_was_given() {
+    let workers = second_machine().of_workers();
+    for name in ["InvokeFunction", "RunStateMachine", "RunContainer"] {
+        let state = workers.state(name);
+        assert_eq!(state["Next"], "Ask");
+        assert_eq!(state["Output"]["ended"]["unit"], "{% $states.input.act.unit %}", "{name}");
+        assert_eq!(state["Output"]["turn"], "{% $states.input.turn %}", "{name}");
+        let catchers = state["Catch"].as_array().expect("catchers");
+        assert!(catchers.last().is_some_and(|last| last["ErrorEquals"][0] == "States.ALL"), "{name}");
+        for catcher in catchers {
+            assert_eq!(catcher["Next"], "Ask", "{name}");
+            let output = catcher["Output"].as_str().expect("an expression");
+            assert!(output.contains("'unit': $states.input.act.unit") && output.contains("'error':"), "{name}");
+        }
+    }
+    let ask = workers.state("Ask");
+    assert_eq!(ask["Output"]["turn"], "{% $states.input.turn + 1 %}");
+    assert_eq!(ask["Resource"], "arn:${Partition}:states:::lambda:invoke.waitForTaskToken");
 }
 
 #[test]
 fn a_refused_condition_is_never_tried_again() {
     // DynamoDB's optimized integration and the SDK integration spell the error differently.
-    for machine in both() {
+    for machine in all() {
         for (name, state) in &machine.states {
             let Some(resource) = state["Resource"].as_str().filter(|resource| resource.contains("dynamodb:updateItem"))
             else {
@@ -150,7 +187,7 @@ fn a_refused_condition_is_never_tried_again() {
 fn the_runner_writes_only_what_others_read() {
     let mut head = BTreeSet::new();
     let mut step = BTreeSet::new();
-    for machine in both() {
+    for machine in all() {
         for state in machine.states.values().filter(|state| state["Arguments"]["TableName"] == "${TableName}") {
             let arguments = &state["Arguments"];
             let written = written_attributes(arguments);
@@ -212,9 +249,15 @@ fn the_runner_writes_only_what_others_read() {
 
 #[test]
 fn every_expression_is_closed_and_every_substitution_is_known() {
-    let text = sluice_tests::text(RUNNER);
-    let substitutions: BTreeSet<&str> = text.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect();
-    assert_eq!(substitutions, BTreeSet::from(["Partition", "RunCallbackArn", "TableName"]));
-    assert_eq!(text.matches("{%").count(), text.matches("%}").count());
-    assert_eq!(json(RUNNER)["QueryLanguage"], "JSONata");
+    for (runner, known) in [
+        (RUNNER, ["Partition", "RunCallbackArn", "TableName"]),
+        (SECOND_RUNNER, ["AdvanceRunArn", "Partition", "TableName"]),
+    ] {
+        let text = sluice_tests::text(runner);
+        let substitutions: BTreeSet<&str> =
+            text.split("${").skip(1).filter_map(|rest| rest.split('}').next()).collect();
+        assert_eq!(substitutions, BTreeSet::from(known));
+        assert_eq!(text.matches("{%").count(), text.matches("%}").count());
+        assert_eq!(json(runner)["QueryLanguage"], "JSONata");
+    }
 }
