@@ -246,7 +246,7 @@ impl Play {
         }
     }
 
-    fn to_the_end(mut self) -> Board {
+    fn played_out(mut self) -> Board {
         for _ in 0..200_000 {
             if self.hands.iter().all(|(_, hand)| *hand == Hand::Left) {
                 return self.board;
@@ -264,7 +264,7 @@ proptest! {
     fn every_node_ends_once_in_every_interleaving(seed in any::<u64>(), nodes in 1_usize..25, window in 1_u32..=40) {
         let play = Play::new(seed, nodes, window);
         let schedule = play.schedule.clone();
-        let board = play.to_the_end();
+        let board = play.played_out();
         prop_assert!(board.is_over() && board.units().next().is_none());
         if board.failure().is_none() {
             prop_assert!((0..nodes).all(|node| board.phase(node).has_ended() && board.phase(node).frees()));
