@@ -10,27 +10,25 @@
 //! something. Every other operator is false there, `notEquals` among them.
 
 use crate::decimal;
+use crate::limits::{CONDITION_BYTES, CONDITION_DEPTH, CONDITIONS};
 use crate::place::{At, Part};
 use crate::template::Variables;
 use crate::violation::{Invalid, ViolationCode};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Number, Value};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fmt;
 use utoipa::ToSchema;
 
-/// Conditions within one condition, itself counted.
-pub const CONDITIONS: usize = 50;
-/// Conditions within each other.
-pub const DEPTH: usize = 8;
-/// Bytes of one condition as JSON.
-pub const BYTES: usize = 8 * 1024;
 /// Where the results of nodes are, in what a condition reads.
 const RESULTS: &str = "results";
 
 /// A condition: a `pointer` with one operator, or one of `all`, `any` and `not`. This is its wire and its stored form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(remote = "Self", rename_all = "camelCase", deny_unknown_fields)]
 pub struct Condition {
     /// JSON pointer (RFC 6901) into `{input, variables, results}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,6 +56,32 @@ pub struct Condition {
     #[schema(no_recursion)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not: Option<Box<Condition>>,
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The derived function of the same name, which is not this trait's.
+        Self::serialize(self, serializer)
+    }
+}
+
+/// Only an object is a condition: a list would be taken for its fields in their order.
+impl<'de> Deserialize<'de> for Condition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Condition;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a condition")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Condition, A::Error> {
+                Condition::deserialize(MapAccessDeserializer::new(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
 }
 
 /// A value that may be `null` and is there all the same.
@@ -178,8 +202,12 @@ impl Condition {
     /// which `standing` says where they stand.
     pub fn check(&self, standing: &dyn Fn(&str) -> Standing, at: &At<'_>, invalid: &mut Invalid) {
         let bytes = serde_json::to_string(self).map_or(usize::MAX, |text| text.len());
-        if bytes > BYTES {
-            return invalid.add(at, ViolationCode::TooLarge, format_args!("a condition has at most {BYTES} bytes"));
+        if bytes > CONDITION_BYTES {
+            return invalid.add(
+                at,
+                ViolationCode::TooLarge,
+                format_args!("a condition has at most {CONDITION_BYTES} bytes"),
+            );
         }
         if self.count() > CONDITIONS {
             let message = format_args!("a condition has at most {CONDITIONS} conditions in it");
@@ -193,8 +221,8 @@ impl Condition {
     }
 
     fn check_below(&self, standing: &dyn Fn(&str) -> Standing, at: &At<'_>, depth: usize, invalid: &mut Invalid) {
-        if depth > DEPTH {
-            let message = format_args!("conditions are nested at most {DEPTH} deep");
+        if depth > CONDITION_DEPTH {
+            let message = format_args!("conditions are nested at most {CONDITION_DEPTH} deep");
             return invalid.add(at, ViolationCode::TooMany, message);
         }
         match self.form() {

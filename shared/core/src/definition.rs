@@ -8,12 +8,17 @@
 
 use crate::concurrency::Concurrency;
 use crate::governor::ledger::OnBudgetExceeded;
+use crate::condition::{Condition, Standing};
+use crate::directive::{Directives, ForEach, Loop, OnExpiry, OnFailure};
+use crate::graph::Graph;
+use crate::history;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::limits;
-use crate::number::{is_whole, whole};
+use crate::number::{is_whole, whole, whole_option};
 use crate::operator::Processor;
 use crate::place::{At, Field, Part};
 use crate::retention::Retention;
+use crate::schedule::{Doer, Schedule, Task};
 use crate::secret;
 use crate::time::millis;
 use crate::violation::{Invalid, ViolationCode};
@@ -192,6 +197,18 @@ pub struct VersionDocument {
     /// What becomes of a run whose cap is spent.
     #[serde(default, skip_serializing_if = "OnBudgetExceeded::is_stop")]
     pub on_budget_exceeded: OnBudgetExceeded,
+    /// Whether nothing new starts after a failure that counts. Otherwise only what comes after the failed node does not.
+    #[serde(default = "fails_fast", skip_serializing_if = "is_true")]
+    pub fail_fast: bool,
+}
+
+const fn fails_fast() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// A vertex of the DAG.
@@ -219,6 +236,56 @@ pub struct Node {
     /// Hide what this node runs and with what from other tenants that run the definition.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private: bool,
+    /// Whether it runs: where this does not hold, its step is SKIPPED and what comes after it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Loop>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+    /// What its failure means to its run. Absent: `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<OnFailure>,
+    /// Of one attempt.
+    #[schema(minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "whole_option", skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u64>,
+    /// Of an external node's wait for its answer, from its last sign of progress.
+    #[schema(minimum = 1, maximum = 2592000)]
+    #[serde(default, deserialize_with = "whole_option", skip_serializing_if = "Option::is_none")]
+    pub expires_after_seconds: Option<u64>,
+    /// What happens when nobody has answered in time. Absent: `fail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_expiry: Option<OnExpiry>,
+}
+
+impl Node {
+    /// What the version says of its running beyond what it runs.
+    pub fn directives(&self) -> Directives {
+        Directives {
+            when: self.when.clone(),
+            repeat: self.repeat.clone(),
+            for_each: self.for_each.clone(),
+            on_failure: self.on_failure,
+            timeout_seconds: self.timeout_seconds,
+            expires_after_seconds: self.expires_after_seconds,
+            on_expiry: self.on_expiry.clone(),
+        }
+    }
+
+    /// Who does what it takes.
+    pub const fn doer(&self) -> Doer {
+        match (self.node_type, &self.processor) {
+            (NodeType::External, _) => Doer::Outside,
+            (NodeType::DataSource, None) => Doer::Nobody,
+            (NodeType::DataSource | NodeType::Processor | NodeType::DataTarget, _) => Doer::Worker,
+        }
+    }
+
+    fn task(&self) -> Task {
+        let retry = self.retry.unwrap_or_default();
+        self.directives().task(self.doer(), (retry.max_attempts, retry.interval_seconds, retry.backoff_rate))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -367,6 +434,7 @@ impl VersionDocument {
             if node.private {
                 (node.processor, node.tag, node.schema, node.description) = (None, None, None, None);
                 node.parameters.clear();
+                (node.when, node.repeat, node.for_each, node.on_expiry) = (None, None, None, None);
             }
             for parameter in node.parameters.values_mut().filter(|parameter| parameter.private) {
                 parameter.default = None;
@@ -390,13 +458,13 @@ impl VersionDocument {
         processors: &BTreeMap<ProcessorKey, Arc<Processor>>,
     ) -> Result<Layout, Invalid> {
         let layout = self.check_all(Some((tenant, processors)))?;
-        let events = self.worst_case_history_events(&layout);
+        let events = self.schedule().map_or(u64::MAX, |schedule| history::worst_case(&schedule));
         if events <= limits::HISTORY_EVENTS {
             return Ok(layout);
         }
         let message = format_args!(
             "a run may write {events} events into its execution history at worst, above the bound of {}: use fewer nodes, \
-             stages or attempts",
+             attempts, iterations or items",
             limits::HISTORY_EVENTS
         );
         Err(Invalid::one(DOCUMENT.part(Part::Nodes), ViolationCode::HistoryTooLong, message))
@@ -453,7 +521,42 @@ impl VersionDocument {
         }
         self.check_edges(&mut invalid);
         let layout = self.layout(&mut invalid);
+        self.check_directives(&mut invalid);
         invalid.into_result().map(|()| layout)
+    }
+
+    /// What stands before what, by the nodes' indexes; `None` when an edge leads nowhere or they form a circle.
+    pub fn graph(&self) -> Option<Graph> {
+        // Of two nodes of one id, which is a fault of its own, the first counts.
+        let nodes = self.nodes.iter().enumerate().rev();
+        let index_of: BTreeMap<&NodeId, usize> = nodes.map(|(index, node)| (&node.id, index)).collect();
+        let ends = |edge: &Edge| Some((*index_of.get(&edge.from)?, *index_of.get(&edge.to)?));
+        Graph::new(self.nodes.len(), self.edges.iter().map(ends).collect::<Option<Vec<_>>>()?)
+    }
+
+    /// What a run of all of it needs.
+    fn schedule(&self) -> Option<Schedule> {
+        Schedule::new(self.graph()?, self.nodes.iter().map(Node::task).collect(), self.fail_fast)
+    }
+
+    fn check_directives(&self, invalid: &mut Invalid) {
+        // Where the edges are no graph, nothing can be said of who comes before whom.
+        let closure = self.graph().map(|graph| graph.closure());
+        let nodes = self.nodes.iter().enumerate().rev();
+        let index_of: BTreeMap<&str, usize> = nodes.map(|(index, node)| (node.id.as_str(), index)).collect();
+        let nodes = DOCUMENT.part(Part::Nodes);
+        for (index, node) in self.nodes.iter().enumerate() {
+            if invalid.is_full() {
+                return;
+            }
+            let standing = |name: &str| match (index_of.get(name), &closure) {
+                (None, _) => Standing::Unknown,
+                (Some(&other), _) if other == index => Standing::Itself,
+                (Some(&other), Some(closure)) if !closure.leads(other, index) => Standing::NotBefore,
+                (Some(_), _) => Standing::Before,
+            };
+            node.directives().check(node.doer(), node.schema.as_ref(), &standing, &nodes.index(index), invalid);
+        }
     }
 
     fn check_nodes(
@@ -583,15 +686,17 @@ impl VersionDocument {
         Layout { stages, leaves }
     }
 
-    /// The most events that one execution of this version can write into its history, counted by the rules of the
-    /// runner in `infra/state-machines/`. A contract test holds the two together.
+    /// The most events that one execution of the runner's first generation can write into its history for this version: its
+    /// contract test holds the two together. Versions from now on are held to [`crate::history::worst_case`].
     pub fn worst_case_history_events(&self, layout: &Layout) -> u64 {
         let nodes: u64 = self
             .nodes
             .iter()
-            .map(|node| history::node_events(node.node_type, node.processor.is_some(), node.retry.unwrap_or_default()))
+            .map(|node| {
+                first_generation::node_events(node.node_type, node.processor.is_some(), node.retry.unwrap_or_default())
+            })
             .sum();
-        history::PER_RUN + history::PER_STAGE * layout.stages.len() as u64 + nodes
+        first_generation::PER_RUN + first_generation::PER_STAGE * layout.stages.len() as u64 + nodes
     }
 }
 
@@ -679,9 +784,9 @@ fn a_cycle(waits_for: &[usize], followers: &[Vec<usize>]) -> Vec<usize> {
     path
 }
 
-/// Events per part of the runner, each with every retry it may take.
+/// Events per part of the runner's first generation, each with every retry it may take.
 /// Source: <https://docs.aws.amazon.com/step-functions/latest/apireference/API_HistoryEvent.html>
-mod history {
+mod first_generation {
     use super::{NodeType, Retry};
 
     /// Start and end, the claim, the last choice and the final state.

@@ -10,6 +10,7 @@
 use crate::condition::{self, Condition, Standing};
 use crate::graph::Closure;
 use crate::id::NodeId;
+use crate::limits;
 use crate::number::{whole, whole_option};
 use crate::place::{At, Field, Part};
 use crate::schedule::{Doer, FanOut, Task};
@@ -20,15 +21,6 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use utoipa::ToSchema;
-
-/// Iterations of a loop.
-pub const ITERATIONS: RangeInclusive<u32> = 1..=100;
-/// Items of a fan-out that are worked on at once.
-pub const CONCURRENCY: RangeInclusive<u32> = 1..=40;
-/// Items of a fan-out, as far as its execution's history permits.
-pub const ITEMS: RangeInclusive<u32> = 1..=1_000;
-/// Seconds of one attempt at a node, and of a wait for somebody outside (1 s to 30 days).
-pub const SECONDS: RangeInclusive<u64> = 1..=2_592_000;
 
 /// The node again until a condition holds, which reads the node's own last result too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -201,7 +193,7 @@ impl Directives {
             if doer == Doer::Nobody {
                 invalid.add(at, ViolationCode::Invalid, "a node that does nothing is not repeated");
             }
-            check_range(repeat.max_iterations, &ITERATIONS, &at.part(Part::MaxIterations), invalid);
+            check_range(repeat.max_iterations, &limits::LOOP_ITERATIONS, &at.part(Part::MaxIterations), invalid);
             repeat.until.check(standing, &at.part(Part::Until), invalid);
         }
         if let Some(for_each) = &self.for_each {
@@ -212,7 +204,7 @@ impl Directives {
         }
         if let Some(seconds) = self.timeout_seconds {
             let at = at.part(Part::Timeout);
-            check_range(seconds, &SECONDS, &at, invalid);
+            check_range(seconds, &limits::NODE_SECONDS, &at, invalid);
             if doer != Doer::Worker {
                 let message = "only a node that runs a processor has attempts with a timeout";
                 invalid.add(at, ViolationCode::Invalid, message);
@@ -235,8 +227,8 @@ impl Directives {
         if self.repeat.is_some() {
             invalid.add(at, ViolationCode::Invalid, "a node has a loop or items, not both");
         }
-        check_range(for_each.max_concurrency, &CONCURRENCY, &at.part(Part::MaxConcurrency), invalid);
-        check_range(for_each.max_items, &ITEMS, &at.part(Part::MaxItems), invalid);
+        check_range(for_each.max_concurrency, &limits::ITEMS_AT_ONCE, &at.part(Part::MaxConcurrency), invalid);
+        check_range(for_each.max_items, &limits::ITEMS, &at.part(Part::MaxItems), invalid);
         let items = at.part(Part::Items);
         match &for_each.items {
             Items::Pointer(pointer) => condition::check_pointer(pointer, before, &items, invalid),
@@ -252,7 +244,7 @@ impl Directives {
     fn check_expiry(&self, doer: Doer, schema: Option<&Value>, at: &At<'_>, invalid: &mut Invalid) {
         if let Some(seconds) = self.expires_after_seconds {
             let at = at.part(Part::ExpiresAfter);
-            check_range(seconds, &SECONDS, &at, invalid);
+            check_range(seconds, &limits::NODE_SECONDS, &at, invalid);
             if doer != Doer::Outside {
                 invalid.add(at, ViolationCode::Invalid, "only an external node waits for an answer");
             }

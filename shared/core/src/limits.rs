@@ -93,6 +93,20 @@ limits! {
     pub const HISTORY_EVENTS: u64 = 20_000;
     /// Attempts at one node.
     pub const NODE_ATTEMPTS: u32 = 10;
+    /// Conditions within one condition of a node, itself counted.
+    pub const CONDITIONS: usize = 50;
+    /// Conditions of a node within each other.
+    pub const CONDITION_DEPTH: usize = 8;
+    /// Bytes of one condition of a node as JSON.
+    pub const CONDITION_BYTES: usize = 8 * 1024;
+    /// Iterations of a node's loop.
+    pub const LOOP_ITERATIONS: RangeInclusive<u32> = 1..=100;
+    /// Items of a node's fan-out that are worked on at once.
+    pub const ITEMS_AT_ONCE: RangeInclusive<u32> = 1..=40;
+    /// Items of a node's fan-out, as far as [`HISTORY_EVENTS`] permits.
+    pub const ITEMS: RangeInclusive<u32> = 1..=1_000;
+    /// Seconds of one attempt at a node, and of a wait for somebody outside (1 s to 30 days).
+    pub const NODE_SECONDS: RangeInclusive<u64> = 1..=2_592_000;
     /// Characters of a definition's name.
     pub const NAME_CHARS: usize = 40;
     /// Characters of a display name and of a run's name.

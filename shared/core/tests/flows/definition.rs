@@ -229,3 +229,122 @@ fn a_tenant_has_as_many_definitions_as_the_deployment_or_the_operator_says() {
     create("acme", 4).expect("created");
     assert!(matches!(create("acme", 5), Err(Refusal::Conflict { code: ConflictCode::TooManyDefinitions, .. })));
 }
+
+/// `first` before `second` before `third`, and `apart` beside them; `person` is asked before `third`.
+fn with(node: &str, said: Value) -> Value {
+    let mut nodes = vec![processor("first"), processor("second"), processor("third"), processor("apart")];
+    nodes.push(json!({"id": "person", "type": "external", "schema": {"type": "boolean"}}));
+    nodes.push(json!({"id": "given", "type": "data-source"}));
+    let changed = nodes.iter_mut().find(|one| one["id"] == node).expect("a node");
+    let (Value::Object(changed), Value::Object(said)) = (changed, said) else { panic!("objects") };
+    changed.extend(said);
+    let edges = edges(&[("first", "second"), ("second", "third"), ("person", "third"), ("given", "first")]);
+    json!({"nodes": nodes, "edges": edges})
+}
+
+fn reads(node: &str) -> Value {
+    json!({"pointer": format!("/results/{node}/n"), "greaterThan": 1})
+}
+
+#[test]
+fn every_fault_of_what_rules_a_node_has_a_precise_error() {
+    let until = |condition: Value, most: u32| json!({"loop": {"until": condition, "maxIterations": most}});
+    let items = |items: Value| json!({"forEach": {"items": items}});
+    let many: Vec<u32> = (0..101).collect();
+    for (node, said, place, code) in [
+        ("second", json!({"when": reads("nobody")}), "Document.Nodes[1].When.Pointer", "unknown_node"),
+        ("second", json!({"when": reads("third")}), "Document.Nodes[1].When.Pointer", "invalid"),
+        ("second", json!({"when": reads("apart")}), "Document.Nodes[1].When.Pointer", "invalid"),
+        ("second", json!({"when": reads("second")}), "Document.Nodes[1].When.Pointer", "invalid"),
+        (
+            "second",
+            json!({"when": {"not": {"any": [reads("third")]}}}),
+            "Document.Nodes[1].When.Not.Any[0].Pointer",
+            "invalid",
+        ),
+        (
+            "second",
+            json!({"when": {"pointer": "/input/a", "lessThan": [1]}}),
+            "Document.Nodes[1].When.LessThan",
+            "wrong_type",
+        ),
+        ("second", json!({"when": {"pointer": "/input/a"}}), "Document.Nodes[1].When", "invalid"),
+        ("second", until(reads("third"), 3), "Document.Nodes[1].Loop.Until.Pointer", "invalid"),
+        ("second", until(reads("second"), 0), "Document.Nodes[1].Loop.MaxIterations", "out_of_range"),
+        ("second", until(reads("second"), 101), "Document.Nodes[1].Loop.MaxIterations", "out_of_range"),
+        ("given", until(reads("given"), 3), "Document.Nodes[5].Loop", "invalid"),
+        ("second", items(json!("/results/third")), "Document.Nodes[1].ForEach.Items", "invalid"),
+        ("second", items(json!("/nowhere")), "Document.Nodes[1].ForEach.Items", "invalid"),
+        ("second", items(json!(many)), "Document.Nodes[1].ForEach.Items", "too_many"),
+        ("person", items(json!([1])), "Document.Nodes[4].ForEach", "invalid"),
+        (
+            "second",
+            json!({"forEach": {"items": [], "maxConcurrency": 41}}),
+            "Document.Nodes[1].ForEach.MaxConcurrency",
+            "out_of_range",
+        ),
+        (
+            "second",
+            json!({"forEach": {"items": [], "maxItems": 1_001}}),
+            "Document.Nodes[1].ForEach.MaxItems",
+            "out_of_range",
+        ),
+        ("given", json!({"onFailure": "continue"}), "Document.Nodes[5].OnFailure", "invalid"),
+        ("second", json!({"timeoutSeconds": 0}), "Document.Nodes[1].Timeout", "out_of_range"),
+        ("person", json!({"timeoutSeconds": 5}), "Document.Nodes[4].Timeout", "invalid"),
+        ("second", json!({"expiresAfterSeconds": 5}), "Document.Nodes[1].ExpiresAfter", "invalid"),
+        ("person", json!({"onExpiry": "continue"}), "Document.Nodes[4].OnExpiry", "invalid"),
+        (
+            "person",
+            json!({"expiresAfterSeconds": 5, "onExpiry": {"answer": "yes"}}),
+            "Document.Nodes[4].OnExpiry.Answer",
+            "schema_violation",
+        ),
+    ] {
+        let world = World::new();
+        let writes = world.store.writes();
+        let document = with(node, said);
+        let Err(Refusal::Invalid(invalid)) = add(&world, document.clone()) else { panic!("{document} was taken") };
+        let faults: Vec<_> = invalid.violations.iter().map(|one| (one.place.to_string(), one.code.as_str())).collect();
+        assert_eq!(faults, [(place.to_owned(), code)], "{document}");
+        assert_eq!(world.store.writes(), writes, "{document}");
+    }
+}
+
+#[test]
+fn what_rules_a_node_is_kept_as_it_was_said() {
+    for (node, said) in [
+        ("second", json!({"when": reads("first")})),
+        ("third", json!({"when": {"all": [reads("first"), {"pointer": "/results/person", "equals": true}]}})),
+        ("second", json!({"loop": {"until": reads("second"), "maxIterations": 100}, "onFailure": "continue"})),
+        ("second", json!({"forEach": {"items": "/results/first", "maxConcurrency": 40, "maxItems": 100}})),
+        ("second", json!({"timeoutSeconds": 2_592_000, "when": {"pointer": "/input/{{name}}", "exists": false}})),
+        ("person", json!({"expiresAfterSeconds": 5, "onExpiry": {"answer": true}})),
+    ] {
+        let mut document = with(node, said);
+        document["failFast"] = json!(false);
+        assert_eq!(add(&World::new(), document.clone()).ok(), Some(2), "{document}");
+        let read: VersionDocument = serde_json::from_value(document.clone()).expect("a document");
+        assert_eq!(serde_json::to_value(&read).expect("JSON"), document);
+    }
+}
+
+#[test]
+fn iterations_and_items_count_into_the_history_that_a_run_may_write() {
+    let until = |most: u32| json!({"loop": {"until": reads("second"), "maxIterations": most}});
+    let retried =
+        |most: u32| json!({"retry": {"maxAttempts": 3}, "loop": {"until": reads("second"), "maxIterations": most}});
+    let items = |most: u32| json!({"forEach": {"items": "/input", "maxConcurrency": 1, "maxItems": most}});
+    for (said, is_taken) in
+        [(until(100), true), (retried(50), true), (retried(100), false), (items(200), true), (items(1_000), false)]
+    {
+        let added = add(&World::new(), with("second", said.clone()));
+        match added {
+            Ok(_) => assert!(is_taken, "{said}"),
+            Err(Refusal::Invalid(invalid)) => {
+                assert!(!is_taken && invalid.violations[0].code.as_str() == "history_too_long", "{said}: {invalid:?}");
+            }
+            Err(other) => panic!("{said}: {other:?}"),
+        }
+    }
+}

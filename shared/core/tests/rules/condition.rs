@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice_core::condition::{BYTES, CONDITIONS, Condition, DEPTH, Standing};
+use sluice_core::condition::{Condition, Standing};
+use sluice_core::limits::{CONDITION_BYTES, CONDITION_DEPTH, CONDITIONS};
 use sluice_core::place::Field;
 use sluice_core::template::Variables;
 use sluice_core::violation::Invalid;
@@ -100,8 +101,9 @@ fn refusals(condition: &Condition) -> Vec<(String, &'static str)> {
 
 #[test]
 fn what_is_refused_and_where() {
-    let deep = (0..DEPTH).fold(json!({"pointer": "/input", "exists": true}), |inner, _| json!({"not": inner}));
-    let place_of_deep = format!("Document{}", ".Not".repeat(DEPTH));
+    let deep =
+        (0..CONDITION_DEPTH).fold(json!({"pointer": "/input", "exists": true}), |inner, _| json!({"not": inner}));
+    let place_of_deep = format!("Document{}", ".Not".repeat(CONDITION_DEPTH));
     let many = json!({"any": vec![json!({"pointer": "/input", "exists": true}); CONDITIONS]});
     for (condition, refused) in [
         (json!({"pointer": "/input/a", "equals": 1}), vec![]),
@@ -130,7 +132,7 @@ fn what_is_refused_and_where() {
         ),
         (deep, vec![(place_of_deep.as_str(), "too_many")]),
         (many, vec![("Document", "too_many")]),
-        (json!({"pointer": "/input", "equals": "x".repeat(BYTES)}), vec![("Document", "too_large")]),
+        (json!({"pointer": "/input", "equals": "x".repeat(CONDITION_BYTES)}), vec![("Document", "too_large")]),
     ] {
         let refused: Vec<_> = refused.into_iter().map(|(place, code)| (place.to_owned(), code)).collect();
         assert_eq!(refusals(&read(&condition)), refused, "{condition}");

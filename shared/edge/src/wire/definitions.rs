@@ -147,6 +147,10 @@ fn tags(given: Option<Vec<String>>, faults: &mut Faults) -> Option<BTreeSet<Stri
     Some(tags)
 }
 
+/// What of a version's document becomes a struct. A condition sees to itself, for it may be as deep as it likes.
+const VERSION_OBJECTS: &[&str] =
+    &["", "/nodes/*", "/nodes/*/parameters/*", "/nodes/*/retry", "/nodes/*/loop", "/nodes/*/forEach", "/edges/*"];
+
 /// `POST /v1/workflow-definitions/{definition}/versions`
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = AddVersion)]
@@ -160,12 +164,15 @@ pub struct AddVersionBody {
     /// What becomes of a run whose cap is spent: it is stopped, or goes on without the calls that do not fit, until 25 were refused.
     #[schema(default = "stop")]
     on_budget_exceeded: Option<OnBudgetExceeded>,
+    /// Whether nothing new starts after a failure that counts. `false`: only what comes after the failed node does not.
+    #[schema(default = true)]
+    fail_fast: Option<bool>,
     /// Makes this version the active one at once.
     activate: Option<bool>,
 }
 
 impl json::Body for AddVersionBody {
-    const OBJECTS: &'static [&'static str] = &["", "/nodes/*", "/nodes/*/parameters/*", "/nodes/*/retry", "/edges/*"];
+    const OBJECTS: &'static [&'static str] = VERSION_OBJECTS;
 }
 
 impl AddVersionBody {
@@ -176,6 +183,7 @@ impl AddVersionBody {
             edges: self.edges.unwrap_or_default(),
             input_schema: self.input_schema,
             on_budget_exceeded: self.on_budget_exceeded.unwrap_or_default(),
+            fail_fast: self.fail_fast.unwrap_or(true),
         };
         (document, self.activate.unwrap_or(false))
     }
@@ -194,10 +202,13 @@ pub struct DraftBody {
     /// What becomes of a run whose cap is spent: it is stopped, or goes on without the calls that do not fit, until 25 were refused.
     #[schema(default = "stop")]
     on_budget_exceeded: Option<OnBudgetExceeded>,
+    /// Whether nothing new starts after a failure that counts. `false`: only what comes after the failed node does not.
+    #[schema(default = true)]
+    fail_fast: Option<bool>,
 }
 
 impl json::Body for DraftBody {
-    const OBJECTS: &'static [&'static str] = AddVersionBody::OBJECTS;
+    const OBJECTS: &'static [&'static str] = VERSION_OBJECTS;
 }
 
 impl DraftBody {
@@ -207,6 +218,7 @@ impl DraftBody {
             edges: self.edges.unwrap_or_default(),
             input_schema: self.input_schema,
             on_budget_exceeded: self.on_budget_exceeded.unwrap_or_default(),
+            fail_fast: self.fail_fast.unwrap_or(true),
         }
     }
 }
@@ -286,6 +298,7 @@ pub struct VersionView {
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
     on_budget_exceeded: OnBudgetExceeded,
+    fail_fast: bool,
     #[schema(format = DateTime)]
     created_at: String,
     created_by: String,
@@ -302,6 +315,7 @@ impl VersionView {
             edges: version.document.edges.clone(),
             input_schema: version.document.input_schema.clone(),
             on_budget_exceeded: version.document.on_budget_exceeded,
+            fail_fast: version.document.fail_fast,
             created_at: rfc3339_millis(version.created_at),
             created_by: version.created_by.clone(),
         }
@@ -320,6 +334,7 @@ pub struct DraftView {
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
     on_budget_exceeded: OnBudgetExceeded,
+    fail_fast: bool,
     #[schema(format = DateTime)]
     updated_at: String,
     updated_by: String,
@@ -333,6 +348,7 @@ impl From<&Version> for DraftView {
             edges: draft.document.edges.clone(),
             input_schema: draft.document.input_schema.clone(),
             on_budget_exceeded: draft.document.on_budget_exceeded,
+            fail_fast: draft.document.fail_fast,
             updated_at: rfc3339_millis(draft.created_at),
             updated_by: draft.created_by.clone(),
         }
@@ -363,5 +379,72 @@ impl VersionSummaryView {
             created_at: rfc3339_millis(version.created_at),
             created_by: version.created_by.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn body(node: &Value) -> String {
+        json!({"nodes": [node], "failFast": false}).to_string()
+    }
+
+    fn node(said: &Value) -> Value {
+        let mut node = json!({"id": "a", "type": "processor", "processor": "p"});
+        if let (Value::Object(node), Value::Object(said)) = (&mut node, said) {
+            node.extend(said.clone());
+        }
+        node
+    }
+
+    #[test]
+    fn what_is_no_condition_loop_or_fan_out_is_refused_where_it_stands() {
+        let condition = json!({"pointer": "/input", "exists": true});
+        for (said, pointer, code) in [
+            (json!({"when": {"pointer": "/input", "matches": "a"}}), "/when/matches", "unknown_field"),
+            (json!({"when": {"all": [{"pointer": "/input", "matches": "a"}]}}), "/when/all/0/matches", "unknown_field"),
+            (json!({"when": {"not": {"$eval": "a"}}}), "/when/not/$eval", "unknown_field"),
+            (json!({"when": "/input"}), "/when", "wrong_type"),
+            (json!({"when": ["/input", 1]}), "/when", "wrong_type"),
+            (json!({"when": {"any": [["/input", 1]]}}), "/when/any/0", "wrong_type"),
+            (json!({"when": {"pointer": "/input", "in": 1}}), "/when/in", "wrong_type"),
+            (json!({"when": {"pointer": "/input", "exists": "yes"}}), "/when/exists", "wrong_type"),
+            (json!({"loop": [condition, 3]}), "/loop", "wrong_type"),
+            (json!({"loop": {"maxIterations": 3}}), "/loop/until", "missing_field"),
+            (json!({"loop": {"until": condition}}), "/loop/maxIterations", "missing_field"),
+            (json!({"loop": {"until": condition, "maxIterations": -1}}), "/loop/maxIterations", "out_of_range"),
+            (json!({"loop": {"until": condition, "maxIterations": 1.5}}), "/loop/maxIterations", "wrong_type"),
+            (json!({"forEach": ["/input"]}), "/forEach", "wrong_type"),
+            (json!({"forEach": {"items": 5}}), "/forEach/items", "invalid"),
+            (json!({"forEach": {"items": [], "maxConcurrency": "2"}}), "/forEach/maxConcurrency", "wrong_type"),
+            (json!({"onFailure": "retry"}), "/onFailure", "invalid"),
+            (json!({"onExpiry": "answer"}), "/onExpiry", "wrong_type"),
+            (json!({"timeoutSeconds": "5"}), "/timeoutSeconds", "wrong_type"),
+        ] {
+            let text = body(&node(&said));
+            let (added, drafted) = (json::read::<AddVersionBody>(&text), json::read::<DraftBody>(&text));
+            for faults in [added.map(|_| ()).expect_err("refused"), drafted.map(|_| ()).expect_err("refused")] {
+                let faults = faults.into_vec();
+                let said: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code.as_str())).collect();
+                assert_eq!(said, [(format!("/nodes/0{pointer}").as_str(), code)], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_says_what_was_said_of_it() {
+        let said = json!({
+            "when": {"pointer": "/input/n", "equals": null},
+            "loop": {"until": {"not": {"pointer": "/results/a", "in": [1.50]}}, "maxIterations": 3},
+            "onFailure": "continue", "timeoutSeconds": 5,
+        });
+        let read: AddVersionBody = json::read(&body(&node(&said))).expect("it reads");
+        let (document, _) = read.into_parts();
+        assert!(!document.fail_fast);
+        assert_eq!(serde_json::to_value(&document.nodes[0]).expect("JSON"), node(&said));
+        let plain: DraftBody = json::read(r#"{"nodes":[]}"#).expect("it reads");
+        assert!(plain.into_document().fail_fast, "unless something else is said");
     }
 }
