@@ -7,10 +7,10 @@
 //! it is deprecated, and then refuses.
 
 use crate::concurrency::Concurrency;
-use crate::governor::ledger::OnBudgetExceeded;
 use crate::condition::{Condition, Standing};
 use crate::directive::{Directives, ForEach, Loop, OnExpiry, OnFailure};
-use crate::graph::Graph;
+use crate::governor::ledger::OnBudgetExceeded;
+use crate::graph::{Closure, Graph};
 use crate::history;
 use crate::id::{DefinitionId, DefinitionName, NodeId, ProcessorKey, Tag, TenantId};
 use crate::limits;
@@ -413,6 +413,26 @@ impl Default for Retry {
 /// Where everything stands that is said of a document.
 const DOCUMENT: At<'static> = Field::Document.at();
 
+/// Who comes before whom among the nodes of a version.
+#[derive(Clone, Debug)]
+pub struct Ranks<'a> {
+    index_of: BTreeMap<&'a str, usize>,
+    /// `None` where the edges are no graph, so that nothing can be said of it.
+    pub closure: Option<Closure>,
+}
+
+impl Ranks<'_> {
+    /// Where the node that is named stands to the one with this index.
+    pub fn standing(&self, name: &str, index: usize) -> Standing {
+        match (self.index_of.get(name), &self.closure) {
+            (None, _) => Standing::Unknown,
+            (Some(&other), _) if other == index => Standing::Itself,
+            (Some(&other), Some(closure)) if !closure.leads(other, index) => Standing::NotBefore,
+            (Some(_), _) => Standing::Before,
+        }
+    }
+}
+
 /// The order in which a checked version runs, as indexes into its nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -539,22 +559,24 @@ impl VersionDocument {
         Schedule::new(self.graph()?, self.nodes.iter().map(Node::task).collect(), self.fail_fast)
     }
 
-    fn check_directives(&self, invalid: &mut Invalid) {
-        // Where the edges are no graph, nothing can be said of who comes before whom.
-        let closure = self.graph().map(|graph| graph.closure());
+    /// Who comes before whom.
+    pub fn ranks(&self) -> Ranks<'_> {
         let nodes = self.nodes.iter().enumerate().rev();
-        let index_of: BTreeMap<&str, usize> = nodes.map(|(index, node)| (node.id.as_str(), index)).collect();
+        let index_of = nodes.map(|(index, node)| (node.id.as_str(), index)).collect();
+        Ranks { index_of, closure: self.graph().map(|graph| graph.closure()) }
+    }
+
+    fn check_directives(&self, invalid: &mut Invalid) {
+        if self.nodes.iter().all(|node| node.directives().is_empty()) {
+            return;
+        }
+        let ranks = self.ranks();
         let nodes = DOCUMENT.part(Part::Nodes);
         for (index, node) in self.nodes.iter().enumerate() {
             if invalid.is_full() {
                 return;
             }
-            let standing = |name: &str| match (index_of.get(name), &closure) {
-                (None, _) => Standing::Unknown,
-                (Some(&other), _) if other == index => Standing::Itself,
-                (Some(&other), Some(closure)) if !closure.leads(other, index) => Standing::NotBefore,
-                (Some(_), _) => Standing::Before,
-            };
+            let standing = |name: &str| ranks.standing(name, index);
             node.directives().check(node.doer(), node.schema.as_ref(), &standing, &nodes.index(index), invalid);
         }
     }

@@ -18,7 +18,7 @@ use crate::template::{self, Variables};
 use crate::violation::{Invalid, ViolationCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use utoipa::ToSchema;
 
@@ -147,6 +147,27 @@ pub struct Directives {
 }
 
 impl Directives {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The nodes whose results have to be read to decide whether, how often and with which items the node runs.
+    pub fn reads(&self) -> BTreeSet<String> {
+        let conditions = self.when.iter().chain(self.repeat.iter().map(|repeat| &repeat.until));
+        let items = self.for_each.iter().filter_map(|for_each| match &for_each.items {
+            Items::Pointer(pointer) => condition::node_read(pointer),
+            Items::List(_) => None,
+        });
+        conditions.flat_map(Condition::reads).chain(items).collect()
+    }
+
+    /// As other tenants may see them of a private node: not what decides, and with what it runs.
+    #[must_use]
+    pub fn shown_to_others(self) -> Self {
+        Self { when: None, repeat: None, for_each: None, on_expiry: None, ..self }
+    }
+
     /// Fills the placeholders of all strings. After that they have to be checked again.
     pub fn fill(&mut self, variables: &Variables, at: &At<'_>, invalid: &mut Invalid) {
         if let Some(when) = &mut self.when {

@@ -23,6 +23,7 @@ pub mod directive;
 pub mod envelope;
 pub mod failure;
 pub mod flow;
+pub mod generation;
 pub mod governor;
 pub mod graph;
 pub mod history;

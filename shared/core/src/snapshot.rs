@@ -9,7 +9,10 @@ use crate::arn::{QualifiedArn, StateMachineArn};
 use crate::budget::{MicroUsd, UsdNumber};
 use crate::canonical;
 use crate::definition::{Edge, NodeType};
+use crate::directive::{Directives, Start};
+use crate::generation::Generation;
 use crate::governor::ledger::OnBudgetExceeded;
+use crate::graph::Graph;
 use crate::id::{
     ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, ProcessorKey, RunId, Tag, TenantId,
     UserId,
@@ -18,6 +21,7 @@ use crate::limits;
 use crate::operator::ContainerTask;
 use crate::retention::Retention;
 use crate::run::RunSpec;
+use crate::schedule::{Doer, Schedule, Task};
 use crate::template::Variables;
 use crate::time::millis;
 use jiff::Timestamp;
@@ -39,6 +43,10 @@ pub struct Snapshot {
     /// Node ids by stage.
     pub stages: Vec<Vec<NodeId>>,
     pub leaves: Vec<NodeId>,
+    /// Whether nothing new starts after a failure that counts.
+    pub fail_fast: bool,
+    /// Where the run starts, if that is not the beginning.
+    pub from_node_id: Option<NodeId>,
     /// As the caller wrote it.
     pub input: Option<Box<RawValue>>,
     pub layers: Vec<LayerName>,
@@ -89,6 +97,15 @@ pub struct SnapshotNode {
     /// The parameters that such a tenant may not see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub private_params: Vec<String>,
+    /// Whether, how often, with which items and for how long it runs, and what its failure means.
+    #[serde(default, skip_serializing_if = "Directives::is_empty")]
+    pub directives: Directives,
+    /// Whether it does not run because the run starts behind or beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
+    /// Whether its result was given with the request, in place of what it would have given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given: bool,
 }
 
 impl SnapshotNode {
@@ -98,12 +115,40 @@ impl SnapshotNode {
         (self.run == NodeRun::Value).then(|| value.to_string())
     }
 
+    /// Makes the node one whose result is known already: nobody runs it, and nothing decides over it.
+    pub fn settle(&mut self, result: Value) {
+        (self.run, self.data_source, self.directives) = (NodeRun::Value, Some(result), Directives::default());
+    }
+
+    /// Who does what it takes.
+    pub const fn doer(&self) -> Doer {
+        match self.run {
+            NodeRun::Value => Doer::Nobody,
+            NodeRun::External => Doer::Outside,
+            NodeRun::Lambda { .. } | NodeRun::StateMachine { .. } | NodeRun::Ecs(_) | NodeRun::Hidden => Doer::Worker,
+        }
+    }
+
+    fn task(&self) -> Task {
+        let retry = (self.max_attempts, self.retry_interval_seconds, self.retry_backoff_rate);
+        Task { is_left_out: self.left_out, ..self.directives.task(self.doer(), retry) }
+    }
+
     /// The node as a tenant may see it that runs the definition without owning it.
     fn shown_to_others(mut self) -> Self {
         self.params.retain(|name, _| !self.private && !self.private_params.contains(name));
         self.private_params.clear();
         if self.private {
-            self = Self { run: NodeRun::Hidden, processor: None, tag: None, data_target: None, schema: None, ..self };
+            let directives = self.directives.shown_to_others();
+            self = Self {
+                run: NodeRun::Hidden,
+                processor: None,
+                tag: None,
+                data_target: None,
+                schema: None,
+                directives,
+                ..self
+            };
         }
         self
     }
@@ -141,6 +186,8 @@ pub struct RequestParts<'a> {
     pub tags: Cow<'a, BTreeMap<NodeId, Tag>>,
     #[serde(default)]
     pub variables: Cow<'a, Variables>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Cow<'a, Start>>,
 }
 
 fn is_empty<K, V>(map: &BTreeMap<K, V>) -> bool {
@@ -232,11 +279,54 @@ impl Snapshot {
         self
     }
 
+    /// What the second generation of the runner knows of the nodes before any of them runs; `None` for a snapshot whose edges
+    /// are no graph, of which none was ever stored.
+    pub fn schedule(&self) -> Option<Schedule> {
+        let index_of: BTreeMap<&NodeId, usize> =
+            self.nodes.iter().enumerate().map(|(index, node)| (&node.node_id, index)).collect();
+        let ends = |edge: &Edge| Some((*index_of.get(&edge.from)?, *index_of.get(&edge.to)?));
+        let graph = Graph::new(self.nodes.len(), self.edges.iter().map(ends).collect::<Option<Vec<_>>>()?)?;
+        Schedule::new(graph, self.nodes.iter().map(SnapshotNode::task).collect(), self.fail_fast)
+    }
+
     /// The execution's input. It carries no secret, no token and no callback context; the grant in it opens nothing alone.
     ///
     /// # Errors
     /// Never, for a snapshot made by Sluice.
     pub fn execution_input(&self, record: &RecordKeys) -> Result<String, serde_json::Error> {
+        match self.spec.generation() {
+            Generation::First => self.whole_plan(record),
+            Generation::Second => self.workers(record),
+        }
+    }
+
+    /// What the second generation's states read: the rest of the plan stays in the snapshot.
+    fn workers(&self, record: &RecordKeys) -> Result<String, serde_json::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ExecutionInput<'a> {
+            spec_version: &'static str,
+            run_id: RunId,
+            tenant_id: &'a TenantId,
+            workflow_definition_id: DefinitionId,
+            workflow_version: u32,
+            record: &'a RecordKeys,
+            workers: Vec<u32>,
+        }
+        let workers = self.schedule().map_or(1, |schedule| schedule.workers());
+        serde_json::to_string(&ExecutionInput {
+            spec_version: "2",
+            run_id: self.run_id,
+            tenant_id: &self.tenant_id,
+            workflow_definition_id: self.spec.definition_id,
+            workflow_version: self.spec.version,
+            record,
+            workers: (0..workers).collect(),
+        })
+    }
+
+    /// What the first generation's states read.
+    fn whole_plan(&self, record: &RecordKeys) -> Result<String, serde_json::Error> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct ExecutionInput<'a> {
@@ -350,6 +440,10 @@ struct Written<'a, N> {
     edges: &'a [Edge],
     stages: &'a [Vec<NodeId>],
     leaves: &'a [NodeId],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fail_fast: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_node_id: Option<&'a NodeId>,
     input: Option<&'a RawValue>,
     layers: &'a [LayerName],
     callback: Option<&'a Callback>,
@@ -384,6 +478,8 @@ impl<'a, N> Written<'a, N> {
             edges: &snapshot.edges,
             stages: &snapshot.stages,
             leaves: &snapshot.leaves,
+            fail_fast: (!snapshot.fail_fast).then_some(false),
+            from_node_id: snapshot.from_node_id.as_ref(),
             input: snapshot.input.as_deref(),
             layers: &snapshot.layers,
             callback: None,
@@ -416,6 +512,12 @@ struct WrittenNode<'a> {
     schema: Option<&'a Value>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     private: bool,
+    #[serde(skip_serializing_if = "Directives::is_empty")]
+    directives: Cow<'a, Directives>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    left_out: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    given: bool,
 }
 
 impl<'a> WrittenNode<'a> {
@@ -439,6 +541,12 @@ impl<'a> WrittenNode<'a> {
             reused_from: node.reused_from,
             schema: node.schema.as_ref().filter(|_| !node.private),
             private: node.private,
+            directives: match node.private {
+                true => Cow::Owned(node.directives.clone().shown_to_others()),
+                false => Cow::Borrowed(&node.directives),
+            },
+            left_out: node.left_out,
+            given: node.given,
         }
     }
 }
@@ -475,11 +583,19 @@ struct Stored {
     edges: Vec<Edge>,
     stages: Vec<Vec<NodeId>>,
     leaves: Vec<NodeId>,
+    #[serde(default = "fails_fast")]
+    fail_fast: bool,
+    #[serde(default)]
+    from_node_id: Option<NodeId>,
     input: Option<Box<RawValue>>,
     layers: Vec<LayerName>,
     callback: Option<Callback>,
     #[serde(default)]
     governor: Option<String>,
+}
+
+const fn fails_fast() -> bool {
+    true
 }
 
 impl From<Stored> for Snapshot {
@@ -502,7 +618,20 @@ impl From<Stored> for Snapshot {
             created_by: stored.created_by,
             created_at: stored.created_at,
         };
-        let Stored { run_id, tenant_id, nodes, edges, stages, leaves, input, layers, callback, governor, .. } = stored;
-        Self { run_id, tenant_id, spec, nodes, edges, stages, leaves, input, layers, callback, governor }
+        Self {
+            run_id: stored.run_id,
+            tenant_id: stored.tenant_id,
+            spec,
+            nodes: stored.nodes,
+            edges: stored.edges,
+            stages: stored.stages,
+            leaves: stored.leaves,
+            fail_fast: stored.fail_fast,
+            from_node_id: stored.from_node_id,
+            input: stored.input,
+            layers: stored.layers,
+            callback: stored.callback,
+            governor: stored.governor,
+        }
     }
 }

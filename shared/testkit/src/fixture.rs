@@ -20,6 +20,14 @@ pub const RUNNER_ARN: &str = "arn:aws:states:eu-west-1:123456789012:stateMachine
 /// A destination that [`policy`] admits.
 pub const CALLBACK_URL: &str = "https://abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws/hook";
 
+/// The runner of the second generation.
+///
+/// # Panics
+/// Never: it is one.
+pub fn second_runner_arn() -> StateMachineArn {
+    format!("{RUNNER_ARN}-2").parse().expect("an ARN")
+}
+
 /// [`RUNNER_ARN`].
 ///
 /// # Panics

@@ -15,6 +15,7 @@ use sluice_aws::dynamo::keys;
 use sluice_aws::{Aws, Engine};
 use sluice_core::change::NewRun;
 use sluice_core::definition::NodeType;
+use sluice_core::directive::Directives;
 use sluice_core::flow::control_run::{answer_node, hand_over, pause_run, resume_run};
 use sluice_core::flow::{Refusal, transition_run};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
@@ -175,6 +176,9 @@ async fn external(table: &Table) -> Run {
         schema: None,
         private: false,
         private_params: Vec::new(),
+        directives: Directives::default(),
+        left_out: false,
+        given: false,
     };
     let nodes = vec![node("approval"), node("figures")];
     let snapshot = Snapshot { nodes, ..sample::snapshot(&run) };

@@ -65,9 +65,9 @@ pub(super) async fn refuse_start<S: ReadCatalog>(store: &S, snapshot: &Snapshot)
     Ok(message.map(|message| RunError::new(WITHDRAWN, &message, RunError::FULL_MESSAGE_CHARS)))
 }
 
-/// The nodes that are not only repeated. What was frozen before the keys of processors were kept has none.
+/// The nodes that are to run: not only repeated, given or left out. What was frozen before the keys of processors were kept has none.
 fn to_run(snapshot: &Snapshot) -> impl Iterator<Item = &SnapshotNode> {
-    snapshot.nodes.iter().filter(|node| node.reused_from.is_none())
+    snapshot.nodes.iter().filter(|node| node.reused_from.is_none() && !node.given && !node.left_out)
 }
 
 /// The secrets that parameters refer to.

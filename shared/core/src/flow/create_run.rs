@@ -14,6 +14,7 @@
 //! the store does not say whether it recorded the run is the answer [`Refusal::Unanswered`], which names it.
 
 mod command;
+mod course;
 mod plan;
 mod resolve;
 

@@ -24,11 +24,12 @@ use crate::ports::{
 };
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{About, Run, RunSpec};
-use crate::snapshot::{NodeRun, RecordKeys, RequestParts, Snapshot, inline_result_bytes};
+use crate::snapshot::{RecordKeys, RequestParts, Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a caller asks for.
@@ -228,6 +229,7 @@ async fn repeated_request<S: ReadCatalog>(
         max_run_duration_seconds: old.spec.max_run_duration_seconds,
         callback: snapshot.callback,
         retention: old.spec.retention,
+        start: request.start.map(Cow::into_owned),
         evaluation_of: old.about.evaluation_of,
         ..create_run::Command::new(source)
     })
@@ -273,6 +275,8 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
         .map(|step| (step.node_id.clone(), step))
         .collect();
     for node in &mut snapshot.nodes {
+        // Where the first run started behind or beside a node, this one may not.
+        node.left_out &= !again.contains(&node.node_id);
         let Some(step) = finished.remove(&node.node_id) else { continue };
         let inline_value = step.result.as_deref().filter(|text| text.len() <= inline);
         // What cannot be read is referred to as it is, and not taken for nothing.
@@ -286,8 +290,7 @@ fn reuse_finished(snapshot: &mut Snapshot, original: RunId, from: &NodeId, steps
                 json!({"resultRef": {"runId": original, "nodeId": node.node_id, "href": href, "bytes": bytes}})
             }
         };
-        node.run = NodeRun::Value;
+        node.settle(result);
         node.reused_from = Some(original);
-        node.data_source = Some(result);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::arn::StateMachineArn;
 use crate::budget::MicroUsd;
+use crate::generation::Generation;
 use crate::governor::ledger::OnBudgetExceeded;
 use crate::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, RunId, TenantId, UserId};
 use crate::retention::Retention;
@@ -55,6 +56,11 @@ pub struct RunSpec {
 }
 
 impl RunSpec {
+    /// The generation of the runner that drives the run.
+    pub fn generation(&self) -> Generation {
+        Generation::of(&self.state_machine_arn)
+    }
+
     /// What the run may spend at most: the lower of the caller's cap and the compute node's ceiling.
     pub fn spending_cap(&self) -> Option<MicroUsd> {
         [self.execution_budget_micro_usd, self.compute_node_budget_micro_usd].into_iter().flatten().min()

@@ -5,6 +5,7 @@ mod callback;
 mod cancel;
 mod concurrency;
 mod control;
+mod course;
 mod create;
 mod definition;
 mod discovery;

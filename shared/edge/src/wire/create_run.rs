@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::flow::create_run::{Command, Source};
-use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, RunId, UserId};
+use sluice_core::id::{DefinitionRef, IdempotencyKey, InstanceId, LayerName, NodeId, RunId, UserId};
 use sluice_core::idempotency::Operation;
 use sluice_core::number::whole_option;
 use sluice_core::retention::Retention;
@@ -66,6 +66,12 @@ pub struct CreateRunBody {
     /// The person for whom the tenant runs it, by the tenant's own name for them; it draws on that user's quotas.
     #[schema(value_type = Option<UserId>)]
     user_id: Option<String>,
+    /// The node at which the run starts. What does not come after it is skipped.
+    #[schema(value_type = Option<NodeId>)]
+    from_node_id: Option<String>,
+    /// In place of what the nodes before `fromNodeId` would have given: their results, checked as answers are.
+    #[schema(value_type = Option<ValuesByNode>)]
+    results: Option<BTreeMap<String, Value>>,
     /// As the header `Idempotency-Key`.
     #[schema(value_type = Option<IdempotencyKey>)]
     client_token: Option<String>,
@@ -113,6 +119,8 @@ impl CreateRun {
             retention: body.retention,
             evaluation_of: body.evaluation_of,
             user_id: body.user_id,
+            from_node_id: body.from_node_id,
+            results: body.results,
         };
         let mut configs = ProcessorConfigs::default();
         let source = match (body.workflow_instance_id, body.workflow_instance_configuration) {

@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::budget::{InvalidBudget, MicroUsd};
 use sluice_core::definition::VersionRule;
+use sluice_core::directive::Start;
 use sluice_core::flow::create_run::{Command, Source};
 use sluice_core::id::{InvalidId, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
@@ -39,6 +40,8 @@ pub struct RunFields {
     pub retention: Option<Retention>,
     pub evaluation_of: Option<String>,
     pub user_id: Option<String>,
+    pub from_node_id: Option<String>,
+    pub results: Option<BTreeMap<String, Value>>,
 }
 
 impl RunFields {
@@ -53,6 +56,18 @@ impl RunFields {
             (None, None) => None,
         };
         let layers = self.layers.unwrap_or_default();
+        let start = match (self.from_node_id, self.results) {
+            (Some(node), results) => {
+                let results = by_node("/results", results, faults);
+                id("/fromNodeId", &node, faults).map(|from_node_id| Start { from_node_id, results })
+            }
+            (None, Some(_)) => {
+                let message = "needs fromNodeId: they stand in place of what comes before it";
+                faults.add("/results", ReadingCode::NeedsOtherField, message);
+                None
+            }
+            (None, None) => None,
+        };
         Command {
             name: self.name,
             input: self.input,
@@ -79,6 +94,7 @@ impl RunFields {
             retention: self.retention,
             evaluation_of: self.evaluation_of.and_then(|run| id("/evaluationOf", &run, faults)),
             user_id: self.user_id.and_then(|user| id("/userId", &user, faults)),
+            start,
             idempotency,
             ..Command::new(source)
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::definition::{Edge, NodeType};
+use sluice_core::directive::Directives;
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, LayerName, NodeId, RunId, Tag};
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
 use sluice_core::time::rfc3339_millis;
@@ -48,6 +49,11 @@ pub struct SnapshotView {
     /// Node ids by stage.
     #[schema(value_type = Vec<Vec<NodeId>>)]
     stages: Vec<Vec<String>>,
+    /// Whether nothing new starts after a failure that counts.
+    fail_fast: bool,
+    /// Where the run starts, if that is not the beginning.
+    #[schema(value_type = Option<NodeId>, required)]
+    from_node_id: Option<String>,
 }
 
 /// What the run may use at most; `null` for no bound.
@@ -94,6 +100,13 @@ struct SnapshotNodeView {
     /// What an external node's answer must look like.
     #[schema(value_type = Option<JsonSchema>, required)]
     schema: Option<Value>,
+    /// Whether, how often, with which items and for how long it runs, and what its failure means: as its version says it, with
+    /// the placeholders filled.
+    directives: Directives,
+    /// Whether it does not run because the run starts behind or beside it.
+    left_out: bool,
+    /// Whether its result was given with the request.
+    given: bool,
 }
 
 /// What the runner does at a node.
@@ -138,6 +151,8 @@ impl SnapshotView {
             nodes: snapshot.nodes.into_iter().map(SnapshotNodeView::from).collect(),
             edges: snapshot.edges.iter().map(EdgeView::from).collect(),
             stages: snapshot.stages.iter().map(|stage| texts(stage)).collect(),
+            fail_fast: snapshot.fail_fast,
+            from_node_id: snapshot.from_node_id.map(|node| node.to_string()),
         }
     }
 }
@@ -158,6 +173,9 @@ impl From<SnapshotNode> for SnapshotNodeView {
             data_target: node.data_target,
             reused_from: node.reused_from.map(|run_id| run_id.to_string()),
             schema: node.schema,
+            directives: node.directives,
+            left_out: node.left_out,
+            given: node.given,
         }
     }
 }

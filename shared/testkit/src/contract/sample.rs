@@ -95,6 +95,8 @@ pub fn snapshot(run: &Run) -> Snapshot {
         edges: Vec::new(),
         stages: Vec::new(),
         leaves: Vec::new(),
+        fail_fast: true,
+        from_node_id: None,
         input: serde_json::from_str(r#"{"b": 1.10, "a": 12345678901234567890123}"#).expect("JSON"),
         layers: Vec::new(),
         callback: None,

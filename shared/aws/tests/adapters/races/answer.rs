@@ -10,6 +10,7 @@ use sluice_aws::dynamo::keys;
 use sluice_core::caller::{Caller, Principal};
 use sluice_core::change::NewRun;
 use sluice_core::definition::NodeType;
+use sluice_core::directive::Directives;
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
@@ -47,6 +48,9 @@ async fn waiting(table: &Table, round: u32, token: &str) -> Run {
         schema: None,
         private: false,
         private_params: Vec::new(),
+        directives: Directives::default(),
+        left_out: false,
+        given: false,
     };
     let snapshot_text = Snapshot { nodes: vec![node], ..sample::snapshot(&run) }.to_text().expect("JSON");
     put_with(table, NewRun { snapshot_text, ..new_run(&run, None, None) }).await;

@@ -3,6 +3,7 @@
 use crate::budget::{InvalidBudget, MicroUsd};
 use crate::definition::VersionRule;
 use crate::destination::Destinations;
+use crate::directive::Start;
 use crate::governor::access::Grant;
 use crate::governor::url::GovernorUrl;
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, LayerName, NodeId, RunId, Tag, UserId};
@@ -48,6 +49,8 @@ pub struct Command {
     pub evaluation_of: Option<RunId>,
     /// The person for whom the tenant runs it.
     pub user_id: Option<UserId>,
+    /// Where the run starts, if that is not the beginning.
+    pub start: Option<Start>,
     pub idempotency: Option<IdempotencyClaim>,
 }
 
@@ -71,6 +74,7 @@ impl Command {
             retention: None,
             evaluation_of: None,
             user_id: None,
+            start: None,
             idempotency: None,
         }
     }

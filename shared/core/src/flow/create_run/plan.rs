@@ -1,12 +1,14 @@
 //! The plan of a run: every rule about a request's content. Pure.
 
 use super::command::{Command, Fresh, Policy};
+use super::course::Course;
 use super::resolve::Resolved;
 use crate::arn::QualifiedArn;
 use crate::budget::{InvalidBudget, MicroUsd, NanoUsd};
 use crate::caller::Caller;
 use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
+use crate::directive::{Directives, Role};
 use crate::flow::{Answer, Refusal};
 use crate::governor::access::{Grant, Holder};
 use crate::governor::ledger::Ledger;
@@ -149,10 +151,16 @@ pub fn plan(
     for edge in &document.edges {
         before.entry(&edge.to).or_default().push(edge.from.clone());
     }
+    let course = Course::of(command, resolved, &mut invalid);
     let mut nodes = Vec::with_capacity(document.nodes.len());
-    for node in &document.nodes {
+    for (index, node) in document.nodes.iter().enumerate() {
         let depends_on = before.remove(&node.id).unwrap_or_default();
-        nodes.push(resolve_node(policy, node, depends_on, command, resolved, &mut invalid));
+        // What does not run needs nothing of what it would run with.
+        let (mut unneeded, role) = (Invalid::default(), course.role(index));
+        let faults = if role == Role::Runs { &mut invalid } else { &mut unneeded };
+        let mut planned = resolve_node(policy, node, depends_on, command, resolved, faults);
+        course.rule(index, node, &mut planned, faults);
+        nodes.push(planned);
     }
     invalid.into_result().map_err(Refusal::Invalid)?;
 
@@ -184,6 +192,8 @@ pub fn plan(
         edges: document.edges.clone(),
         stages: layout.stages.iter().map(|stage| stage.iter().map(id_of).collect()).collect(),
         leaves: layout.leaves.iter().map(id_of).collect(),
+        fail_fast: document.fail_fast,
+        from_node_id: command.start.as_ref().map(|start| start.from_node_id.clone()),
         input: command.input.clone(),
         layers: command.layers.clone(),
         callback: command.callback.clone(),
@@ -228,6 +238,7 @@ fn request_parts(command: &Command) -> RequestParts<'_> {
         processor_params: Cow::Borrowed(&command.processor_params),
         tags: Cow::Borrowed(&command.tags),
         variables: Cow::Borrowed(&command.variables),
+        start: command.start.as_ref().map(Cow::Borrowed),
     }
 }
 
@@ -426,6 +437,9 @@ fn resolve_node(
         schema: node.schema.clone(),
         private: node.private,
         private_params: node.parameters.iter().filter(|(_, one)| one.private).map(|(name, _)| name.clone()).collect(),
+        directives: Directives::default(),
+        left_out: false,
+        given: false,
     }
 }
 
