@@ -56,3 +56,4 @@ pub mod time;
 pub mod together;
 pub mod usage;
 pub mod violation;
+pub mod work;

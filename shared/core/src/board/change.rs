@@ -7,6 +7,9 @@ use crate::schedule::{Doer, Schedule};
 use std::collections::BTreeMap;
 
 impl Board {
+    /// External nodes that begin to wait in one change: each takes a write of its own, and a transaction has room for 100.
+    pub const WAITS_AT_ONCE: usize = 40;
+
     /// The board of a run of which nothing has begun.
     pub fn new(schedule: &Schedule) -> Self {
         Self::with_workers(schedule, schedule.workers())
@@ -144,14 +147,31 @@ impl Board {
         self.paused = false;
     }
 
-    /// What has to be answered before work is handed out.
+    /// Takes back what a worker was given and has not been told of, because it cannot be put into words: it ends as a failure
+    /// that no further attempt mends.
+    pub fn take_back(&mut self, schedule: &Schedule, worker: usize) {
+        let Some(asking) = self.workers.get_mut(worker) else { return };
+        if let Some(Act::Work { unit, .. }) = asking.act {
+            asking.act = None;
+            self.end_unit(schedule, worker, unit, Outcome::FinalFailure);
+        }
+    }
+
+    /// What has to be answered before work is handed out: first whether a loop is over, for only whoever ended its iteration
+    /// has what came of it.
     pub fn question(&self) -> Option<Question> {
+        let repeating = self.phases.iter().position(|phase| *phase == Phase::Repeating);
+        repeating.map(Question::Until).or_else(|| self.question_of_a_beginning())
+    }
+
+    fn question_of_a_beginning(&self) -> Option<Question> {
+        if self.closing {
+            return None;
+        }
         self.phases.iter().enumerate().find_map(|(node, phase)| match phase {
-            Phase::Conditional if !self.closing => Some(Question::When(node)),
-            Phase::Uncounted if !self.closing => Some(Question::Items(node)),
-            Phase::Repeating => Some(Question::Until(node)),
-            Phase::Conditional
-            | Phase::Uncounted
+            Phase::Conditional => Some(Question::When(node)),
+            Phase::Uncounted => Some(Question::Items(node)),
+            Phase::Repeating
             | Phase::Blocked
             | Phase::Ready
             | Phase::Underway
@@ -209,9 +229,14 @@ impl Board {
     }
 
     /// Gives free workers what there is to do, and says who is to be told of it. To be called when nothing is asked any
-    /// more.
+    /// more. External nodes begin to wait, [so many](Self::WAITS_AT_ONCE) in one change.
     pub fn hand_out(&mut self, schedule: &Schedule) -> Vec<Told> {
         let mut told = Vec::new();
+        let mut waits: Vec<usize> = self.to_wait(schedule).collect();
+        waits.truncate(Self::WAITS_AT_ONCE);
+        for node in waits {
+            self.phases[node] = Phase::Waiting;
+        }
         for worker in 0..self.workers.len() {
             if self.workers[worker].act.is_some() || self.workers[worker].turn == 0 {
                 // One whose attempt is repeated was given the next when the last one ended.
@@ -227,6 +252,20 @@ impl Board {
         told
     }
 
+    /// Whether more begins by another change, for which nobody has to do anything.
+    pub fn has_more(&self, schedule: &Schedule) -> bool {
+        self.question().is_some() || self.to_wait(schedule).next().is_some()
+    }
+
+    /// The external nodes that may begin to wait.
+    fn to_wait<'a>(&'a self, schedule: &'a Schedule) -> impl Iterator<Item = usize> + 'a {
+        let may_begin = !self.paused && !self.closing;
+        let is_next = move |&node: &usize| {
+            may_begin && self.phases[node] == Phase::Ready && schedule.task(node).doer == Doer::Outside
+        };
+        schedule.by_urgency().iter().copied().filter(is_next)
+    }
+
     /// What a worker is to be told, if that is known.
     pub fn owed(&self, worker: usize) -> Option<Told> {
         let Worker { turn, act } = self.workers.get(worker)?;
@@ -238,7 +277,7 @@ impl Board {
             return None;
         }
         schedule.by_urgency().iter().find_map(|&node| match self.phases[node] {
-            Phase::Ready => {
+            Phase::Ready if schedule.task(node).doer == Doer::Worker => {
                 self.phases[node] = Phase::Underway;
                 Some(Unit { node, item: None, iteration: self.iteration(node), attempt: 1 })
             }
@@ -252,7 +291,8 @@ impl Board {
                 fan.begun += 1;
                 Some(Unit { node, item: Some(fan.begun - 1), iteration: 1, attempt: 1 })
             }
-            Phase::Blocked
+            Phase::Ready
+            | Phase::Blocked
             | Phase::Conditional
             | Phase::Uncounted
             | Phase::Repeating
@@ -284,9 +324,8 @@ impl Board {
         let task = schedule.task(node);
         match task.doer {
             Doer::Nobody => self.end(schedule, node, Phase::Succeeded),
-            Doer::Outside => self.phases[node] = Phase::Waiting,
             Doer::Worker if task.fan_out.is_some() => self.phases[node] = Phase::Uncounted,
-            Doer::Worker => self.phases[node] = Phase::Ready,
+            Doer::Outside | Doer::Worker => self.phases[node] = Phase::Ready,
         }
     }
 

@@ -12,7 +12,7 @@ pub enum Phase {
     Conditional,
     /// Its items are to be counted.
     Uncounted,
-    /// It may begin, or go on, as soon as a worker is free.
+    /// It may begin, or go on, as soon as a worker is free; an external one at the next change.
     Ready,
     /// A worker does it. Of a fan-out: it has begun.
     Underway,

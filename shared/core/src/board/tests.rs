@@ -457,3 +457,40 @@ fn the_board_of_the_largest_version_is_small() {
     let skipped = vec![Task { is_left_out: true, ..Task::default() }; 500];
     assert!(Board::new(&schedule_of(skipped, &chain, true)).is_over());
 }
+
+#[test]
+fn external_nodes_begin_to_wait_a_few_in_one_change_and_none_in_a_pause() {
+    let outside = Task { doer: Doer::Outside, ..Task::default() };
+    let schedule = schedule_of(vec![outside; 100], &[], true);
+    let mut board = Board::new(&schedule);
+    board.pause();
+    board.ask(&schedule, 0, 1, None).expect("its turn");
+    assert!(board.hand_out(&schedule).is_empty() && board.waiting().is_empty() && !board.has_more(&schedule));
+    board.resume();
+    let mut waiting = Vec::new();
+    while board.has_more(&schedule) {
+        assert!(board.hand_out(&schedule).is_empty(), "nobody has to work for it");
+        waiting.push(board.waiting().len());
+    }
+    assert_eq!(waiting, [40, 80, 100]);
+    for node in 0..100 {
+        board.answer(&schedule, node, 1, Outcome::Success).expect("it waits");
+    }
+    assert_eq!(board.hand_out(&schedule), [Told { worker: 0, turn: 1, act: Act::Leave }]);
+}
+
+#[test]
+fn what_cannot_be_put_into_words_fails_without_another_attempt() {
+    for goes_on in [false, true] {
+        let task = Task { max_attempts: 3, goes_on, ..Task::default() };
+        let schedule = schedule_of(vec![task; 2], &[(0, 1)], true);
+        let mut board = Board::new(&schedule);
+        board.ask(&schedule, 0, 1, None).expect("its turn");
+        assert_eq!(board.hand_out(&schedule).len(), 1);
+        board.take_back(&schedule, 0);
+        assert_eq!(board.phase(0), if goes_on { Phase::Forgiven } else { Phase::Failed });
+        let told = board.hand_out(&schedule);
+        let next = Act::Work { unit: Unit { node: 1, item: None, iteration: 1, attempt: 1 }, seconds: 0 };
+        assert_eq!(told, [Told { worker: 0, turn: 1, act: if goes_on { next } else { Act::Leave } }]);
+    }
+}

@@ -3,3 +3,4 @@
 
 mod condition;
 mod directive;
+mod work;
