@@ -20,8 +20,10 @@
 //! decision is one pure function of one value: no order of partial writes, no node that two think the other will start.
 
 mod change;
+mod record;
 mod state;
 
+pub use record::{Record, Wait, Wake};
 pub use state::{Act, Board, Failure, FailureCause, Fan, Outcome, Phase, Question, Stale, Told, Unit, Verdict};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The outside world, one narrow trait per verb. Each trait's documentation is its contract: the memory ports of the
 //! testkit and the adapters of `sluice-aws` are held to the same words by the same tests.
 
+pub mod board;
 pub mod catalog;
 pub mod definition;
 pub mod delivery;
@@ -12,6 +13,7 @@ pub mod run;
 pub mod store;
 pub mod sweep;
 
+pub use board::{BoardChange, Boards, StepPart, WaitingWorker};
 pub use catalog::{ReadCatalog, SaveInstance};
 pub use definition::{DefinitionSaved, ManageDefinitions, ManageOperator};
 pub use delivery::{Deliveries, DeliveryRef, PublishStatus, ReceiverHealth, SendWebhook};

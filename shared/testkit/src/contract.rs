@@ -2,6 +2,7 @@
 //! adapters over embedded services, and of the adapters over the stack on this machine. What holds in memory and does not
 //! hold elsewhere is a mistake of the ports in memory, and every simulation over them proves nothing.
 
+pub mod boards;
 pub mod engine;
 pub mod governor;
 pub mod sample;

@@ -1,5 +1,6 @@
 //! The table in memory: every store port over one map of maps, conditions and transactions included.
 
+mod boards;
 mod catalog;
 mod deliveries;
 mod governor;
@@ -99,6 +100,8 @@ impl MemoryStore {
 /// Precautions that a table can be made to forget, to show that their loss is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Laxity {
+    /// `write_board` does not look at the `rev` before.
+    BoardUnconditional,
     /// `change_run` does not look at `expected_rev`.
     ChangeUnconditional,
     /// `record_run` does not look at the idempotency key.
@@ -188,6 +191,7 @@ struct Tables {
     meters: BTreeMap<MeterKey, i64>,
     open_runs: BTreeMap<TenantId, OpenRuns>,
     governed: Governed,
+    boards: boards::BoardTables,
     writes: u64,
 }
 

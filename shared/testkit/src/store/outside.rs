@@ -163,6 +163,7 @@ impl PurgeRuns for MemoryStore {
             tables.usage.remove(&children);
             tables.inputs.remove(&children);
             tables.comments.remove(&children);
+            tables.boards.purge(&children);
             tables.tokens.retain(|((owner, run), _), _| !is_of_run(owner, *run));
             tables.steps.retain(|(owner, run, _), _| !is_of_run(owner, *run));
             tables.waiting.retain(|(owner, run, _), _| !is_of_run(owner, *run));
