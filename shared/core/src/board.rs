@@ -23,7 +23,7 @@ mod change;
 mod record;
 mod state;
 
-pub use record::{Record, Wait, Wake};
+pub use record::{Record, Wake};
 pub use state::{Act, Board, Failure, FailureCause, Fan, Outcome, Phase, Question, Stale, Told, Unit, Verdict};
 
 #[cfg(test)]

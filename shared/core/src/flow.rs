@@ -1,6 +1,7 @@
 //! The verbs, one file each: what a caller or an event asks for, decided purely, then carried out through the ports.
 
 mod admission;
+pub mod advance_run;
 mod allowance;
 pub mod cancel_run;
 pub mod control_run;

@@ -9,6 +9,7 @@
 //! Decision (2026-11-22): what callers write as JSON is passed on exactly, while a processor's result passes
 //! through JSONata's `$string`, which keeps 15 significant digits.
 
+use crate::board::Fan;
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;
 use crate::report::Progress;
@@ -34,6 +35,10 @@ pub struct Step {
     pub error: Option<RunError>,
     /// What its worker said last.
     pub progress: Option<Progress>,
+    /// Of a loop: the iteration that it is in, or was in last, from 1.
+    pub iteration: Option<u32>,
+    /// Of a fan-out: how far it has come.
+    pub fan: Option<Fan>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]

@@ -227,6 +227,8 @@ impl World {
             result_bytes: Some(26),
             error: None,
             progress: None,
+            iteration: None,
+            fan: None,
         };
         self.store.seed_step(&tenant(TENANTS[0]), step);
     }

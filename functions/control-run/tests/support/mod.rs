@@ -128,6 +128,8 @@ async fn wait(world: &World) {
         result_bytes: None,
         error: None,
         progress: None,
+        iteration: None,
+        fan: None,
     };
     world.store.seed_step(&run.tenant_id, step);
     world.engine.wait_for(&run.execution_arn(), APPROVE);

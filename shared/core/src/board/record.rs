@@ -10,18 +10,10 @@ pub struct Record {
     /// From 1; each change adds one.
     pub rev: u64,
     pub board: Board,
-    /// Since when each external node waits that does.
-    pub waits: BTreeMap<usize, Wait>,
+    /// Since when each external node waits that does, in its attempt.
+    pub waits: BTreeMap<usize, Timestamp>,
     /// When somebody has to look at the run, and for whom.
     pub wake: Option<Wake>,
-}
-
-/// The wait of an external node, in its attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait {
-    pub since: Timestamp,
-    /// Milliseconds that the run had been paused by then.
-    pub paused_ms: u64,
 }
 
 /// What is owed, or will be.

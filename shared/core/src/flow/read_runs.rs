@@ -183,6 +183,8 @@ fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Answer<Option<
         result_bytes: None,
         error: None,
         progress: None,
+        iteration: None,
+        fan: None,
     }))
 }
 

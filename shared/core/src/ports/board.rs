@@ -39,6 +39,8 @@ pub struct BoardChange {
     /// The board after the change. Its `rev` is one higher than that of the board on which the change was decided, and 1 where
     /// there was none.
     pub record: Record,
+    /// The `rev` of the run on which the change was decided: nothing begins after a stop or a pause that is recorded.
+    pub expected_run_rev: u64,
     /// Who asked for the change, with the token that it waits with from now on.
     pub asker: Option<WaitingWorker>,
     /// The steps that the change begins, goes on with or ends: at most one for each node.
@@ -55,9 +57,8 @@ pub trait Boards: LoadRun {
     /// The run's board with its wake, both of one moment; `None` before its first worker has asked. Strongly consistent.
     fn read_board(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<Option<Record>>> + Send;
 
-    /// Writes the change, all or nothing, if the stored board is still at the `rev` before, the run exists and is not
-    /// [being deleted](crate::run::Run::LET_GO), and, where there is a change of the head, the stored run is at its
-    /// `expected_rev`. `false` when one of these does not hold; then nothing was written. A step that is there already keeps
+    /// Writes the change, all or nothing, if the stored board is still at the `rev` before, and the stored run at
+    /// `expected_run_rev`. `false` when one of these does not hold; then nothing was written. A step that is there already keeps
     /// its `started_at` and its `progress`.
     fn write_board(&self, change: &BoardChange) -> impl Future<Output = StoreResult<bool>> + Send;
 

@@ -55,6 +55,8 @@ fn run(world: &World) -> Run {
             result_bytes: Some(WRITTEN.len() as u64),
             error: None,
             progress: None,
+            iteration: None,
+            fan: None,
         };
         world.store.seed_step(&run.tenant_id, step);
     }

@@ -56,6 +56,8 @@ impl World {
                 result,
                 error: None,
                 progress: None,
+                iteration: None,
+                fan: None,
             };
             self.store.seed_step(&run.tenant_id, step);
         }

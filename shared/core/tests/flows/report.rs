@@ -54,6 +54,8 @@ impl World {
             result_bytes: None,
             error: None,
             progress: None,
+            iteration: None,
+            fan: None,
         };
         self.store.seed_step(&run.tenant_id, step);
     }

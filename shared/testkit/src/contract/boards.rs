@@ -5,13 +5,14 @@ use super::store::reports::{going_and_gone, running};
 use super::{at_once, becomes};
 use crate::contract::sample::{at, mine, noon, yours};
 use jiff::Timestamp;
-use sluice_core::board::{Act, Board, Record, Wait, Wake};
+use sluice_core::board::{Act, Board, Fan, Record, Wake};
 use sluice_core::change::RunChange;
 use sluice_core::graph::Graph;
 use sluice_core::id::NodeId;
-use sluice_core::lifecycle::RunStatus;
+use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{
-    BoardChange, Boards, LoadRun, PurgeRuns, ReadRuns, RecordReports, RunRef, SHARDS, StepPart, WaitingWorker,
+    BoardChange, Boards, ChangeRun, Changed, LoadRun, PurgeRuns, ReadRuns, RecordReports, RunRef, SHARDS, StepPart,
+    WaitingWorker,
 };
 use sluice_core::report::{NodeAnswer, NodeOutcome, Progress};
 use sluice_core::run::{Run, RunError};
@@ -30,6 +31,7 @@ macro_rules! board_rules {
             a_change_on_another_rev_writes_nothing,
             of_many_changes_of_one_board_one_is_written,
             a_change_of_the_head_is_written_with_its_board_or_neither_is,
+            a_change_on_another_rev_of_the_run_writes_nothing,
             a_run_that_is_gone_or_going_gets_no_board,
             a_step_keeps_when_it_began_and_what_was_said_of_its_progress,
             parts_of_a_step_and_what_was_said_of_a_node_are_read_back,
@@ -66,7 +68,7 @@ fn begun() -> Record {
     board.ask(&schedule(), 0, 1, None).expect("its turn");
     assert!(matches!(board.hand_out(&schedule())[..], [told] if matches!(told.act, Act::Work { .. })));
     let wake = Wake { due_at: noon(), workers: BTreeSet::from([0, 3]) };
-    let waits = BTreeMap::from([(1, Wait { since: at("2026-11-28T12:00:00.123Z"), paused_ms: 7 })]);
+    let waits = BTreeMap::from([(1, at("2026-11-28T12:00:00.123Z"))]);
     Record { rev: 1, board, waits, wake: Some(wake) }
 }
 
@@ -75,6 +77,7 @@ fn change(run: &Run, record: Record) -> BoardChange {
         tenant_id: run.tenant_id.clone(),
         run_id: run.run_id,
         record,
+        expected_run_rev: run.rev,
         asker: None,
         steps: Vec::new(),
         parts: Vec::new(),
@@ -101,6 +104,8 @@ fn step(run: &Run, status: StepStatus, now: Timestamp) -> Step {
         result_bytes: None,
         error: None,
         progress: None,
+        iteration: Some(2),
+        fan: Some(Fan { total: 5, begun: 4, done: 2, failed: 1 }),
     }
 }
 
@@ -182,7 +187,7 @@ pub async fn a_change_of_the_head_is_written_with_its_board_or_neither_is(ground
     let run = running(&store).await;
     let waiting = run.awaiting("report", noon()).expect("it runs");
     let stale = Run { rev: run.rev + 5, ..run.clone() };
-    let late = BoardChange { head: Some(RunChange::new(&stale, waiting.clone())), ..change(&run, begun()) };
+    let late = BoardChange { head: Some(RunChange::new(&stale, waiting.clone())), ..change(&stale, begun()) };
     assert!(!write(&store, &late).await);
     assert_eq!(read(&store, &run).await, None);
     let good = BoardChange { head: Some(RunChange::new(&run, waiting.clone())), ..change(&run, begun()) };
@@ -191,9 +196,20 @@ pub async fn a_change_of_the_head_is_written_with_its_board_or_neither_is(ground
     assert_eq!((found.status(), &found), (RunStatus::WaitingForInput, &waiting));
     // A board that is not the one expected keeps the head as it is.
     let answered = found.answered("report", noon()).expect("it waits");
-    let late = BoardChange { head: Some(RunChange::new(&found, answered)), ..change(&run, begun()) };
+    let late = BoardChange { head: Some(RunChange::new(&found, answered)), ..change(&found, begun()) };
     assert!(!write(&store, &late).await);
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(waiting));
+}
+
+pub async fn a_change_on_another_rev_of_the_run_writes_nothing(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let stopping = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("it is stopped");
+    assert_eq!(store.change_run(&RunChange::new(&run, stopping.clone())).await.expect("an answer"), Changed::Done);
+    assert!(!write(&store, &change(&run, begun())).await);
+    assert_eq!(read(&store, &run).await, None);
+    assert!(write(&store, &change(&stopping, begun())).await);
+    assert_eq!(read(&store, &stopping).await, Some(begun()));
 }
 
 pub async fn a_run_that_is_gone_or_going_gets_no_board(ground: &impl Ground) {

@@ -38,7 +38,8 @@ impl Boards for MemoryStore {
             let key = (change.tenant_id.clone(), change.run_id);
             let rev = tables.boards.records.get(&key).map_or(0, |record| record.rev);
             let is_lax = self.laxity == Some(Laxity::BoardUnconditional);
-            if !tables.keeps(&key.0, key.1) || (rev + 1 != change.record.rev && !is_lax) {
+            let run_rev = tables.runs.get(&key).map(|run| run.rev);
+            if run_rev != Some(change.expected_run_rev) || (rev + 1 != change.record.rev && !is_lax) {
                 return Ok(false);
             }
             if let Some(head) = &change.head

@@ -28,6 +28,8 @@ impl InMemory {
             result_bytes: None,
             error: None,
             progress: known.and_then(|step| step.progress),
+            iteration: None,
+            fan: None,
         };
         self.0.seed_step(&run.tenant_id, step);
     }

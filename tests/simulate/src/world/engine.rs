@@ -389,5 +389,7 @@ fn step(run_id: RunId, node_id: &NodeId, status: StepStatus, now: Timestamp) -> 
         result_bytes: None,
         error: None,
         progress: None,
+        iteration: None,
+        fan: None,
     }
 }

@@ -8,6 +8,7 @@ use crate::dynamo::keys::{self, Link};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
+use sluice_core::board::Fan;
 use sluice_core::concurrency::QueueRef;
 use sluice_core::definition::NodeType;
 use sluice_core::id::{NodeId, RunId};
@@ -223,6 +224,8 @@ pub const STEP_WITHOUT_RESULT: &[&str] = &[
     "errorCode",
     "errorMessage",
     "progress",
+    "iteration",
+    "fan",
 ];
 
 /// A step, as the runner writes it. Anything it leaves out has a meaning.
@@ -249,6 +252,8 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
         error_message: Option<String>,
         #[serde(default)]
         progress: Option<Progress>,
+        iteration: Option<u32>,
+        fan: Option<Fan>,
     }
     let stored: Stored = read(STEP, item)?;
     let error = match (stored.error_code, stored.error_message) {
@@ -276,5 +281,7 @@ pub fn to_step(item: Item) -> ItemResult<Step> {
         result_bytes: stored.result_bytes,
         error,
         progress: stored.progress,
+        iteration: stored.iteration,
+        fan: stored.fan,
     })
 }
