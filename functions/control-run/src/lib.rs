@@ -12,7 +12,7 @@ use sluice_core::id::RunId;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::limits;
 use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, CountOnMeter, Deliveries, PurgeRuns, ReadCatalog, ReadRuns,
+    AnnounceDue, AnswerNode, AnswerTask, Boards, Clock, CountOnMeter, Deliveries, PurgeRuns, ReadCatalog, ReadRuns,
     RecordReports, RecordRun, RecordUsage, SaveInstance, StartExecution, StopExecution,
 };
 use sluice_edge::http::{Request, Response};
@@ -43,6 +43,7 @@ pub struct App<S, E, C> {
 impl<S, E, C> Handler for App<S, E, C>
 where
     S: AnswerNode
+        + Boards
         + ReadRuns
         + ReadCatalog
         + SaveInstance
@@ -84,6 +85,7 @@ where
 impl<S, E, C> App<S, E, C>
 where
     S: AnswerNode
+        + Boards
         + ReadRuns
         + ReadCatalog
         + SaveInstance
@@ -96,11 +98,11 @@ where
     E: AnswerTask + StartExecution + StopExecution + AnnounceDue,
     C: Clock,
 {
-    /// 202 until the runner has come to a stage boundary, 200 once the run is paused.
+    /// 202 until what is under way has ended, 200 once the run is paused.
     async fn pause(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {
-        let run = pause_run(&self.store, caller, run_id, self.clock.now()).await?;
-        let status = if run.status() == RunStatus::Paused { 200 } else { 202 };
-        Ok(Response::json(status, &RunView::from(&run)))
+        let paused = pause_run(&self.store, &self.engine, caller, run_id, self.clock.now()).await?;
+        let status = if paused.run.status() == RunStatus::Paused { 200 } else { 202 };
+        Ok(Response::json(status, &RunView::from(&paused)))
     }
 
     /// 200 for a run that goes on, 202 while its runner has yet to be told: the reconciler tells it again.

@@ -7,15 +7,15 @@ use sluice_core::flow::{find_beside, read_runs};
 use sluice_core::id::{NodeId, RunId};
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::meter::Chance;
-use sluice_core::ports::{Clock, CountOnMeter, ReadCatalog, ReadQueue, ReadRuns};
+use sluice_core::ports::{Boards, Clock, CountOnMeter, ReadCatalog, ReadQueue, ReadRuns, StepPart};
 use sluice_core::together::both;
 use sluice_edge::http::{Request, Response};
 use sluice_edge::problem::Problem;
-use sluice_edge::route::{InputNumber, ReadRunsRoute as Route};
+use sluice_edge::route::{InputNumber, ItemIndex, IterationNumber, ReadRunsRoute as Route};
 use sluice_edge::serve::{Asked, Deadline, Handler};
 use sluice_edge::wire::inputs::InputView;
 use sluice_edge::wire::report_run::CommentView;
-use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepView};
+use sluice_edge::wire::runs::{self, DeliveryList, DeliveryView, GetRun, RunView, StepPartView, StepView};
 use sluice_edge::wire::usage::{UsageCallView, UsageView};
 use sluice_edge::wire::{CommentList, InputList, Paging, RunList, StepList};
 
@@ -32,7 +32,7 @@ pub struct App<S, C> {
 /// Seconds after which a read that could not wait is to be asked again: there may be room then.
 const ROOM_AFTER_SECONDS: u32 = 5;
 
-impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> Handler for App<S, C> {
+impl<S: ReadRuns + Boards + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> Handler for App<S, C> {
     type Route = Route;
 
     async fn answer(&self, asked: Asked<'_, Route>) -> Result<Response, Problem> {
@@ -43,6 +43,12 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> Handler for
             Route::GetRun { run_id } => self.get(request, caller, run_id, deadline).await,
             Route::ListSteps { run_id } => self.steps(request, caller, run_id).await,
             Route::GetStep { run_id, node_id } => self.step(caller, run_id, &node_id).await,
+            Route::GetStepItem { run_id, node_id, item_index: ItemIndex(item) } => {
+                self.step_part(caller, run_id, &node_id, StepPart::Item(item)).await
+            }
+            Route::GetStepIteration { run_id, node_id, iteration: IterationNumber(iteration) } => {
+                self.step_part(caller, run_id, &node_id, StepPart::Iteration(iteration)).await
+            }
             Route::ListDeliveries { run_id } => self.deliveries(caller, run_id).await,
             Route::ListInputs { run_id } => self.inputs(request, caller, run_id).await,
             Route::GetInput { run_id, sequence } => self.input(caller, run_id, sequence).await,
@@ -52,7 +58,7 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> Handler for
     }
 }
 
-impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
+impl<S: ReadRuns + Boards + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
     async fn list(&self, request: &Request, caller: &Caller) -> Result<Response, Problem> {
         let (filter, paging) = runs::list_query(request, &caller.tenant)?;
         let (store, filter, now) = (&self.store, &filter, self.clock.now());
@@ -115,6 +121,17 @@ impl<S: ReadRuns + ReadQueue + ReadCatalog + CountOnMeter, C: Clock> App<S, C> {
     async fn step(&self, caller: &Caller, run_id: RunId, node_id: &NodeId) -> Result<Response, Problem> {
         let step = read_runs::get_step(&self.store, caller, run_id, node_id, self.clock.now()).await?;
         Ok(Response::json(200, &StepView::with_result(&step)))
+    }
+
+    async fn step_part(
+        &self,
+        caller: &Caller,
+        run_id: RunId,
+        node_id: &NodeId,
+        part: StepPart,
+    ) -> Result<Response, Problem> {
+        let read = read_runs::get_step_part(&self.store, caller, run_id, node_id, part, self.clock.now());
+        Ok(Response::json(200, &StepPartView::new(node_id, part, read.await?)))
     }
 
     async fn deliveries(&self, caller: &Caller, run_id: RunId) -> Result<Response, Problem> {

@@ -3,8 +3,8 @@
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
-    ReceiverHealth, RecordRun, SHARDS, StartExecution, StopExecution, Sweep, SweepLedgers,
+    AnnounceDue, AnswerNode, AnswerTask, Boards, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog,
+    ReadQueue, ReceiverHealth, RecordRun, SHARDS, StartExecution, StopExecution, Sweep, SweepLedgers,
 };
 use sluice_edge::event::Schedule;
 use sluice_edge::{metrics, telemetry};
@@ -25,7 +25,7 @@ pub struct App<S, E, C> {
 
 impl<S, E, C> App<S, E, C>
 where
-    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + SweepLedgers + PurgeRuns,
+    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + Boards + SweepLedgers + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -63,6 +63,7 @@ fn log(summary: &SweepSummary) {
         sweep.timed_out = summary.timed_out,
         sweep.stops_asked = summary.stops_asked,
         sweep.handed_over = summary.handed_over,
+        sweep.woken = summary.woken,
         sweep.listed = summary.listed,
         sweep.described = summary.described,
         sweep.announced = summary.announced,

@@ -280,6 +280,14 @@ impl Directives {
         }
     }
 
+    /// The answer of an external node that nobody has answered in time, where it has one.
+    pub const fn expired(&self) -> Option<&Value> {
+        match &self.on_expiry {
+            Some(OnExpiry::Answer(answer)) => Some(answer),
+            Some(OnExpiry::Fail | OnExpiry::Continue) | None => None,
+        }
+    }
+
     /// The node as the runner sees it. `retry` is attempts, seconds before the second, and how many times longer each
     /// further wait is.
     pub fn task(

@@ -180,6 +180,8 @@ pub enum RunEvent {
     /// Step Functions refused the start for good.
     StartRefused,
     EngineEnded(EngineEnd),
+    /// The runner gave up a loop that was not over after as many iterations as it has.
+    LoopedTooOften,
     /// Step Functions no longer knows the execution of a run that had started.
     EngineVanished,
 }
@@ -221,7 +223,7 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
         // The end is written once. What the engine still says is late; what a caller still wants is impossible.
         (
             S::Succeeded | S::Failed | S::Canceled,
-            E::EngineEnded(_) | E::EngineVanished | E::StartRefused | E::Claimed,
+            E::EngineEnded(_) | E::LoopedTooOften | E::EngineVanished | E::StartRefused | E::Claimed,
         ) => Ignore,
         (
             S::Succeeded | S::Failed | S::Canceled,
@@ -280,6 +282,11 @@ pub const fn step(status: RunStatus, intent: Option<StopIntent>, event: RunEvent
             })
         }
 
+        (S::Queued | S::Pending, E::LoopedTooOften) => Illegal,
+        (S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::LoopedTooOften) => {
+            Decision::Move(Move::end(TerminationReason::LoopingRisk))
+        }
+
         // A pending run has not started yet: there is nothing to vanish.
         (S::Queued | S::Pending, E::EngineVanished) => Illegal,
         (S::Running | S::Paused | S::WaitingForInput | S::Canceling, E::EngineVanished) => {
@@ -311,6 +318,7 @@ mod tests {
             E::InputGiven { others_wait: false },
             E::InputGiven { others_wait: true },
             E::StartRefused,
+            E::LoopedTooOften,
             E::EngineVanished,
         ];
         events.extend(StopIntent::ALL.map(E::StopAsked));

@@ -83,6 +83,10 @@ crate::codes! {
 pub enum Thing {
     WorkflowRun,
     Step,
+    /// An item of a fan-out, by its node and its index.
+    StepItem,
+    /// An iteration of a loop, by its node and its number.
+    StepIteration,
     /// By its place in the sequence of the run's inputs.
     Input,
     Delivery,
@@ -104,6 +108,8 @@ impl Thing {
         match self {
             Self::WorkflowRun => "workflow run",
             Self::Step => "step",
+            Self::StepItem => "item of a step",
+            Self::StepIteration => "iteration of a step",
             Self::Input => "input",
             Self::Delivery => "delivery",
             Self::WorkflowDefinition => "workflow definition",

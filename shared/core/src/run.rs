@@ -143,6 +143,12 @@ impl Run {
         Some(self.in_state(state, now))
     }
 
+    /// The run as its board shows it: with these external nodes waiting, and parked where a pause is asked for and nothing is
+    /// under way. `None` where it is shown so already.
+    pub fn shown(&self, waiting: BTreeSet<String>, is_parked: bool, now: Timestamp) -> Option<Self> {
+        Some(self.in_state(self.state.clone().shown(waiting, is_parked, now.max(self.updated_at))?, now))
+    }
+
     /// The run one of whose external nodes begins to wait, as the runner writes it; `None` when it cannot wait.
     pub fn awaiting(&self, node: impl Into<String>, now: Timestamp) -> Option<Self> {
         Some(self.in_state(self.state.clone().await_answer(node.into())?, now))

@@ -310,6 +310,10 @@ impl Snapshot {
             tenant_id: &'a TenantId,
             workflow_definition_id: DefinitionId,
             workflow_version: u32,
+            execution_budget_usd: Option<UsdNumber>,
+            execution_budget_micro_usd: Option<u64>,
+            compute_node_budget_usd: Option<UsdNumber>,
+            compute_node_budget_micro_usd: Option<u64>,
             record: &'a RecordKeys,
             workers: Vec<u32>,
         }
@@ -320,6 +324,10 @@ impl Snapshot {
             tenant_id: &self.tenant_id,
             workflow_definition_id: self.spec.definition_id,
             workflow_version: self.spec.version,
+            execution_budget_usd: self.spec.execution_budget_micro_usd.map(MicroUsd::to_json_number),
+            execution_budget_micro_usd: self.spec.execution_budget_micro_usd.map(|micro| micro.0),
+            compute_node_budget_usd: self.spec.compute_node_budget_micro_usd.map(MicroUsd::to_json_number),
+            compute_node_budget_micro_usd: self.spec.compute_node_budget_micro_usd.map(|micro| micro.0),
             record,
             workers: (0..workers).collect(),
         })

@@ -51,13 +51,15 @@ pub enum StepStatus {
     Failed,
     /// Under way when its run ended.
     Canceled,
+    /// Its condition did not hold, or the run starts behind or beside it: only shown, never stored.
+    Skipped,
     /// Not begun when its run ended, or not begun yet: only shown, never stored.
     Pending,
 }
 
 impl StepStatus {
-    pub const ALL: [Self; 6] =
-        [Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Canceled, Self::Pending];
+    pub const ALL: [Self; 7] =
+        [Self::Running, Self::Waiting, Self::Succeeded, Self::Failed, Self::Canceled, Self::Skipped, Self::Pending];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -66,6 +68,7 @@ impl StepStatus {
             Self::Succeeded => "SUCCEEDED",
             Self::Failed => "FAILED",
             Self::Canceled => "CANCELED",
+            Self::Skipped => "SKIPPED",
             Self::Pending => "PENDING",
         }
     }

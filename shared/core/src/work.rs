@@ -95,6 +95,12 @@ enum ToldRun<'a> {
     Ecs,
 }
 
+/// What a governor's URL stands in.
+#[derive(Serialize)]
+struct Governor {
+    url: String,
+}
+
 /// What a processor is handed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +124,8 @@ struct Request<'a> {
     data_source: Option<&'a Value>,
     data_target: Option<&'a Value>,
     layers: &'a [LayerName],
+    /// Where the attempt has its calls of language models governed.
+    governor: Option<Governor>,
     /// Of a loop, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     iteration: Option<u32>,
@@ -145,7 +153,7 @@ impl Work<'_> {
         };
         let request = self.request()?;
         let task = match &self.node.run {
-            NodeRun::Ecs(task) => Some(task_of(task, request.get())),
+            NodeRun::Ecs(task) => Some(task_of(task, request.get(), self.governor().as_deref())),
             NodeRun::Lambda { .. }
             | NodeRun::StateMachine { .. }
             | NodeRun::Value
@@ -187,6 +195,7 @@ impl Work<'_> {
             data_source: node.data_source.as_ref(),
             data_target: node.data_target.as_ref(),
             layers: &snapshot.layers,
+            governor: self.governor().map(|url| Governor { url }),
             iteration: node.directives.repeat.as_ref().map(|_| unit.iteration),
             item,
             item_index: unit.item,
@@ -200,6 +209,12 @@ impl Work<'_> {
             }
         }
         to_raw_value(&request)
+    }
+
+    /// Where this attempt has its calls of language models governed.
+    fn governor(&self) -> Option<String> {
+        let url = self.snapshot.governor.as_ref()?;
+        Some(format!("{url}/{}/{}", self.node.node_id, self.unit.attempt))
     }
 
     /// The name of a nested execution: stable for one attempt, so that a repeated start finds its own.
@@ -237,8 +252,10 @@ pub fn result(run_id: RunId, node_id: &NodeId, before: &Before, most: usize) -> 
 }
 
 /// The whole call of `ecs:runTask`.
-fn task_of(task: &ContainerTask<QualifiedArn>, request: &str) -> Value {
-    let environment = json!([{"Name": "SLUICE_TASK_INPUT", "Value": request}]);
+fn task_of(task: &ContainerTask<QualifiedArn>, request: &str, governor: Option<&str>) -> Value {
+    let mut environment = vec![json!({"Name": "SLUICE_TASK_INPUT", "Value": request})];
+    // SDKs find the governor by their own variable.
+    environment.extend(governor.map(|url| json!({"Name": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "Value": url})));
     let overrides = json!([{"Name": task.container_name, "Environment": environment}]);
     let mut call = json!({
         "Cluster": task.cluster_arn,

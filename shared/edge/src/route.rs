@@ -9,7 +9,9 @@ mod table;
 pub use find::Found;
 pub(crate) use find::nowhere;
 pub use operation::{Access, Answer, Body, Described, Operation, described};
-pub use parameter::{DeliveryNumber, InputNumber, Parameters, PathParameter, ProcessorKeyId, VersionNumber};
+pub use parameter::{
+    DeliveryNumber, InputNumber, ItemIndex, IterationNumber, Parameters, PathParameter, ProcessorKeyId, VersionNumber,
+};
 pub use table::{
     CancelRunRoute, ControlRunOpenRoute, ControlRunRoute, CreateRunRoute, FromPath, InvokeDefinitionRoute,
     ManageDefinitionsRoute, NoRoute, OPERATIONS, ROUTES, ReadRunsRoute, Route, RouteId, Routes,

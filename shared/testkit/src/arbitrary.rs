@@ -64,7 +64,7 @@ pub fn state() -> impl Strategy<Value = RunState> {
             progress,
             pause_asked_at,
             since,
-            token
+            token: Some(token)
         }),
         (open(), nodes(1)).prop_map(|((progress, gate), nodes)| RunState::Waiting { progress, gate, nodes }),
         (open(), nodes(0), select(&StopIntent::ALL[..]))

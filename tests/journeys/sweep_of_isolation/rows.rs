@@ -114,6 +114,8 @@ pub const ROWS: &[(&str, &[Ask])] = &[
     ("getRun", &[("", "", Told::Missing), ("?waitSeconds=1&include=snapshot", "", Told::Missing)]),
     ("listSteps", &[("", "", Told::Missing)]),
     ("getStep", &[("", "", Told::Missing)]),
+    ("getStepItem", &[("", "", Told::Missing)]),
+    ("getStepIteration", &[("", "", Told::Missing)]),
     ("listDeliveries", &[("", "", Told::Missing)]),
     ("listInputs", &[("", "", Told::Missing), ("?limit=1&cursor={cursor of inputs}", "", Told::At("query:cursor"))]),
     ("getInput", &[("", "", Told::Missing)]),

@@ -81,7 +81,7 @@ async fn pause(world: &World) {
     let data_sources = BTreeMap::from([("text".parse().expect("a node"), json!({"bucket": "corpora"}))]);
     let command = Command { data_sources, ..Command::new(Source::Instance(instance("dev", world).id)) };
     let run = running(world, PAUSED, command).await;
-    pause_run(&world.store, &ada(), run.run_id, world.clock.now()).await.expect("asked");
+    pause_run(&world.store, &world.engine, &ada(), run.run_id, world.clock.now()).await.expect("asked");
     let taken = world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked(GATE, world.clock.now()));
     assert!(taken);
     world.engine.wait_for(&run.execution_arn(), GATE);

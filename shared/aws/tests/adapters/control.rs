@@ -98,13 +98,17 @@ async fn a_run_pauses_at_its_gate_and_a_resume_leaves_nothing_of_the_pause() {
     assert!(check_pause(&table, &run).await, "nobody asked for a pause");
     assert!(!reach_gate(&table, &run, "too early").await);
 
-    let asked = pause_run(&table.store, &caller, run.run_id, noon()).await.expect("asked");
+    let asked = pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked");
     assert_eq!((asked.status(), asked.state.pause_asked_at()), (RunStatus::Running, Some(noon())));
     assert_eq!(load(&table, &run).await, asked);
     assert!(!check_pause(&table, &run).await);
     assert!(reach_gate(&table, &run, "gate").await);
     let paused = load(&table, &run).await;
-    assert!(matches!(&paused.state, RunState::Paused { token, .. } if token == "gate"), "{:?}", paused.state);
+    assert!(
+        matches!(&paused.state, RunState::Paused { token, .. } if token.as_deref() == Some("gate")),
+        "{:?}",
+        paused.state
+    );
     assert_eq!(listed(&table, RunStatus::Paused).await, 1);
 
     let resumed = resume_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("resumed");
@@ -128,7 +132,7 @@ async fn a_pause_taken_back_in_time_never_happens() {
     let table = Table::new().await;
     let (run, caller, (engine, service)) = (recorded(&table).await, fixture::caller("mine"), willing().await);
     assert!(claim(&table, &run).await);
-    pause_run(&table.store, &caller, run.run_id, noon()).await.expect("asked");
+    pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked");
     assert!(head(&table, &run).await.contains_key("pauseRequestedAt"));
     resume_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("taken back");
     assert!(!head(&table, &run).await.contains_key("pauseRequestedAt"));
@@ -143,7 +147,7 @@ async fn a_resume_that_the_engine_did_not_take_stays_owed_until_it_does() {
     let (run, caller) = (recorded(&table).await, fixture::caller("mine"));
     let (broken, _) = engine(|_| (500, r#"{"__type":"InternalFailure"}"#.to_owned())).await;
     assert!(claim(&table, &run).await);
-    pause_run(&table.store, &caller, run.run_id, noon()).await.expect("asked");
+    pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked");
     assert!(reach_gate(&table, &run, "gate").await);
     let resumed = resume_run(&table.store, &broken, &caller, run.run_id, noon()).await.expect("resumed");
     assert_eq!(load(&table, &run).await, resumed);

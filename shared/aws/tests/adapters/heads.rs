@@ -193,7 +193,7 @@ fn as_the_runner_writes(state: &str, run: &Run, now: Timestamp) -> Option<Run> {
         "PauseGate" => {
             let mut paused = run.state.clone();
             if let RunState::Paused { token, .. } = &mut paused {
-                TOKEN.clone_into(token);
+                *token = Some(TOKEN.to_owned());
                 return in_state(paused);
             }
             in_state(Run { updated_at: now, ..run.clone() }.parked(TOKEN, now)?.state)

@@ -402,12 +402,12 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                 "pause" | "resume" => {
                     let run = world.running(active(by_name())).await;
                     if *operation == "resume" {
-                        pause_run(&world.aws.store, &caller, run.run_id, now).await.expect(&what);
+                        pause_run(&world.aws.store, &world.aws.engine, &caller, run.run_id, now).await.expect(&what);
                     }
                     since = world.forget(steps);
                     let (store, engine) = (&world.aws.store, &world.aws.engine);
                     let changed = match *operation {
-                        "pause" => pause_run(store, &caller, run.run_id, now).await,
+                        "pause" => pause_run(store, engine, &caller, run.run_id, now).await,
                         _ => resume_run(store, engine, &caller, run.run_id, now).await,
                     };
                     changed.expect(&what);

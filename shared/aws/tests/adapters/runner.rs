@@ -165,7 +165,11 @@ async fn a_pause_is_taken_at_the_gate_and_ended_by_a_change() {
     assert!(!write_head(&table, &run, "PauseCheck", "RUNNING", LATER, &[(":stage", n(1))]).await);
     assert!(gate(LATER).await);
     let paused = load(&table, &run).await;
-    assert!(matches!(&paused.state, RunState::Paused { token, .. } if token == "token"), "{:?}", paused.state);
+    assert!(
+        matches!(&paused.state, RunState::Paused { token, .. } if token.as_deref() == Some("token")),
+        "{:?}",
+        paused.state
+    );
 
     let mut resumed = paused.after(RunEvent::Resumed, noon()).expect("a change");
     *resumed.state.gate_mut().expect("it goes on") = Gate::default();

@@ -241,6 +241,17 @@ impl Board {
         nodes
     }
 
+    /// The last turn that a worker asked for; 0 of one that has not come yet.
+    pub fn turn(&self, worker: usize) -> u32 {
+        self.workers.get(worker).map_or(0, |worker| worker.turn)
+    }
+
+    /// The attempt that a node is in that is no fan-out: at work, or waiting for somebody outside.
+    pub fn attempt(&self, node: usize) -> Option<u32> {
+        let worked = self.units().find(|unit| unit.node == node && unit.item.is_none());
+        worked.map(|unit| unit.attempt).or_else(|| self.awaited_attempt(node))
+    }
+
     /// The nodes that wait for somebody outside.
     pub fn waiting(&self) -> Vec<usize> {
         (0..self.phases.len()).filter(|&node| self.phases[node] == Phase::Waiting).collect()

@@ -8,12 +8,13 @@
 
 use crate::caller::Caller;
 use crate::change::RunChange;
-use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_beside, find_with, keeps_changing};
+use crate::flow::advance_run::{Happening, Moved, carry_on, has_board};
+use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_beside, find_run, find_with, keeps_changing};
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::{Decision, RunEvent};
 use crate::place::Field;
 use crate::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, Loaded, Part,
+    AnnounceDue, AnswerNode, AnswerTask, Boards, ChangeRun, Changed, Deliveries, DeliveryRef, LoadRun, Loaded, Part,
     StoreError, TaskAnswer,
 };
 use crate::refusal::{ConflictCode, Thing};
@@ -23,12 +24,37 @@ use crate::violation::{Invalid, ViolationCode};
 use crate::{limits, template};
 use jiff::Timestamp;
 
-/// Asks for a pause. It takes effect at the next stage boundary; work in flight finishes. Asking again changes nothing.
+/// A run after a pause was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Paused {
+    pub run: Run,
+    /// The nodes that are at work and finish first, where the runner can tell.
+    pub under_way: Option<Vec<NodeId>>,
+}
+
+/// Asks for a pause. It takes effect before the next node begins (on the first generation of the runner: the next stage); work in
+/// flight finishes. Asking again changes nothing.
 ///
 /// # Errors
 /// `NotFound`; `Conflict` for a run that has ended, is being stopped, waits for a slot, or was paused too often.
-pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run> {
-    change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::PauseAsked) {
+pub async fn pause_run<S, E>(store: &S, engine: &E, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Paused>
+where
+    S: ChangeRun + Boards,
+    E: AnswerTask,
+{
+    let run = find_run(store, caller, run_id, now).await?;
+    if is_on_a_board(&run) {
+        paused(&run, now)?;
+        let Moved { run, under_way } = carry_on_head(store, engine, caller, run_id, paused, now).await?;
+        return Ok(Paused { run, under_way: Some(under_way) });
+    }
+    let run = change_run(store, caller, run_id, now, |run| paused(run, now)).await?;
+    Ok(Paused { run, under_way: None })
+}
+
+/// The run with a pause asked for; `None` where one is already, or is on.
+fn paused(run: &Run, now: Timestamp) -> Answer<Option<Run>> {
+    match run.decide(RunEvent::PauseAsked) {
         Decision::Stay if run.state.pause_asked_at().is_none() && run.state.pauses() >= limits::PAUSES => {
             let message = format_args!("run {} has been paused {} times", run.run_id, run.state.pauses());
             Err(Refusal::conflict(ConflictCode::TooManyPauses, message))
@@ -36,8 +62,7 @@ pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, 
         Decision::Stay if run.state.pause_asked_at().is_none() => Ok(run.after(RunEvent::PauseAsked, now)),
         Decision::Stay | Decision::Ignore | Decision::Move(_) => Ok(None),
         Decision::Illegal => Err(conflict(run, "cannot be paused")),
-    })
-    .await
+    }
 }
 
 /// Resumes a paused run, or withdraws a pause that has not taken effect. Asking again changes nothing.
@@ -46,17 +71,46 @@ pub async fn pause_run<S: ChangeRun>(store: &S, caller: &Caller, run_id: RunId, 
 /// `NotFound`; `Conflict` for a run that has ended, is being stopped, or waits for a slot.
 pub async fn resume_run<S, E>(store: &S, engine: &E, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Run>
 where
-    S: AnswerNode,
+    S: AnswerNode + Boards,
     E: AnswerTask,
 {
-    let run = change_run(store, caller, run_id, now, |run| match run.decide(RunEvent::Resumed) {
+    let run = find_run(store, caller, run_id, now).await?;
+    if is_on_a_board(&run) {
+        resumed(&run, now)?;
+        return Ok(carry_on_head(store, engine, caller, run_id, resumed, now).await?.run);
+    }
+    let run = change_run(store, caller, run_id, now, |run| resumed(run, now)).await?;
+    Ok(hand_over(store, engine, run, now).await.map_err(Refusal::Store)?.0)
+}
+
+/// The run as it goes on; `None` where it does already.
+fn resumed(run: &Run, now: Timestamp) -> Answer<Option<Run>> {
+    match run.decide(RunEvent::Resumed) {
         Decision::Move(_) => Ok(run.after(RunEvent::Resumed, now)),
         Decision::Stay if run.state.pause_asked_at().is_some() => Ok(run.after(RunEvent::Resumed, now)),
         Decision::Stay | Decision::Ignore => Ok(None),
         Decision::Illegal => Err(conflict(run, "cannot be resumed")),
-    })
-    .await?;
-    Ok(hand_over(store, engine, run, now).await.map_err(Refusal::Store)?.0)
+    }
+}
+
+/// Whether a change of the run has to be one of its board. Before it has begun there is nobody to be told.
+fn is_on_a_board(run: &Run) -> bool {
+    has_board(run) && run.state.started_at().is_some()
+}
+
+async fn carry_on_head<S, E>(
+    store: &S,
+    engine: &E,
+    caller: &Caller,
+    run_id: RunId,
+    decide: fn(&Run, Timestamp) -> Answer<Option<Run>>,
+    now: Timestamp,
+) -> Answer<Moved>
+where
+    S: Boards,
+    E: AnswerTask,
+{
+    Box::pin(carry_on(store, engine, &caller.tenant, run_id, &Happening::Head(decide), now)).await
 }
 
 /// Answers an external node that waits.
@@ -73,7 +127,7 @@ pub async fn answer_node<S, E>(
     now: Timestamp,
 ) -> Answer<Run>
 where
-    S: AnswerNode,
+    S: AnswerNode + Boards,
     E: AnswerTask,
 {
     answer(store, engine, caller, run_id, node_id, NodeOutcome::Result(value), now).await
@@ -90,7 +144,7 @@ pub(super) async fn answer<S, E>(
     now: Timestamp,
 ) -> Answer<Run>
 where
-    S: AnswerNode,
+    S: AnswerNode + Boards,
     E: AnswerTask,
 {
     let Loaded { mut run, snapshot, .. } = find_with(store, caller, run_id, &[Part::Snapshot], now).await?;
@@ -120,6 +174,10 @@ where
         invalid.into_result().map_err(Refusal::Invalid)?;
     }
     let answer = NodeAnswer { outcome, by: caller.principal.0.clone(), at: now };
+    if has_board(&run) {
+        let answered = Happening::Answered(node_id, &answer);
+        return Ok(Box::pin(carry_on(store, engine, &caller.tenant, run_id, &answered, now)).await?.run);
+    }
     for _ in 0..TRIES {
         let Some(after) = run.answered(node_id.as_str(), now) else { return Err(not_waiting()) };
         let change = RunChange::new(&run, after);

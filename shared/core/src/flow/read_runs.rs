@@ -1,6 +1,8 @@
 //! Read runs, and what belongs to a run.
 
+use crate::board::{Board, Phase};
 use crate::caller::Caller;
+use crate::flow::advance_run::has_board;
 use crate::flow::used::used;
 use crate::flow::waiting::{WaitLimits, enter};
 use crate::flow::{Answer, Refusal, find_beside, find_run, find_with};
@@ -8,7 +10,8 @@ use crate::id::{NodeId, RunId};
 use crate::limits;
 use crate::meter::Chance;
 use crate::ports::{
-    Clock, CountOnMeter, Loaded, Page, Part, ReadCatalog, ReadRuns, RunFilter, StoreError, StoreErrorClass,
+    Boards, Clock, CountOnMeter, Loaded, Page, Part, ReadCatalog, ReadRuns, RunFilter, StepPart, StoreError,
+    StoreErrorClass,
 };
 use crate::refusal::Thing;
 use crate::report::{AnswerHead, Comment, NodeOutcome};
@@ -102,12 +105,12 @@ async fn look_until<S: ReadRuns, C: Clock>(
     }
 }
 
-/// A page of the nodes of the run in the order of its stages: begun ones as recorded, the others `PENDING` (or `CANCELED` once
-/// the run has ended without them).
+/// A page of the nodes of the run in the order of its stages: begun ones as recorded, the others as the run's board says, or
+/// `PENDING` (`CANCELED` once the run has ended without them).
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn list_steps<S: ReadRuns>(
+pub async fn list_steps<S: ReadRuns + Boards>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
@@ -119,11 +122,12 @@ pub async fn list_steps<S: ReadRuns>(
     let nodes: Vec<NodeId> = snapshot.stages.iter().flatten().cloned().collect();
     let (part, next) = part(nodes.len(), limit, cursor)?;
     let nodes = &nodes[part];
-    let recorded = store.load_steps(&caller.tenant, run_id, nodes).await.map_err(Refusal::Store)?;
+    let recorded = both(store.load_steps(&caller.tenant, run_id, nodes), board_of(store, &run)).await;
+    let (recorded, board) = (recorded.0.map_err(Refusal::Store)?, recorded.1?);
     let mut recorded: BTreeMap<NodeId, Step> = recorded.into_iter().map(|step| (step.node_id.clone(), step)).collect();
-    let seen = nodes.iter().map(|node_id| match recorded.remove(node_id) {
-        Some(step) => Ok(step.as_seen_in(&run)),
-        None => not_begun(&run, &snapshot, node_id)?.ok_or_else(|| inconsistent(node_id)),
+    let seen = nodes.iter().map(|node_id| {
+        let shown = shown(&run, &snapshot, board.as_ref(), node_id, recorded.remove(node_id))?;
+        shown.ok_or_else(|| inconsistent(node_id))
     });
     Ok(Page { items: seen.collect::<Answer<_>>()?, next })
 }
@@ -146,7 +150,7 @@ fn part(count: usize, limit: u32, cursor: Option<&str>) -> Answer<(Range<usize>,
 ///
 /// # Errors
 /// [`Refusal::NotFound`] for an unknown run, or a node that the run does not have.
-pub async fn get_step<S: ReadRuns>(
+pub async fn get_step<S: ReadRuns + Boards>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
@@ -154,25 +158,103 @@ pub async fn get_step<S: ReadRuns>(
     now: Timestamp,
 ) -> Answer<Step> {
     let Loaded { run, step, .. } = find_with(store, caller, run_id, &[Part::Step(node_id)], now).await?;
-    if let Some(mut step) = step {
-        // What was in the plan already is not written a second time.
-        if step.status == StepStatus::Succeeded && step.result.is_none() {
-            step.result = find_snapshot(store, caller, run_id).await?.value_of(node_id);
-        }
-        return Ok(step.as_seen_in(&run));
+    // What was in the plan already is not written a second time; and of what has not ended the board may know better.
+    let is_all = |step: &Step| match step.status {
+        StepStatus::Succeeded => step.result.is_some(),
+        StepStatus::Failed => true,
+        StepStatus::Running
+        | StepStatus::Waiting
+        | StepStatus::Canceled
+        | StepStatus::Skipped
+        | StepStatus::Pending => !has_board(&run),
+    };
+    if let Some(step) = step.as_ref().filter(|step| is_all(step)) {
+        return Ok(step.clone().as_seen_in(&run));
     }
-    let snapshot = find_snapshot(store, caller, run_id).await?;
-    not_begun(&run, &snapshot, node_id)?.ok_or_else(|| Refusal::not_found(Thing::Step, node_id))
+    let (snapshot, board) = both(find_snapshot(store, caller, run_id), board_of(store, &run)).await;
+    let (snapshot, board) = (snapshot?, board?);
+    let shown = shown(&run, &snapshot, board.as_ref(), node_id, step)?;
+    let mut shown = shown.ok_or_else(|| Refusal::not_found(Thing::Step, node_id))?;
+    if shown.status == StepStatus::Succeeded && shown.result.is_none() {
+        shown.result = snapshot.value_of(node_id);
+    }
+    Ok(shown)
 }
 
-/// The step of a node that has not begun, or that never will since its run has ended. `None` for a node that the run has not.
-fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Answer<Option<Step>> {
-    let Some(node) = snapshot.nodes.iter().find(|node| node.node_id == *node_id) else { return Ok(None) };
-    let stage = snapshot.stages.iter().position(|stage| stage.contains(node_id));
-    let stage = stage.and_then(|stage| u32::try_from(stage).ok()).ok_or_else(|| inconsistent(node_id))?;
-    Ok(Some(Step {
+/// What came of one item of a fan-out, or of one iteration of a loop but the last, which is the step's own result.
+///
+/// # Errors
+/// [`Refusal::NotFound`] for an unknown run, or a part that has not ended.
+pub async fn get_step_part<S: ReadRuns + Boards>(
+    store: &S,
+    caller: &Caller,
+    run_id: RunId,
+    node_id: &NodeId,
+    part: StepPart,
+    now: Timestamp,
+) -> Answer<NodeOutcome> {
+    let parts = store.load_parts(&caller.tenant, run_id, node_id);
+    let (_run, mut parts) = find_beside(store, caller, run_id, now, parts).await?;
+    parts.remove(&part).ok_or_else(|| match part {
+        StepPart::Item(item) => Refusal::not_found(Thing::StepItem, format_args!("{node_id}/{item}")),
+        StepPart::Iteration(iteration) => {
+            Refusal::not_found(Thing::StepIteration, format_args!("{node_id}/{iteration}"))
+        }
+    })
+}
+
+/// The board of a run that has one, as far as it has begun.
+async fn board_of<S: Boards>(store: &S, run: &Run) -> Answer<Option<Board>> {
+    if !has_board(run) {
+        return Ok(None);
+    }
+    let record = store.read_board(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
+    Ok(record.map(|record| record.board))
+}
+
+/// A node's step as it is to be seen: what is recorded of it, and what the board says that nothing is recorded of. `None` for a
+/// node that the run has not.
+fn shown(
+    run: &Run,
+    snapshot: &Snapshot,
+    board: Option<&Board>,
+    node_id: &NodeId,
+    recorded: Option<Step>,
+) -> Answer<Option<Step>> {
+    let Some(index) = snapshot.nodes.iter().position(|node| node.node_id == *node_id) else { return Ok(None) };
+    let phase = board.map(|board| board.phase(index));
+    match (recorded, phase) {
+        // It is waited for no longer, because of another's failure.
+        (Some(step), Some(Phase::Dropped)) => {
+            let ended_at = run.state.ended().map(|ended| ended.completed_at).or(step.started_at);
+            Ok(Some(Step { status: StepStatus::Canceled, ended_at, ..step }))
+        }
+        (Some(step), _) => Ok(Some(step.as_seen_in(run))),
+        (None, Some(Phase::Skipped)) => {
+            Ok(Some(Step { status: StepStatus::Skipped, ..not_begun(run, snapshot, index)? }))
+        }
+        // Its result is in the plan: it was there when the run began.
+        (None, Some(Phase::Succeeded)) => {
+            let result_bytes = snapshot.value_of(node_id).map(|value| value.len() as u64);
+            let at = run.state.started_at();
+            let step = not_begun(run, snapshot, index)?;
+            Ok(Some(Step { status: StepStatus::Succeeded, started_at: at, ended_at: at, result_bytes, ..step }))
+        }
+        (None, Some(Phase::Dropped)) => {
+            Ok(Some(Step { status: StepStatus::Canceled, ..not_begun(run, snapshot, index)? }))
+        }
+        (None, _) => Ok(Some(not_begun(run, snapshot, index)?)),
+    }
+}
+
+/// The step of a node that has not begun, or that never will since its run has ended.
+fn not_begun(run: &Run, snapshot: &Snapshot, index: usize) -> Answer<Step> {
+    let node = &snapshot.nodes[index];
+    let stage = snapshot.stages.iter().position(|stage| stage.contains(&node.node_id));
+    let stage = stage.and_then(|stage| u32::try_from(stage).ok()).ok_or_else(|| inconsistent(&node.node_id))?;
+    Ok(Step {
         run_id: run.run_id,
-        node_id: node_id.clone(),
+        node_id: node.node_id.clone(),
         node_type: node.node_type.as_str().to_owned(),
         stage,
         status: if run.status().is_terminal() { StepStatus::Canceled } else { StepStatus::Pending },
@@ -185,7 +267,7 @@ fn not_begun(run: &Run, snapshot: &Snapshot, node_id: &NodeId) -> Answer<Option<
         progress: None,
         iteration: None,
         fan: None,
-    }))
+    })
 }
 
 /// A snapshot whose nodes and stages are not the same.

@@ -9,6 +9,7 @@
 //! others or from the same ones always; whatever is open, what it asks of the engine stays within [bounds](Bounds).
 
 mod asks;
+mod boards;
 mod bounds;
 mod deliveries;
 mod difference;
@@ -29,14 +30,14 @@ pub use summary::SweepSummary;
 use sweeper::Sweeper;
 
 use crate::ports::{
-    AnnounceDue, AnswerNode, AnswerTask, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog, ReadQueue,
-    ReceiverHealth, RecordRun, StartExecution, StopExecution, Sweep, SweepLedgers,
+    AnnounceDue, AnswerNode, AnswerTask, Boards, Clock, DescribeExecution, ListExecutions, PurgeRuns, ReadCatalog,
+    ReadQueue, ReceiverHealth, RecordRun, StartExecution, StopExecution, Sweep, SweepLedgers,
 };
 
 /// One sweep.
 pub async fn reconcile_runs<S, E, C>(store: &S, engine: &E, clock: &C, bounds: Bounds) -> SweepSummary
 where
-    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + SweepLedgers + PurgeRuns,
+    S: Sweep + ReceiverHealth + ReadCatalog + ReadQueue + RecordRun + AnswerNode + Boards + SweepLedgers + PurgeRuns,
     E: AnswerTask + StartExecution + StopExecution + DescribeExecution + ListExecutions + AnnounceDue,
     C: Clock,
 {
@@ -46,6 +47,7 @@ where
         match phase {
             Phase::Deliveries => sweep.hand_out_deliveries().await,
             Phase::OpenRuns => sweep.visit_open_runs().await,
+            Phase::Boards => sweep.look_after_boards().await,
             Phase::Starts => sweep.start_unstarted().await,
             Phase::Queues => sweep.dispatch_queues().await,
             Phase::Ledgers => sweep.look_after_ledgers().await,

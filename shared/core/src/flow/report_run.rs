@@ -11,7 +11,7 @@ use crate::id::{NodeId, RunId};
 use crate::lifecycle::RunStatus;
 use crate::limits;
 use crate::place::{Field, Part};
-use crate::ports::{AnswerNode, AnswerTask, RecordReports, RecordUsage, StopExecution};
+use crate::ports::{AnswerNode, AnswerTask, Boards, RecordReports, RecordUsage, StopExecution};
 use crate::refusal::ConflictCode;
 use crate::report::{Comment, NodeOutcome, Progress, ReportToken, TokenText};
 use crate::run::{Run, RunError};
@@ -118,7 +118,7 @@ pub async fn report_run<S, E>(
     now: Timestamp,
 ) -> Answer<Reported>
 where
-    S: AnswerNode + RecordReports + RecordUsage,
+    S: AnswerNode + Boards + RecordReports + RecordUsage,
     E: AnswerTask + StopExecution,
 {
     let run_id = run.run_id;

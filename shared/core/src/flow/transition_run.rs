@@ -72,19 +72,21 @@ fn unwritable(error: serde_json::Error) -> StoreError {
     StoreError::new("write what is told of an end", StoreErrorClass::Corrupt, error)
 }
 
-/// What an event means for this run. An execution that may not claim its run fails, because a state machine has no
+/// What an event means for this run. One that has failed of a loop without an end ended for that reason. An execution that may not claim its run fails, because a state machine has no
 /// other way to end itself. Where somebody had asked to stop the run, such a failure is the stop that was asked for.
 fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
-    let is_refused_claim = event == RunEvent::EngineEnded(EngineEnd::Failed)
-        && end.error.as_ref().is_some_and(|error| error.code == CLAIM_REFUSED);
-    match run.state.intent() {
-        Some(_) if is_refused_claim => RunEvent::EngineEnded(EngineEnd::Aborted),
-        Some(_) | None => event,
+    let failed_of = end.error.as_ref().filter(|_| event == RunEvent::EngineEnded(EngineEnd::Failed));
+    match (failed_of.map(|error| error.code.as_str()), run.state.intent()) {
+        (Some(CLAIM_REFUSED), Some(_)) => RunEvent::EngineEnded(EngineEnd::Aborted),
+        (Some(LOOPING_RISK), _) if run.state.started_at().is_some() => RunEvent::LoopedTooOften,
+        (Some(_) | None, _) => event,
     }
 }
 
 /// The error with which the runner fails when it may not claim its run.
 const CLAIM_REFUSED: &str = "Sluice.ClaimRefused";
+/// The error with which the runner fails a node whose loop has no end.
+const LOOPING_RISK: &str = "Sluice.LoopingRisk";
 
 /// Applies `event`, something that happened whatever the run is by now, to `run` and writes the change. Where others have
 /// changed the run in the meantime, the event is applied to the run as they left it. `None` when the event changes nothing.

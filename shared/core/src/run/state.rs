@@ -34,14 +34,14 @@ pub enum RunState {
         progress: Progress,
         gate: Gate,
     },
-    /// The runner is parked at its gate.
+    /// Nothing is under way, and nothing begins.
     Paused {
         progress: Progress,
         pause_asked_at: Timestamp,
-        /// When the runner parked.
+        /// When the last of what was under way had ended.
         since: Timestamp,
-        /// What lets the runner go on.
-        token: String,
+        /// What lets a runner of the first generation go on, which is parked with it.
+        token: Option<String>,
     },
     /// External nodes wait for their answers. There is always at least one of them.
     Waiting {
@@ -354,6 +354,7 @@ impl RunState {
             | RunEvent::InputGiven { .. }
             | RunEvent::StartRefused
             | RunEvent::EngineEnded(_)
+            | RunEvent::LoopedTooOften
             | RunEvent::EngineVanished => self.intent(),
         };
         Self::Ended(Ended {
@@ -404,6 +405,7 @@ impl RunState {
             | RunEvent::InputGiven { .. }
             | RunEvent::StartRefused
             | RunEvent::EngineEnded(_)
+            | RunEvent::LoopedTooOften
             | RunEvent::EngineVanished => None,
         }
     }
@@ -428,7 +430,7 @@ impl RunState {
             Self::Paused { .. } => {
                 let Self::Paused { progress, pause_asked_at: _, since, token } = self else { return None };
                 let progress = Progress { times: progress.times.paused(since, at), ..progress };
-                return Some(Self::Running { progress, gate: Gate { pause_asked_at: None, token: Some(token) } });
+                return Some(Self::Running { progress, gate: Gate { pause_asked_at: None, token } });
             }
             Self::Queued { .. } | Self::Stopping { .. } | Self::Ended(_) => return None,
         }
@@ -441,7 +443,7 @@ impl RunState {
             Self::Waiting { progress, gate, nodes } => (progress, gate, nodes),
             Self::Paused { progress, pause_asked_at, since, token } => {
                 let progress = Progress { times: progress.times.paused(since, at), ..progress };
-                (progress, Gate { pause_asked_at: Some(pause_asked_at), token: Some(token) }, BTreeSet::new())
+                (progress, Gate { pause_asked_at: Some(pause_asked_at), token }, BTreeSet::new())
             }
             Self::Queued { .. } | Self::Pending { .. } | Self::Stopping { .. } | Self::Ended(_) => return None,
         };
@@ -453,7 +455,7 @@ impl RunState {
         let Self::Running { progress, gate: Gate { pause_asked_at: Some(pause_asked_at), .. } } = self else {
             return None;
         };
-        Some(Self::Paused { progress, pause_asked_at, since: at, token })
+        Some(Self::Paused { progress, pause_asked_at, since: at, token: Some(token) })
     }
 
     /// An external node begins to wait, perhaps beside others.
@@ -481,5 +483,29 @@ impl RunState {
             true => Self::Running { progress, gate },
             false => Self::Waiting { progress, gate, nodes },
         })
+    }
+
+    /// The open state of a run of the second generation, as its board says: with these nodes waiting, and parked or not.
+    /// `None` where it is so already, or nothing of it is shown.
+    pub(super) fn shown(self, waiting: BTreeSet<String>, is_parked: bool, at: Timestamp) -> Option<Self> {
+        let before = self.clone();
+        let (progress, gate) = match self {
+            Self::Running { progress, gate } | Self::Waiting { progress, gate, .. } => (progress, gate),
+            Self::Queued { .. }
+            | Self::Pending { .. }
+            | Self::Paused { .. }
+            | Self::Stopping { .. }
+            | Self::Ended(_) => {
+                return None;
+            }
+        };
+        let shown = match (waiting.is_empty(), gate.pause_asked_at) {
+            (false, _) => Self::Waiting { progress, gate, nodes: waiting },
+            (true, Some(pause_asked_at)) if is_parked => {
+                Self::Paused { progress, pause_asked_at, since: at, token: None }
+            }
+            (true, _) => Self::Running { progress, gate },
+        };
+        (shown != before).then_some(shown)
     }
 }

@@ -14,7 +14,8 @@ const TOKEN: &str = "a-task-token";
 
 impl World {
     fn pause(&self, run: &Run) -> Answer<Run> {
-        block_on(pause_run(&self.store, &self.caller, run.run_id, self.clock.now()))
+        block_on(pause_run(&self.store, &self.engine, &self.caller, run.run_id, self.clock.now()))
+            .map(|paused| paused.run)
     }
 
     fn resume(&self, run: &Run) -> Answer<Run> {

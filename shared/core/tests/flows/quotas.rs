@@ -257,7 +257,7 @@ fn a_sweep_over_ten_thousand_open_runs_stays_within_every_quota_and_its_time() {
             named("list running executions", lists);
         }
         match kind {
-            Kind::Well => assert_eq!(passed.calls.len(), 6, "nothing but lists, and one note: {passed:?}"),
+            Kind::Well => assert_eq!(passed.calls.len(), 7, "nothing but lists, and one note: {passed:?}"),
             Kind::Ended => named("describe the execution", 100),
             Kind::Stopping => {
                 named("stop the execution", 250);

@@ -144,7 +144,7 @@ fn one_runs_trouble_does_not_keep_the_sweep_from_the_others() {
 type Meanwhile = fn(&World, &Run);
 
 fn pause(world: &World, run: &Run) {
-    block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("asked");
+    block_on(pause_run(&world.store, &world.engine, &world.caller, run.run_id, world.clock.now())).expect("asked");
     let now = world.clock.now();
     assert!(world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked("a-task-token", now)));
     world.engine.wait_for(&run.execution_arn(), "a-task-token");
@@ -163,7 +163,7 @@ fn a_reason_that_only_an_old_copy_of_a_run_gives_does_nothing_to_the_run_as_it_i
             .expect("resumed");
     };
     let asked: Meanwhile = |world, run| {
-        block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("asked");
+        block_on(pause_run(&world.store, &world.engine, &world.caller, run.run_id, world.clock.now())).expect("asked");
     };
     let nothing: Meanwhile = |_, _| {};
     let cases: [Reason; 6] = [

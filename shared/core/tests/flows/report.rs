@@ -216,7 +216,8 @@ fn paused_time_is_left_out_of_the_duration_where_the_definition_says_so() {
         world.store.update_run(&run.tenant_id, run.run_id, |run| {
             Some(Run { spec: RunSpec { exclude_paused_time, ..run.spec.clone() }, ..run.clone() })
         });
-        block_on(pause_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("accepted");
+        block_on(pause_run(&world.store, &world.engine, &world.caller, run.run_id, world.clock.now()))
+            .expect("accepted");
         let now = world.clock.now();
         world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked("token", now));
         assert_eq!(world.run(run.run_id).deadline().is_none(), exclude_paused_time, "no deadline while paused");

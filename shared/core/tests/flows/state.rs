@@ -84,7 +84,7 @@ proptest! {
         if let Some(parked) = parked {
             prop_assert!(keeps(&run, &parked));
             let RunState::Paused { since, token, .. } = &parked.state else { panic!("{parked:?}") };
-            prop_assert_eq!((*since, token.as_str()), (now, "token"));
+            prop_assert_eq!((*since, token.as_deref()), (now, Some("token")));
             let resumed = parked.after(RunEvent::Resumed, now + SignedDuration::from_millis(1_500)).expect("it goes on");
             prop_assert!(resumed.state.owes_a_resume());
             let paused = |run: &Run| run.state.times().map(|times| times.paused_ms);

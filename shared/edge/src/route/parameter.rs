@@ -66,6 +66,14 @@ pub struct DeliveryNumber(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputNumber(pub u32);
 
+/// An item of a fan-out, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ItemIndex(pub u32);
+
+/// An iteration of a loop, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IterationNumber(pub u32);
+
 /// A key of a processor, by its id. Whether there is such a key, is found out where the keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessorKeyId(pub String);
@@ -111,6 +119,19 @@ impl PathParameter for DeliveryNumber {
 impl PathParameter for InputNumber {
     fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
         number(Thing::Input, text).map(Self)
+    }
+}
+
+impl PathParameter for ItemIndex {
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        let index = text.parse::<u32>().ok().filter(|index| index.to_string() == text);
+        index.map(Self).ok_or_else(|| not_found(Thing::StepItem, text))
+    }
+}
+
+impl PathParameter for IterationNumber {
+    fn read(_: &'static str, text: &str) -> Result<Self, Problem> {
+        number(Thing::StepIteration, text).map(Self)
     }
 }
 

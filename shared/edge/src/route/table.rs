@@ -5,7 +5,9 @@
 //! description says of it. A row that no function answers, or a function that answers what has no row, does not compile.
 
 use super::operation::{Access, Answer, Body, Operation, described};
-use super::parameter::{DeliveryNumber, InputNumber, Parameters, ProcessorKeyId, VersionNumber};
+use super::parameter::{
+    DeliveryNumber, InputNumber, ItemIndex, IterationNumber, Parameters, ProcessorKeyId, VersionNumber,
+};
 use crate::problem::{
     ATTEMPT_UNDER_WAY, DELIVERIES_OPEN, KEY_REUSED, LOOPING_RISK, MODEL_ID_TAKEN, NAME_TAKEN, NOT_WAITING, Problem,
     RUN_ENDED, RUN_OPEN, TOO_MANY_DEFINITIONS, TOO_MANY_KEYS, TOO_MANY_PAUSES, TOO_MANY_VERSIONS, WRONG_STATUS,
@@ -28,7 +30,7 @@ use crate::wire::operator::{
 use crate::wire::report_run::{
     CommentBody, CommentView, CreateReportTokenBody, ReportBody, ReportTokenView, ReportedView,
 };
-use crate::wire::runs::{DeliveryList, RunView, StepView};
+use crate::wire::runs::{DeliveryList, RunView, StepPartView, StepView};
 use crate::wire::usage::{ReportUsageBody, UsageRecordedView, UsageView};
 use crate::wire::{
     CommentList, ComputeNodeList, DefinitionList, DiscoverableList, InputList, InstanceList, ModelList, ProcessorList,
@@ -442,6 +444,18 @@ functions! {
             description: "With its result.",
             answers: &[answer::<StepView>(200, "The step")],
             ..operation("GET", "/v1/workflow-runs/{runId}/steps/{nodeId}", "getStep")
+        };
+        GetStepItem { run_id: RunId, node_id: NodeId, item_index: ItemIndex } => Operation {
+            summary: "Get an item of a step",
+            description: "What came of one item of a fan-out, once it has ended.",
+            answers: &[answer::<StepPartView>(200, "The item")],
+            ..operation("GET", "/v1/workflow-runs/{runId}/steps/{nodeId}/items/{itemIndex}", "getStepItem")
+        };
+        GetStepIteration { run_id: RunId, node_id: NodeId, iteration: IterationNumber } => Operation {
+            summary: "Get an iteration of a step",
+            description: "What came of one iteration of a loop but the last, whose result is the step's own.",
+            answers: &[answer::<StepPartView>(200, "The iteration")],
+            ..operation("GET", "/v1/workflow-runs/{runId}/steps/{nodeId}/iterations/{iteration}", "getStepIteration")
         };
         ListDeliveries { run_id: RunId } => Operation {
             summary: "List a run's deliveries",

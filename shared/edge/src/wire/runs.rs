@@ -8,15 +8,17 @@ use crate::fault::Faults;
 use crate::http::{Query, Request};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sluice_core::board::Fan;
 use sluice_core::budget::{MicroUsd, UsdNumber};
 use sluice_core::definition::NodeType;
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel, Delivery, DeliveryStatus};
+use sluice_core::flow::control_run::Paused;
 use sluice_core::governor::ledger::OnBudgetExceeded;
 use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionName, InstanceId, NodeId, RunId, TenantId, UserId};
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
-use sluice_core::ports::{self, RunFilter};
-use sluice_core::report::Progress;
+use sluice_core::ports::{self, RunFilter, StepPart};
+use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::retention::Retention;
 use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
@@ -106,6 +108,10 @@ pub struct RunView {
     #[schema(value_type = Vec<NodeId>)]
     waiting_nodes: Vec<String>,
     pause_requested: bool,
+    /// The nodes at work, which finish before the run is PAUSED. Only in the answer to a pause, where the runner can tell.
+    #[schema(value_type = Vec<NodeId>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    under_way: Option<Vec<String>>,
     /// Milliseconds spent PAUSED, but for a pause that is on.
     paused_ms: u64,
     execution_arn: String,
@@ -150,6 +156,13 @@ struct RunLinks {
     comments: String,
 }
 
+impl From<&Paused> for RunView {
+    fn from(Paused { run, under_way }: &Paused) -> Self {
+        let under_way = under_way.as_ref().map(|nodes| nodes.iter().map(NodeId::to_string).collect());
+        Self { under_way, ..Self::from(run) }
+    }
+}
+
 impl From<&Run> for RunView {
     fn from(run: &Run) -> Self {
         let Run { about, spec, state, .. } = run;
@@ -187,6 +200,7 @@ impl From<&Run> for RunView {
             stage: times.and_then(|times| times.stage_index),
             waiting_nodes: state.waiting_nodes().iter().cloned().collect(),
             pause_requested: state.pause_asked_at().is_some(),
+            under_way: None,
             paused_ms: times.map_or(0, |times| times.paused_ms),
             execution_arn: run.execution_arn().into(),
             snapshot_hash: run.snapshot.hash.clone(),
@@ -275,10 +289,62 @@ pub struct StepView {
     /// What its worker said last of how far it has come.
     #[schema(required)]
     progress: Option<ProgressView>,
+    /// Of a loop: the iterations begun. What came of each but the last is at `…/iterations/{iteration}`, from 1.
+    #[schema(minimum = 1, required)]
+    iterations: Option<u32>,
+    /// Of a fan-out: how far it has come. What came of each item is at `…/items/{itemIndex}`, from 0.
+    #[schema(required)]
+    items: Option<ItemsView>,
     /// Only of one step at a time.
     #[schema(value_type = Value, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
+}
+
+/// How far a fan-out has come.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StepItems)]
+struct ItemsView {
+    total: u32,
+    done: u32,
+    failed: u32,
+}
+
+/// What came of an item of a fan-out, or of an iteration of a loop.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StepPart)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPartView {
+    #[schema(value_type = NodeId)]
+    node_id: String,
+    #[schema(value_type = StepStatus)]
+    status: &'static str,
+    /// Of an item.
+    #[schema(required)]
+    item_index: Option<u32>,
+    /// Of an iteration.
+    #[schema(minimum = 1, required)]
+    iteration: Option<u32>,
+    #[schema(required)]
+    error: Option<RunError>,
+    /// Of one that has succeeded.
+    #[schema(value_type = Value, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+}
+
+impl StepPartView {
+    pub fn new(node_id: &NodeId, part: StepPart, outcome: NodeOutcome) -> Self {
+        let (item_index, iteration) = match part {
+            StepPart::Item(item) => (Some(item), None),
+            StepPart::Iteration(iteration) => (None, Some(iteration)),
+        };
+        let (status, error, result) = match outcome {
+            NodeOutcome::Result(result) => (StepStatus::Succeeded, None, raw(result)),
+            NodeOutcome::Failure(error) => (StepStatus::Failed, Some(error), None),
+        };
+        Self { node_id: node_id.to_string(), status: status.as_str(), item_index, iteration, error, result }
+    }
 }
 
 impl From<&Step> for StepView {
@@ -296,6 +362,8 @@ impl From<&Step> for StepView {
             error: step.error.clone(),
             result_bytes: step.result_bytes,
             progress: step.progress.as_ref().map(ProgressView::from),
+            iterations: step.iteration,
+            items: step.fan.map(|Fan { total, done, failed, .. }| ItemsView { total, done, failed }),
             result: None,
         }
     }

@@ -25,7 +25,7 @@ impl World {
         let about = Some((&tenant, run_id));
         match choice {
             0..=1 => self.spawn(TaskKind::Control, about, format!("pause {run_id}"), async move {
-                let answer = pause_run(&store, &caller, run_id, clock.now()).await.map(drop);
+                let answer = pause_run(&store, &engine, &caller, run_id, clock.now()).await.map(drop);
                 Told::Controlled { run_id, was_gone, gave: None, answer }
             }),
             2 => self.spawn_resume(caller, run_id),

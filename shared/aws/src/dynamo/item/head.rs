@@ -120,7 +120,7 @@ impl From<&Run> for StoredRun {
             }
             RunState::Paused { since, token, .. } => {
                 stored.paused_at = Some(*since);
-                stored.pause_token = Some(token.clone());
+                stored.pause_token.clone_from(token);
             }
             RunState::Ended(ended) => {
                 stored.termination_reason = Some(ended.reason);
@@ -161,7 +161,7 @@ fn take_state(stored: &mut StoredRun) -> ItemResult<RunState> {
             progress: take_progress(stored)?,
             pause_asked_at: needed(stored.pause_requested_at.take(), "pauseRequestedAt")?,
             since: needed(stored.paused_at.take(), "pausedAt")?,
-            token: needed(stored.pause_token.take(), "pauseToken")?,
+            token: stored.pause_token.take(),
         },
         RunStatus::WaitingForInput => RunState::Waiting {
             progress: take_progress(stored)?,

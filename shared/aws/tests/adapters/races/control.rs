@@ -37,16 +37,19 @@ fn ended_before(refusal: &Refusal) {
 async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {
     let run = Run { state: sample::running(), rev: 2, ..sample::run(&mine(), round, noon()) };
     put(arena.party(0), &run).await;
-    let (settled, paused) = arena
-        .race(
-            round,
-            |table| end(table, run.clone(), EngineEnd::Succeeded),
-            |table| {
-                let run_id = run.run_id;
-                async move { Box::pin(pause_run(&table.store, &fixture::caller("mine"), run_id, later())).await }
-            },
-        )
-        .await;
+    let (settled, paused) =
+        arena
+            .race(
+                round,
+                |table| end(table, run.clone(), EngineEnd::Succeeded),
+                |table| {
+                    let run_id = run.run_id;
+                    async move {
+                        Box::pin(pause_run(&table.store, &engine, &fixture::caller("mine"), run_id, later())).await
+                    }
+                },
+            )
+            .await;
     let after = found(arena.party(0), &run).await;
     assert_eq!(after, settled);
     let completed = (RunStatus::Succeeded, TerminationReason::Completed);
@@ -80,7 +83,7 @@ async fn resume_against_finish(arena: Arena, round: u32) -> &'static str {
             progress: Times { pauses: 1, ..Times::started(noon()) }.into(),
             pause_asked_at: noon(),
             since: noon(),
-            token: token.clone(),
+            token: Some(token.clone()),
         },
         rev: 4,
         ..sample::run(&mine(), round, noon())

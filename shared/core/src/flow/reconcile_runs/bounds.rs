@@ -13,6 +13,8 @@ pub struct Bounds {
     pub stops: u32,
     /// Runs whose resume or answers are given to their runner again.
     pub hand_overs: u32,
+    /// Runs whose workers are told what they are owed, or whose waits are looked at.
+    pub boards: u32,
     /// Starts repeated, each with two describes at most: what hangs there takes nothing from those whose end was lost.
     pub starts: u32,
     /// Queued runs started, after which no more queues are looked at.
@@ -53,6 +55,7 @@ impl Bounds {
             describes: 100,
             stops: 250,
             hand_overs: 1_000,
+            boards: 500,
             starts: 75,
             dispatches: 600,
             // 1,600 a minute.

@@ -13,6 +13,8 @@ pub enum Phase {
     /// They are quick to hand out, and somebody waits for them.
     Deliveries,
     OpenRuns,
+    /// Workers that are owed a word stand still until they have it.
+    Boards,
     Starts,
     Queues,
     /// What is held too long keeps other calls of the run waiting.
@@ -21,14 +23,14 @@ pub enum Phase {
 }
 
 impl Phase {
-    pub const ALL: [Self; 6] =
-        [Self::Deliveries, Self::OpenRuns, Self::Starts, Self::Queues, Self::Ledgers, Self::Purge];
+    pub const ALL: [Self; 7] =
+        [Self::Deliveries, Self::OpenRuns, Self::Boards, Self::Starts, Self::Queues, Self::Ledgers, Self::Purge];
 
     /// Its share of the time, beside the others' weights.
     const fn weight(self) -> i64 {
         match self {
             Self::OpenRuns => 4,
-            Self::Deliveries | Self::Queues | Self::Ledgers | Self::Purge => 2,
+            Self::Deliveries | Self::Boards | Self::Queues | Self::Ledgers | Self::Purge => 2,
             Self::Starts => 1,
         }
     }

@@ -21,6 +21,8 @@ pub struct SweepSummary {
     pub stops_asked: u32,
     /// Runs whose resume or answers the runner was given again.
     pub handed_over: u32,
+    /// Runs whose workers were told what they were owed, or whose waits were looked at.
+    pub woken: u32,
     /// Pages of running executions that the engine was asked for.
     pub listed: u32,
     /// Executions that the engine was asked about.
@@ -61,6 +63,7 @@ impl SweepSummary {
             timed_out,
             stops_asked,
             handed_over,
+            woken,
             listed,
             described,
             announced,
@@ -83,6 +86,7 @@ impl SweepSummary {
         self.timed_out += timed_out;
         self.stops_asked += stops_asked;
         self.handed_over += handed_over;
+        self.woken += woken;
         self.listed += listed;
         self.described += described;
         self.announced += announced;
