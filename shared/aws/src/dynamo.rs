@@ -7,6 +7,7 @@
 //! may have changed is written without a condition; no tenant's key is built from anything but that tenant's id.
 
 mod batch;
+mod boards;
 mod catalog;
 mod change;
 mod deliver;

@@ -223,7 +223,8 @@ impl AnswerNode for Store {
             .with(":waiting", s(StepStatus::Waiting.as_str()))
             .with(":by", s(&answer.by))
             .with(":at", s(rfc3339_millis(answer.at)));
-        let input = item::from_input(&change.run, node_id, answer);
+        let run = &change.run;
+        let input = item::from_input(&run.tenant_id, run.run_id, run.rev, node_id, answer);
         let mut writes = Vec::new();
         let change = ChangeWrites::of(&mut writes, change).map_err(corrupt)?;
         let step_at = writes.len();

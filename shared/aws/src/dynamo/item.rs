@@ -3,6 +3,7 @@
 //! **Invariants:** every item has `kind` and `v`; documents of callers are stored as JSON text, never as maps, so that
 //! no number is rewritten; what the runner adds to a head or writes as a step is read as it is.
 
+mod board;
 mod definition;
 mod delivery;
 mod form;
@@ -18,6 +19,7 @@ mod run;
 mod slots;
 mod usage;
 
+pub use board::*;
 pub use definition::*;
 pub use delivery::*;
 pub use form::{Item, ItemError, ItemResult, V as SHAPE, n, s, text};

@@ -14,7 +14,7 @@ use sluice_core::id::{
 use sluice_core::idempotency::Operation;
 use sluice_core::lifecycle::RunStatus;
 use sluice_core::meter::{Meter, MeterKey};
-use sluice_core::ports::SHARDS;
+use sluice_core::ports::{SHARDS, StepPart};
 use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
 
@@ -105,6 +105,32 @@ pub fn output(tenant: &TenantId, run_id: RunId) -> Key {
 
 pub fn step(tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> Key {
     Key::new(run_pk(tenant, run_id), format!("{STEPS}{node_id}"))
+}
+
+/// The board of a run of the second generation, with its wake.
+pub fn board(tenant: &TenantId, run_id: RunId) -> Key {
+    Key::new(run_pk(tenant, run_id), "BOARD")
+}
+
+/// What a worker of such a run waits with.
+pub fn worker(tenant: &TenantId, run_id: RunId, worker: usize) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("WORKER#{worker:02}"))
+}
+
+/// Apart from the steps, so that whoever lists these does not read what came of a thousand items.
+pub fn part(tenant: &TenantId, run_id: RunId, node_id: &NodeId, part: StepPart) -> Key {
+    let part = match part {
+        StepPart::Item(item) => format!("ITEM#{item:06}"),
+        StepPart::Iteration(iteration) => format!("ITER#{iteration:06}"),
+    };
+    Key::new(run_pk(tenant, run_id), format!("PART#{node_id}#{part}"))
+}
+
+/// Between these sort keys lie the parts of a step.
+pub fn parts(node_id: &NodeId) -> (String, String) {
+    let from = format!("PART#{node_id}#");
+    let to = format!("{from}~");
+    (from, to)
 }
 
 pub fn delivery(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
@@ -405,6 +431,11 @@ pub fn ledger_shard(of: u8) -> String {
 /// The shard of a run's ledger.
 pub fn shard_of_ledger(run_id: RunId) -> String {
     ledger_shard(shard(run_id))
+}
+
+/// In the same index, because it holds keys alone: boards that somebody has to look at, by the time of that.
+pub fn boards_shard(of: u8) -> String {
+    format!("BOARDS#{of:02}")
 }
 
 /// The run whose items have this partition key.

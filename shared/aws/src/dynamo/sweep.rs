@@ -1,4 +1,4 @@
-//! What the reconciler looks for: open runs, due deliveries and expired runs, by shard.
+//! What the reconciler looks for: open runs, due deliveries and expired runs, by shard; and how it walks through a shard.
 
 use super::item::{Item, text};
 use super::keys::Key;
@@ -45,14 +45,24 @@ impl Sweep for Store {
     }
 }
 
-/// What is due by `now` in a partition of its index.
+/// What is due by `now` in a partition of the index of what is due.
 fn due_until(operation: &'static str, shard: String, now: Timestamp) -> Walk {
-    let walk = Walk::of_index(operation, keys::DUE, (keys::DUE_SHARD, shard), keys::DUE_AT);
-    Walk { range: Range::Below(keys::due_until(now)), ..walk }
+    due_in(operation, keys::DUE, (keys::DUE_SHARD, shard), keys::DUE_AT, now)
+}
+
+/// What is due by `now` in a partition of an index that is sorted by time.
+pub(super) fn due_in(
+    operation: &'static str,
+    index: &'static str,
+    partition: (&'static str, String),
+    sort: &'static str,
+    now: Timestamp,
+) -> Walk {
+    Walk { range: Range::Below(keys::due_until(now)), ..Walk::of_index(operation, index, partition, sort) }
 }
 
 impl Store {
-    async fn sweep_page<T>(
+    pub(super) async fn sweep_page<T>(
         &self,
         walk: &Walk,
         limit: i32,

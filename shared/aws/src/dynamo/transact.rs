@@ -1,6 +1,6 @@
 //! One transaction: all of its writes or none.
 
-use super::item::{Item, s};
+use super::item::{Item, n, s};
 use super::keys::{self, Key};
 use super::{Store, class, corrupt, failed};
 use crate::fault::Fault;
@@ -21,6 +21,9 @@ use std::time::Duration;
 const TRIES: u32 = 6;
 /// The first pause is up to this; each later one up to twice the one before.
 const FIRST_PAUSE_MS: u64 = 20;
+
+/// The condition on the head of a run that is kept.
+const KEPT: &str = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";
 
 /// The code of a write whose condition did not hold.
 const REFUSED: &str = "ConditionalCheckFailed";
@@ -64,6 +67,8 @@ enum What {
     Update {
         key: Key,
         set: Item,
+        /// To be set where there are none yet.
+        keep: Item,
         remove: &'static [&'static str],
     },
     /// Writes the item if there is none, and leaves one that is there as it is.
@@ -92,7 +97,12 @@ impl Write {
     }
 
     pub fn update(key: Key, set: Item, remove: &'static [&'static str]) -> Self {
-        Self::new(What::Update { key, set, remove })
+        Self::new(What::Update { key, set, keep: Item::new(), remove })
+    }
+
+    /// An update that leaves the attributes of `keep` as they are, where the item has them.
+    pub fn update_keeping(key: Key, set: Item, keep: Item, remove: &'static [&'static str]) -> Self {
+        Self::new(What::Update { key, set, keep, remove })
     }
 
     /// Writes the item if there is none under its key. Unlike [`Self::put_new`] it refuses nothing.
@@ -112,8 +122,12 @@ impl Write {
     /// Lets the others be written only if a run is there and nobody is deleting it: what is written beside a head that goes
     /// stays for ever, since nobody would find it.
     pub fn if_kept(tenant: &TenantId, run_id: RunId) -> Self {
-        let kept = "attribute_exists(pk) AND (attribute_not_exists(retentionDueAt) OR retentionDueAt <> :let_go)";
-        Self::check(keys::run_head(tenant, run_id)).only_if(kept).with(":let_go", s(rfc3339_millis(Run::LET_GO)))
+        Self::check(keys::run_head(tenant, run_id)).only_if(KEPT).with(":let_go", s(rfc3339_millis(Run::LET_GO)))
+    }
+
+    /// The same, and only if the run is at `rev`.
+    pub fn if_kept_at(tenant: &TenantId, run_id: RunId, rev: u64) -> Self {
+        Self::if_kept(tenant, run_id).only_if(format!("rev = :rev AND {KEPT}")).with(":rev", n(rev))
     }
 
     /// Lets the others be written only if the condition that follows holds for this item.
@@ -160,8 +174,8 @@ impl Write {
                     .return_values_on_condition_check_failure(old);
                 return Ok(TransactWriteItem::builder().put(put.build()?).build());
             }
-            What::Update { key, set, remove } => {
-                let (expression, names, values) = update_expression(set, remove);
+            What::Update { key, set, keep, remove } => {
+                let (expression, names, values) = update_expression(set, keep, remove);
                 (key, expression, names, values)
             }
             What::Keep(mut item) => {
@@ -212,16 +226,15 @@ impl Write {
 }
 
 /// Every name is a placeholder, because many words are reserved.
-fn update_expression(set: Item, remove: &[&str]) -> (String, HashMap<String, String>, Item) {
-    let (mut names, mut values) = (HashMap::new(), Item::new());
-    let (mut sets, mut removes) = (Vec::new(), Vec::new());
+fn update_expression(set: Item, keep: Item, remove: &[&str]) -> (String, HashMap<String, String>, Item) {
+    let (mut sets, mut names, mut values) = keep_sets(keep);
+    let mut removes = Vec::new();
     for name in remove.iter().filter(|name| !set.contains_key(**name)) {
         let placeholder = format!("#r{}", removes.len());
         names.insert(placeholder.clone(), (*name).to_owned());
         removes.push(placeholder);
     }
-    for (name, value) in set {
-        let index = sets.len();
+    for (index, (name, value)) in set.into_iter().enumerate() {
         sets.push(format!("#s{index} = :s{index}"));
         names.insert(format!("#s{index}"), name);
         values.insert(format!(":s{index}"), value);
@@ -235,13 +248,18 @@ fn update_expression(set: Item, remove: &[&str]) -> (String, HashMap<String, Str
 
 /// Each attribute is set where there is none yet.
 fn keep_expression(item: Item) -> (String, HashMap<String, String>, Item) {
+    let (sets, names, values) = keep_sets(item);
+    (format!("SET {}", sets.join(", ")), names, values)
+}
+
+fn keep_sets(item: Item) -> (Vec<String>, HashMap<String, String>, Item) {
     let (mut names, mut values, mut sets) = (HashMap::new(), Item::new(), Vec::new());
     for (index, (name, value)) in item.into_iter().enumerate() {
         sets.push(format!("#k{index} = if_not_exists(#k{index}, :k{index})"));
         names.insert(format!("#k{index}"), name);
         values.insert(format!(":k{index}"), value);
     }
-    (format!("SET {}", sets.join(", ")), names, values)
+    (sets, names, values)
 }
 
 impl Store {
@@ -312,13 +330,22 @@ mod tests {
     #[test]
     fn an_update_removes_only_what_it_does_not_set() {
         let set = Item::from([("error".to_owned(), AttributeValue::S("x".to_owned()))]);
-        let (expression, names, values) = update_expression(set, &["error", "openShard"]);
+        let (expression, names, values) = update_expression(set, Item::new(), &["error", "openShard"]);
         assert_eq!(expression, "SET #s0 = :s0 REMOVE #r0");
         assert_eq!(
             names,
             HashMap::from([("#s0".to_owned(), "error".to_owned()), ("#r0".to_owned(), "openShard".to_owned())])
         );
         assert_eq!(values, Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))]));
+    }
+
+    #[test]
+    fn an_update_sets_what_it_keeps_only_where_there_is_none() {
+        let one = |name: &str| Item::from([(name.to_owned(), s("x"))]);
+        let (expression, names, _) = update_expression(one("status"), one("startedAt"), &[]);
+        assert_eq!(expression, "SET #k0 = if_not_exists(#k0, :k0), #s0 = :s0");
+        let named = |placeholder: &str, name: &str| (placeholder.to_owned(), name.to_owned());
+        assert_eq!(names, HashMap::from([named("#k0", "startedAt"), named("#s0", "status")]));
     }
 
     #[test]

@@ -198,16 +198,16 @@ fn what_comes_from_outside() {
     let error = RunError { code: "Rejected".to_owned(), message: "not like this".to_owned() };
     let failure = NodeAnswer { outcome: NodeOutcome::Failure(error), ..result.clone() };
     for answer in [&result, &failure] {
-        let [head, given] = item::from_input(&run, &node, answer);
+        let [head, given] = item::from_input(&run.tenant_id, run.run_id, run.rev, &node, answer);
         let read = item::to_input(&head).expect("an input");
         assert_eq!((&read.node_id, &read.by, read.at), (&node, &answer.by, answer.at));
         assert_eq!((read.is_failure, read.bytes), (answer == &failure, answer.outcome.bytes()));
         assert_eq!(item::to_given(&given).expect("what was given"), answer.outcome);
     }
-    let [head, given] = item::from_input(&run, &node, &result);
+    let [head, given] = item::from_input(&run.tenant_id, run.run_id, run.rev, &node, &result);
     golden!("input-result", head);
     golden!("given-result", given);
-    let [head, given] = item::from_input(&run, &node, &failure);
+    let [head, given] = item::from_input(&run.tenant_id, run.run_id, run.rev, &node, &failure);
     golden!("input-failure", head);
     golden!("given-failure", given);
 

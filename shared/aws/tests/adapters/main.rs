@@ -1,6 +1,7 @@
 //! The second ring: the adapters over real HTTP, against an embedded DynamoDB, scripted AWS services and local
 //! webhook receivers.
 
+mod boards;
 mod catalog;
 mod connector;
 mod control;

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
-use sluice_core::run::{Run, RunError};
+use sluice_core::run::RunError;
 use sluice_core::step::StepStatus;
 use sluice_core::time::rfc3339_millis;
 
@@ -22,7 +22,7 @@ const COMMENT: &str = "comment";
 const TOKEN_GRACE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where an item keeps an outcome.
-struct OutcomeNames {
+pub(super) struct OutcomeNames {
     result: &'static str,
     error_code: &'static str,
     error_message: &'static str,
@@ -30,11 +30,20 @@ struct OutcomeNames {
 
 const OF_A_STEP: OutcomeNames =
     OutcomeNames { result: "answer", error_code: "answerErrorCode", error_message: "answerErrorMessage" };
-const OF_AN_INPUT: OutcomeNames =
+pub(super) const OF_AN_INPUT: OutcomeNames =
     OutcomeNames { result: "value", error_code: "errorCode", error_message: "errorMessage" };
 
 impl OutcomeNames {
-    fn read(&self, item: &Item) -> Option<NodeOutcome> {
+    pub(super) fn write(&self, item: &mut Item, outcome: &NodeOutcome) {
+        match outcome {
+            NodeOutcome::Result(value) => set(item, [(self.result, value.clone())]),
+            NodeOutcome::Failure(RunError { code, message }) => {
+                set(item, [(self.error_code, code.clone()), (self.error_message, message.clone())]);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, item: &Item) -> Option<NodeOutcome> {
         if let Some(result) = text(item, self.result) {
             return Some(NodeOutcome::Result(result.to_owned()));
         }
@@ -54,10 +63,10 @@ pub fn to_answer(item: &Item) -> ItemResult<Option<(String, NodeOutcome)>> {
     Ok(token.map(str::to_owned).zip(OF_A_STEP.read(item)))
 }
 
-/// The line of an answer in its run's list of inputs, and what was given with it. `run` is the run as the answer leaves it.
-pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> [Item; 2] {
-    let key = keys::input(&run.tenant_id, run.run_id, answer.at, run.rev, node_id);
-    let given = keys::given(&run.tenant_id, run.run_id, &key.sk);
+/// The line of an answer in its run's list of inputs, and what was given with it. `rev` is the run's, as the answer leaves it.
+pub fn from_input(tenant: &TenantId, run_id: RunId, rev: u64, node_id: &NodeId, answer: &NodeAnswer) -> [Item; 2] {
+    let key = keys::input(tenant, run_id, answer.at, rev, node_id);
+    let given = keys::given(tenant, run_id, &key.sk);
     let mut head = stamped(Item::new(), INPUT, key);
     let outcome = if matches!(answer.outcome, NodeOutcome::Failure(_)) { FAILURE } else { DATA };
     let texts = [("nodeId", node_id.to_string()), ("at", rfc3339_millis(answer.at)), ("by", answer.by.clone())];
@@ -65,13 +74,7 @@ pub fn from_input(run: &Run, node_id: &NodeId, answer: &NodeAnswer) -> [Item; 2]
     set(&mut head, [("outcome", outcome.to_owned())]);
     head.insert("bytes".to_owned(), n(answer.outcome.bytes()));
     let mut item = stamped(Item::new(), GIVEN, given);
-    match &answer.outcome {
-        NodeOutcome::Result(value) => set(&mut item, [(OF_AN_INPUT.result, value.clone())]),
-        NodeOutcome::Failure(error) => {
-            let error = [(OF_AN_INPUT.error_code, &error.code), (OF_AN_INPUT.error_message, &error.message)];
-            set(&mut item, error.map(|(name, text)| (name, text.clone())));
-        }
-    }
+    OF_AN_INPUT.write(&mut item, &answer.outcome);
     [head, item]
 }
 
