@@ -96,7 +96,18 @@ pub(crate) async fn change_run<S: ChangeRun>(
     now: Timestamp,
     decide: impl Fn(&Run) -> Answer<Option<Run>> + Send,
 ) -> Answer<Run> {
-    let mut run = find_run(store, caller, run_id, now).await?;
+    let run = find_run(store, caller, run_id, now).await?;
+    change_found(store, run, now, decide).await
+}
+
+/// [`change_run`] of a run that was read just now.
+pub(crate) async fn change_found<S: ChangeRun>(
+    store: &S,
+    mut run: Run,
+    now: Timestamp,
+    decide: impl Fn(&Run) -> Answer<Option<Run>> + Send,
+) -> Answer<Run> {
+    let run_id = run.run_id;
     for _ in 0..TRIES {
         let Some(after) = decide(&run)? else { return Ok(run) };
         let change = RunChange::new(&run, after);

@@ -98,7 +98,7 @@ async fn a_run_pauses_at_its_gate_and_a_resume_leaves_nothing_of_the_pause() {
     assert!(check_pause(&table, &run).await, "nobody asked for a pause");
     assert!(!reach_gate(&table, &run, "too early").await);
 
-    let asked = pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked");
+    let asked = pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked").run;
     assert_eq!((asked.status(), asked.state.pause_asked_at()), (RunStatus::Running, Some(noon())));
     assert_eq!(load(&table, &run).await, asked);
     assert!(!check_pause(&table, &run).await);
@@ -147,7 +147,7 @@ async fn a_resume_that_the_engine_did_not_take_stays_owed_until_it_does() {
     let (run, caller) = (recorded(&table).await, fixture::caller("mine"));
     let (broken, _) = engine(|_| (500, r#"{"__type":"InternalFailure"}"#.to_owned())).await;
     assert!(claim(&table, &run).await);
-    pause_run(&table.store, &engine, &caller, run.run_id, noon()).await.expect("asked");
+    pause_run(&table.store, &broken, &caller, run.run_id, noon()).await.expect("asked");
     assert!(reach_gate(&table, &run, "gate").await);
     let resumed = resume_run(&table.store, &broken, &caller, run.run_id, noon()).await.expect("resumed");
     assert_eq!(load(&table, &run).await, resumed);

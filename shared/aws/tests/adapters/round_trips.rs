@@ -407,7 +407,7 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                     since = world.forget(steps);
                     let (store, engine) = (&world.aws.store, &world.aws.engine);
                     let changed = match *operation {
-                        "pause" => pause_run(store, engine, &caller, run.run_id, now).await,
+                        "pause" => pause_run(store, engine, &caller, run.run_id, now).await.map(|paused| paused.run),
                         _ => resume_run(store, engine, &caller, run.run_id, now).await,
                     };
                     changed.expect(&what);

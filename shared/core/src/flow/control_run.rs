@@ -9,7 +9,7 @@
 use crate::caller::Caller;
 use crate::change::RunChange;
 use crate::flow::advance_run::{Happening, Moved, carry_on, has_board};
-use crate::flow::{Answer, Refusal, TRIES, change_run, conflict, find_beside, find_run, find_with, keeps_changing};
+use crate::flow::{Answer, Refusal, TRIES, change_found, conflict, find_beside, find_run, find_with, keeps_changing};
 use crate::id::{NodeId, RunId};
 use crate::lifecycle::{Decision, RunEvent};
 use crate::place::Field;
@@ -48,7 +48,7 @@ where
         let Moved { run, under_way } = carry_on_head(store, engine, caller, run_id, paused, now).await?;
         return Ok(Paused { run, under_way: Some(under_way) });
     }
-    let run = change_run(store, caller, run_id, now, |run| paused(run, now)).await?;
+    let run = change_found(store, run, now, |run| paused(run, now)).await?;
     Ok(Paused { run, under_way: None })
 }
 
@@ -79,7 +79,7 @@ where
         resumed(&run, now)?;
         return Ok(carry_on_head(store, engine, caller, run_id, resumed, now).await?.run);
     }
-    let run = change_run(store, caller, run_id, now, |run| resumed(run, now)).await?;
+    let run = change_found(store, run, now, |run| resumed(run, now)).await?;
     Ok(hand_over(store, engine, run, now).await.map_err(Refusal::Store)?.0)
 }
 

@@ -9,6 +9,7 @@ use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, TerminationReason};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run, RunState, Times};
+use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fixture;
 
 fn later() -> Timestamp {
@@ -43,7 +44,7 @@ async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {
                 round,
                 |table| end(table, run.clone(), EngineEnd::Succeeded),
                 |table| {
-                    let run_id = run.run_id;
+                    let (engine, run_id) = (MemoryEngine::default(), run.run_id);
                     async move {
                         Box::pin(pause_run(&table.store, &engine, &fixture::caller("mine"), run_id, later())).await
                     }
@@ -55,6 +56,7 @@ async fn pause_against_finish(arena: Arena, round: u32) -> &'static str {
     let completed = (RunStatus::Succeeded, TerminationReason::Completed);
     match paused {
         Ok(shown) => {
+            let shown = shown.run;
             assert_eq!((shown.status(), shown.state.pause_asked_at()), (RunStatus::Running, Some(later())));
             is_over(&after, completed, 4);
             assert_eq!(after.state.pauses(), 1);
