@@ -130,7 +130,7 @@ fn a_result_says_of_usage_what_the_service_reads() {
     ];
     for (usage, is_usable) in cases {
         assert_eq!(violations(&validator, &with(usage.clone())).is_empty(), is_usable, "{usage}");
-        let read = sluice_edge::wire::usage::of_result(&usage, &node, 1, jiff::Timestamp::UNIX_EPOCH);
+        let read = sluice_edge::wire::usage::of_result(&usage, &node, "1", jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(read.is_ok(), is_usable, "{usage}: {read:?}");
     }
     // No list of calls: the runner takes it for a part of the result like any other.

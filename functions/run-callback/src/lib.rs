@@ -225,7 +225,8 @@ where
             reported.map_err(|reason| unusable(reason.to_owned()))?;
         telemetry::about_run(&Span::current(), &tenant_id, run_id);
         let now = self.clock.now();
-        let calls = usage::of_result(&usage, &node_id, attempt, now).map_err(|faults| unusable(faults.to_string()))?;
+        let attempt = attempt.to_string();
+        let calls = usage::of_result(&usage, &node_id, &attempt, now).map_err(|faults| unusable(faults.to_string()))?;
         let mut counts = UsageCounts { recorded: 0, repeated: 0 };
         for some in calls.chunks(limits::USAGE_CALLS) {
             let some = some.to_vec();

@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod problem;
 pub mod route;
+pub mod runner;
 pub mod serve;
 pub mod telemetry;
 pub mod wire;

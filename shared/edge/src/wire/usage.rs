@@ -83,16 +83,16 @@ pub fn of_request(request: &Request, now: Timestamp) -> Result<Vec<LlmCall>, Pro
     Ok(calls)
 }
 
-/// The calls that the result of a node reports. A call without an id gets one from its place: the same again when the
-/// result is read again.
+/// The calls that the result of a node reports. A call without an id gets one from its place, and `place` tells the node's
+/// attempts apart: the same again when the result is read again.
 ///
 /// # Errors
 /// Everything that makes it no usable report.
-pub fn of_result(usage: &Value, node_id: &NodeId, attempt: u64, now: Timestamp) -> Result<Vec<LlmCall>, Faults> {
+pub fn of_result(usage: &Value, node_id: &NodeId, place: &str, now: Timestamp) -> Result<Vec<LlmCall>, Faults> {
     // Numbers keep their literals on this way.
     let body: ReportUsageBody = json::read(&json!({"usage": usage}).to_string())?;
     let mut faults = Faults::default();
-    let call_id = |index| Some(format!("{node_id}/{attempt}/{index}"));
+    let call_id = |index| Some(format!("{node_id}/{place}/{index}"));
     let calls = calls(body.usage, Some(node_id), call_id, now, &mut faults);
     let mut invalid = Invalid::default();
     let at = Field::Usage.at();
@@ -262,7 +262,7 @@ mod tests {
     fn of(usage: &str) -> Result<Vec<LlmCall>, Vec<(String, &'static str)>> {
         let usage: Value = serde_json::from_str(usage).expect("JSON");
         let node = "frequencies".parse().expect("a node");
-        of_result(&usage, &node, 2, Timestamp::UNIX_EPOCH)
+        of_result(&usage, &node, "2", Timestamp::UNIX_EPOCH)
             .map_err(|faults| faults.into_vec().into_iter().map(|fault| (fault.pointer, fault.code.as_str())).collect())
     }
 

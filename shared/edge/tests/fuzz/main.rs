@@ -411,7 +411,7 @@ proptest! {
             let happenings = match read.read() {
                 Brought::Usage(Ok(reported)) => {
                     let ResultUsage { usage, node_id, attempt, .. } = &reported;
-                    if let Ok(calls) = usage::of_result(usage, node_id, *attempt, Timestamp::UNIX_EPOCH) {
+                    if let Ok(calls) = usage::of_result(usage, node_id, &attempt.to_string(), Timestamp::UNIX_EPOCH) {
                         prop_assert!(calls.iter().all(|call| !call.call_id.is_empty()));
                     }
                     vec![]
