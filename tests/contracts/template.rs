@@ -26,7 +26,7 @@ const SAMPLE_TEMPLATE: &str = "infra/local/sample/template.yaml";
 /// The functions behind the API, each with a URL of its own; the others are for events.
 pub const HTTP_FUNCTIONS: [&str; 6] =
     ["cancel-run", "control-run", "create-run", "invoke-definition", "manage-definitions", "read-runs"];
-pub const EVENT_FUNCTIONS: [&str; 2] = ["reconcile-runs", "run-callback"];
+pub const EVENT_FUNCTIONS: [&str; 3] = ["advance-run", "reconcile-runs", "run-callback"];
 /// The function that is deployed only where models are governed, behind doors of its own.
 pub const GOVERNOR: &str = "govern-calls";
 /// The condition of everything that is there for it.

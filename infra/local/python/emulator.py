@@ -12,6 +12,9 @@ Runtime APIs, one port each, refuse web pages too.
 threads of its own: of two at once one is lost. DynamoDB serializes the writes of an item; so does the lock, with every
 other operation on tables.
 
+**The tasks.** A task that waits for a token fails when its function does, and its timeout may be an expression, as Step Functions
+has it; ministack goes on waiting, and takes a timeout as it stands.
+
 **The numbers.** A stack's parameter of type Number reaches a mapping as text, and ministack's poller compares it with a
 number: it would take no message of the queue. Lambda takes either.
 
@@ -243,6 +246,45 @@ def give_mappings_whole_numbers() -> None:
     replace(lambda_svc, "_sqs_esm_concurrency", of_parameters)
 
 
+def let_tasks_fail_and_time_out_as_they_should() -> None:
+    """A function's error fails the task that waits for a token, and a timeout may be an expression, as on AWS."""
+    from ministack.services import stepfunctions
+
+    invoke_with_callback = stepfunctions._invoke_with_callback
+    call_lambda = stepfunctions._call_lambda
+    execute_task = stepfunctions._execute_task
+    # The token of the task whose function this thread invokes.
+    waits = threading.local()
+
+    def invoked_with_callback(resource, input_data, token, state_def):
+        waits.token = token
+        try:
+            return invoke_with_callback(resource, input_data, token, state_def)
+        finally:
+            waits.token = None
+
+    def called(func_ref, event):
+        try:
+            return call_lambda(func_ref, event)
+        except stepfunctions._ExecutionError as error:
+            # ministack would go on waiting. Who was told by the token before stays told.
+            task = stepfunctions._task_tokens.get(getattr(waits, "token", None))
+            if task is not None and not task["event"].is_set():
+                task["error"] = {"Error": error.error, "Cause": error.cause}
+                task["event"].set()
+            raise
+
+    def executed(state_def, raw_input, execution, ctx):
+        if isinstance(state_def.get("TimeoutSeconds"), str):
+            seconds = stepfunctions._jsonata_state_field(state_def, "TimeoutSeconds", "number", raw_input, ctx)
+            state_def = {**state_def, "TimeoutSeconds": seconds}
+        return execute_task(state_def, raw_input, execution, ctx)
+
+    replace(stepfunctions, "_invoke_with_callback", invoked_with_callback)
+    replace(stepfunctions, "_call_lambda", called)
+    replace(stepfunctions, "_execute_task", executed)
+
+
 def replace(module, name: str, function) -> None:
     if not callable(getattr(module, name, None)):
         raise SystemExit(f"{module.__name__} has no {name}: this is not the ministack that the guard was made for")
@@ -259,6 +301,7 @@ def main() -> None:
     credentials_of = give_functions_credentials_of_this_start(os.environ["AWS_SECRET_ACCESS_KEY"])
     lock_the_tables()
     give_mappings_whole_numbers()
+    let_tasks_fail_and_time_out_as_they_should()
     guard = Guard(
         ministack.app.app,
         key,

@@ -35,8 +35,11 @@ const EVERY_MODEL: &str = "arn:aws:bedrock:*::foundation-model/*,arn:aws:bedrock
 /// The file with the authority that vouches for the stand-in.
 const BEDROCK_AUTHORITY: &str = "bedrock-ca.pem";
 
+/// The state machine that drives new runs: what the template's `RunnerGeneration` says where nobody says otherwise.
+const RUNNER: &str = "SecondRunner";
+
 /// The functions that answer task tokens.
-const ANSWERING_FUNCTIONS: [&str; 2] = ["control-run", "reconcile-runs"];
+const ANSWERING_FUNCTIONS: [&str; 3] = ["advance-run", "control-run", "reconcile-runs"];
 
 /// How a stack is started.
 #[derive(Debug, Clone)]
@@ -226,7 +229,7 @@ impl Stack {
             emulator_key: (KEY_HEADER, ministack.key.clone()),
             tenant: options.tenant.clone(),
             table: one_of(&product, "AWS::DynamoDB::Table")?,
-            runner_arn: one_of(&product, "AWS::StepFunctions::StateMachine")?,
+            runner_arn: named(&product, RUNNER)?,
             bucket: one_of(&sample, "AWS::S3::Bucket")?,
             receiver,
             governor_url: frame.url.clone(),
@@ -597,6 +600,11 @@ fn function_urls(bridge: &Bridge, functions: &BTreeMap<String, String>, endpoint
         }
     }
     urls
+}
+
+fn named(deployment: &Deployment, logical_id: &str) -> Result<String, Error> {
+    let resource = deployment.resources.get(logical_id).map(|resource| resource.physical_id.clone());
+    resource.ok_or_else(|| Error::Deploy { stack: STACK.to_owned(), reason: format!("it has no {logical_id}") })
 }
 
 fn one_of(deployment: &Deployment, kind: &str) -> Result<String, Error> {

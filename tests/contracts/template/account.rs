@@ -50,7 +50,9 @@ fn the_runner_may_hear_the_end_of_every_service_it_waits_for() {
     assert!(!awaited.is_empty());
     // In the role itself: a policy of its own, or one with a condition, may not be there when the state machine is made.
     for action in ["events:PutTargets", "events:PutRule", "events:DescribeRule"] {
-        assert_eq!(resources_of(&allowing("RunnerRole", action)), awaited, "{action}");
+        for role in ["RunnerRole", "SecondRunnerRole"] {
+            assert_eq!(resources_of(&allowing(role, action)), awaited, "{role}: {action}");
+        }
     }
 }
 
@@ -75,8 +77,10 @@ fn the_end_of_every_machine_that_may_be_started_is_heard() {
         let of_machines = pattern.replace(":execution:", ":stateMachine:").replace("_*:*", "_*");
         assert!(started.contains(&of_machines), "{pattern}");
     }
-    let runner = format!("arn:states::stateMachine:{}", short(&resource("Runner")["Name"]));
-    assert!(started.iter().any(|pattern| matches(pattern, &runner)), "the runner itself may not be started");
+    for runner in ["Runner", "SecondRunner"] {
+        let machine = format!("arn:states::stateMachine:{}", short(&resource(runner)["Name"]));
+        assert!(started.iter().any(|pattern| matches(pattern, &machine)), "{runner} itself may not be started");
+    }
 }
 
 /// IAM's matching of a pattern with `*`.
@@ -232,7 +236,7 @@ fn nothing_costs_money_that_nobody_asked_for() {
     let policy = resource("TableKeyPolicy");
     let given: BTreeSet<&str> = list(&policy["Roles"]).into_iter().filter_map(named).collect();
     assert_eq!(given, users);
-    for limit in ["ReadRunsConcurrency", "RunCallbackConcurrency", "GovernCallsConcurrency"] {
+    for limit in ["AdvanceRunConcurrency", "ReadRunsConcurrency", "RunCallbackConcurrency", "GovernCallsConcurrency"] {
         // An account may have a quota of 10: what sets some aside must not be there by itself.
         assert_eq!(DOCUMENT["Parameters"][limit]["Default"], 0, "{limit}");
         let function = resource(&limit.replace("Concurrency", "Function"));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sluice_aws::clients::{ATTEMPT_TIMEOUT, ENGINE_TIMEOUT, STORE_TIMEOUT};
+use sluice_core::generation::Generation;
 use sluice_core::limits;
 use sluice_core::tenant_limits::TenantLimits;
 use sluice_edge::serve::ANSWER_RESERVE;
@@ -129,14 +130,13 @@ fn every_log_is_kept_for_a_set_time_and_never_has_data() {
             json!({"Fn::Sub": format!("/aws/lambda/${{AWS::StackName}}-{function}")})
         );
     }
-    let runner = resource("Runner");
-    assert_eq!(runner["Logging"]["IncludeExecutionData"], false);
-    assert_eq!(
-        runner["Logging"]["Destinations"],
-        json!([{"CloudWatchLogsLogGroup": {"LogGroupArn": arn("RunnerLogs")}}])
-    );
-    // A name that Step Functions may always write to: it does not lengthen the account's one log policy.
-    assert!(short(&resource("RunnerLogs")["LogGroupName"]).starts_with("/aws/vendedlogs/"));
+    for runner in ["Runner", "SecondRunner"] {
+        let (logging, group) = (&resource(runner)["Logging"], format!("{runner}Logs"));
+        assert_eq!(logging["IncludeExecutionData"], false, "{runner}");
+        assert_eq!(logging["Destinations"], json!([{"CloudWatchLogsLogGroup": {"LogGroupArn": arn(&group)}}]));
+        // A name that Step Functions may always write to: it does not lengthen the account's one log policy.
+        assert!(short(&resource(&group)["LogGroupName"]).starts_with("/aws/vendedlogs/"), "{runner}");
+    }
     let (_, stage) = of_type("AWS::ApiGatewayV2::Stage").next().expect("a stage");
     let format: Value = serde_json::from_str(stage["AccessLogSettings"]["Format"].as_str().expect("a format"))
         .expect("an access log of JSON lines");
@@ -158,18 +158,40 @@ fn every_log_is_kept_for_a_set_time_and_never_has_data() {
 }
 
 #[test]
-fn the_runner_is_a_traced_standard_machine_made_from_its_file() {
-    let runner = resource("Runner");
-    assert_eq!(runner["Type"], "STANDARD");
-    assert_eq!(runner["Tracing"]["Enabled"], true);
-    assert_eq!(runner["DefinitionUri"], "state-machines/runner.asl.json");
-    let substitutions = runner["DefinitionSubstitutions"].as_object().expect("substitutions");
-    let names: BTreeSet<&str> = substitutions.keys().map(String::as_str).collect();
-    assert_eq!(names, BTreeSet::from(["Partition", "RunCallbackArn", "TableName"]));
-    // By its name, which is the function's: a reference would be a circle, since every function is told the runner's ARN.
-    let name = resource("RunCallbackFunction")["FunctionName"]["Fn::Sub"].as_str().expect("a name");
-    assert_eq!(short(&substitutions["RunCallbackArn"]), format!("arn:lambda::function:{name}"));
-    assert_eq!(runner["Role"], arn("RunnerRole"));
+fn each_runner_is_a_traced_standard_machine_made_from_its_file() {
+    for (runner, name, told, function) in [
+        ("Runner", "runner", "RunCallbackArn", "RunCallbackFunction"),
+        ("SecondRunner", "runner-2", "AdvanceRunArn", "AdvanceRunFunction"),
+    ] {
+        let (id, runner) = (runner, resource(runner));
+        assert_eq!(runner["Name"], json!({"Fn::Sub": format!("${{AWS::StackName}}_{name}")}));
+        assert_eq!((&runner["Type"], &runner["Tracing"]["Enabled"]), (&json!("STANDARD"), &json!(true)), "{id}");
+        assert_eq!(runner["DefinitionUri"], format!("state-machines/{name}.asl.json"));
+        let substitutions = runner["DefinitionSubstitutions"].as_object().expect("substitutions");
+        let names: BTreeSet<&str> = substitutions.keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(["Partition", told, "TableName"]));
+        // By its name, which is the function's: a reference would be a circle, since every function is told the runner's ARN.
+        let function = resource(function)["FunctionName"]["Fn::Sub"].as_str().expect("a name");
+        assert_eq!(short(&substitutions[told]), format!("arn:lambda::function:{function}"));
+        assert_eq!(runner["Role"], arn(&format!("{id}Role")));
+    }
+}
+
+#[test]
+fn new_runs_take_the_generation_that_the_parameter_says_and_both_are_deployed() {
+    let chosen = json!({"Fn::If": ["SecondGeneration", reference("SecondRunner"), reference("Runner")]});
+    assert_eq!(DOCUMENT["Globals"]["Function"]["Environment"]["Variables"]["SLUICE_RUNNER_ARN"], chosen);
+    assert_eq!(DOCUMENT["Outputs"]["RunnerArn"]["Value"], chosen);
+    let parameter = &DOCUMENT["Parameters"]["RunnerGeneration"];
+    assert_eq!((&parameter["Default"], &parameter["AllowedValues"]), (&json!("2"), &json!(["1", "2"])));
+    // What the code knows the second one by.
+    for (runner, generation) in [("Runner", Generation::First), ("SecondRunner", Generation::Second)] {
+        let machine = resource(runner);
+        assert!(machine.get("Condition").is_none(), "{runner} is always there");
+        let name = machine["Name"]["Fn::Sub"].as_str().expect("a name").replace("${AWS::StackName}", "sluice");
+        let arn = format!("arn:aws:states:eu-west-1:123456789012:stateMachine:{name}").parse().expect("an ARN");
+        assert_eq!(Generation::of(&arn), generation, "{runner}");
+    }
 }
 
 #[test]

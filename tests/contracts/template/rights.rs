@@ -80,6 +80,13 @@ fn every_function_has_exactly_its_rights() {
     Log: logs:CreateLogStream logs:PutLogEvents on ReadRunsLogs.Arn
     Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
 
+    advance-run
+    Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:ConditionCheckItem on Table.Arn
+    Executions: states:StopExecution on arn:states::execution:${AWS::StackName}_*:*
+    AnswerTasks: states:SendTaskSuccess states:SendTaskFailure on arn:states::stateMachine:${AWS::StackName}_*
+    Log: logs:CreateLogStream logs:PutLogEvents on AdvanceRunLogs.Arn
+    Trace: xray:PutTraceSegments xray:PutTelemetryRecords on *
+
     reconcile-runs
     Table: dynamodb:GetItem dynamodb:BatchGetItem dynamodb:Query dynamodb:PutItem dynamodb:UpdateItem dynamodb:DeleteItem dynamodb:BatchWriteItem dynamodb:ConditionCheckItem on Table.Arn
     Indexes: dynamodb:Query on ${Table.Arn}/index/open ${Table.Arn}/index/due ${Table.Arn}/index/queue
@@ -100,7 +107,7 @@ fn every_function_has_exactly_its_rights() {
     CallFunctionUrls: lambda:InvokeFunctionUrl on arn:lambda:*:*:function:* if {"StringEquals":{"lambda:FunctionUrlAuthType":"AWS_IAM"}}
     CallFunctionsByUrl: lambda:InvokeFunction on arn:lambda:*:*:function:* if {"Bool":{"lambda:InvokedViaFunctionUrl":"true"}}
     OnlyReceiversOfThisAccount: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda:*:${AWS::AccountId}:function:* if {"StringNotEquals":{"aws:ResourceTag/sluice-receiver":"true"}}
-    NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:* arn:lambda::function:${AWS::StackName}-govern-calls arn:lambda::function:${AWS::StackName}-govern-calls:*
+    NeverSluiceItself: never lambda:InvokeFunctionUrl lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-create-run arn:lambda::function:${AWS::StackName}-create-run:* arn:lambda::function:${AWS::StackName}-invoke-definition arn:lambda::function:${AWS::StackName}-invoke-definition:* arn:lambda::function:${AWS::StackName}-cancel-run arn:lambda::function:${AWS::StackName}-cancel-run:* arn:lambda::function:${AWS::StackName}-control-run arn:lambda::function:${AWS::StackName}-control-run:* arn:lambda::function:${AWS::StackName}-read-runs arn:lambda::function:${AWS::StackName}-read-runs:* arn:lambda::function:${AWS::StackName}-manage-definitions arn:lambda::function:${AWS::StackName}-manage-definitions:* arn:lambda::function:${AWS::StackName}-run-callback arn:lambda::function:${AWS::StackName}-run-callback:* arn:lambda::function:${AWS::StackName}-reconcile-runs arn:lambda::function:${AWS::StackName}-reconcile-runs:* arn:lambda::function:${AWS::StackName}-advance-run arn:lambda::function:${AWS::StackName}-advance-run:* arn:lambda::function:${AWS::StackName}-govern-calls arn:lambda::function:${AWS::StackName}-govern-calls:*
     KeepFailedEvents: sqs:SendMessage on CallbackDeadLetters.Arn
     TakeDueDeliveries: sqs:ReceiveMessage sqs:DeleteMessage sqs:GetQueueAttributes on DeliveryQueue.Arn
     Log: logs:CreateLogStream logs:PutLogEvents on RunCallbackLogs.Arn
@@ -116,11 +123,20 @@ fn every_function_has_exactly_its_rights() {
 }
 
 #[test]
-fn the_runner_and_the_schedule_have_exactly_their_rights() {
-    insta::assert_snapshot!(rights("RunnerRole") + "\n\n" + &rights("ReconcileScheduleRole"), @r#"
+fn each_runner_and_the_schedule_have_exactly_their_rights() {
+    insta::assert_snapshot!(["RunnerRole", "SecondRunnerRole", "ReconcileScheduleRole"].map(rights).join("\n\n"), @r#"
     Table: dynamodb:UpdateItem on Table.Arn
     InvokeProcessors: lambda:InvokeFunction on arn:lambda::function:${ProcessorFunctionPattern} arn:lambda::function:${ProcessorFunctionPattern}:*
     ReportUsage: lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-run-callback
+    StartProcessors: states:StartExecution on arn:states::stateMachine:${ProcessorStateMachinePattern}
+    FollowProcessors: states:DescribeExecution states:StopExecution on arn:states::execution:${ProcessorStateMachinePattern}:*
+    HearProcessorsEnd: events:PutTargets events:PutRule events:DescribeRule on arn:events::rule/StepFunctionsGetEventsForStepFunctionsExecutionRule arn:events::rule/StepFunctionsGetEventsForECSTaskRule
+    Trace: xray:PutTraceSegments xray:PutTelemetryRecords xray:GetSamplingRules xray:GetSamplingTargets on *
+    DeliverLogs: logs:CreateLogDelivery logs:GetLogDelivery logs:UpdateLogDelivery logs:DeleteLogDelivery logs:ListLogDeliveries logs:PutResourcePolicy logs:DescribeResourcePolicies logs:DescribeLogGroups on *
+
+    Table: dynamodb:UpdateItem on Table.Arn
+    InvokeProcessors: lambda:InvokeFunction on arn:lambda::function:${ProcessorFunctionPattern} arn:lambda::function:${ProcessorFunctionPattern}:*
+    AskWhatToDo: lambda:InvokeFunction on arn:lambda::function:${AWS::StackName}-advance-run
     StartProcessors: states:StartExecution on arn:states::stateMachine:${ProcessorStateMachinePattern}
     FollowProcessors: states:DescribeExecution states:StopExecution on arn:states::execution:${ProcessorStateMachinePattern}:*
     HearProcessorsEnd: events:PutTargets events:PutRule events:DescribeRule on arn:events::rule/StepFunctionsGetEventsForStepFunctionsExecutionRule arn:events::rule/StepFunctionsGetEventsForECSTaskRule
