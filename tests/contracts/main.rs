@@ -4,6 +4,7 @@
 mod answers;
 mod bedrock;
 mod cost;
+mod emulator;
 mod errors;
 mod history;
 mod modules;
