@@ -35,4 +35,5 @@ mod snapshots;
 mod sweep_of_isolation;
 mod usage;
 mod versions;
+mod workers;
 mod world;

@@ -16,6 +16,7 @@ use crate::flow::record_usage::record_result_usage;
 use crate::flow::{Answer, Refusal, contended, unknown};
 use crate::generation::Generation;
 use crate::id::{NodeId, RunId, TenantId};
+use crate::limits;
 use crate::ports::{
     AnswerTask, Boards, Loaded, Part, RecordUsage, StopExecution, StoreError, StoreErrorClass, StoreResult, TaskAnswer,
     WaitingWorker,
@@ -106,15 +107,18 @@ where
     E: AnswerTask + StopExecution,
 {
     let (tenant, run_id) = (asked.tenant_id.clone(), asked.run_id);
-    if let Some(ended) = asked.ended.as_mut().filter(|ended| !ended.usage.is_empty()) {
+    if let Some(ended) = &mut asked.ended {
         let usage = std::mem::take(&mut ended.usage);
         // Usage first: it was spent whatever becomes of the rest, and a call counts once.
-        match Box::pin(record_result_usage(store, engine, &tenant, run_id, usage, now)).await {
-            Ok(_recorded_or_gone) => {}
-            Err(Refusal::Store(error)) => return Err(error),
-            Err(refusal) => {
-                ended.outcome = NodeOutcome::Failure(own_error("InvalidUsage", refusal.to_string()));
-                ended.is_final = true;
+        for calls in usage.chunks(limits::USAGE_CALLS) {
+            match Box::pin(record_result_usage(store, engine, &tenant, run_id, calls.to_vec(), now)).await {
+                Ok(_recorded_or_gone) => {}
+                Err(Refusal::Store(error)) => return Err(error),
+                Err(refusal) => {
+                    ended.outcome = NodeOutcome::Failure(own_error("InvalidUsage", refusal.to_string()));
+                    ended.is_final = true;
+                    break;
+                }
             }
         }
     }
