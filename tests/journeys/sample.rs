@@ -4,7 +4,8 @@ use std::fs;
 use std::ops::ControlFlow;
 
 use serde_json::{Value, json};
-use sluice_core::definition::{Layout, VersionDocument};
+use sluice_core::definition::VersionDocument;
+use sluice_core::history::worst_case;
 use sluice_local::sample::{self, PIPELINE, default_text};
 use sluice_tests::{processor_contract, violations};
 
@@ -21,11 +22,11 @@ fn the_sample_succeeds_and_its_webhook_verifies() {
     let mut steps: Vec<(&str, &str)> =
         outcome.steps.iter().map(|step| (step.node_id.as_str(), step.status.as_str())).collect();
     steps.sort_unstable();
-    let all = ["frequencies", "readability", "report", "store", "text"];
+    let all = ["course", "frequencies", "readability", "report", "store", "text"];
     assert_eq!(steps, all.map(|node| (node, "SUCCEEDED")));
     let mut saw_the_budget = outcome.budget_seen_by;
     saw_the_budget.sort();
-    assert_eq!(saw_the_budget, ["frequencies", "readability", "report", "store"]);
+    assert_eq!(saw_the_budget, ["course", "frequencies", "readability", "report", "store"]);
 
     let object = outcome.object.expect("an object in S3");
     assert_eq!(object.bucket, STACK.bucket);
@@ -35,6 +36,8 @@ fn the_sample_succeeds_and_its_webhook_verifies() {
     assert!(findings["frequencies"]["words"].as_u64().is_some_and(|words| words > 50), "{findings}");
     assert_eq!(findings["frequencies"]["top"].as_array().map(Vec::len), Some(10), "{findings}");
     assert!(findings["readability"]["sentences"].as_u64().is_some_and(|sentences| sentences > 3), "{findings}");
+
+    assert_eq!(list(&findings["course"]).len(), 3, "{findings}");
 
     let webhook = outcome.webhook.expect("a webhook");
     assert!(webhook.verification.verified, "{:?}", webhook.verification);
@@ -65,18 +68,11 @@ fn the_sample_succeeds_and_its_webhook_verifies() {
     assert_eq!(webhook.header("webhook-id"), Some(format!("{}.1", outcome.run_id).as_str()));
 
     let version = dev.read(&format!("/v1/workflow-definitions/{PIPELINE}/versions/1"));
-    let bound = history_bound(&version, &dev.steps(&outcome.run_id));
-    let written = history(&run);
-    assert!(written <= bound, "the execution wrote {written} events, more than the bound of {bound}");
-}
-
-/// The version's bound, by the core's own count.
-fn history_bound(version: &Value, steps: &[Value]) -> u64 {
     let document = json!({"nodes": version["nodes"], "edges": version["edges"]});
     let document: VersionDocument = serde_json::from_value(document).expect("a version document");
-    let last = steps.iter().filter_map(|step| step["stage"].as_u64()).max().unwrap_or_default();
-    let layout = Layout { stages: vec![Vec::new(); usize::try_from(last).unwrap_or_default() + 1], leaves: Vec::new() };
-    document.worst_case_history_events(&layout)
+    let bound = worst_case(&document.schedule().expect("its edges are a graph"));
+    let written = history(&run);
+    assert!(written <= bound, "the execution wrote {written} events, more than the bound of {bound}");
 }
 
 /// How many events the execution has written.

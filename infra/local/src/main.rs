@@ -172,6 +172,11 @@ fn show(outcome: &Outcome) {
             findings["readability"]["fleschReadingEase"],
             findings["readability"]["fleschKincaidGrade"],
         ));
+        let course = findings["course"].as_array().into_iter().flatten();
+        let course: Vec<String> = course.map(|part| part["fleschReadingEase"].to_string()).collect();
+        if !course.is_empty() {
+            line(format_args!("            reading ease from its beginning to its end: {}", course.join(", ")));
+        }
     }
     line(format_args!("  budget    {BUDGET_USD} USD, seen exactly so by {}", outcome.budget_seen_by.join(", ")));
     if let Some(webhook) = &outcome.webhook {

@@ -83,6 +83,10 @@ fn pipeline() -> Value {
             {"id": "frequencies", "type": "processor", "processor": "word-frequencies",
              "parameters": {"top": {"type": "integer", "default": 20}}, "retry": retry},
             {"id": "readability", "type": "processor", "processor": "readability", "retry": retry},
+            // Of a text that is long enough, how that changes from its beginning to its end.
+            {"id": "course", "type": "processor", "processor": "readability", "retry": retry,
+             "when": {"pointer": "/results/readability/sentences", "greaterThan": 9},
+             "forEach": {"items": [0, 1, 2].map(|part| json!({"part": part, "of": 3})), "maxConcurrency": 3}},
             {"id": "report", "type": "processor", "processor": "report", "retry": retry},
             {"id": "store", "type": "data-target", "processor": "store-object", "retry": retry},
         ],
@@ -90,7 +94,10 @@ fn pipeline() -> Value {
             {"from": "text", "to": "frequencies"},
             {"from": "text", "to": "readability"},
             {"from": "frequencies", "to": "report"},
+            {"from": "text", "to": "course"},
+            {"from": "readability", "to": "course"},
             {"from": "readability", "to": "report"},
+            {"from": "course", "to": "report"},
             {"from": "report", "to": "store"},
         ],
         "inputSchema": {
@@ -311,9 +318,13 @@ fn budget_seen_by(stack: &Stack, run_id: &str, steps: &[Step]) -> Result<Vec<Str
     for step in steps {
         let path = format!("/v1/workflow-runs/{run_id}/steps/{}", step.node_id);
         let result = &call(stack, "GET", &path, &Value::Null)?["result"];
-        // As text, since the number must come back as it was written.
-        let usd = result["executionBudgetUsd"].to_string();
-        if usd == BUDGET_USD && result["executionBudgetMicroUsd"] == BUDGET_MICRO_USD {
+        // A fan-out has the results of its items. The number is compared as text, since it must come back as it was written.
+        let results = result.as_array().map_or(std::slice::from_ref(result), Vec::as_slice);
+        let has_seen = |result: &Value| {
+            let usd = result["executionBudgetUsd"].to_string();
+            usd == BUDGET_USD && result["executionBudgetMicroUsd"] == BUDGET_MICRO_USD
+        };
+        if results.iter().all(has_seen) {
             seen.push(step.node_id.clone());
         }
     }

@@ -555,7 +555,7 @@ impl VersionDocument {
     }
 
     /// What a run of all of it needs.
-    fn schedule(&self) -> Option<Schedule> {
+    pub fn schedule(&self) -> Option<Schedule> {
         Schedule::new(self.graph()?, self.nodes.iter().map(Node::task).collect(), self.fail_fast)
     }
 

@@ -20,6 +20,9 @@ pub struct Task {
     /// The run's own input, or null.
     #[serde(default)]
     pub input: Value,
+    /// Of a node that runs once for each item of a list: the item.
+    #[serde(default)]
+    pub item: Value,
     /// The results of the nodes this one depends on.
     #[serde(default)]
     pub inputs: Map<String, Value>,

@@ -69,6 +69,14 @@ pub fn readability(text: &str) -> Option<Readability> {
     })
 }
 
+/// The `index`th of `count` parts of a text, from 0, each with as many lines as the others, or one fewer.
+pub fn part(text: &str, index: usize, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let count = count.max(1);
+    let (from, to) = (index * lines.len() / count, (index + 1) * lines.len() / count);
+    lines.get(from..to).unwrap_or_default().join("\n")
+}
+
 /// The syllables of an English word by its groups of vowels: an estimate, as these measures commonly use it.
 pub fn syllables(word: &str) -> usize {
     let is_vowel = |letter: char| matches!(letter, 'a' | 'e' | 'i' | 'o' | 'u' | 'y');
@@ -126,6 +134,14 @@ mod tests {
         assert!((found.sentences, found.words, found.syllables) == (1, 3, 3));
         assert!((found.reading_ease - 119.2).abs() < 0.01, "{found:?}");
         assert!((found.grade_level - -2.6).abs() < 0.01, "{found:?}");
+    }
+
+    #[test]
+    fn the_parts_of_a_text_are_the_text() {
+        let text = "a\n\nb\nc\nd\n  \ne";
+        let parts: Vec<String> = (0..3).map(|index| part(text, index, 3)).collect();
+        assert!(parts == ["a", "b\nc", "d\ne"], "{parts:?}");
+        assert!(part(text, 3, 3).is_empty());
     }
 
     #[test]
