@@ -4,6 +4,7 @@ mod admission;
 mod allowance;
 pub mod cancel_run;
 pub mod control_run;
+mod count_report;
 pub mod create_run;
 pub mod deliver;
 pub mod dispatch_runs;

@@ -26,7 +26,7 @@ pub use meter::CountOnMeter;
 pub use model::{ManageModels, ModelSaved};
 pub use run::{
     AnswerNode, ChangeRun, Changed, LoadRun, Loaded, Part, PurgeRuns, ReadQueue, ReadRuns, RecordReports, RecordRun,
-    RecordUsage, Recorded, RunFilter, RunLinks, RunRef, StopAsked,
+    RecordUsage, Recorded, ReportBegun, ReportCounted, ReportReceipt, RunFilter, RunLinks, RunRef, StopAsked,
 };
 pub use store::{Page, StoreError, StoreErrorClass, StoreResult};
 pub use sweep::{AnnounceDue, DueDelivery, SHARDS, Sweep};

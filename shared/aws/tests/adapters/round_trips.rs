@@ -92,8 +92,8 @@ const CALLS: &[Row] = &[
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
     // The list of its steps; what finished steps came to is one read more, however many they are.
     ("replay from a node",                Process::Warm,  &[&[READ], &[READ], &[QUERY], &[RECORD]], &[START]),
-    // The run with its ledger beside the calls that are known, and one transaction.
-    ("report usage",                      Process::Warm,  &[&[READ, READ], &[RECORD]], &[]),
+    // The run with its ledger beside the calls that are known; then the three writes of a report, and what all calls come to.
+    ("report usage",                      Process::Warm,  &[&[READ, READ], &[UPDATE], &[RECORD], &[UPDATE], &[QUERY]], &[]),
     ("get",                               Process::Warm,  &[&[READ]], &[]),
     ("list steps",                        Process::Warm,  &[&[READ], &[READ]], &[]),
     ("list inputs",                       Process::Warm,  &[&[READ, QUERY, QUERY]], &[]),

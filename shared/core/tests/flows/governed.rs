@@ -177,6 +177,30 @@ fn what_governed_calls_have_spent_counts_when_a_report_is_weighed() {
     }
 }
 
+/// The other way about: what was only reported is not there any more for a call.
+#[test]
+fn a_reserve_sees_what_was_reported() {
+    let world = World::new();
+    let cap = Command { execution_budget: Ok(Some(MicroUsd(2))), ..command() };
+    let run = world.create(cap, 1).expect("accepted").run;
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    world.report_call(&run, "theirs".to_owned(), 1_600);
+    let ledger = world.store.governed(&reference(&run)).expect("a ledger");
+    assert_eq!((ledger.left(), ledger.spent), (NanoUsd(400), NanoUsd(1_600)));
+    let pass = Pass {
+        grant: ledger.grant,
+        holder: Holder::Processor("readability".parse().expect("a key")),
+        node_id: "readability".parse().expect("a node"),
+    };
+    let reserve = |number, amount| {
+        let call_id = CallId::new(world.clock.now(), number);
+        let reserve = Reserve { call_id, pass: pass.clone(), amount: NanoUsd(amount), is_lowered: false };
+        block_on(world.store.reserve(&reference(&run), &reserve)).expect("an answer")
+    };
+    assert!(matches!(reserve(1, 401), Reserved::Denied(Some(_))));
+    assert_eq!(reserve(2, 400), Reserved::Done);
+}
+
 #[test]
 fn the_sweep_settles_what_nobody_settled() {
     let world = World::new();
