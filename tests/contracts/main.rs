@@ -12,5 +12,6 @@ mod pages;
 mod processor;
 mod runner;
 mod samples;
+mod signature;
 mod supply_chain;
 mod template;
