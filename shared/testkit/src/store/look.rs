@@ -94,6 +94,11 @@ impl MemoryStore {
         lock(&self.tables).outputs.get(&(tenant.clone(), run_id)).cloned()
     }
 
+    /// Until when something is held on any ledger.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        lock(&self.tables).governed.ledgers.values().filter_map(Ledger::held_until).max()
+    }
+
     /// The calls that were reported of a run, of those reports that are counted.
     pub fn counted_calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<LlmCall> {
         let tables = lock(&self.tables);
