@@ -1,13 +1,14 @@
 //! What workers and people say of a run, and what its calls used, in a table over a network.
 
 use crate::support::relay::Trouble;
-use crate::support::sample::{self, mine, yours};
+use crate::support::sample::{self, mine, new_run, run, yours};
 use crate::support::table::Table;
 use sluice_aws::dynamo::{item, keys};
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::record_usage::record_usage;
 use sluice_core::governor::ledger::Standing;
-use sluice_core::ports::{ReadRuns, RecordReports, RecordUsage, ReportCounted, StoreErrorClass};
+use sluice_core::ports::{ReadRuns, RecordReports, RecordRun, RecordUsage, ReportCounted, StoreErrorClass};
+use sluice_core::run::{Run, RunState, Times};
 use sluice_testkit::contract::sample::noon;
 use sluice_testkit::contract::store::reports::{
     begin, call, comment, count, known, reference, report, running, stopping, token, used,
@@ -61,6 +62,40 @@ async fn very_many_known_calls_are_asked_for_in_batches() {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     assert_eq!(known(&table.store, &run, &ids).await, ["150", "7"]);
     assert_eq!(table.relay.take_passed(), ["BatchGetItem", "BatchGetItem", "BatchGetItem"]);
+}
+
+/// Nobody waits for a lock: each is counted, and the one that takes the run above its cap stops it.
+#[tokio::test]
+async fn sixty_four_reports_at_once_are_all_counted_and_the_run_is_stopped_once() {
+    for (cap, is_stopped) in [(64_000, false), (40_500, true)] {
+        let table = Table::new().await;
+        let run = Run { state: RunState::running(Times::started(noon())), ..run(&mine(), 1, noon()) };
+        let mut new = new_run(&run, None, None);
+        new.ledger.cap = Some(NanoUsd(cap));
+        table.store.record_run(&new).await.expect("recorded");
+        let engine = MemoryEngine::default();
+        let reports: Vec<_> = (0..64)
+            .map(|number| {
+                let (store, engine, run_id) = (table.another_store(), engine.clone(), run.run_id);
+                tokio::spawn(async move {
+                    let caller = sluice_testkit::fixture::caller(mine().as_str());
+                    let calls = vec![call(&number.to_string(), 1_000)];
+                    Box::pin(record_usage(&store, &engine, &caller, run_id, calls, noon())).await.expect("recorded")
+                })
+            })
+            .collect();
+        let mut stopped = 0;
+        for report in reports {
+            let told = report.await.expect("no panic");
+            assert_eq!((told.recorded, told.repeated), (1, 0));
+            stopped += u32::from(told.stopped);
+        }
+        let found = used(&table.store, &run).await;
+        let ledger = found.ledger.expect("a ledger");
+        assert_eq!((ledger.spent, ledger.counts.calls, found.usage.total.calls), (NanoUsd(64_000), 64, 64));
+        assert!(ledger.is_idle());
+        assert_eq!((stopped, ledger.is_open()), (u32::from(is_stopped), !is_stopped), "{cap}");
+    }
 }
 
 /// What a run had used by the ledger of usage that there was before 2026-11-28.
