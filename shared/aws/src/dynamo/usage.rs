@@ -16,8 +16,8 @@ use sluice_core::governor::ledger::change::{CountReport, Earlier};
 use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{
-    Changed, ReadLedgers, RecordUsage, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreError, StoreErrorClass,
-    StoreResult,
+    Changed, KnownCalls, ReadLedgers, RecordUsage, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreError,
+    StoreErrorClass, StoreResult,
 };
 use sluice_core::usage::LlmCall;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ impl RecordUsage for Store {
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> StoreResult<(BTreeMap<String, Option<CallId>>, BTreeSet<NodeId>)> {
+    ) -> StoreResult<(KnownCalls, BTreeSet<NodeId>)> {
         let record = |id: &String| Some(keys::call_record(tenant, run_id, id.parse().ok()?));
         let places = |id: &String| [Some(keys::usage_call(tenant, run_id, id)), record(id)].into_iter().flatten();
         let calls: BTreeMap<Key, &String> =

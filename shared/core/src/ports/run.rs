@@ -267,6 +267,9 @@ pub enum ReportCounted {
     Stale,
 }
 
+/// Calls that were recorded, by their ids, each with the report that it came with, if it came with one.
+pub type KnownCalls = BTreeMap<String, Option<CallId>>;
+
 /// Records what a run's LLM calls used: see [`ledger`](crate::governor::ledger) for the three steps of a report.
 pub trait RecordUsage: ChangeRun {
     /// Which of these LLM calls were recorded before, by their ids, each with the report that it came with; and which of these
@@ -277,7 +280,7 @@ pub trait RecordUsage: ChangeRun {
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> impl Future<Output = StoreResult<(BTreeMap<String, Option<CallId>>, BTreeSet<NodeId>)>> + Send;
+    ) -> impl Future<Output = StoreResult<(KnownCalls, BTreeSet<NodeId>)>> + Send;
     /// Begins a report of calls that cost so much, as [`Ledger::begin_report`] does, in one write that is sent once; `None` where
     /// the run has no ledger. A report whose answer was lost is never gone on with: at the end of its lease it is given up.
     fn begin_report(

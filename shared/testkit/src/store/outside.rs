@@ -3,7 +3,7 @@
 use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::governor::ledger::change::{CountReport, Uncounted};
-use sluice_core::ports::{ReportBegun, ReportCounted};
+use sluice_core::ports::{KnownCalls, ReportBegun, ReportCounted};
 
 impl RecordReports for MemoryStore {
     async fn record_progress(
@@ -71,7 +71,7 @@ impl RecordUsage for MemoryStore {
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> StoreResult<(BTreeMap<String, Option<CallId>>, BTreeSet<NodeId>)> {
+    ) -> StoreResult<(KnownCalls, BTreeSet<NodeId>)> {
         self.act("look up the calls", |tables| {
             let is_begun = |id: &&NodeId| tables.steps.contains_key(&(tenant.clone(), run_id, (*id).clone()));
             let begun = node_ids.iter().filter(is_begun).cloned().collect();

@@ -280,7 +280,7 @@ pub async fn each_step_of_a_report_is_seen_and_each_is_made_once(ground: &impl G
     assert_eq!(spent(&store, &run).await, (2, NanoUsd(120)));
     let late = store.count_report(&of, &count, None).await.expect("an answer");
     assert!(matches!(late, ReportCounted::NotUnderWay(Some(_))), "{late:?}");
-    assert!(reports_rev(&store, &run).await >= held.reports_rev + 1);
+    assert!(reports_rev(&store, &run).await > held.reports_rev);
 }
 
 pub async fn a_report_that_was_given_up_records_nothing(ground: &impl Ground) {
