@@ -14,5 +14,6 @@ mod player;
 mod processor;
 mod runner;
 mod samples;
+mod signature;
 mod supply_chain;
 mod template;

@@ -101,6 +101,7 @@ impl Node {
             "stateMachineArn": "arn:aws:states:eu-west-1:123456789012:stateMachine:sluice-runner",
             "executionBudgetMicroUsd": 1_250_000,
             "computeNodeBudgetMicroUsd": 50_000_000,
+            "userId": "ann",
             "maxRunDurationSeconds": null,
             "nodes": [{
                 "nodeId": "work", "nodeType": node_type, "run": self.kind,
@@ -121,7 +122,7 @@ impl Node {
         let mut input: serde_json::Map<String, Value> = serde_json::from_str(&input).expect("the input as JSON");
         match &self.governor {
             Some(governor) => input.insert("governor".to_owned(), governor.clone()),
-            None => input.remove("governor"),
+            None => input.remove("governor").and(input.remove("userId")),
         };
         Value::Object(input)
     }
@@ -423,6 +424,7 @@ fn each_attempt_at_a_governed_node_has_a_governor_of_its_own() {
             let input = if state == "RunContainer" { task_input(&given) } else { given.clone() };
             assert_eq!(violations(&contract, &input), Vec::<String>::new(), "{state}: {input}");
             assert_eq!((&input["governor"], &input["attempt"]), (&json!({"url": url}), &json!(number)), "{state}");
+            assert_eq!(input["userId"], "ann", "{state}");
             if state == "RunContainer" {
                 let variable = json!({"Name": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "Value": url});
                 assert_eq!(given.as_array().map(|all| &all[1..]), Some(&[variable][..]), "SDKs find it by themselves");
@@ -440,6 +442,9 @@ fn a_run_that_nobody_governs_is_handed_null_whenever_it_was_made() {
                 let input = if state == "RunContainer" { task_input(&given) } else { given.clone() };
                 assert_eq!(violations(&contract, &input), Vec::<String>::new(), "{state}: {input}");
                 assert_eq!(input.get("governor"), Some(&Value::Null), "{state}");
+                // A run that is older than the governor names nobody.
+                let user = governor.as_ref().map_or(Value::Null, |_| json!("ann"));
+                assert_eq!(input.get("userId"), Some(&user), "{state}");
                 if state == "RunContainer" {
                     assert_eq!(given.as_array().map(Vec::len), Some(1), "no endpoint but AWS' own");
                 }

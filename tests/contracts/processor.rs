@@ -54,7 +54,7 @@ fn what_breaks_the_contract_is_found() {
     };
     assert_eq!(broken(|_| {}), Vec::<String>::new());
     type Change = fn(&mut Value);
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 16] = [
         ("a budget of nothing", |input| {
             input["executionBudgetUsd"] = json!(0);
             input["executionBudgetMicroUsd"] = json!(0);
@@ -69,6 +69,8 @@ fn what_breaks_the_contract_is_found() {
         ("a source's entry for a processor", |input| input["dataSource"] = json!({})),
         ("a reference to nowhere", |input| input["inputs"]["text"] = json!({"resultRef": {"runId": "x"}})),
         ("a secret that is no reference", |input| input["params"]["apiKey"] = json!({"secretRef": "hunter2"})),
+        ("a user with spaces", |input| input["userId"] = json!("ann and bob")),
+        ("no user, not even null", |input| drop(input.as_object_mut().map(|input| input.remove("userId")))),
         ("a governor without a url", |input| input["governor"] = json!({})),
         ("a governor in the clear", |input| change_url(input, |url| url.replace("https:", "http:"))),
         ("a governor of no attempt", |input| change_url(input, |url| url.trim_end_matches("/1").to_owned())),

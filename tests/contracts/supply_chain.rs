@@ -195,20 +195,52 @@ fn functions_bring_no_second_http_client_and_no_http_2() {
 
 #[test]
 fn every_python_package_is_pinned_to_its_wheels_by_their_hashes() {
-    let path = Path::new("infra/local/requirements.txt");
-    let text = sluice_tests::text(path).replace("\\\n", " ");
-    let mut pinned: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        let (name, rest) = line.split_once("==").unwrap_or_else(|| panic!("{line} is no pin"));
-        assert!(rest.contains("--hash=sha256:"), "{name} has no hash");
-        pinned.entry(name.to_owned()).or_default().push(rest.split_whitespace().next().expect("a version"));
+    // The local stack's, and the clients' that the governor is tried with: all of them, and what they need.
+    for (path, least) in [("infra/local/requirements.txt", 100), ("tests/journeys/clients/python/requirements.txt", 40)]
+    {
+        let path = Path::new(path);
+        let text = sluice_tests::text(path).replace("\\\n", " ");
+        let mut pinned: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (name, rest) = line.split_once("==").unwrap_or_else(|| panic!("{line} is no pin"));
+            assert!(rest.contains("--hash=sha256:"), "{name} has no hash");
+            pinned.entry(name.to_owned()).or_default().push(rest.split_whitespace().next().expect("a version"));
+        }
+        assert!(pinned.len() > least, "{}: {} packages", path.display(), pinned.len());
+        let asked = sluice_tests::text(path.with_extension("in"));
+        let asked: Vec<&str> = asked.lines().filter(|line| line.contains("==") && !line.starts_with('#')).collect();
+        assert!(!asked.is_empty(), "{}", path.display());
+        for line in asked {
+            let (name, version) = line.split_once("==").expect("a pin");
+            let name = name.split('[').next().expect("a name");
+            assert_eq!(pinned.get(name), Some(&vec![version]), "{name} as it is asked for");
+        }
     }
-    assert!(pinned.len() > 100, "all of them, and what they need");
-    let asked = sluice_tests::text(path.with_extension("in"));
-    for line in asked.lines().filter(|line| line.contains("==") && !line.starts_with('#')) {
-        let (name, version) = line.split_once("==").expect("a pin");
-        let name = name.split('[').next().expect("a name");
-        assert_eq!(pinned.get(name), Some(&vec![version]), "{name} as it is asked for");
+}
+
+#[test]
+fn every_package_of_the_client_for_node_is_pinned_by_its_hash_and_runs_nothing_when_it_is_fetched() {
+    let read = |name: &str| -> Value {
+        let text = sluice_tests::text(format!("tests/journeys/clients/node/{name}"));
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (asked, locked) = (read("package.json"), read("package-lock.json"));
+    let packages = locked["packages"].as_object().expect("packages");
+    let of_others: Vec<(&String, &Value)> = packages.iter().filter(|(name, _)| !name.is_empty()).collect();
+    assert!(of_others.len() > 10, "all of them, and what they need");
+    for (name, package) in of_others {
+        assert!(package["version"].is_string(), "{name} has no version");
+        let hash = package["integrity"].as_str().unwrap_or_default();
+        assert!(hash.starts_with("sha512-"), "{name} has no hash");
+        assert!(package.get("hasInstallScript").is_none(), "{name} runs something");
+        // From wherever whoever runs the tests fetches packages.
+        assert!(package.get("resolved").is_none(), "{name} is of one host");
+    }
+    let asked = asked["dependencies"].as_object().expect("dependencies");
+    assert!(!asked.is_empty());
+    for (name, version) in asked {
+        let pinned = &packages[&format!("node_modules/{name}")]["version"];
+        assert_eq!(pinned, version, "{name} as it is asked for");
     }
 }
 

@@ -6,7 +6,7 @@ mod clients;
 use serde_json::{Value, json};
 use sluice_tests::{processor_contract, violations};
 
-use crate::world::{Journey, text};
+use crate::world::{Journey, list, text};
 use clients::{Client, Mode};
 
 const CLAUDE: &str = "anthropic.claude-haiku-4-5-20251001-v1:0";
@@ -119,6 +119,89 @@ fn langchain_spends_to_the_cap() {
 #[test]
 fn strands_agents_spend_to_the_cap() {
     spends_to_the_cap_and_is_told_so(Client::Strands, "AccessDeniedException");
+}
+
+/// Somebody outside, who has no key of a processor: the run's report token is his bearer, at the node that waits for him.
+#[test]
+fn a_worker_outside_calls_by_his_report_token() {
+    let acme = Journey::of("governed-worker");
+    set_up(&acme);
+    define(&acme);
+    let (run_id, url) = governed_run(&acme, json!({"executionBudgetUsd": 0.02}));
+    let (grant, _) = url.split_once("/work/").expect("the node");
+    let of_worker = format!("{grant}/ask/1");
+    let token = |body: Value| text(&acme.tell(&run_id, "report-tokens", body, 201)["token"]);
+    let (own, of_run) = (token(json!({"nodeId": "ask", "expiresInSeconds": 600})), token(json!({})));
+    // Not at a processor's node, which a token of the worker's own does not open; nor of another run.
+    let (other, _) = governed_run(&acme, json!({"executionBudgetUsd": 0.02}));
+    let foreign = text(&acme.tell(&other, "report-tokens", json!({}), 201)["token"]);
+    for (what, url, bearer) in [("a processor's node", &url, &own), ("another run's token", &of_worker, &foreign)] {
+        let told = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, url, bearer);
+        assert_eq!(told, json!({"answers": 0, "error": "AccessDeniedException", "status": 403}), "{what}");
+    }
+    let told = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, &of_worker, &own);
+    assert_eq!((&told["answers"], &told["error"]), (&json!(3), &json!("AccessDeniedException")), "{told}");
+    let run = acme.ended(&run_id);
+    assert_eq!((&run["status"], &run["terminationReason"]), (&json!("FAILED"), &json!("budget_exceeded")), "{run}");
+    // With the run its tokens have ended.
+    let late = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, &of_worker, &of_run);
+    assert_eq!((&late["answers"], &late["status"]), (&json!(0), &json!(403)), "{late}");
+}
+
+/// What a user may spend in a day, over all runs that are for him.
+#[test]
+fn a_quota_bounds_what_runs_spend_together() {
+    let acme = Journey::of("governed-quota");
+    let key = set_up(&acme);
+    define(&acme);
+    acme.allow(&json!({"budget": {"period": "day", "maxUsd": 10, "perUserMaxUsd": 0.02}}));
+    let left = |user: &str| {
+        let budgets = acme.read(&format!("/v1/budgets?userId={user}"));
+        let of_user = list(&budgets["budgets"]).into_iter().find(|item| item["computeNodeId"].is_null());
+        let of_user = of_user.unwrap_or_else(|| panic!("{budgets}"))["user"].clone();
+        (of_user["maxUsd"].as_f64(), of_user["leftUsd"].as_f64().expect("a number"))
+    };
+    assert_eq!(left("ann"), (Some(0.02), 0.02));
+    let (run_id, url) = governed_run(&acme, json!({"userId": "ann"}));
+    assert_eq!(acme.step(&run_id, "work")["result"]["userId"], "ann", "its processors are told for whom it is");
+    // It has no cap of its own. Its user has: that is no reason to stop a run, and may be different tomorrow.
+    let told = clients::spend(acme.stack, Client::Boto3, Mode::Whole, CLAUDE, &url, &key);
+    assert_eq!((&told["error"], &told["status"]), (&json!("ThrottlingException"), &json!(429)), "{told}");
+    let run = acme.answered(&run_id);
+    let spent = run["budget"]["spentUsd"].as_f64().expect("a number");
+    assert!((0.015..=0.02).contains(&spent), "{run}");
+    // What the run drew ahead of its calls goes back once it has ended; what it spent does not.
+    let rest = crate::world::eventually("the rest to go back", || {
+        acme.reconcile();
+        Some(left("ann").1).filter(|left| (left - (0.02 - spent)).abs() < 1e-9)
+    });
+    assert!(rest < 0.005, "{rest}");
+    assert_eq!(left("bob"), (Some(0.02), 0.02));
+}
+
+/// Where nothing is left, nothing is begun.
+#[test]
+fn an_exhausted_quota_refuses_a_run_before_anything_is_written() {
+    let acme = Journey::of("governed-exhausted");
+    define_without_calls(&acme);
+    acme.allow(&json!({"budget": {"period": "day", "maxUsd": 0}}));
+    let before = acme.items().len();
+    let answer = acme.post(
+        "/v1/workflow-runs",
+        json!({"workflowInstanceConfiguration": {"workflowDefinitionId": "asking"}, "userId": "ann"}),
+    );
+    assert_eq!(crate::world::refused(&answer), (429, "budget_exhausted".to_owned()), "{}", answer.text());
+    let seconds: u64 = answer.header("retry-after").and_then(|text| text.parse().ok()).expect("when to come again");
+    assert!((1..=86_401).contains(&seconds), "{seconds}");
+    assert_eq!(acme.items().len(), before);
+    let budgets = acme.read("/v1/budgets?userId=ann");
+    let item =
+        list(&budgets["budgets"]).into_iter().find(|item| item["computeNodeId"].is_null()).expect("the tenant's");
+    assert_eq!((item["all"]["maxUsd"].as_f64(), item["all"]["leftUsd"].as_f64()), (Some(0.0), Some(0.0)), "{budgets}");
+}
+
+fn define_without_calls(journey: &Journey) {
+    journey.define("asking", &json!({"nodes": [{"id": "ask", "type": "external"}]}));
 }
 
 #[test]

@@ -73,7 +73,7 @@ where
         let mut headers = passed_on(&answer.headers);
         about(&mut headers, call_id, lowered_to);
         let (sender, reply) = streamed(answer.status, headers);
-        spawn(settling.follow(answer, meter, Some(sender)).instrument(Span::current()));
+        spawn(settling.follow(answer, meter, Taker { sender, takes: true }).instrument(Span::current()));
         Ok(reply)
     }
 
@@ -120,7 +120,7 @@ struct Settling<S, C> {
 impl<S: GovernCalls, C: Clock> Settling<S, C> {
     /// Reads an answer to its end, hands it on while somebody takes it, and settles its call. A caller that hangs up changes
     /// nothing but that.
-    async fn follow(self, mut answer: Answer, mut meter: Option<Meter>, mut sender: Option<Sender>) {
+    async fn follow(self, mut answer: Answer, mut meter: Option<Meter>, mut taker: Taker) {
         let mut is_whole = true;
         while let Some(bytes) = answer.next().await {
             match bytes {
@@ -129,7 +129,7 @@ impl<S: GovernCalls, C: Clock> Settling<S, C> {
                         Some(meter) => meter.push(bytes),
                         None => bytes,
                     };
-                    hand_on(&mut sender, on).await;
+                    taker.hand_on(on).await;
                 }
                 Err(fault) => {
                     tracing::warn!(error.cause = telemetry::causes(&fault), "the model's answer broke off");
@@ -142,19 +142,19 @@ impl<S: GovernCalls, C: Clock> Settling<S, C> {
             // Refused before the model ran, or failed in it.
             None => CallEnd::of_error(answer.status),
             Some(meter) if is_whole => {
-                hand_on(&mut sender, meter.end()).await;
+                taker.hand_on(meter.end()).await;
                 meter.call_end()
             }
             Some(meter) => {
-                hand_on(&mut sender, meter.broken(BROKEN)).await;
+                taker.hand_on(meter.broken(BROKEN)).await;
                 // What came of it may have told the usage.
                 meter.end();
                 meter.call_end()
             }
         };
         self.settle(&end).await;
-        // Only now is the answer over.
-        drop(sender);
+        // Only now is the answer over: with it Lambda may freeze this process, or end it.
+        drop(taker);
     }
 
     async fn settle(&self, end: &CallEnd) {
@@ -185,15 +185,21 @@ impl<S: GovernCalls, C: Clock> Settling<S, C> {
     }
 }
 
-/// Sends bytes to whoever takes them, and forgets him when he takes no more.
-async fn hand_on(sender: &mut Option<Sender>, bytes: Bytes) {
-    if bytes.is_empty() {
-        return;
-    }
-    if let Some(to) = sender
-        && !matches!(in_time(to.send_data(bytes)).await, Some(Ok(())))
-    {
-        tracing::info!("the caller takes no more of the answer: it is read to its end all the same");
-        *sender = None;
+/// Whoever takes the answer. **Invariant:** the answer is not over before this is dropped, also when nobody takes it any more.
+struct Taker {
+    sender: Sender,
+    takes: bool,
+}
+
+impl Taker {
+    /// Hands bytes on while they are taken.
+    async fn hand_on(&mut self, bytes: Bytes) {
+        if bytes.is_empty() || !self.takes {
+            return;
+        }
+        self.takes = matches!(in_time(self.sender.send_data(bytes)).await, Some(Ok(())));
+        if !self.takes {
+            tracing::info!("the caller takes no more of the answer: it is read to its end all the same");
+        }
     }
 }

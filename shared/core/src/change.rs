@@ -1,14 +1,12 @@
-//! Everything that the store writes about a run: a new run, a change of a run with its slots, and the usage of a run.
-//! Each is written in one transaction.
+//! Everything that the store writes about a run: a new run, and a change of a run with its slots. Each is written in one
+//! transaction.
 
 use crate::concurrency::{Admission, Limit, SlotScope};
 use crate::delivery::Delivery;
 use crate::governor::ledger::{Ledger, Standing};
-use crate::id::{RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::Instance;
 use crate::run::Run;
-use crate::usage::{LlmCall, UsageLedger};
 use std::sync::Arc;
 
 /// A new run, with everything that is written when it is recorded.
@@ -36,8 +34,8 @@ pub struct NewRun {
 pub struct RunChange {
     /// The `rev` this change was decided on.
     pub expected_rev: u64,
-    /// The `rev` of the usage ledger that this change was decided on, where it says what the run has used.
-    pub expected_ledger_rev: Option<u64>,
+    /// The `reports_rev` of the ledger that this change was decided on, where it says what the run has used; 0 of a run without one.
+    pub expected_reports_rev: Option<u64>,
     /// The run after the change; its `rev` is one higher.
     pub run: Run,
     /// How the ledger of the run's governed calls is closed, where the run is being stopped from this change on, or has ended.
@@ -54,7 +52,7 @@ impl RunChange {
     pub fn new(before: &Run, after: Run) -> Self {
         Self {
             expected_rev: before.rev,
-            expected_ledger_rev: None,
+            expected_reports_rev: None,
             slots: SlotChange::between(before, &after),
             closes: standing(&after).filter(|closed| Some(*closed) != standing(before)),
             run: after,
@@ -96,17 +94,4 @@ impl SlotChange {
         };
         Self { taken: Vec::new(), freed, joined, left }
     }
-}
-
-/// LLM calls that are added to the ledger of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UsageChange {
-    pub tenant_id: TenantId,
-    pub run_id: RunId,
-    /// The calls, none of which was recorded before.
-    pub calls: Vec<LlmCall>,
-    /// The ledger with these calls; its `rev` is one higher than that of the stored ledger.
-    pub ledger: UsageLedger,
-    /// The change that stops the run, where the calls took it above what it may spend.
-    pub stop: Option<RunChange>,
 }

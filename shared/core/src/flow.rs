@@ -5,6 +5,7 @@ pub mod advance_run;
 mod allowance;
 pub mod cancel_run;
 pub mod control_run;
+mod count_report;
 pub mod create_run;
 pub mod deliver;
 pub mod dispatch_runs;

@@ -12,16 +12,14 @@
 //! 7. [`usage`] and [`record`]: what the call really used, and what is kept of it.
 //! 8. [`quota`]: budgets over runs, by day or month, on which a run draws ahead.
 //!
-//! Decision (2026-11-28): what is reported and what is governed are counted on two items of the run, and told together. A report
-//! reads the ledger of usage, adds calls to it and writes it under an optimistic lock, with the change that stops the run, in one
-//! transaction; a hundred governed calls a second could not do that on the same item. A call id is one call, whoever tells of it:
-//! a report finds the record of a governed call under its id, and counts it no second time. What governed calls have spent counts
-//! when a report is weighed against the cap.
+//! Decision (2026-11-28): what is reported and what is governed are counted on one item, and told from one source: the records of
+//! the calls. A reserve sees what was only reported from the first write of the report on. A call id is one call, whoever tells of
+//! it: a report finds the record of a governed call under its id, and counts it no second time. Totals by node, provider and
+//! model are summed from the records when somebody asks: they do not fit into the 8 KB that let the ledger take a hundred writes
+//! a second.
 //!
-//! Not so the other way about: **a reserve does not see what was only reported**, so a run that does both can spend its cap on
-//! governed calls beside what its reports cost, until the next report stops it. One item for both would mend that. Its totals by
-//! node, provider and model do not fit into the 8 KB that let it take a hundred writes a second, so they have to be kept apart
-//! from it first.
+//! Decision (2026-11-28): reports change the ledger by plain updates, as calls do, because transactions on one item cancel each
+//! other. The one that takes a run above its cap is the exception: it is counted in the transaction that stops the run.
 //!
 //! Decision (2026-11-28): every change of a run to a state in which it is being stopped or has ended closes its ledger in the same
 //! transaction. So nothing is granted from that write on, and nobody has to ask the run before a call.

@@ -183,7 +183,7 @@ limits! {
     pub const USAGE_CALLS: usize = 50;
     /// Characters of a call id, a provider and a model.
     pub const USAGE_TEXT_CHARS: usize = 128;
-    /// Models, and providers, that one run may use.
+    /// Models, and providers, that the sums of one run name; the calls of all others are summed as one.
     pub const USAGE_NAMES: usize = 100;
     /// Cost of one call in whole USD.
     pub const CALL_COST_USD: u64 = 100_000;

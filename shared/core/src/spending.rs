@@ -2,33 +2,40 @@
 
 use crate::budget::{MicroUsd, NanoUsd, UsdNumber};
 use crate::governor::ledger::Ledger;
+use crate::governor::ledger::change::Earlier;
 use crate::run::Run;
-use crate::usage::{LlmCall, UsageCount, UsageLedger};
+use crate::usage::{RecordedCall, UsageSums};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// What a run has used so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Of all calls, those that were reported and those that were governed.
-    pub usage: UsageLedger,
-    /// Of the calls that were reported.
-    pub reported: UsageCount,
+    /// Of all calls that are counted, those that were reported and those that were governed.
+    pub usage: UsageSums,
     /// `None` of a run from before there were such ledgers.
-    pub governed: Option<Ledger>,
+    pub ledger: Option<Ledger>,
+    /// What was reported before there was one ledger, where that has not taken it over.
+    pub earlier: Earlier,
 }
 
 impl Used {
-    /// `calls` are the governed calls that are over.
-    pub fn new(reported: UsageLedger, governed: Option<Ledger>, calls: &[LlmCall]) -> Self {
-        let count = reported.total;
-        Self { usage: reported.and(calls), reported: count, governed }
+    pub fn new(earlier: Option<Earlier>, ledger: Option<Ledger>, calls: &[RecordedCall]) -> Self {
+        // The calls of a report that is being recorded are not counted yet.
+        let is_counted = |recorded: &&RecordedCall| {
+            let under_way = ledger.as_ref().zip(recorded.report.as_ref());
+            !under_way.is_some_and(|(ledger, report)| ledger.reports.contains_key(report))
+        };
+        let usage = UsageSums::of(calls.iter().filter(is_counted).map(|recorded| &recorded.call));
+        let has_taken_over = ledger.as_ref().is_some_and(|ledger| ledger.took_over);
+        let earlier = earlier.filter(|_| !has_taken_over).unwrap_or_default();
+        Self { usage, ledger, earlier }
     }
 
     /// In US dollars, what calls have cost.
     pub fn spent(&self) -> NanoUsd {
-        let governed = self.governed.as_ref().map_or(0, |ledger| ledger.spent.0);
-        NanoUsd(self.reported.cost_nano_usd.0.saturating_add(governed))
+        let counted = self.ledger.as_ref().map_or(0, |ledger| ledger.spent.0);
+        NanoUsd(self.earlier.cost.0.saturating_add(counted))
     }
 
     /// Whether more was spent than `cap` allows. Exactly the cap is still within it.
@@ -64,7 +71,7 @@ pub struct Spending {
 
 impl Spending {
     pub fn of(run: &Run, used: &Used) -> Self {
-        let governed = used.governed.as_ref();
+        let governed = used.ledger.as_ref();
         let cap = run.spec.spending_cap().map(NanoUsd::from);
         let counts = governed.map(|ledger| ledger.counts).unwrap_or_default();
         let amount = |of: fn(&Ledger) -> NanoUsd| governed.map(of).unwrap_or_default().to_json_number();
@@ -73,7 +80,7 @@ impl Spending {
             spent_usd: used.spent().to_json_number(),
             held_usd: amount(Ledger::held),
             lost_usd: amount(|ledger| ledger.lost),
-            calls: used.reported.calls.saturating_add(counts.calls),
+            calls: used.earlier.calls.saturating_add(counts.calls),
             clamped: counts.lowered,
             refused: counts.refused,
         }
@@ -88,10 +95,10 @@ mod tests {
 
     #[test]
     fn only_what_is_above_the_cap_exceeds_it_whoever_told_of_it() {
-        let spent = |reported: u64, governed: Option<u64>| {
-            let reported = UsageCount { cost_nano_usd: NanoUsd(reported), ..UsageCount::default() };
+        let spent = |reported: u64, counted: Option<u64>| {
+            let earlier = Earlier { calls: 1, cost: NanoUsd(reported) };
             let ledger = |nano| Ledger { spent: NanoUsd(nano), ..Ledger::new(Grant::new(1), BTreeMap::new(), None) };
-            Used { reported, governed: governed.map(ledger), ..Used::default() }
+            Used { earlier, ledger: counted.map(ledger), ..Used::default() }
         };
         let cap = Some(MicroUsd(2));
         for (reported, governed, exceeds) in [

@@ -5,6 +5,7 @@
 //! exactly.
 
 use crate::budget::{NanoUsd, UsdNumber};
+use crate::governor::call_id::CallId;
 use crate::id::NodeId;
 use crate::limits;
 use crate::place::{At, Part};
@@ -130,49 +131,46 @@ impl From<&UsageCount> for UsageTotals {
     }
 }
 
-/// Everything a run has used so far. `rev` is its optimistic lock; 0 when nothing was reported yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageLedger {
+/// A call as it is kept: by the report with which it was recorded; `None` of a governed one, and of one from before there were
+/// reports with ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedCall {
+    pub call: LlmCall,
+    pub report: Option<CallId>,
+}
+
+/// Everything a run has used so far, summed from its calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageSums {
     pub total: UsageCount,
     pub by_node: BTreeMap<String, UsageCount>,
     pub by_provider: BTreeMap<String, UsageCount>,
     pub by_model: BTreeMap<String, UsageCount>,
-    pub rev: u64,
 }
 
-impl UsageLedger {
-    /// The ledger after these calls.
-    ///
-    /// # Errors
-    /// When they would name more models or providers than a run may use.
-    pub fn with(&self, calls: &[LlmCall]) -> Result<Self, &'static str> {
-        let mut next = self.clone();
-        next.rev += 1;
-        next.add(calls);
-        if next.by_provider.len() > limits::USAGE_NAMES || next.by_model.len() > limits::USAGE_NAMES {
-            return Err("a run uses at most 100 models and 100 providers");
-        }
-        Ok(next)
-    }
+/// What the calls of all further providers, and of all further models, are summed under.
+pub const OTHERS: &str = "(others)";
 
-    /// What these calls come to beside those of the ledger: calls whose records lie elsewhere.
-    #[must_use]
-    pub fn and(mut self, calls: &[LlmCall]) -> Self {
-        self.add(calls);
-        self
-    }
-
-    fn add(&mut self, calls: &[LlmCall]) {
+impl UsageSums {
+    /// What these calls come to. Decision (2026-11-28): a report that names one more model than a run's sums have room for is not
+    /// refused, since nobody who has spent can take it back; the sums name the first ones, and one for the others.
+    pub fn of<'a>(calls: impl IntoIterator<Item = &'a LlmCall>) -> Self {
+        let mut sums = Self::default();
         for call in calls {
-            self.total.add(call);
+            sums.total.add(call);
             if let Some(node) = &call.node_id {
-                self.by_node.entry(node.to_string()).or_default().add(call);
+                sums.by_node.entry(node.to_string()).or_default().add(call);
             }
-            self.by_provider.entry(call.provider.clone()).or_default().add(call);
-            self.by_model.entry(call.model.clone()).or_default().add(call);
+            named(&mut sums.by_provider, &call.provider).add(call);
+            named(&mut sums.by_model, &call.model).add(call);
         }
+        sums
     }
+}
+
+fn named<'a>(sums: &'a mut BTreeMap<String, UsageCount>, name: &str) -> &'a mut UsageCount {
+    let has_room = sums.len() + 1 < limits::USAGE_NAMES || sums.contains_key(name);
+    sums.entry(if has_room { name } else { OTHERS }.to_owned()).or_default()
 }
 
 #[cfg(test)]
@@ -201,19 +199,21 @@ mod tests {
             call("2", Some("b"), "small", 200, 40),
             call("3", None, "large", 5, 1),
         ];
-        let ledger = UsageLedger::default().with(&calls).expect("few models");
-        assert_eq!((ledger.rev, ledger.total.calls, ledger.total.input_tokens), (1, 3, 30));
-        assert_eq!((ledger.total.cost_nano_usd, ledger.total.latency_ms_max), (NanoUsd(305), 40));
-        assert_eq!(ledger.total.latency_ms_average(), 17);
-        assert_eq!(ledger.by_node.keys().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(ledger.by_model["small"].calls, 2);
-        assert_eq!(ledger.by_provider["acme"].calls, 3);
+        let sums = UsageSums::of(&calls);
+        assert_eq!((sums.total.calls, sums.total.input_tokens), (3, 30));
+        assert_eq!((sums.total.cost_nano_usd, sums.total.latency_ms_max), (NanoUsd(305), 40));
+        assert_eq!(sums.total.latency_ms_average(), 17);
+        assert_eq!(sums.by_node.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(sums.by_model["small"].calls, 2);
+        assert_eq!(sums.by_provider["acme"].calls, 3);
     }
 
     #[test]
     fn names_are_bounded() {
-        let many: Vec<_> = (0..101).map(|n| call(&n.to_string(), None, &format!("model-{n}"), 1, 1)).collect();
-        assert!(UsageLedger::default().with(&many).is_err());
-        assert!(UsageLedger::default().with(&many[..100]).is_ok());
+        let many: Vec<_> = (0..150).map(|n| call(&n.to_string(), None, &format!("model-{n}"), 1, 1)).collect();
+        let sums = UsageSums::of(many.iter().chain(&many));
+        assert_eq!((sums.by_model.len(), sums.total.calls), (limits::USAGE_NAMES, 300));
+        assert_eq!((sums.by_model["model-98"].calls, sums.by_model[OTHERS].calls), (2, 2 * 51));
+        assert_eq!(UsageSums::of(&many[..99]).by_model.len(), 99);
     }
 }

@@ -17,7 +17,7 @@ mod sweep;
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
 use sluice_core::catalog::{Draft, Found, Named, OpenRunsKey, OwnerKey, SettingsKey, Shared, Wanted};
-use sluice_core::change::{NewRun, RunChange, SlotChange, UsageChange};
+use sluice_core::change::{NewRun, RunChange, SlotChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
 use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::health::Health;
@@ -25,6 +25,7 @@ use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::governor::access::ProcessorKeys;
 use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
+use sluice_core::governor::ledger::change::Earlier;
 use sluice_core::governor::model::Model;
 use sluice_core::governor::quota::{PeriodKey, Quota, QuotaOwner, QuotaRule};
 use sluice_core::governor::record::CallRecord;
@@ -41,14 +42,14 @@ use sluice_core::operator::{ComputeNode, Processor, TenantSettings};
 use sluice_core::ports::{
     AnswerNode, ChangeRun, Changed, CountOnMeter, DefinitionSaved, Deliveries, DeliveryRef, DueDelivery, LoadRun,
     Loaded, ManageDefinitions, ManageOperator, Page, Part, PurgeRuns, ReadCatalog, ReadQueue, ReadRuns, ReceiverHealth,
-    RecordReports, RecordRun, RecordUsage, Recorded, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance, StoreError,
-    StoreErrorClass, StoreResult, Sweep,
+    RecordReports, RecordRun, RecordUsage, Recorded, ReportReceipt, RunFilter, RunLinks, RunRef, SHARDS, SaveInstance,
+    StoreError, StoreErrorClass, StoreResult, Sweep,
 };
 use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::Run;
 use sluice_core::snapshot::{RecordKeys, Snapshot};
 use sluice_core::step::{Step, StepStatus};
-use sluice_core::usage::{LlmCall, UsageLedger};
+use sluice_core::usage::{LlmCall, RecordedCall};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::pending;
@@ -120,11 +121,11 @@ pub enum Laxity {
     SlotsKept,
     /// `change_run` gives every slot back twice.
     SlotFreedTwice,
-    /// `record_usage` counts a call as often as it is reported.
+    /// `record_calls` records a call as often as it is reported.
     UsageNotIdempotent,
     /// A process that has read something of the catalog does not read it again.
     CatalogRemembered,
-    /// `change_run` does not look at `expected_ledger_rev`.
+    /// `change_run` does not look at `expected_reports_rev`.
     LedgerUnconditional,
     /// `change_run` leaves the governor's ledger of a run open that is being stopped or has ended.
     LedgerLeftOpen,
@@ -142,6 +143,10 @@ pub enum Laxity {
     HoldKept,
     /// `record_call` replaces the record of a call that has one.
     RecordReplaced,
+    /// `count_report` adds the cost of a report whether it is under way or not.
+    ReportCountedTwice,
+    /// `give_up_report` replaces the receipt of a report that has one.
+    ReceiptReplaced,
     /// `draw` does not look at what is left of a quota.
     DrawUnconditional,
     /// `change_run` names every limit of a run as full where one of them is.
@@ -166,8 +171,9 @@ struct Tables {
     requests: BTreeMap<RunKey, String>,
     /// Slots held and runs queued, by limit.
     counters: BTreeMap<QueueRef, Counter>,
-    ledgers: BTreeMap<RunKey, UsageLedger>,
-    usage: BTreeMap<RunKey, BTreeMap<String, LlmCall>>,
+    /// What was reported before there was one ledger.
+    earlier: BTreeMap<RunKey, Earlier>,
+    usage: BTreeMap<RunKey, BTreeMap<String, RecordedCall>>,
     inputs: BTreeMap<RunKey, Vec<(NodeId, NodeAnswer)>>,
     comments: BTreeMap<RunKey, BTreeMap<String, Comment>>,
     tokens: BTreeMap<(RunKey, String), ReportToken>,
@@ -200,6 +206,7 @@ struct Tables {
 struct Governed {
     ledgers: BTreeMap<RunKey, Ledger>,
     records: BTreeMap<RunKey, BTreeMap<CallId, CallRecord>>,
+    receipts: BTreeMap<RunKey, BTreeMap<CallId, ReportReceipt>>,
     quotas: BTreeMap<(QuotaOwner, PeriodKey), Quota>,
     keys: BTreeMap<ProcessorKey, ProcessorKeys>,
     /// What runs may spend together, in the place of what budgets say.

@@ -88,6 +88,29 @@ fn only_the_governor_calls_models_and_only_those_that_are_named() {
     assert!(told, "infra/README.md does not say to take bedrock:Invoke* from the roles of processors");
 }
 
+/// A call that names a guardrail needs a right to that as well.
+/// Source: <https://docs.aws.amazon.com/bedrock/latest/userguide/guardrails-permissions.html>
+#[test]
+fn the_governor_applies_the_guardrails_that_are_named_and_no_others() {
+    let first = json!({"Fn::Select": [0, reference("GovernedGuardrailArns")]});
+    assert_eq!(DOCUMENT["Conditions"]["AppliesGuardrails"], json!({"Fn::Not": [{"Fn::Equals": [first, ""]}]}));
+    let parameter = &DOCUMENT["Parameters"]["GovernedGuardrailArns"];
+    assert_eq!((&parameter["Type"], &parameter["Default"]), (&json!("CommaDelimitedList"), &json!("")));
+    let policies = of_type("AWS::IAM::Policy").filter(|(_, policy)| policy.to_string().contains("bedrock:"));
+    let policies: Vec<&str> = policies.map(|(id, _)| id).collect();
+    assert_eq!(policies, ["ApplyGuardrailsPolicy"]);
+    assert_eq!(DOCUMENT["Resources"]["ApplyGuardrailsPolicy"]["Condition"], "AppliesGuardrails");
+    let policy = resource("ApplyGuardrailsPolicy");
+    let role = logical(GOVERNOR) + "Role";
+    let none = reference("AWS::NoValue");
+    assert_eq!(policy["Roles"], json!([{"Fn::If": [GOVERNS, reference(&role), none]}]));
+    let right = json!({
+        "Sid": "ApplyGuardrails", "Effect": "Allow",
+        "Action": "bedrock:ApplyGuardrail", "Resource": reference("GovernedGuardrailArns"),
+    });
+    assert_eq!(policy["PolicyDocument"]["Statement"], json!([right]));
+}
+
 #[test]
 fn a_call_may_last_as_long_as_its_function_and_no_hold_ends_before_it() {
     let function = resource(&(logical(GOVERNOR) + "Function"));

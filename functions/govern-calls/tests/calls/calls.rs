@@ -79,7 +79,7 @@ async fn a_granted_call_passes_and_costs_what_it_used() {
         let entry = bench.last().await;
         assert_eq!((&entry.state, entry.caller.as_deref()), (&State::Served, Some("ASIASTANDIN")), "{path}");
         let record =
-            bench.world.store.see_ledger(&bench.run, |_, records| records[&call_id].clone()).expect("a ledger");
+            bench.world.store.see_ledger(&bench.run, |_, records, _| records[&call_id].clone()).expect("a ledger");
         assert_eq!(record.outcome, if tells { Outcome::Used } else { Outcome::Lost }, "{path}");
         if tells {
             assert_eq!(

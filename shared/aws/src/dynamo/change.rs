@@ -11,7 +11,6 @@ use keys::Key;
 use sluice_core::change::RunChange;
 use sluice_core::concurrency::SlotScope;
 use sluice_core::governor::ledger::Standing;
-use sluice_core::governor::record::{CallRecord, Outcome};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{
@@ -22,7 +21,7 @@ use sluice_core::run::{Run, RunError};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::{Step, StepStatus};
 use sluice_core::time::rfc3339_millis;
-use sluice_core::usage::{LlmCall, UsageLedger};
+use sluice_core::usage::RecordedCall;
 use std::collections::BTreeMap;
 
 impl LoadRun for Store {
@@ -50,8 +49,8 @@ impl LoadRun for Store {
                     Part::Snapshot => loaded.snapshot = Some(item::to_snapshot(&item)?),
                     Part::Request => loaded.request = Some(item::to_request(&item)?),
                     Part::Output => loaded.output = Some(item::to_output(&item)?),
-                    Part::Ledger => loaded.ledger = item::to_ledger(&item)?,
-                    Part::Governed => loaded.governed = item::to_governed(&item)?,
+                    Part::Ledger => loaded.ledger = item::to_governed(&item)?,
+                    Part::Earlier => loaded.earlier = Some(item::to_earlier(&item)?),
                     Part::Ending => loaded.ending = Some(item::to_ending(&item)?),
                     Part::Step(_) => loaded.step = Some(item::to_step(item)?),
                 }
@@ -89,20 +88,11 @@ impl LoadRun for Store {
         results.collect()
     }
 
-    async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
-        const OPERATION: &str = "load a run's usage";
-        let found = self.get(OPERATION, keys::usage(tenant, run_id)).await?;
-        let ledger = found.as_ref().map(item::to_ledger).transpose().map_err(|error| corrupt(OPERATION, error))?;
-        Ok(ledger.unwrap_or_default())
-    }
-
-    async fn governed_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<LlmCall>> {
-        const OPERATION: &str = "list a run's governed calls";
-        let records = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::CALL_RECORDS);
-        let read = |found| item::to_call_record(found).map_err(|error| corrupt(OPERATION, error));
-        let records = self.all(&records).await?.into_iter().map(read).collect::<StoreResult<Vec<_>>>()?;
-        let ran = records.iter().filter(|record| record.outcome != Outcome::NotRun);
-        Ok(ran.map(CallRecord::as_reported).collect())
+    async fn recorded_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RecordedCall>> {
+        const OPERATION: &str = "list a run's calls";
+        let calls = Walk::under(OPERATION, keys::run_pk(tenant, run_id), keys::USAGE_CALLS);
+        let read = |found| item::to_recorded_call(found).map_err(|error| corrupt(OPERATION, error)).transpose();
+        self.all(&calls).await?.into_iter().filter_map(read).collect()
     }
 }
 
@@ -111,8 +101,8 @@ fn part_key(tenant: &TenantId, run_id: RunId, part: Part<'_>) -> Key {
         Part::Snapshot => keys::snapshot(tenant, run_id),
         Part::Request => keys::request(tenant, run_id),
         Part::Output => keys::output(tenant, run_id),
-        Part::Ledger => keys::usage(tenant, run_id),
-        Part::Governed => keys::ledger(tenant, run_id),
+        Part::Ledger => keys::ledger(tenant, run_id),
+        Part::Earlier => keys::usage(tenant, run_id),
         Part::Ending => keys::ending(tenant, run_id),
         Part::Step(node_id) => keys::step(tenant, run_id, node_id),
     }
@@ -273,7 +263,7 @@ fn close_ledger(tenant: &TenantId, run_id: RunId, standing: Standing, now: Times
 pub(super) struct ChangeWrites {
     head: usize,
     counters: CounterWrites,
-    /// Of the condition on the usage ledger.
+    /// Of the condition on the ledger.
     ledger: Option<usize>,
 }
 
@@ -292,15 +282,19 @@ impl ChangeWrites {
                 .with(":expected", n(change.expected_rev)),
         );
         let counters = CounterWrites::change(writes, run, &change.slots);
-        writes.extend(change.closes.map(|closes| close_ledger(&run.tenant_id, run.run_id, closes, run.updated_at)));
-        let ledger = change.expected_ledger_rev.map(|expected| {
-            let ledger = Write::check(keys::usage(&run.tenant_id, run.run_id));
-            writes.push(match expected {
-                0 => ledger.only_if("attribute_not_exists(pk)"),
-                expected => ledger.only_if("rev = :expected").with(":expected", n(expected)),
+        // One write of the ledger: the condition on it lies on its closing, where it is closed.
+        let mut of_ledger =
+            change.closes.map(|closes| close_ledger(&run.tenant_id, run.run_id, closes, run.updated_at));
+        if let Some(expected) = change.expected_reports_rev {
+            let write = of_ledger.unwrap_or_else(|| Write::check(keys::ledger(&run.tenant_id, run.run_id)));
+            let write = write.naming("#reports_rev", item::REPORTS_REV);
+            of_ledger = Some(match expected {
+                0 => write.only_if("attribute_not_exists(#reports_rev)"),
+                expected => write.only_if("#reports_rev = :expected").with(":expected", n(expected)),
             });
-            writes.len() - 1
-        });
+        }
+        let ledger = change.expected_reports_rev.map(|_| writes.len());
+        writes.extend(of_ledger);
         if let Some(output) = &change.output {
             writes.push(Write::put(item::from_output(run, output)));
         }

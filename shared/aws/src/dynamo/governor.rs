@@ -15,7 +15,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_smithy_types::retry::RetryConfig;
-use expression::Expression;
+pub(super) use expression::Expression;
 use item::Item;
 use sluice_core::budget::NanoUsd;
 use sluice_core::governor::access::ProcessorKeys;
@@ -27,7 +27,7 @@ use sluice_core::id::ProcessorKey;
 use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, RunRef, StoreResult};
 
 /// What became of an update.
-enum Updated {
+pub(super) enum Updated {
     Done(Option<Item>),
     /// Its condition does not hold; the item as it is, if there is one.
     Denied(Option<Item>),
@@ -35,7 +35,7 @@ enum Updated {
 
 impl Store {
     /// One update of a ledger.
-    async fn update_ledger(
+    pub(super) async fn update_ledger(
         &self,
         operation: &'static str,
         run: &RunRef,
@@ -80,7 +80,7 @@ fn is_invalid_path(error: &UpdateItemError) -> bool {
     error.code() == Some("ValidationException") && error.message().is_some_and(|text| text.contains("document path"))
 }
 
-fn ledger_of(operation: &'static str, found: Option<Item>) -> StoreResult<Option<Ledger>> {
+pub(super) fn ledger_of(operation: &'static str, found: Option<Item>) -> StoreResult<Option<Ledger>> {
     let read = found.as_ref().map(item::to_governed).transpose();
     read.map(Option::flatten).map_err(|error| corrupt(operation, error))
 }

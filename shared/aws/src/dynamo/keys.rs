@@ -406,6 +406,11 @@ pub fn call_record(tenant: &TenantId, run_id: RunId, call_id: CallId) -> Key {
     Key::new(run_pk(tenant, run_id), format!("{CALL_RECORDS}{call_id}"))
 }
 
+/// What stands of a report, under its own id.
+pub fn report_receipt(tenant: &TenantId, run_id: RunId, report_id: CallId) -> Key {
+    Key::new(run_pk(tenant, run_id), format!("RECEIPT#{report_id}"))
+}
+
 /// What is drawn on a quota in one of its periods.
 pub fn quota(owner: &QuotaOwner, period: &PeriodKey) -> Key {
     let pk = match owner {

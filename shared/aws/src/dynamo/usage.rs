@@ -1,13 +1,25 @@
-//! Recording LLM calls: each once, with the ledger and the stop that its total asks for.
+//! Recording LLM calls: each once, and counted once, by the receipt of its report.
 
 use super::change::ChangeWrites;
+use super::governor::{Expression, Updated, ledger_of};
 use super::transact::{Transacted, Write};
-use super::{Store, corrupt, item, keys};
-use item::n;
+use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_smithy_types::retry::RetryConfig;
+use jiff::Timestamp;
 use keys::Key;
-use sluice_core::change::UsageChange;
+use sluice_core::budget::NanoUsd;
+use sluice_core::change::RunChange;
+use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::ledger::change::{CountReport, Earlier};
+use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::id::{NodeId, RunId, TenantId};
-use sluice_core::ports::{Changed, RecordUsage, StoreError, StoreErrorClass, StoreResult};
+use sluice_core::ports::{
+    Changed, KnownCalls, ReadLedgers, RecordUsage, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreError,
+    StoreErrorClass, StoreResult,
+};
+use sluice_core::usage::LlmCall;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl RecordUsage for Store {
@@ -17,7 +29,7 @@ impl RecordUsage for Store {
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)> {
+    ) -> StoreResult<(KnownCalls, BTreeSet<NodeId>)> {
         let record = |id: &String| Some(keys::call_record(tenant, run_id, id.parse().ok()?));
         let places = |id: &String| [Some(keys::usage_call(tenant, run_id, id)), record(id)].into_iter().flatten();
         let calls: BTreeMap<Key, &String> =
@@ -25,45 +37,133 @@ impl RecordUsage for Store {
         let nodes: BTreeMap<Key, &NodeId> = node_ids.iter().map(|id| (keys::step(tenant, run_id, id), id)).collect();
         let wanted: Vec<Key> = calls.keys().chain(nodes.keys()).cloned().collect();
         // Their keys say all there is to know: a step's result may be large.
-        let found = self.get_all("find known calls", &wanted, &[keys::PK, keys::SK]).await?;
+        let found = self.get_all("find known calls", &wanted, &[keys::PK, keys::SK, item::REPORT]).await?;
+        let mut known = BTreeMap::new();
+        for (key, found) in found.iter().filter_map(|found| Some((Key::of(found)?, found))) {
+            let Some(id) = calls.get(&key) else { continue };
+            let report = item::to_report(found).map_err(|error| corrupt("find known calls", error))?;
+            known.insert((*id).clone(), report);
+        }
         let found: Vec<Key> = found.iter().filter_map(Key::of).collect();
-        let known = found.iter().filter_map(|key| calls.get(key).copied().cloned()).collect();
         let begun = found.iter().filter_map(|key| nodes.get(key).copied().cloned()).collect();
         Ok((known, begun))
     }
 
-    async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
-        const OPERATION: &str = "record usage";
-        let unwritable = |error| corrupt(OPERATION, error);
-        let UsageChange { tenant_id, run_id, calls, ledger, stop } = change;
-        let expected =
-            ledger.rev.checked_sub(1).ok_or_else(|| corrupt(OPERATION, "a changed ledger has rev 1 or more"))?;
-        let ledger = item::from_ledger(tenant_id, *run_id, ledger).map_err(unwritable)?;
-        let ledger = match expected {
-            0 => Write::put_new(ledger),
-            expected => Write::put(ledger).only_if("rev = :expected").with(":expected", n(expected)),
-        };
-        let mut writes = vec![ledger];
-        if stop.is_none() {
-            // A run that is being deleted gets nothing new: nobody would find it to delete it. A stop looks at the head
-            // anyway.
-            writes.push(Write::if_kept(tenant_id, *run_id));
+    async fn begin_report(&self, run: &RunRef, cost: NanoUsd, now: Timestamp) -> StoreResult<Option<ReportBegun>> {
+        const OPERATION: &str = "begin a report";
+        let report_id = CallId::new(now, uuid::Uuid::new_v4().as_u128());
+        let expression = Expression::begin_report(run, report_id, cost);
+        // One whose answer was lost may be written later still: it is never sent again.
+        let once = Some(RetryConfig::disabled());
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, once).await? {
+            Updated::Done(after) => {
+                let ledger = ledger_of(OPERATION, after)?;
+                Ok(ledger.map(|ledger| ReportBegun { report_id, ledger }))
+            }
+            Updated::Denied(_) => Ok(None),
         }
+    }
+
+    async fn record_calls(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        calls: &[LlmCall],
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        const OPERATION: &str = "record calls";
+        let RunRef { tenant_id, run_id } = run;
+        let cost = NanoUsd(calls.iter().fold(0, |sum: u64, call| sum.saturating_add(call.cost_nano_usd.0)));
+        let receipt = ReportReceipt { calls: calls.len() as u64, cost };
+        let mut writes = vec![Write::put_new(item::from_receipt(tenant_id, *run_id, report_id, &receipt, now))];
         for call in calls {
-            writes.push(Write::put_new(item::from_usage(tenant_id, *run_id, call).map_err(unwritable)?));
+            let call = item::from_usage(tenant_id, *run_id, call, Some(report_id));
+            writes.push(Write::put_new(call.map_err(|error| corrupt(OPERATION, error))?));
         }
-        let usage_ends_at = writes.len();
-        let stop = stop.as_ref().map(|stop| ChangeWrites::of(&mut writes, stop)).transpose().map_err(unwritable)?;
+        Ok(matches!(self.transact(OPERATION, writes).await?, Transacted::Written))
+    }
+
+    async fn give_up_report(&self, run: &RunRef, report_id: CallId, now: Timestamp) -> StoreResult<ReportReceipt> {
+        const OPERATION: &str = "give a report up";
+        let receipt = ReportReceipt::default();
+        let put = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(item::from_receipt(&run.tenant_id, run.run_id, report_id, &receipt, now)))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let Err(error) = Box::pin(put.send()).await else { return Ok(receipt) };
+        let standing = match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item(),
+            Some(_) | None => return Err(failed(OPERATION, &error)),
+        };
+        let standing = standing.ok_or_else(|| corrupt(OPERATION, "the receipt that stands was not shown"))?;
+        item::to_receipt(standing).map_err(|error| corrupt(OPERATION, error))
+    }
+
+    async fn count_report(
+        &self,
+        run: &RunRef,
+        count: &CountReport,
+        stop: Option<&RunChange>,
+    ) -> StoreResult<ReportCounted> {
+        const OPERATION: &str = "count a report";
+        if let Some(stop) = stop {
+            return self.count_with_stop(run, count, stop).await;
+        }
+        let expression = Expression::count_report(run, count, None);
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, None).await? {
+            Updated::Done(after) => done(ledger_of(OPERATION, after)?),
+            Updated::Denied(before) => {
+                let ledger = ledger_of(OPERATION, before)?;
+                let is_held = |ledger: &Ledger| ledger.reports.get(&count.report_id) == Some(&count.held);
+                Ok(match ledger {
+                    Some(ledger) if is_held(&ledger) => ReportCounted::Above,
+                    ledger => ReportCounted::NotUnderWay(ledger.map(Box::new)),
+                })
+            }
+        }
+    }
+
+    async fn take_over(&self, run: &RunRef, opening: &Ledger, earlier: Earlier) -> StoreResult<()> {
+        const OPERATION: &str = "take over what was reported before";
+        let opening = Write::keep(item::from_governed(&run.tenant_id, run.run_id, opening));
+        let kept = Write::if_kept(&run.tenant_id, run.run_id);
+        if let Transacted::Refused(_) = self.transact(OPERATION, vec![kept, opening]).await? {
+            return Ok(()); // the run is gone, or going
+        }
+        let expression = Expression::take_over(&earlier);
+        self.update_ledger(OPERATION, run, expression, ReturnValue::None, None).await.map(|_| ())
+    }
+}
+
+fn done(ledger: Option<Ledger>) -> StoreResult<ReportCounted> {
+    let ledger = ledger.ok_or_else(|| corrupt("count a report", "the ledger was not shown"))?;
+    Ok(ReportCounted::Done(Box::new(ledger)))
+}
+
+impl Store {
+    /// The ledger and the stop of its run, all or nothing.
+    async fn count_with_stop(&self, run: &RunRef, count: &CountReport, stop: &RunChange) -> StoreResult<ReportCounted> {
+        const OPERATION: &str = "count a report and stop its run";
+        let now = stop.run.updated_at;
+        // The ledger is written once: closed by the write that counts.
+        let closes = stop.closes.unwrap_or(Standing::Exhausted);
+        let standing = if closes == Standing::Exhausted { item::EXHAUSTED } else { item::CLOSED };
+        let mut writes = vec![Write::of_ledger(run, Expression::count_report(run, count, Some((standing, now))))];
+        let stop = RunChange { closes: None, ..stop.clone() };
+        let placed = ChangeWrites::of(&mut writes, &stop).map_err(|error| corrupt(OPERATION, error))?;
         let mut refusals = match self.transact(OPERATION, writes).await? {
-            Transacted::Written => return Ok(true),
+            Transacted::Written => return done(self.load_ledger(run).await?),
             Transacted::Refused(refusals) => refusals,
         };
-        if (0..usage_ends_at).any(|at| refusals.include(at)) {
-            return Ok(false);
+        if let Some(found) = refusals.at(0) {
+            return Ok(ReportCounted::NotUnderWay(ledger_of(OPERATION, found)?.map(Box::new)));
         }
-        match stop.map(|stop| stop.refused(&mut refusals)).transpose().map_err(unwritable)?.flatten() {
-            Some(Changed::Stale(_)) => Ok(false),
-            // A stop takes no slot; or its run was as expected, and yet a delivery of that number exists already.
+        match placed.refused(&mut refusals).map_err(|error| corrupt(OPERATION, error))? {
+            Some(Changed::Stale(_)) => Ok(ReportCounted::Stale),
+            // A stop takes no slot; or its run was as expected, and yet something of it is there already.
             Some(Changed::Done | Changed::Full(_)) | None => {
                 Err(StoreError { operation: OPERATION, class: StoreErrorClass::Corrupt, source: None })
             }

@@ -12,16 +12,18 @@ use sluice_core::concurrency::{Concurrency, OnLimit, SlotScope};
 use sluice_core::definition::{Definition, Outline, VersionRule};
 use sluice_core::delivery::health::{Health, Turn, Verdict};
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
+use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::idempotency::IdempotencyRecord;
 use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::operator::{ContainerTask, LaunchType, Processor, ProcessorTarget, TenantSettings, Tenants};
+use sluice_core::ports::ReportReceipt;
 use sluice_core::report::{Comment, NodeAnswer, NodeOutcome, ReportToken};
 use sluice_core::retention::Retention;
 use sluice_core::run::{About, Run, RunError, RunSpec, RunState, SnapshotRef};
 use sluice_core::tenant_limits::OwnLimits;
-use sluice_core::usage::{LlmCall, UsageLedger};
+use sluice_core::usage::{LlmCall, RecordedCall};
 use sluice_testkit::contract::store::models::model;
 use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,15 +258,19 @@ fn what_a_run_used() {
     };
     let run_id = sample::run_id(26);
     for report in [&full, &least] {
-        let item = item::from_usage(&mine(), run_id, report).expect("an item");
+        let item = item::from_usage(&mine(), run_id, report, None).expect("an item");
         assert_eq!(Key::of(&item), Some(keys::usage_call(&mine(), run_id, &report.call_id)));
         assert_eq!(item::to_usage(item).expect("a report"), *report);
     }
-    golden!("usage-call", item::from_usage(&mine(), run_id, &full).expect("an item"));
-    let ledger = UsageLedger::default().with(&[full]).expect("few models");
-    let item = item::from_ledger(&mine(), run_id, &ledger).expect("an item");
-    assert_eq!(item::to_ledger(&item).expect("a ledger"), ledger);
-    golden!("usage", item);
+    let report_id = CallId::new(noon(), 7);
+    let item = item::from_usage(&mine(), run_id, &full, Some(report_id)).expect("an item");
+    let recorded = RecordedCall { call: full, report: Some(report_id) };
+    assert_eq!(item::to_recorded_call(item.clone()).expect("a call"), Some(recorded));
+    golden!("usage-call", item);
+    let receipt = ReportReceipt { calls: 3, cost: NanoUsd(7) };
+    let item = item::from_receipt(&mine(), run_id, report_id, &receipt, noon());
+    assert_eq!(item::to_receipt(&item).expect("a receipt"), receipt);
+    golden!("receipt", item);
 }
 
 #[test]

@@ -1,40 +1,128 @@
 //! What workers and people say of a run, and what its calls used, in a table over a network.
 
 use crate::support::relay::Trouble;
-use crate::support::sample::{self, mine, yours};
+use crate::support::sample::{self, mine, new_run, run, yours};
 use crate::support::table::Table;
-use sluice_aws::dynamo::keys;
-use sluice_core::change::UsageChange;
-use sluice_core::ports::{ReadRuns, RecordReports, RecordUsage, StoreErrorClass};
-use sluice_core::usage::UsageLedger;
-use sluice_testkit::contract::store::reports::{call, comment, known, ledger, running, stopping, token, usage};
+use sluice_aws::dynamo::{item, keys};
+use sluice_core::budget::NanoUsd;
+use sluice_core::flow::record_usage::record_usage;
+use sluice_core::governor::ledger::Standing;
+use sluice_core::ports::{ReadRuns, RecordReports, RecordRun, RecordUsage, ReportCounted, StoreErrorClass};
+use sluice_core::run::{Run, RunState, Times};
+use sluice_testkit::contract::sample::noon;
+use sluice_testkit::contract::store::reports::{
+    begin, call, comment, count, known, reference, report, running, stopping, token, used,
+};
+use sluice_testkit::engine::MemoryEngine;
 
 #[tokio::test]
-async fn usage_takes_one_round_trip_and_a_lost_one_is_still_ours() {
+async fn a_report_takes_three_writes_and_lost_answers_are_still_ours() {
     let table = Table::new().await;
     let run = running(&table.store).await;
+    let (of, calls) = (reference(&run), [call("1", 100), call("2", 100)]);
     table.relay.take_passed();
-    let change = UsageChange {
-        stop: Some(stopping(&run)),
-        ..usage(&run, &UsageLedger::default(), &[call("1", 100), call("2", 100)])
-    };
+    // The first write is never sent again: nobody knows when it comes.
+    table.relay.trouble("UpdateItem", [Trouble::LoseAnswer]);
+    table.store.begin_report(&of, NanoUsd(200), noon()).await.expect_err("lost");
+    assert_eq!(table.relay.take_passed(), ["UpdateItem"]);
+    let begun = begin(&table.store, &run, &calls).await;
     table.relay.trouble("TransactWriteItems", [Trouble::LoseAnswer]);
-    assert!(table.store.record_usage(&change).await.expect("recorded"));
-    assert_eq!(table.relay.take_passed(), ["TransactWriteItems", "TransactWriteItems"], "asked again once");
-    assert_eq!(ledger(&table.store, &run).await, change.ledger);
+    assert!(table.store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("recorded"));
+    table.relay.trouble("UpdateItem", [Trouble::LoseAnswer]);
+    let counted = table.store.count_report(&of, &count(&begun, &calls), None).await.expect("counted");
+    assert!(matches!(counted, ReportCounted::NotUnderWay(Some(_))), "it was counted by the first try: {counted:?}");
+    let passed = table.relay.take_passed();
+    assert_eq!(passed, ["UpdateItem", "TransactWriteItems", "TransactWriteItems", "UpdateItem", "UpdateItem"]);
+    let used = used(&table.store, &run).await;
+    let ledger = used.ledger.expect("a ledger");
+    assert_eq!((ledger.spent, ledger.counts.calls, ledger.reports.len()), (NanoUsd(200), 2, 1), "the lost one lapses");
+}
+
+#[tokio::test]
+async fn a_stop_with_a_report_that_was_lost_is_still_ours() {
+    let table = Table::new().await;
+    let run = running(&table.store).await;
+    let (of, calls) = (reference(&run), [call("1", 100)]);
+    let begun = begin(&table.store, &run, &calls).await;
+    assert!(table.store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("recorded"));
+    table.relay.trouble("TransactWriteItems", [Trouble::LoseAnswer]);
+    let count = count(&begun, &calls);
+    let counted = table.store.count_report(&of, &count, Some(&stopping(&run))).await.expect("counted");
+    let ReportCounted::Done(ledger) = counted else { panic!("{counted:?}") };
+    assert_eq!((ledger.spent, ledger.standing), (NanoUsd(100), Standing::Exhausted));
 }
 
 #[tokio::test]
 async fn very_many_known_calls_are_asked_for_in_batches() {
     let table = Table::new().await;
     let run = running(&table.store).await;
-    let change = usage(&run, &UsageLedger::default(), &[call("7", 1), call("150", 1)]);
-    assert!(table.store.record_usage(&change).await.expect("recorded"));
+    assert!(report(&table.store, &run, &[call("7", 1), call("150", 1)]).await);
     table.relay.take_passed();
     let ids: Vec<String> = (0..230).map(|number| number.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     assert_eq!(known(&table.store, &run, &ids).await, ["150", "7"]);
     assert_eq!(table.relay.take_passed(), ["BatchGetItem", "BatchGetItem", "BatchGetItem"]);
+}
+
+/// Nobody waits for a lock: each is counted, and the one that takes the run above its cap stops it.
+#[tokio::test]
+async fn sixty_four_reports_at_once_are_all_counted_and_the_run_is_stopped_once() {
+    for (cap, is_stopped) in [(64_000, false), (40_500, true)] {
+        let table = Table::new().await;
+        let run = Run { state: RunState::running(Times::started(noon())), ..run(&mine(), 1, noon()) };
+        let mut new = new_run(&run, None, None);
+        new.ledger.cap = Some(NanoUsd(cap));
+        table.store.record_run(&new).await.expect("recorded");
+        let engine = MemoryEngine::default();
+        let reports: Vec<_> = (0..64)
+            .map(|number| {
+                let (store, engine, run_id) = (table.another_store(), engine.clone(), run.run_id);
+                tokio::spawn(async move {
+                    let caller = sluice_testkit::fixture::caller(mine().as_str());
+                    let calls = vec![call(&number.to_string(), 1_000)];
+                    Box::pin(record_usage(&store, &engine, &caller, run_id, calls, noon())).await.expect("recorded")
+                })
+            })
+            .collect();
+        let mut stopped = 0;
+        for report in reports {
+            let told = report.await.expect("no panic");
+            assert_eq!((told.recorded, told.repeated), (1, 0));
+            stopped += u32::from(told.stopped);
+        }
+        let found = used(&table.store, &run).await;
+        let ledger = found.ledger.expect("a ledger");
+        assert_eq!((ledger.spent, ledger.counts.calls, found.usage.total.calls), (NanoUsd(64_000), 64, 64));
+        assert!(ledger.is_idle());
+        assert_eq!((stopped, ledger.is_open()), (u32::from(is_stopped), !is_stopped), "{cap}");
+    }
+}
+
+/// What a run had used by the ledger of usage that there was before 2026-11-28.
+#[tokio::test]
+async fn what_was_stored_before_there_was_one_ledger_is_read_and_taken_over() {
+    let table = Table::new().await;
+    let run = running(&table.store).await;
+    let key = keys::usage(&run.tenant_id, run.run_id);
+    let document = r#"{"total":{"calls":2,"inputTokens":20,"outputTokens":10,"cachedTokens":2,"costNanoUsd":300,
+        "latencyMs":80,"latencyMsMax":40},"byNode":{},"byProvider":{},"byModel":{},"rev":1}"#;
+    let texts = [("pk", key.pk.as_str()), ("sk", key.sk.as_str()), ("kind", "usage"), ("document", document)];
+    let numbers = [("v", item::n(item::SHAPE)), ("rev", item::n(1))];
+    let of_old = texts.map(|(name, text)| (name.to_owned(), item::s(text))).into_iter();
+    table.put(of_old.chain(numbers.map(|(name, number)| (name.to_owned(), number))).collect()).await;
+    for number in [1, 2] {
+        let call = call(&number.to_string(), 100 * number);
+        table.put(item::from_usage(&run.tenant_id, run.run_id, &call, None).expect("an item")).await;
+    }
+    let before = used(&table.store, &run).await;
+    assert_eq!((before.spent(), before.earlier.calls, before.usage.total.calls), (NanoUsd(300), 2, 2));
+    let engine = MemoryEngine::default();
+    let caller = sluice_testkit::fixture::caller(run.tenant_id.as_str());
+    let told = record_usage(&table.store, &engine, &caller, run.run_id, vec![call("2", 200), call("3", 5)], noon());
+    let told = told.await.expect("recorded");
+    assert_eq!((told.recorded, told.repeated, told.usage.total.cost_nano_usd), (1, 1, NanoUsd(305)));
+    let ledger = used(&table.store, &run).await.ledger.expect("a ledger");
+    assert_eq!((ledger.spent, ledger.counts.calls, ledger.took_over), (NanoUsd(305), 3, true));
 }
 
 #[tokio::test]
@@ -51,8 +139,7 @@ async fn a_token_is_cleaned_up_some_time_after_it_has_expired() {
 async fn cursors_of_other_lists_are_refused() {
     let table = Table::new().await;
     let (store, run) = (&table.store, running(&table.store).await);
-    let change = usage(&run, &UsageLedger::default(), &[call("1", 1), call("2", 1), call("3", 1)]);
-    assert!(store.record_usage(&change).await.expect("recorded"));
+    assert!(report(store, &run, &[call("1", 1), call("2", 1), call("3", 1)]).await);
     for number in 1..=3 {
         assert!(store.add_comment(&mine(), run.run_id, &comment(number)).await.expect("added"));
     }

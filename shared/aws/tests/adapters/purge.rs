@@ -66,7 +66,11 @@ async fn deletions_left_unprocessed_are_asked_for_again_and_given_up_as_throttle
     table.relay.trouble("BatchWriteItem", [Trouble::Answer(200, unprocessed)]);
     table.store.purge_run(&mine(), run.run_id).await.expect("purged");
     let passed = table.relay.take_passed();
-    assert_eq!(passed, ["GetItem", "BatchWriteItem", "BatchWriteItem", "Query", "BatchWriteItem", "DeleteItem"]);
+    let of_ledger = "TransactWriteItems";
+    assert_eq!(
+        passed,
+        ["GetItem", "BatchWriteItem", "BatchWriteItem", of_ledger, "Query", "BatchWriteItem", "DeleteItem"]
+    );
 }
 
 #[tokio::test]

@@ -3,11 +3,12 @@
 use crate::support::http::Scripted;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::dynamo::Store;
 use sluice_aws::{Aws, ids};
+use sluice_core::budget::MicroUsd;
 use sluice_core::change::RunChange;
 use sluice_core::definition::VersionRule;
 use sluice_core::delivery::Delivery;
@@ -15,18 +16,29 @@ use sluice_core::flow::cancel_run::cancel_run;
 use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
 use sluice_core::flow::deliver::{Delivered, Outlook, deliver, send};
+use sluice_core::flow::govern_call::{self, Ports, Request, Verdict, reserve};
 use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, change_definition};
 use sluice_core::flow::read_runs::{get_run, list_calls, list_inputs, list_steps};
 use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::replay_run;
 use sluice_core::flow::transition_run::{AT_THE_END, settle, transition};
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::{DefinitionRef, NodeId, RunId};
+use sluice_core::governor::access::{Grant, Holder, Pass};
+use sluice_core::governor::call::Call;
+use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::model::Model;
+use sluice_core::governor::price::{Price, Rate, Rates, TierPrice};
+use sluice_core::governor::quota::{Budget, Period};
+use sluice_core::governor::terms::ServiceTier;
+use sluice_core::governor::usage::{CallEnd, CallUsage, TokenUsage};
+use sluice_core::id::{DefinitionRef, NodeId, ProcessorKey, RunId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::meter::{Chance, Count, Meter};
-use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{ChangeRun, Changed, Clock, CountOnMeter, LoadRun, ManageOperator};
+use sluice_core::operator::{TenantSettings, Tenants};
+use sluice_core::ports::{
+    ChangeRun, Changed, Clock, CountInput, CountOnMeter, FindModel, LoadRun, ManageOperator, ReadLedgers, RunRef,
+};
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::snapshot::Callback;
 use sluice_core::tenant_limits::OwnLimits;
@@ -34,7 +46,7 @@ use sluice_testkit::contract::store::reports as outside;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fixture;
 use sluice_testkit::receiver::MemoryReceiver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The read of everything that a run depends on.
 const READ: &str = "BatchGetItem";
@@ -46,6 +58,7 @@ const STOP: &str = "StopExecution";
 /// One item that is written unread: a start that its tenant's meter counts.
 const UPDATE: &str = "UpdateItem";
 const QUERY: &str = "Query";
+const PUT: &str = "PutItem";
 /// Whoever sends what is owed is told of it. The bus stands at the table's address here.
 const TELL: &str = "PutEvents";
 
@@ -76,6 +89,9 @@ const CALLS: &[Row] = &[
     ("create by instance",                Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
     // About a hundred starts of a tenant in a minute are counted, beside the start; where no more are allowed, each.
     ("create under a small limit",        Process::Warm,  &[&[READ], &[RECORD], &[UPDATE]], &[START]),
+    // What is drawn on its quotas is read with the rest, once the process knows that there is a budget.
+    ("create under a budget",             Process::Warm,  &[&[READ], &[RECORD]], &[START]),
+    ("create under a new budget",         Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
     ("create above a limit",              Process::Warm,  &[&[READ]], &[]),
     ("repeat a key above a limit",        Process::Warm,  &[&[READ], &[LOAD]], &[]),
     ("repeat a key",                      Process::Warm,  &[&[READ], &[LOAD]], &[]),
@@ -92,8 +108,11 @@ const CALLS: &[Row] = &[
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
     // The list of its steps; what finished steps came to is one read more, however many they are.
     ("replay from a node",                Process::Warm,  &[&[READ], &[READ], &[QUERY], &[RECORD]], &[START]),
-    // The run with its ledger beside the calls that are known, and one transaction.
-    ("report usage",                      Process::Warm,  &[&[READ, READ], &[RECORD]], &[]),
+    // The run with its ledger beside the calls that are known; then the three writes of a report, and what all calls come to.
+    ("report usage",                      Process::Warm,  &[&[READ, READ], &[UPDATE], &[RECORD], &[UPDATE], &[QUERY]], &[]),
+    // One write before the call, and two behind its answer. A process that knows neither the key nor the model reads both before.
+    ("govern a call",                     Process::Warm,  &[&[UPDATE], &[PUT], &[UPDATE]], &[]),
+    ("govern a call",                     Process::New,   &[&[LOAD], &[LOAD], &[UPDATE], &[PUT], &[UPDATE]], &[]),
     ("get",                               Process::Warm,  &[&[READ]], &[]),
     ("list steps",                        Process::Warm,  &[&[READ], &[READ]], &[]),
     ("list inputs",                       Process::Warm,  &[&[READ, QUERY, QUERY]], &[]),
@@ -118,6 +137,8 @@ const PREPARED: &[&str] = &[
     "replay",
     "replay from a node",
     "report usage",
+    "govern a call",
+    "create under a budget",
     "end",
     "end with a callback",
     "end with answers",
@@ -209,6 +230,37 @@ impl World {
         }
     }
 
+    /// Lets a tenant spend so much in a day.
+    async fn budget(&self, tenant: &str) {
+        let budget = Budget { period: Period::Day, max: Some(MicroUsd::from_usd(5)), per_user_max: None };
+        let open = TenantSettings::open(fixture::tenant(tenant));
+        let settings = TenantSettings { budget: Some(budget), rev: 1, ..open };
+        assert!(self.table.another_store().save_tenant(&settings).await.expect("saved"));
+    }
+
+    /// One call of a model, as govern-calls makes it: what a process that does not know them reads of key and model, the reserve,
+    /// and what settles it.
+    async fn govern(&self, run: &Run, grant: Grant, is_new: bool) {
+        let (store, clock) = (&self.aws.store, &self.aws.clock);
+        let processor = "readability".parse::<ProcessorKey>().expect("a key");
+        if is_new {
+            store.load_keys(&processor).await.expect("an answer");
+            store.find_model(&"anthropic.claude-haiku".parse().expect("an id")).await.expect("an answer");
+        }
+        let reference = RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+        let node_id = "readability".parse().expect("a node");
+        let pass = Pass { grant, holder: Holder::Processor(processor), node_id };
+        let (model, call) = (model(), Call { max_tokens: Some(100), ..Call::default() });
+        let call_id = CallId::new(clock.now(), 1);
+        let request = Request { run: &reference, pass: &pass, attempt: 1, call_id, model: &model, call: &call };
+        let ports = Ports { store, engine: &self.aws.engine, clock, counter: &NoCounter };
+        let verdict = Box::pin(reserve(&ports, &request)).await.expect("an answer");
+        let Verdict::Granted(ticket) = verdict else { panic!("{verdict:?}") };
+        let tokens = TokenUsage { input: 7, output: 50, ..TokenUsage::default() };
+        let end = CallEnd::Used(CallUsage { tokens, ..CallUsage::default() });
+        govern_call::settle(store, &ticket, &end, clock.now()).await.expect("settled");
+    }
+
     /// Forgets the calls so far. The next ones come in these steps.
     fn forget(&self, steps: &[&[&str]]) -> usize {
         self.table.relay.take_passed();
@@ -270,6 +322,34 @@ impl World {
     }
 }
 
+/// Nobody who counts tokens.
+#[derive(Debug)]
+struct NoCounter;
+
+impl CountInput for NoCounter {
+    async fn count_input(&self) -> Option<u64> {
+        None
+    }
+}
+
+fn model() -> Model {
+    let rate = |nano: u64| Rate(nano * 1_000_000);
+    let rates = Rates { input: rate(1), output: rate(5), cache_read: None, cache_write_5m: None, cache_write_1h: None };
+    let tiers = BTreeMap::from([(ServiceTier::Default, TierPrice { rates, long: None })]);
+    Model {
+        key: "haiku".parse().expect("a key"),
+        ids: BTreeSet::new(),
+        tenants: Tenants::everyone(),
+        context_tokens: 200_000,
+        max_output_tokens: 64_000,
+        counts_tokens: false,
+        caches_unasked: false,
+        prices: vec![Price { from: Timestamp::UNIX_EPOCH, until: None, tiers, guardrail_text_unit: None }],
+        updated_at: Timestamp::UNIX_EPOCH,
+        rev: 1,
+    }
+}
+
 fn by_id() -> DefinitionRef {
     DefinitionRef::Id(fixture::definition_id(7))
 }
@@ -326,12 +406,15 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
         match *operation {
             "create under a small limit" => world.limit("mine", 5, 0).await,
             "create above a limit" | "repeat a key above a limit" => world.limit("mine", 5, 5).await,
+            "create under a new budget" => world.budget("mine").await,
             _ => {}
         }
         let mut since = world.forget(if PREPARED.contains(operation) { &[] } else { steps });
         let (caller, now) = (fixture::caller("mine"), world.aws.clock.now());
         let asked = match *operation {
-            "create by name" | "create under a small limit" => Some(("mine", active(by_name()))),
+            "create by name" | "create under a small limit" | "create under a new budget" => {
+                Some(("mine", active(by_name())))
+            }
             "create by id" => Some(("mine", active(by_id()))),
             "create by number" => Some(("mine", command(by_id(), VersionRule::Number(2)))),
             "create the latest by name" => Some(("mine", answered(by_name(), VersionRule::Latest))),
@@ -426,6 +509,23 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
                     record_usage(&world.aws.store, &world.aws.engine, &caller, run.run_id, calls, now)
                         .await
                         .expect(&what);
+                }
+                "create under a budget" => {
+                    world.budget("mine").await;
+                    world.create("mine", active(by_name())).await.expect(&what);
+                    since = world.forget(steps);
+                    world.create("mine", active(by_name())).await.expect(&what);
+                }
+                "govern a call" => {
+                    let run = world.running(active(by_name())).await;
+                    if *process == Process::New {
+                        world.restart();
+                    }
+                    let reference = RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+                    let ledger = world.table.another_store().load_ledger(&reference).await.expect("loaded");
+                    let grant = ledger.expect("a ledger").grant;
+                    since = world.forget(steps);
+                    world.govern(&run, grant, *process == Process::New).await;
                 }
                 "list steps" => {
                     list_steps(&world.aws.store, &caller, first.run_id, 20, None, now).await.expect(&what);

@@ -64,7 +64,7 @@ pub async fn recorded(table: &Table) -> Run {
 async fn change(table: &Table, run: &Run) -> Changed {
     let change = RunChange {
         expected_rev: run.rev - 1,
-        expected_ledger_rev: None,
+        expected_reports_rev: None,
         closes: None,
         run: run.clone(),
         output: None,

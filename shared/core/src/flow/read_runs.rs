@@ -20,7 +20,7 @@ use crate::snapshot::Snapshot;
 use crate::spending::{Spending, Used};
 use crate::step::{Step, StepStatus};
 use crate::together::both;
-use crate::usage::{LlmCall, UsageLedger};
+use crate::usage::{LlmCall, UsageSums};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -463,10 +463,10 @@ impl Inputs {
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<UsageLedger> {
-    let parts = &[Part::Ledger, Part::Governed];
-    let Loaded { ledger, governed, .. } = find_with(store, caller, run_id, parts, now).await?;
-    let used = used(store, &caller.tenant, run_id, ledger, governed).await.map_err(Refusal::Store)?;
+pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<UsageSums> {
+    let parts = &[Part::Ledger, Part::Earlier];
+    let Loaded { ledger, earlier, .. } = find_with(store, caller, run_id, parts, now).await?;
+    let used = used(store, &caller.tenant, run_id, earlier, ledger).await.map_err(Refusal::Store)?;
     Ok(used.usage)
 }
 
@@ -475,9 +475,9 @@ pub async fn get_usage<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, n
 /// # Errors
 /// As [`get_run`].
 pub async fn get_spending<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<Spending> {
-    let parts = &[Part::Ledger, Part::Governed];
-    let Loaded { run, ledger, governed, .. } = find_with(store, caller, run_id, parts, now).await?;
-    Ok(Spending::of(&run, &Used::new(ledger, governed, &[])))
+    let parts = &[Part::Ledger, Part::Earlier];
+    let Loaded { run, ledger, earlier, .. } = find_with(store, caller, run_id, parts, now).await?;
+    Ok(Spending::of(&run, &Used::new(earlier, ledger, &[])))
 }
 
 /// A page of the calls of a run that were reported.

@@ -1,36 +1,40 @@
 //! Record what a run's LLM calls used, and end a run that has spent more than it may.
 //!
-//! **Invariants:** a call counts once, also one that was governed and is reported as well; the total of what is reported, and the
-//! stop that follows from it and from what governed calls have spent, are one transaction.
+//! **Invariants:** a call counts once, also one that was governed and is reported as well; what takes a run above its cap is counted
+//! in the transaction that stops the run.
 //!
 //! Decision (2026-11-22): the runner hands over the usage in a result before it records the result. If that fails
 //! for good the node fails: what cannot be counted must not go on being spent.
 
+use crate::budget::NanoUsd;
 use crate::caller::Caller;
-use crate::change::{RunChange, UsageChange};
+use crate::change::standing;
 use crate::flow::cancel_run::stop;
+use crate::flow::count_report::{Counted, count_report, finish_report};
 use crate::flow::used::used;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, unknown};
+use crate::governor::access::Grant;
 use crate::governor::call_id::CallId;
+use crate::governor::ledger::Ledger;
 use crate::id::{NodeId, RunId, TenantId};
-use crate::lifecycle::{RunEvent, StopIntent};
+use crate::lifecycle::StopIntent;
 use crate::limits;
 use crate::place::{self, Field};
-use crate::ports::{Loaded, Part, RecordUsage, StopExecution};
+use crate::ports::{Loaded, Part, RecordUsage, ReportBegun, ReportReceipt, RunRef, StopExecution};
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{Run, RunState};
-use crate::spending::Used;
 use crate::together::both;
-use crate::usage::{LlmCall, UsageLedger};
+use crate::usage::{LlmCall, UsageSums};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What became of reported calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageRecorded {
     pub run: Run,
-    pub ledger: UsageLedger,
+    /// Of the run, with these calls.
+    pub usage: UsageSums,
     pub recorded: u32,
     /// Calls that had been reported before: they count as they did then.
     pub repeated: u32,
@@ -84,10 +88,11 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     let call_ids: BTreeSet<String> = calls.iter().map(|call| call.call_id.clone()).collect();
     let node_ids: BTreeSet<NodeId> = calls.iter().filter_map(|call| call.node_id.clone()).collect();
     let governed_ids: BTreeSet<CallId> = call_ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let reference = RunRef { tenant_id: tenant.clone(), run_id };
     let given = calls.len() as u32;
     let mut is_checked = false;
     for _ in 0..TRIES {
-        let loaded = store.load_with(tenant, run_id, &[Part::Ledger, Part::Governed]);
+        let loaded = store.load_with(tenant, run_id, &[Part::Ledger, Part::Earlier]);
         let known = store.known_calls(tenant, run_id, &call_ids, &node_ids);
         let (loaded, known) = if governed_ids.is_empty() {
             both(loaded, known).await
@@ -96,39 +101,69 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
             (loaded.await, known.await)
         };
         let loaded = loaded.map_err(Refusal::Store)?.filter(|loaded| loaded.run.is_visible(now));
-        let Loaded { run, ledger, governed, .. } = loaded.ok_or_else(|| unknown(run_id))?;
-        let (mut known, begun) = known.map_err(Refusal::Store)?;
-        let held = governed.iter().flat_map(|governed| governed.holds.keys());
-        known.extend(held.filter(|call_id| governed_ids.contains(*call_id)).map(CallId::to_string));
+        let Loaded { mut run, ledger, earlier, .. } = loaded.ok_or_else(|| unknown(run_id))?;
+        let (known, begun) = known.map_err(Refusal::Store)?;
         if !is_checked {
             check(store, &run, &calls, &begun).await?;
             is_checked = true;
         }
-        let fresh: Vec<LlmCall> = calls.iter().filter(|call| known.insert(call.call_id.clone())).cloned().collect();
+        let ledger = ledger.filter(|ledger| ledger.took_over || earlier.is_none());
+        let Some(ledger) = ledger else {
+            store.take_over(&reference, &opening(&run), earlier.unwrap_or_default()).await.map_err(Refusal::Store)?;
+            continue;
+        };
+        // What broke off after its calls were recorded is counted by whoever finds them.
+        let mut counted = None;
+        for report_id in known.values().flatten().copied().collect::<BTreeSet<_>>() {
+            if ledger.reports.contains_key(&report_id) {
+                let finished = finish_report(store, engine, &reference, &ledger, report_id, now).await;
+                let finished = finished.map_err(Refusal::Store)?;
+                run = finished.stopped.unwrap_or(run);
+                counted = finished.ledger.or(counted);
+            }
+        }
+        let mut seen: BTreeSet<String> = known.into_keys().collect();
+        let held = ledger.holds.keys().filter(|call_id| governed_ids.contains(*call_id));
+        seen.extend(held.map(CallId::to_string));
+        let fresh: Vec<LlmCall> = calls.iter().filter(|call| seen.insert(call.call_id.clone())).cloned().collect();
         let recorded = fresh.len() as u32;
         let repeated = given - recorded;
         if fresh.is_empty() {
             // The stop that earlier calls led to may not have reached the engine.
             stop_if_asked(engine, &run).await;
-            let used = used(store, tenant, run_id, ledger, governed).await.map_err(Refusal::Store)?;
-            return Ok(UsageRecorded { run, ledger: used.usage, recorded, repeated, stopped: false });
+            let ledger = counted.unwrap_or(ledger);
+            let used = used(store, tenant, run_id, earlier, Some(ledger)).await.map_err(Refusal::Store)?;
+            return Ok(UsageRecorded { run, usage: used.usage, recorded, repeated, stopped: false });
         }
-        let too_many = |message| Refusal::Invalid(Invalid::one(Field::Usage, ViolationCode::TooMany, message));
-        let next = ledger.with(&fresh).map_err(too_many)?;
-        let asked = RunEvent::StopAsked(StopIntent::BudgetExceeded);
-        let spends = Used::new(next.clone(), governed.clone(), &[]);
-        let stopped = run.after(asked, now).filter(|_| spends.exceeds(run.spec.spending_cap()));
-        let stop = stopped.map(|after| RunChange::new(&run, after));
-        let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger: next, stop };
-        if store.record_usage(&change).await.map_err(Refusal::Store)? {
-            let stopped = change.stop.is_some();
-            let run = change.stop.map_or(run, |stop| stop.run);
-            stop_if_asked(engine, &run).await;
-            let used = used(store, tenant, run_id, change.ledger, governed).await.map_err(Refusal::Store)?;
-            return Ok(UsageRecorded { run, ledger: used.usage, recorded, repeated, stopped });
+        let cost = NanoUsd(fresh.iter().fold(0, |sum: u64, call| sum.saturating_add(call.cost_nano_usd.0)));
+        let begun = match store.begin_report(&reference, cost, now).await {
+            // Nothing was written.
+            Err(error) if error.is_conflict() => continue,
+            begun => begun.map_err(Refusal::Store)?.ok_or_else(|| unknown(run_id))?,
+        };
+        let ReportBegun { report_id, ledger: held_on } = begun;
+        if !store.record_calls(&reference, report_id, &fresh, now).await.map_err(Refusal::Store)? {
+            // Somebody else was first with one of them.
+            let finished = finish_report(store, engine, &reference, &held_on, report_id, now).await;
+            finished.map_err(Refusal::Store)?;
+            continue;
         }
+        let receipt = ReportReceipt { calls: fresh.len() as u64, cost };
+        let counted = count_report(store, engine, &reference, &held_on, report_id, receipt, now).await;
+        let Counted { ledger: after, stopped } = counted.map_err(Refusal::Store)?;
+        let is_stopped = stopped.is_some();
+        let run = stopped.unwrap_or(run);
+        let used = used(store, tenant, run_id, earlier, after.or(Some(held_on))).await.map_err(Refusal::Store)?;
+        return Ok(UsageRecorded { run, usage: used.usage, recorded, repeated, stopped: is_stopped });
     }
     Err(keeps_changing())
+}
+
+/// The ledger of a run that was recorded before there were any: nobody may call by it.
+fn opening(run: &Run) -> Ledger {
+    let cap = run.spec.spending_cap().map(NanoUsd::from);
+    let ledger = Ledger::new(Grant::new(0), BTreeMap::new(), cap);
+    standing(run).map_or_else(|| ledger.clone(), |standing| ledger.close(standing))
 }
 
 async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {

@@ -40,7 +40,7 @@ pub async fn change_retention<S: ChangeRun>(
 /// Deletes a run that has ended, with everything that belongs to it.
 ///
 /// # Errors
-/// `NotFound`; `Conflict` for a run that is open, or whose end somebody has yet to be told.
+/// `NotFound`; `Conflict` for a run that is open, whose end somebody has yet to be told, or of which a call is under way.
 pub async fn delete_run<S: ChangeRun + PurgeRuns>(
     store: &S,
     caller: &Caller,
@@ -50,7 +50,7 @@ pub async fn delete_run<S: ChangeRun + PurgeRuns>(
     let run = find_run(store, caller, run_id, now).await?;
     ended_only(&run, "deleted")?;
     if store.owed_until(&caller.tenant, run_id).await.map_err(Refusal::Store)?.is_some() {
-        let message = format_args!("run {run_id} has deliveries that have neither arrived nor been given up");
+        let message = format_args!("run {run_id} has deliveries or calls that are not over");
         return Err(Refusal::conflict(ConflictCode::DeliveriesOpen, message));
     }
     // Hidden first: should this stop halfway, nobody sees half a run, and the sweep finishes it.

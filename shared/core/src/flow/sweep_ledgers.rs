@@ -1,12 +1,14 @@
 //! Look after ledgers: settle the holds of calls that nobody settled, and balance closed ledgers with their quotas.
 //!
 //! **Invariant:** at the end of its lease a hold is settled by the record of its call; where there is none, the call costs all that
-//! was held, because nobody can tell that it was not made.
+//! was held, because nobody can tell that it was not made. A report that broke off is counted by its receipt; where there is none,
+//! its calls were not recorded, and whoever made them reports them again.
 
+use crate::flow::count_report::finish_report;
 use crate::flow::govern_call::put;
 use crate::governor::record::{CallRecord, Outcome};
 use crate::governor::usage::TokenUsage;
-use crate::ports::{RunRef, StoreResult, SweepLedgers};
+use crate::ports::{RunRef, StopExecution, StoreResult, SweepLedgers};
 use jiff::Timestamp;
 
 /// What a sweep did.
@@ -14,7 +16,7 @@ use jiff::Timestamp;
 pub struct LedgersSwept {
     /// Holds that cost all that was held.
     pub lost: u32,
-    /// Holds that a record had something better of.
+    /// Holds that a record had something better of, and reports that were counted or given up.
     pub settled: u32,
     /// Quotas that were given back a rest, or charged a cost.
     pub balanced: u32,
@@ -26,10 +28,15 @@ pub struct LedgersSwept {
 ///
 /// # Errors
 /// When the list of them cannot be read.
-pub async fn sweep_ledgers<S: SweepLedgers>(store: &S, now: Timestamp, limit: u32) -> StoreResult<LedgersSwept> {
+pub async fn sweep_ledgers<S: SweepLedgers, E: StopExecution>(
+    store: &S,
+    engine: &E,
+    now: Timestamp,
+    limit: u32,
+) -> StoreResult<LedgersSwept> {
     let mut swept = LedgersSwept::default();
     for run in store.due_ledgers(now, limit).await? {
-        if sweep_ledger(store, &run, now, &mut swept).await.is_err() {
+        if sweep_ledger(store, engine, &run, now, &mut swept).await.is_err() {
             swept.failed += 1;
         }
     }
@@ -40,8 +47,9 @@ pub async fn sweep_ledgers<S: SweepLedgers>(store: &S, now: Timestamp, limit: u3
 ///
 /// # Errors
 /// When the store fails. What is left undone, the next sweep finds again.
-pub async fn sweep_ledger<S: SweepLedgers>(
+pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
     store: &S,
+    engine: &E,
     run: &RunRef,
     now: Timestamp,
     swept: &mut LedgersSwept,
@@ -63,6 +71,10 @@ pub async fn sweep_ledger<S: SweepLedgers>(
             Outcome::Lost => swept.lost += 1,
             Outcome::Used | Outcome::NotRun => swept.settled += 1,
         }
+    }
+    for (report_id, _) in ledger.overdue_reports(now) {
+        finish_report(store, engine, run, &ledger, report_id, now).await?;
+        swept.settled += 1;
     }
     // Calls may have been settled, and others held, since it was read.
     let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };

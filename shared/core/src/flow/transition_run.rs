@@ -120,7 +120,7 @@ pub async fn transition_if<S: ChangeRun>(
 }
 
 /// What an end is told from, beside the run.
-pub const AT_THE_END: &[Part<'static>] = &[Part::Ledger, Part::Governed, Part::Ending];
+pub const AT_THE_END: &[Part<'static>] = &[Part::Ledger, Part::Earlier, Part::Ending];
 
 /// [`transition`] by whoever sends at once what the run owes. `ended` is the run [with what its end needs](AT_THE_END). An
 /// attempt at each delivery of which `may_begin` says so is begun in the transaction of the end itself: nobody has to read
@@ -189,14 +189,14 @@ async fn apply<S: ChangeRun>(
         // A run that never started has used nothing. The ledger is read anew at each try: what is told of the end is what was
         // recorded before it.
         let known = known.take().filter(|_| ends && has_started);
-        let ledger_rev = known.as_ref().map(|known| known.ledger.rev);
+        let reports_rev = known.as_ref().map(|known| known.ledger.as_ref().map_or(0, |ledger| ledger.reports_rev));
         let used = match known {
-            Some(Loaded { ledger, governed, .. }) => used(store, &run.tenant_id, run.run_id, ledger, governed).await?,
+            Some(Loaded { ledger, earlier, .. }) => used(store, &run.tenant_id, run.run_id, earlier, ledger).await?,
             None => Used::default(),
         };
         let change = change(&run, event, end, callback, &used, now).map_err(unwritable)?;
         let Some(mut change) = change else { return Ok(None) };
-        change.expected_ledger_rev = ledger_rev;
+        change.expected_reports_rev = reports_rev;
         for delivery in &mut change.deliveries {
             if let Some(begun) = Some(&*delivery).filter(|delivery| may_begin(delivery)).and_then(|it| it.begin(now)) {
                 *delivery = begun;

@@ -1,22 +1,23 @@
-//! Put together what a run has used, from what was reported and from the records of governed calls.
+//! Put together what a run has used, from its ledger and from the records of its calls.
 
 use crate::governor::ledger::Ledger;
+use crate::governor::ledger::change::Earlier;
 use crate::id::{RunId, TenantId};
 use crate::ports::{LoadRun, StoreResult};
 use crate::spending::Used;
-use crate::usage::UsageLedger;
 
-/// What the run has used. The records are read only where there are any: `governed` was read before, and says so.
+/// What the run has used. The records are read only where there are any: the ledger was read before, and says so.
 pub(super) async fn used<S: LoadRun>(
     store: &S,
     tenant: &TenantId,
     run_id: RunId,
-    reported: UsageLedger,
-    governed: Option<Ledger>,
+    earlier: Option<Earlier>,
+    ledger: Option<Ledger>,
 ) -> StoreResult<Used> {
-    let calls = match &governed {
-        Some(ledger) if ledger.counts.calls > 0 => store.governed_calls(tenant, run_id).await?,
-        Some(_) | None => Vec::new(),
+    let counted = ledger.as_ref().map_or(0, |ledger| ledger.counts.calls);
+    let calls = match counted > 0 || earlier.is_some() {
+        true => store.recorded_calls(tenant, run_id).await?,
+        false => Vec::new(),
     };
-    Ok(Used::new(reported, governed, &calls))
+    Ok(Used::new(earlier, ledger, &calls))
 }

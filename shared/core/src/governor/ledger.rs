@@ -1,9 +1,15 @@
-//! The ledger of a run's governed calls: one item, on which worst cases are held and costs are added.
+//! The ledger of a run's calls: one item, on which worst cases are held and costs are added, of governed calls and of reported
+//! ones.
 //!
 //! **Invariants:** what is spent and what is held together are never more than the cap, nor than what was drawn on any quota, but
-//! for a cost above its hold (recorded as it is, and counted as a breach) and for what is reported without having been held; a
-//! hold is removed once, by one who adds the cost of its call's record; from the closing on nothing is held that was not held
-//! before.
+//! for a cost above its hold (recorded as it is, and counted as a breach) and for what is reported, which was spent already; a
+//! hold is removed once, by one who adds the cost of its call's record; from the closing on nothing is held for a call that was
+//! not held before; a ledger is deleted only while nothing is held on it, so that no record comes after it.
+//!
+//! A report is counted like a call. What its calls cost is held under an id that no other report has; then the calls are recorded
+//! with that id, none of them recorded before, and a receipt with them; then the hold is removed and the cost is spent. The hold
+//! is the leave to add it, so that nobody adds it twice, whoever repeats whatever; and what broke off in between, whoever finds
+//! the calls, or the sweep at the end of the lease, does to its end by the receipt.
 //!
 //! In the store, every change is one update under conditions, and none is decided on a read: what is left of the cap and of each
 //! allowance is kept as a number of its own, which a reserve takes from and a settlement gives to, so that `left >= amount` is a
@@ -72,7 +78,7 @@ pub struct Allowance {
 /// How often things happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Calls that are over, and ran.
+    /// Calls that are over, and ran; reported ones with them.
     pub calls: u64,
     /// Calls that were granted with a lower limit than they asked for.
     pub lowered: u64,
@@ -100,6 +106,12 @@ pub struct Ledger {
     pub lost: NanoUsd,
     /// The worst cases of the calls that are under way.
     pub holds: BTreeMap<CallId, NanoUsd>,
+    /// What the calls of reports cost that are being recorded, by the reports' own ids.
+    pub reports: BTreeMap<CallId, NanoUsd>,
+    /// One more with every report that begins or is counted: who has read the same number twice has missed none in between.
+    pub reports_rev: u64,
+    /// Whether what was reported of the run before there was one ledger for both is counted here.
+    pub took_over: bool,
     pub counts: Counts,
     /// What was drawn on each quota that the run is under, frozen with the run.
     pub allowances: BTreeMap<QuotaOwner, Option<Allowance>>,
@@ -120,6 +132,9 @@ impl Ledger {
             spent: NanoUsd(0),
             lost: NanoUsd(0),
             holds: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            reports_rev: 0,
+            took_over: false,
             counts: Counts::default(),
             allowances: BTreeMap::new(),
             sweep_at: None,
@@ -128,12 +143,22 @@ impl Ledger {
 
     /// Of all calls that are under way.
     pub fn held(&self) -> NanoUsd {
-        NanoUsd(self.holds.values().fold(0, |sum, hold| sum.saturating_add(hold.0)))
+        sum(self.holds.values())
+    }
+
+    /// Of all calls and reports that are under way: what of it may come back.
+    pub fn under_way(&self) -> NanoUsd {
+        NanoUsd(self.held().0.saturating_add(sum(self.reports.values()).0))
+    }
+
+    /// Whether nothing is held, neither of calls nor of reports.
+    pub fn is_idle(&self) -> bool {
+        self.holds.is_empty() && self.reports.is_empty()
     }
 
     /// What is spent and what is held.
     pub fn committed(&self) -> NanoUsd {
-        NanoUsd(self.spent.0.saturating_add(self.held().0))
+        NanoUsd(self.spent.0.saturating_add(self.under_way().0))
     }
 
     /// What is left of the cap for calls to come; without a cap there is no end to it.
@@ -162,9 +187,24 @@ impl Ledger {
 
     /// The holds whose lease is over, with the earliest first.
     pub fn overdue(&self, now: Timestamp) -> impl Iterator<Item = (CallId, NanoUsd)> {
-        self.holds
-            .iter()
-            .filter(move |(call_id, _)| call_id.lease_end() <= now)
-            .map(|(call_id, hold)| (*call_id, *hold))
+        over(&self.holds, now)
     }
+
+    /// The reports whose lease is over, with the earliest first.
+    pub fn overdue_reports(&self, now: Timestamp) -> impl Iterator<Item = (CallId, NanoUsd)> {
+        over(&self.reports, now)
+    }
+
+    /// Until when something is held at the latest; `None` where nothing is.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        self.holds.keys().chain(self.reports.keys()).map(|id| id.lease_end()).max()
+    }
+}
+
+fn over(holds: &BTreeMap<CallId, NanoUsd>, now: Timestamp) -> impl Iterator<Item = (CallId, NanoUsd)> {
+    holds.iter().filter(move |(id, _)| id.lease_end() <= now).map(|(id, hold)| (*id, *hold))
+}
+
+fn sum<'a>(amounts: impl Iterator<Item = &'a NanoUsd>) -> NanoUsd {
+    NanoUsd(amounts.fold(0, |sum, amount| sum.saturating_add(amount.0)))
 }

@@ -104,7 +104,8 @@ pub fn next(ledger: &Ledger, reserve: &Reserve, standpoint: Standpoint<'_>) -> N
 
 fn short(ledger: &Ledger, Standpoint { worst, is_patient, dry }: Standpoint<'_>) -> Next {
     let (most, least) = (worst.most(), worst.least());
-    let held = ledger.held().0;
+    // A report that is being recorded may be one of calls that were recorded before.
+    let held = ledger.under_way().0;
     let cap_in_the_end = NanoUsd(ledger.left_of_cap().0.saturating_add(held));
     // Where more is spent than the cap, what is held was never left in the end.
     let cap_in_the_end = ledger.cap.map_or(cap_in_the_end, |cap| NanoUsd(cap.0.saturating_sub(ledger.spent.0)));

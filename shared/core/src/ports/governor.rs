@@ -4,7 +4,7 @@
 //! answer is lost was written or was not; each port says whether it may be repeated.
 
 use super::catalog::ReadCatalog;
-use super::run::RunRef;
+use super::run::{RecordUsage, RunRef};
 use super::store::StoreResult;
 use crate::budget::NanoUsd;
 use crate::catalog::{SettingsKey, Wanted};
@@ -115,7 +115,7 @@ pub async fn by_budgets<S: ReadCatalog + ?Sized>(
 }
 
 /// Looks after ledgers that nobody else looks after any more.
-pub trait SweepLedgers: GovernCalls + ReadLedgers {
+pub trait SweepLedgers: GovernCalls + ReadLedgers + RecordUsage {
     /// At most `limit` runs whose ledger has a `sweep_at` that is over, or is closed and has a balance to make; the longest
     /// overdue first. Eventually consistent.
     fn due_ledgers(&self, now: Timestamp, limit: u32) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;

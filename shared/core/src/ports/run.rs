@@ -1,10 +1,13 @@
 //! Runs in the store: recording, loading, changing, listing and deleting them, and what is reported about them.
 
 use super::store::{Page, StoreResult};
-use crate::change::{NewRun, RunChange, UsageChange};
+use crate::budget::NanoUsd;
+use crate::change::{NewRun, RunChange};
 use crate::concurrency::{QueueRef, SlotScope};
 use crate::delivery::{Attempt, Delivery};
+use crate::governor::call_id::CallId;
 use crate::governor::ledger::Ledger;
+use crate::governor::ledger::change::{CountReport, Earlier};
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::lifecycle::{RunStatus, StopIntent};
@@ -12,7 +15,7 @@ use crate::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, Repo
 use crate::run::Run;
 use crate::snapshot::{Ending, RecordKeys, Snapshot};
 use crate::step::Step;
-use crate::usage::{LlmCall, UsageLedger};
+use crate::usage::{LlmCall, RecordedCall};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -62,10 +65,10 @@ pub enum Part<'a> {
     /// What the request for the run said.
     Request,
     Output,
-    /// The ledger of what its reported LLM calls have used.
+    /// The ledger of its LLM calls.
     Ledger,
-    /// The ledger of its governed calls.
-    Governed,
+    /// What was reported of it before there was one ledger for reported and governed calls.
+    Earlier,
     Ending,
     /// A node's step with its result.
     Step(&'a NodeId),
@@ -80,10 +83,10 @@ pub struct Loaded {
     pub request: Option<String>,
     /// JSON text.
     pub output: Option<String>,
-    /// An empty one when no call was reported.
-    pub ledger: UsageLedger,
     /// A run that was recorded before there were such ledgers has none.
-    pub governed: Option<Ledger>,
+    pub ledger: Option<Ledger>,
+    /// Only a run that is that old has any.
+    pub earlier: Option<Earlier>,
     /// A run that was recorded before this was kept apart has none.
     pub ending: Option<Ending>,
     pub step: Option<Step>,
@@ -92,8 +95,8 @@ pub struct Loaded {
 impl Loaded {
     /// A run of which nothing else is known.
     pub fn new(run: Run) -> Self {
-        let ledger = UsageLedger::default();
-        Self { run, snapshot: None, request: None, output: None, ledger, governed: None, ending: None, step: None }
+        let (ledger, earlier) = (None, None);
+        Self { run, snapshot: None, request: None, output: None, ledger, earlier, ending: None, step: None }
     }
 }
 
@@ -129,14 +132,13 @@ pub trait LoadRun: Send + Sync {
         run_id: RunId,
         node_ids: &[NodeId],
     ) -> impl Future<Output = StoreResult<BTreeMap<NodeId, String>>> + Send;
-    /// The ledger of what the run's LLM calls have used; an empty one when no call was reported. Strongly consistent.
-    fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<UsageLedger>> + Send;
-    /// Every governed call of the run that is over and that ran. Strongly consistent.
-    fn governed_calls(
+    /// Every LLM call of the run that was recorded: those that were reported, and governed ones that are over and ran. Strongly
+    /// consistent.
+    fn recorded_calls(
         &self,
         tenant: &TenantId,
         run_id: RunId,
-    ) -> impl Future<Output = StoreResult<Vec<LlmCall>>> + Send;
+    ) -> impl Future<Output = StoreResult<Vec<RecordedCall>>> + Send;
 }
 
 /// What became of a change of a run.
@@ -144,7 +146,7 @@ pub trait LoadRun: Send + Sync {
 pub enum Changed {
     /// The change was written.
     Done,
-    /// The stored run is no longer at `expected_rev`, or its usage ledger no longer at `expected_ledger_rev`. Nothing was
+    /// The stored run is no longer at `expected_rev`, or its ledger no longer at `expected_reports_rev`. Nothing was
     /// written; the run as it is stored comes with this, if it exists.
     Stale(Option<Box<Run>>),
     /// The stored run is at `expected_rev`, but these limits have no free slot. Nothing was written.
@@ -175,8 +177,8 @@ pub trait ChangeRun: LoadRun {
     ) -> impl Future<Output = StoreResult<Option<StopAsked>>> + Send;
 
     /// Writes the changed head, the output and the deliveries, and moves the run's slots and its place in a queue, all
-    /// or nothing, if the stored run is still at `expected_rev`, and its usage ledger at `expected_ledger_rev` where the
-    /// change has one.
+    /// or nothing, if the stored run is still at `expected_rev`, and its ledger at `expected_reports_rev` where the change has
+    /// one.
     fn change_run(&self, change: &RunChange) -> impl Future<Output = StoreResult<Changed>> + Send;
 }
 
@@ -237,22 +239,88 @@ pub trait RecordReports: Send + Sync {
     ) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
-/// Records what a run's LLM calls used.
+/// A report that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportBegun {
+    /// The report's own id: no other report, and no try of one, has the same.
+    pub report_id: CallId,
+    pub ledger: Ledger,
+}
+
+/// What stands of a report: written once, with its calls or in the place of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReportReceipt {
+    pub calls: u64,
+    pub cost: NanoUsd,
+}
+
+/// What became of counting a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportCounted {
+    /// The ledger after it.
+    Done(Box<Ledger>),
+    /// It was counted before, or there is no ledger any more: the ledger as it is, if there is one.
+    NotUnderWay(Option<Box<Ledger>>),
+    /// It takes the ledger above its cap, so that the run has to be stopped with it. Nothing was written.
+    Above,
+    /// The run is no longer at the stop's `expected_rev`. Nothing was written.
+    Stale,
+}
+
+/// Calls that were recorded, by their ids, each with the report that it came with, if it came with one.
+pub type KnownCalls = BTreeMap<String, Option<CallId>>;
+
+/// Records what a run's LLM calls used: see [`ledger`](crate::governor::ledger) for the three steps of a report.
 pub trait RecordUsage: ChangeRun {
-    /// Which of these LLM calls were recorded before, by their ids, and which of these nodes have begun. Strongly consistent, in
-    /// one round trip.
+    /// Which of these LLM calls were recorded before, by their ids, each with the report that it came with; and which of these
+    /// nodes have begun. Strongly consistent, in one round trip.
     fn known_calls(
         &self,
         tenant: &TenantId,
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> impl Future<Output = StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)>> + Send;
-    /// Writes the calls, the ledger and the stop, all or nothing, if none of the calls was recorded before, the stored
-    /// ledger is at `ledger.rev - 1`, the run exists and is not [being deleted](Run::LET_GO), and, where there is a
-    /// stop, the stored run is at the stop's `expected_rev`. `false` when one of these does not hold; then nothing was
-    /// written.
-    fn record_usage(&self, change: &UsageChange) -> impl Future<Output = StoreResult<bool>> + Send;
+    ) -> impl Future<Output = StoreResult<(KnownCalls, BTreeSet<NodeId>)>> + Send;
+    /// Begins a report of calls that cost so much, as [`Ledger::begin_report`] does, in one write that is sent once; `None` where
+    /// the run has no ledger. A report whose answer was lost is never gone on with: at the end of its lease it is given up.
+    fn begin_report(
+        &self,
+        run: &RunRef,
+        cost: NanoUsd,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<Option<ReportBegun>>> + Send;
+    /// Records the calls with the report and its receipt, all or nothing, if none of them was recorded before and the report has
+    /// no receipt yet; `false` otherwise. Only ever asked for a report that has begun.
+    fn record_calls(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        calls: &[LlmCall],
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Puts an empty receipt, if the report has none yet, so that its calls are never recorded; gives the one that stands. May be
+    /// repeated.
+    fn give_up_report(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<ReportReceipt>> + Send;
+    /// Counts a report as [`Ledger::count_report`] does, in one write; with a stop, in one transaction with the change of the run.
+    /// Only ever asked with the receipt that stands. May be repeated.
+    fn count_report(
+        &self,
+        run: &RunRef,
+        count: &CountReport,
+        stop: Option<&RunChange>,
+    ) -> impl Future<Output = StoreResult<ReportCounted>> + Send;
+    /// Gives the run this ledger, if it has none, and counts on its ledger what was reported before, once. May be repeated.
+    fn take_over(
+        &self,
+        run: &RunRef,
+        opening: &Ledger,
+        earlier: Earlier,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 /// Reads the queues of runs that wait for a slot.
@@ -275,13 +343,15 @@ pub struct RunRef {
 /// Deletes runs whose retention is over.
 pub trait PurgeRuns: Send + Sync {
     /// Until when the run owes something at the least: when the last of its deliveries is due that were neither delivered nor
-    /// dead-lettered. `None` when it owes nothing. Strongly consistent.
+    /// dead-lettered, or the last lease ends of a call or a report that is under way. `None` when it owes nothing. Strongly
+    /// consistent.
     fn owed_until(
         &self,
         tenant: &TenantId,
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Option<Timestamp>>> + Send;
-    /// Deletes a run with everything that is stored of it. The head is deleted last, so that after a crash the rest can
+    /// Deletes a run with everything that is stored of it: the ledger first, while nothing is held on it, so that no call and no
+    /// report is recorded afterwards (`StoreErrorClass::Conflict` where something is held). The head is deleted last, so that after a crash the rest can
     /// still be found and deleted. Deleting a run that does not exist is no error.
     fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<()>> + Send;
 }

@@ -45,6 +45,18 @@ fn the_execution_input_carries_the_budget_exactly() {
 }
 
 #[test]
+fn the_execution_input_says_for_whom_the_run_is() {
+    for (user, told) in [(None, Value::Null), (Some("ann@example.com"), Value::from("ann@example.com"))] {
+        let world = World::new();
+        let user_id = user.map(|user| user.parse().expect("a user"));
+        let run = world.create(Command { user_id, ..command() }, 1).expect("accepted").run;
+        let input: Value =
+            serde_json::from_str(&world.engine.execution(&run.execution_arn()).expect("started").input).expect("JSON");
+        assert_eq!(input.get("userId"), Some(&told));
+    }
+}
+
+#[test]
 fn no_cap_and_a_cap_of_zero_are_null_in_the_execution() {
     for budget in [Ok(None), cap("0"), cap("0.000")] {
         let world = World::new();

@@ -3,9 +3,11 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
 use sluice_core::budget::{MicroUsd, NanoUsd};
+use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, Fresh, Policy, create_run};
 use sluice_core::flow::read_runs::{get_spending, get_usage};
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
+use sluice_core::flow::retain_run::delete_run;
 use sluice_core::governor::access::{Grant, Holder, Pass};
 use sluice_core::governor::call_id::{CallId, LEASE};
 use sluice_core::governor::ledger::change::{Reserve, Settle};
@@ -175,6 +177,56 @@ fn what_governed_calls_have_spent_counts_when_a_report_is_weighed() {
         assert_eq!((told.stopped, told.run.status() == RunStatus::Canceling), (is_stopped, is_stopped), "{reported}");
         assert_eq!(world.store.governed(&reference(&run)).expect("a ledger").is_open(), !is_stopped);
     }
+}
+
+/// The other way about: what was only reported is not there any more for a call.
+#[test]
+fn a_reserve_sees_what_was_reported() {
+    let world = World::new();
+    let cap = Command { execution_budget: Ok(Some(MicroUsd(2))), ..command() };
+    let run = world.create(cap, 1).expect("accepted").run;
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    world.report_call(&run, "theirs".to_owned(), 1_600);
+    let ledger = world.store.governed(&reference(&run)).expect("a ledger");
+    assert_eq!((ledger.left(), ledger.spent), (NanoUsd(400), NanoUsd(1_600)));
+    let pass = Pass {
+        grant: ledger.grant,
+        holder: Holder::Processor("readability".parse().expect("a key")),
+        node_id: "readability".parse().expect("a node"),
+    };
+    let reserve = |number, amount| {
+        let call_id = CallId::new(world.clock.now(), number);
+        let reserve = Reserve { call_id, pass: pass.clone(), amount: NanoUsd(amount), is_lowered: false };
+        block_on(world.store.reserve(&reference(&run), &reserve)).expect("an answer")
+    };
+    assert!(matches!(reserve(1, 401), Reserved::Denied(Some(_))));
+    assert_eq!(reserve(2, 400), Reserved::Done);
+}
+
+/// What is held keeps its run: a record that came after the purge would stay for ever.
+#[test]
+fn a_run_is_kept_while_a_call_of_it_is_under_way() {
+    let world = World::new();
+    let run = world.running(1);
+    let call_id = world.hold(&run, 1, 900);
+    let ended = world.end(&run, EngineEnd::Succeeded, None).expect("settled");
+    for owed in &ended.owed {
+        world.deliver(owed);
+    }
+    let (store, caller) = (&world.store, &world.caller);
+    let delete = || block_on(delete_run(store, caller, run.run_id, world.clock.now()));
+    let refused = delete();
+    assert!(matches!(refused, Err(Refusal::Conflict { .. })), "{refused:?}");
+    let record = world.put_record(&run, call_id, 900, 400);
+    world.settle_hold(&run, &record);
+    delete().expect("deleted");
+    assert!(!store.knows(&caller.tenant, run.run_id), "nothing of it is left");
+    // A call that comes later finds nothing to be held on.
+    let grant = Grant::new(1);
+    let holder = Holder::Processor("readability".parse().expect("a key"));
+    let pass = Pass { grant, holder, node_id: "readability".parse().expect("a node") };
+    let late = Reserve { call_id, pass, amount: NanoUsd(1), is_lowered: false };
+    assert_eq!(block_on(store.reserve(&reference(&run), &late)).expect("an answer"), Reserved::Denied(None));
 }
 
 #[test]

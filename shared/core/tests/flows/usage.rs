@@ -3,6 +3,7 @@ use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
+use sluice_core::governor::call_id::LEASE;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::ports::Clock;
 use sluice_core::refusal::ConflictCode;
@@ -47,9 +48,9 @@ fn a_call_counts_once_however_often_it_is_reported() {
     let world = World::new();
     let run = world.running(1);
     let first = world.use_up(&run, vec![call("a", 5), call("b", 7), call("a", 500)]).expect("recorded");
-    assert_eq!((first.recorded, first.repeated, first.ledger.total.cost_nano_usd), (2, 1, NanoUsd(12)));
+    assert_eq!((first.recorded, first.repeated, first.usage.total.cost_nano_usd), (2, 1, NanoUsd(12)));
     let second = world.use_up(&run, vec![call("b", 7), call("c", 1)]).expect("recorded");
-    assert_eq!((second.recorded, second.repeated, second.ledger.total.calls), (1, 1, 3));
+    assert_eq!((second.recorded, second.repeated, second.usage.total.calls), (1, 1, 3));
 }
 
 /// Whatever is recorded of a run before its end is told with its end, however the two come to lie.
@@ -82,15 +83,78 @@ fn what_is_reported_before_the_end_is_told_with_it() {
     assert!(told_late > 2, "{told_late}");
 }
 
+/// Wherever a report breaks off, it is repeated, and then or at the end of the lease every call is counted, once.
 #[test]
-fn a_report_whose_answer_was_lost_can_be_repeated() {
-    let world = World::new();
-    let run = world.running(1);
-    let lost = Fault::After(sluice_core::ports::StoreErrorClass::Unavailable);
-    world.store.faults.once("record the usage", lost);
-    assert!(matches!(world.use_up(&run, vec![call("a", 5)]), Err(Refusal::Store(_))));
-    let again = world.use_up(&run, vec![call("a", 5)]).expect("recorded");
-    assert_eq!((again.recorded, again.repeated, again.ledger.total.calls), (0, 1, 1));
+fn a_report_that_broke_off_can_be_repeated() {
+    let unavailable = sluice_core::ports::StoreErrorClass::Unavailable;
+    for operation in ["begin a report", "record the calls", "count a report"] {
+        for fault in [Fault::Before(unavailable), Fault::After(unavailable)] {
+            let world = World::new();
+            let run = world.running(1);
+            world.store.faults.once(operation, fault);
+            assert!(matches!(world.use_up(&run, vec![call("a", 5)]), Err(Refusal::Store(_))), "{operation}");
+            let again = world.use_up(&run, vec![call("a", 5), call("b", 7)]).expect("recorded");
+            assert_eq!(again.recorded + again.repeated, 2);
+            assert_eq!((again.usage.total.calls, again.usage.total.cost_nano_usd), (2, NanoUsd(12)), "{operation}");
+            world.clock.advance(LEASE.as_secs());
+            world.reconcile();
+            let used = world.store.used(&world.caller.tenant, run.run_id);
+            let ledger = used.ledger.as_ref().expect("a ledger");
+            assert!(ledger.is_idle(), "{operation}");
+            assert_eq!((used.usage.total.calls, ledger.spent, ledger.counts.calls), (2, NanoUsd(12), 2), "{operation}");
+        }
+    }
+}
+
+/// Nobody repeats it: the sweep counts what was recorded, stops the run where that is too much, and gives the rest up.
+#[test]
+fn a_report_that_nobody_repeats_is_counted_by_the_sweep() {
+    let unavailable = sluice_core::ports::StoreErrorClass::Unavailable;
+    for (operation, fault, spent) in [
+        ("begin a report", Fault::After(unavailable), 0),
+        ("record the calls", Fault::Before(unavailable), 0),
+        ("record the calls", Fault::After(unavailable), 10_001),
+        ("count a report", Fault::Before(unavailable), 10_001),
+    ] {
+        let world = World::new();
+        let run = world.capped("0.00001");
+        world.store.faults.once(operation, fault);
+        assert!(matches!(world.use_up(&run, vec![call("a", 10_001)]), Err(Refusal::Store(_))), "{operation}");
+        world.clock.advance(LEASE.as_secs() - 1);
+        world.reconcile();
+        assert_eq!(world.run(run.run_id).status(), RunStatus::Running, "{operation}");
+        world.clock.advance(1);
+        world.reconcile();
+        let used = world.store.used(&world.caller.tenant, run.run_id);
+        let ledger = used.ledger.expect("a ledger");
+        assert!(ledger.is_idle(), "{operation}");
+        let is_stopped = world.run(run.run_id).status() == RunStatus::Canceling;
+        assert_eq!((ledger.spent, is_stopped), (NanoUsd(spent), spent > 0), "{operation}");
+        assert_eq!(world.engine.stops().is_empty(), spent == 0, "{operation}");
+    }
+}
+
+/// A run from before there was one ledger for both goes on, and all of it counts.
+#[test]
+fn what_was_reported_before_there_was_one_ledger_counts() {
+    for has_ledger in [false, true] {
+        let world = World::new();
+        let run = world.capped("0.00001");
+        let tenant = &world.caller.tenant;
+        world.store.seed_earlier(tenant, run.run_id, &[call("old", 4_000), call("older", 1_000)], has_ledger);
+        assert_eq!(world.store.used(tenant, run.run_id).spent(), NanoUsd(5_000));
+        let repeated = world.use_up(&run, vec![call("old", 4_000)]).expect("recorded");
+        assert_eq!((repeated.recorded, repeated.usage.total.calls), (0, 2));
+        let within = world.use_up(&run, vec![call("new", 5_000)]).expect("recorded");
+        assert_eq!((within.run.status(), within.usage.total.cost_nano_usd), (RunStatus::Running, NanoUsd(10_000)));
+        assert_eq!(world.store.used(tenant, run.run_id).spent(), NanoUsd(10_000));
+        let above = world.use_up(&run, vec![call("newer", 1)]).expect("recorded");
+        assert_eq!((above.run.status(), above.stopped), (RunStatus::Canceling, true), "{has_ledger}");
+        world.settle(&run, EngineEnd::Aborted, &EndDetails::default()).expect("settled");
+        let body = &world.store.deliveries()[0].0.body;
+        assert!(body.contains(r#""usage":{"calls":4,"#) && body.contains(r#""costUsd":0.000010001"#), "{body}");
+        assert!(body.contains(r#""spentUsd":0.000010001"#), "{body}");
+    }
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Bench {
     }
 
     fn sweep(&self) -> LedgersSwept {
-        block_on(sweep_ledgers(&self.store, self.clock.now(), 100)).expect("swept")
+        block_on(sweep_ledgers(&self.store, &self.engine, self.clock.now(), 100)).expect("swept")
     }
 
     fn pass_lease(&self) {

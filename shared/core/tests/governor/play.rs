@@ -8,6 +8,7 @@ use sluice_core::budget::NanoUsd;
 use sluice_core::caller::Caller;
 use sluice_core::flow::cancel_run::cancel_run;
 use sluice_core::flow::govern_call::{Ports, Request, Ticket, Verdict, reserve, settle};
+use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::sweep_ledgers::sweep_ledgers;
 use sluice_core::governor::access::{Grant, Pass};
 use sluice_core::governor::call_id::CallId;
@@ -18,6 +19,7 @@ use sluice_core::governor::quota::QuotaRule;
 use sluice_core::governor::record::Outcome;
 use sluice_core::governor::usage::{CallEnd, CallUsage, TokenUsage};
 use sluice_core::ports::{Clock, GovernCalls, ReadLedgers, RunRef, SweepLedgers};
+use sluice_core::usage::LlmCall;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fault::lock;
 use sluice_testkit::store::{Laxity, MemoryStore};
@@ -43,7 +45,7 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Store(Laxity::ReserveUnconditional),
         Self::Store(Laxity::GrantNotChecked),
         Self::Store(Laxity::ClosedLedgerHolds),
@@ -53,6 +55,9 @@ impl Mutant {
         Self::Store(Laxity::RecordReplaced),
         Self::Store(Laxity::DrawUnconditional),
         Self::Store(Laxity::LedgerLeftOpen),
+        Self::Store(Laxity::UsageNotIdempotent),
+        Self::Store(Laxity::ReportCountedTwice),
+        Self::Store(Laxity::ReceiptReplaced),
         Self::LapseIsFree,
         Self::NeverSwept,
         Self::CalledUnanswered,
@@ -69,6 +74,9 @@ pub struct Tale {
     pub throttled: u64,
     pub exhausted: u64,
     pub refused: u64,
+    /// Calls that were reported, and calls that had been before.
+    pub reported: u64,
+    pub repeated: u64,
     pub unanswered: u64,
     pub died: u64,
     pub lost: u64,
@@ -214,6 +222,44 @@ fn is_honest(world: &World, input: u64, most: u64) {
     }
 }
 
+/// A processor that tells of so many calls that nobody governs: few, so that many are told of again, by others too.
+pub async fn reports(world: Arc<World>, number: usize) {
+    for _ in 0..number {
+        let calls: Vec<LlmCall> = world.random(|random| {
+            let call = |random: &mut Rng| LlmCall {
+                call_id: format!("theirs-{}", random.u32(0..12)),
+                node_id: None,
+                provider: "acme".to_owned(),
+                model: "small".to_owned(),
+                input_tokens: 10,
+                output_tokens: 5,
+                cached_tokens: 0,
+                cost_nano_usd: NanoUsd(random.u64(0..20_000)),
+                latency_ms: 7,
+                reported_at: world.clock.now(),
+            };
+            (0..random.usize(1..4)).map(|_| call(random)).collect()
+        });
+        // Whoever is not answered tells of them again.
+        for _ in 0..world.random(|random| random.usize(1..4)) {
+            let World { store, engine, clock, caller, run, .. } = &*world;
+            let now = clock.now();
+            let told = Box::pin(record_usage(store, engine, caller, run.run_id, calls.clone(), now)).await;
+            if let Ok(told) = told {
+                world.tell(|tale| {
+                    tale.reported += u64::from(told.recorded);
+                    tale.repeated += u64::from(told.repeated);
+                });
+                if world.chance(70) {
+                    break;
+                }
+            }
+            world.pause(2_000).await;
+        }
+        world.pause(20_000).await;
+    }
+}
+
 /// Somebody with half of what opens, or with that of others.
 pub async fn stranger(world: Arc<World>) {
     let mut pass = pass();
@@ -246,7 +292,7 @@ pub async fn sweep(world: Arc<World>) {
             let _next = world.store.sweep_at(&world.run, ledger.next_sweep()).await;
         }
         Some(_) | None => {
-            if let Ok(swept) = sweep_ledgers(&world.store, now, 10).await {
+            if let Ok(swept) = sweep_ledgers(&world.store, &world.engine, now, 10).await {
                 world.tell(|tale| tale.lost += u64::from(swept.lost));
             }
         }

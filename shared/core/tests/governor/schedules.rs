@@ -44,18 +44,22 @@ fn no_schedule_passes_the_cap() {
     let mut sum = Tale::default();
     tales.into_iter().for_each(|tale| add(&mut sum, tale));
     // Everything has happened, and often.
-    let Tale { granted, lowered, throttled, exhausted, refused, unanswered, died, lost, faults } = sum;
-    let often = [granted, lowered, throttled, exhausted, refused, unanswered, died, lost, faults];
+    let Tale { granted, lowered, throttled, exhausted, refused, reported, repeated, unanswered, died, lost, faults } =
+        sum;
+    let often = [granted, lowered, throttled, exhausted, refused, reported, repeated, unanswered, died, lost, faults];
     assert!(often.iter().all(|times| *times >= schedules() / 20), "{sum:?}");
 }
 
 fn add(sum: &mut Tale, tale: Tale) {
-    let Tale { granted, lowered, throttled, exhausted, refused, unanswered, died, lost, faults } = tale;
+    let Tale { granted, lowered, throttled, exhausted, refused, reported, repeated, unanswered, died, lost, faults } =
+        tale;
     sum.granted += granted;
     sum.lowered += lowered;
     sum.throttled += throttled;
     sum.exhausted += exhausted;
     sum.refused += refused;
+    sum.reported += reported;
+    sum.repeated += repeated;
     sum.unanswered += unanswered;
     sum.died += died;
     sum.lost += lost;

@@ -6,6 +6,7 @@ use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::quota::QuotaRule;
 use sluice_core::governor::record::CallRecord;
+use sluice_core::usage::RecordedCall;
 use sluice_testkit::fault::lock;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub struct Seen {
     records: BTreeMap<CallId, CallRecord>,
+    /// What reports had cost.
+    of_reports: u64,
     /// What was held when the ledger was closed.
     held_at_closing: Option<BTreeSet<CallId>>,
     /// What had been written, and how many calls had been served, when it was looked at last.
@@ -37,24 +40,40 @@ impl Seen {
             world.days.iter().map(in_period).max().unwrap_or_default()
         };
         let drawn: Vec<u64> = world.quotas.iter().map(drawn).collect();
-        let checked = world.store.see_ledger(&world.run, |ledger, records| {
-            self.books(world, ledger, records)?;
-            quotas(world, ledger, &drawn)?;
+        let checked = world.store.see_ledger(&world.run, |ledger, records, reported| {
+            let governed = self.books(world, ledger, records, reported)?;
+            quotas(world, ledger, governed, &drawn)?;
             self.closing(ledger, stops)
         });
         checked.unwrap_or_else(|| Err("the ledger is gone".to_owned()))
     }
 
-    fn books(&mut self, world: &World, ledger: &Ledger, records: &BTreeMap<CallId, CallRecord>) -> Result<(), String> {
-        let committed = ledger.committed();
-        if ledger.cap.is_some_and(|cap| committed > cap) {
-            return Err(format!("spent {} and held {} of {:?}", ledger.spent.0, ledger.held().0, ledger.cap));
-        }
+    /// The books are right: what governed calls have spent and hold, which is within the cap, comes back.
+    fn books(
+        &mut self,
+        world: &World,
+        ledger: &Ledger,
+        records: &BTreeMap<CallId, CallRecord>,
+        reported: &[RecordedCall],
+    ) -> Result<u64, String> {
         let settled = records.values().filter(|record| !ledger.holds.contains_key(&record.call_id));
         let of_records: u64 = settled.map(|record| record.cost.0).sum();
-        if of_records != ledger.spent.0 {
-            return Err(format!("spent {}, by the records {of_records}", ledger.spent.0));
+        let governed = of_records + ledger.held().0;
+        if ledger.cap.is_some_and(|cap| governed > cap.0) {
+            return Err(format!("spent {of_records} and held {} of {:?}", ledger.held().0, ledger.cap));
         }
+        let is_counted =
+            |recorded: &&RecordedCall| recorded.report.is_some_and(|report| !ledger.reports.contains_key(&report));
+        let of_reports: u64 = reported.iter().filter(is_counted).map(|recorded| recorded.call.cost_nano_usd.0).sum();
+        if of_records + of_reports != ledger.spent.0 {
+            return Err(format!("spent {}, by the records {of_records} and {of_reports}", ledger.spent.0));
+        }
+        // Whatever report takes the run above its cap stops it. A call that was held before may come after it.
+        let is_above = ledger.cap.is_some_and(|cap| ledger.spent > cap);
+        if of_reports > self.of_reports && is_above && ledger.is_open() {
+            return Err(format!("spent {} of {:?}, and the run goes on", ledger.spent.0, ledger.cap));
+        }
+        self.of_reports = of_reports;
         for (call_id, record) in records {
             let first = self.records.entry(*call_id).or_insert_with(|| record.clone());
             if first != record {
@@ -70,13 +89,13 @@ impl Seen {
             }
         }
         let all: u64 = served.values().sum();
-        if all > committed.0 {
-            return Err(format!("the referee counts {all}, the ledger {}", committed.0));
+        if all > governed || ledger.cap.is_some_and(|cap| all > cap.0) {
+            return Err(format!("the referee counts {all}, the ledger {governed} of {:?}", ledger.cap));
         }
         if ledger.holds.len() > 100 {
             return Err(format!("{} calls are under way", ledger.holds.len()));
         }
-        Ok(())
+        Ok(governed)
     }
 
     fn closing(&mut self, ledger: &Ledger, is_being_stopped: bool) -> Result<(), String> {
@@ -92,13 +111,15 @@ impl Seen {
     }
 }
 
-/// What was drawn on each quota in its dearest period is within it, and the run spends nothing that it has not drawn.
-fn quotas(world: &World, ledger: &Ledger, in_quota: &[u64]) -> Result<(), String> {
+/// What was drawn on each quota in its dearest period is within it, and governed calls spend nothing that was not drawn.
+fn quotas(world: &World, ledger: &Ledger, governed: u64, in_quota: &[u64]) -> Result<(), String> {
     for (rule, in_quota) in world.quotas.iter().zip(in_quota) {
         let drawn = ledger.allowances.get(&rule.owner).and_then(Option::as_ref).map_or(0, |drawn| drawn.drawn.0);
-        let committed = ledger.committed().0;
-        if *in_quota > rule.most.0 || committed > drawn {
-            return Err(format!("{in_quota} of {} drawn, {drawn} by the run for {committed}", rule.most.0));
+        // What was reported without having been drawn is charged to the quota at the end, also above it.
+        let is_within = *in_quota <= rule.most.0 || ledger.spent.0 > governed;
+        // At the end what is drawn becomes what is spent.
+        if !is_within || governed > drawn {
+            return Err(format!("{in_quota} of {} drawn, {drawn} by the run for {governed}", rule.most.0));
         }
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! One schedule: who acts next, who dies where it stands and loses which answer, and what time it is.
 
 use crate::bench::{Bench, ledger, model, pass, price};
-use crate::play::{Mutant, Tale, World, calls, end, stranger, sweep};
+use crate::play::{Mutant, Tale, World, calls, end, reports, stranger, sweep};
 use crate::seen::Seen;
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
@@ -118,6 +118,13 @@ impl Stage {
             let number = self.random.usize(1..8);
             self.spawn_calls(number);
         }
+        // In half of the plays others tell of calls that nobody governs.
+        if self.random.bool() {
+            for _ in 0..self.random.usize(1..6) {
+                let number = self.random.usize(1..6);
+                self.spawn(reports(self.world.clone(), number));
+            }
+        }
         let (mut faults, world) = (Rng::with_seed(self.random.u64(..)), self.world.clone());
         let percent = [0, 2, 2, 8][self.random.usize(0..4)];
         let tale = Arc::downgrade(&world);
@@ -217,8 +224,8 @@ impl Stage {
         }
         self.seen.check(&world).map_err(|broken| format!("in the end: {broken}"))?;
         let ledger = world.store.governed(&world.run).ok_or("the ledger is gone")?;
-        if !ledger.holds.is_empty() {
-            return Err(format!("{} holds are left after their leases", ledger.holds.len()));
+        if !ledger.is_idle() {
+            return Err(format!("{} holds are left after their leases", ledger.holds.len() + ledger.reports.len()));
         }
         let balances = ledger.balances();
         if balances.is_empty() { Ok(()) } else { Err(format!("not balanced: {balances:?}")) }

@@ -21,7 +21,7 @@ use sluice_core::limits;
 use sluice_core::number::whole_option;
 use sluice_core::place::Field;
 use sluice_core::time::rfc3339_millis;
-use sluice_core::usage::{LlmCall, UsageCount, UsageLedger, UsageTotals};
+use sluice_core::usage::{LlmCall, UsageCount, UsageSums, UsageTotals};
 use sluice_core::violation::{Invalid, ViolationCode};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -179,7 +179,7 @@ impl From<&UsageRecorded> for UsageRecordedView {
         Self {
             recorded: recorded.recorded,
             repeated: recorded.repeated,
-            total: UsageTotals::from(&recorded.ledger.total),
+            total: UsageTotals::from(&recorded.usage.total),
             stopping: recorded.run.status() == RunStatus::Canceling,
         }
     }
@@ -202,15 +202,15 @@ pub struct UsageView {
 }
 
 impl UsageView {
-    pub fn new(ledger: &UsageLedger, items: Vec<UsageCallView>, next_cursor: Option<String>) -> Self {
+    pub fn new(sums: &UsageSums, items: Vec<UsageCallView>, next_cursor: Option<String>) -> Self {
         let totals = |counts: &BTreeMap<String, UsageCount>| {
             counts.iter().map(|(name, count)| (name.clone(), UsageTotals::from(count))).collect()
         };
         Self {
-            total: UsageTotals::from(&ledger.total),
-            by_node: totals(&ledger.by_node),
-            by_provider: totals(&ledger.by_provider),
-            by_model: totals(&ledger.by_model),
+            total: UsageTotals::from(&sums.total),
+            by_node: totals(&sums.by_node),
+            by_provider: totals(&sums.by_provider),
+            by_model: totals(&sums.by_model),
             items,
             next_cursor,
         }

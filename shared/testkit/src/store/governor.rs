@@ -218,16 +218,17 @@ impl MemoryStore {
         lock(&self.tables).governed.changes
     }
 
-    /// What `look` sees of a run's ledger and records.
+    /// What `look` sees of a run's ledger, of the records of its governed calls, and of its reported calls.
     pub fn see_ledger<T>(
         &self,
         run: &RunRef,
-        look: impl FnOnce(&Ledger, &BTreeMap<CallId, CallRecord>) -> T,
+        look: impl FnOnce(&Ledger, &BTreeMap<CallId, CallRecord>, &[RecordedCall]) -> T,
     ) -> Option<T> {
         let tables = lock(&self.tables);
         let none = BTreeMap::new();
         let records = tables.governed.records.get(&key(run)).unwrap_or(&none);
-        tables.governed.ledgers.get(&key(run)).map(|ledger| look(ledger, records))
+        let reported: Vec<_> = tables.usage.get(&key(run)).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        tables.governed.ledgers.get(&key(run)).map(|ledger| look(ledger, records, &reported))
     }
 
     pub fn quota(&self, owner: &QuotaOwner, period: &PeriodKey) -> NanoUsd {

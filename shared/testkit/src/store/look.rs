@@ -1,6 +1,8 @@
 //! What tests look at and put in, past the ports.
 
 use super::*;
+use sluice_core::spending::Used;
+use sluice_core::usage::UsageSums;
 
 impl MemoryStore {
     /// How many writes had an effect: what must not grow when a request is refused.
@@ -64,8 +66,27 @@ impl MemoryStore {
         lock(&self.tables).counters.clone()
     }
 
-    pub fn ledger(&self, tenant: &TenantId, run_id: RunId) -> UsageLedger {
-        lock(&self.tables).ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default()
+    /// What the run has used, as a read would tell it now.
+    pub fn used(&self, tenant: &TenantId, run_id: RunId) -> Used {
+        let tables = lock(&self.tables);
+        let key = (tenant.clone(), run_id);
+        let ledger = tables.governed.ledgers.get(&key).cloned();
+        Used::new(tables.earlier.get(&key).copied(), ledger, &tables.recorded_calls(&key))
+    }
+
+    /// What was reported of a run before there was one ledger for reported and governed calls: as calls without reports, with
+    /// what they came to.
+    pub fn seed_earlier(&self, tenant: &TenantId, run_id: RunId, calls: &[LlmCall], has_ledger: bool) {
+        let mut tables = lock(&self.tables);
+        let key = (tenant.clone(), run_id);
+        let total = UsageSums::of(calls).total;
+        tables.earlier.insert(key.clone(), Earlier { calls: total.calls, cost: total.cost_nano_usd });
+        let recorded = |call: &LlmCall| RecordedCall { call: call.clone(), report: None };
+        let calls = calls.iter().map(|call| (call.call_id.clone(), recorded(call)));
+        tables.usage.entry(key.clone()).or_default().extend(calls);
+        if !has_ledger {
+            tables.governed.ledgers.remove(&key);
+        }
     }
 
     /// A run's output, JSON text.
@@ -73,10 +94,27 @@ impl MemoryStore {
         lock(&self.tables).outputs.get(&(tenant.clone(), run_id)).cloned()
     }
 
-    /// The calls that were counted for a run.
+    /// Until when something is held on any ledger.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        lock(&self.tables).governed.ledgers.values().filter_map(Ledger::held_until).max()
+    }
+
+    /// The calls that were reported of a run, of those reports that are counted.
+    pub fn counted_calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<LlmCall> {
+        let tables = lock(&self.tables);
+        let key = (tenant.clone(), run_id);
+        let ledger = tables.governed.ledgers.get(&key);
+        let is_under_way = |report: &CallId| ledger.is_some_and(|ledger| ledger.reports.contains_key(report));
+        let calls = tables.usage.get(&key).into_iter().flat_map(BTreeMap::values);
+        let counted = calls.filter(|recorded| !recorded.report.as_ref().is_some_and(is_under_way));
+        counted.map(|recorded| recorded.call.clone()).collect()
+    }
+
+    /// The calls that were reported of a run.
     pub fn calls(&self, tenant: &TenantId, run_id: RunId) -> Vec<LlmCall> {
         let tables = lock(&self.tables);
-        tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        let calls = tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values);
+        calls.map(|recorded| recorded.call.clone()).collect()
     }
 
     /// Whether anything at all is kept of a run.
@@ -88,7 +126,10 @@ impl MemoryStore {
             || tables.endings.contains_key(&key)
             || tables.requests.contains_key(&key)
             || tables.outputs.contains_key(&key)
-            || tables.ledgers.contains_key(&key)
+            || tables.earlier.contains_key(&key)
+            || tables.governed.ledgers.contains_key(&key)
+            || tables.governed.records.contains_key(&key)
+            || tables.governed.receipts.contains_key(&key)
             || tables.steps.keys().any(|(owner, run, _)| owner == tenant && *run == run_id)
             || tables.deliveries.keys().any(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id)
     }

@@ -1,6 +1,9 @@
 //! What comes from outside, queues, and what goes: reports, usage, places in a queue, purges.
 
 use super::*;
+use sluice_core::budget::NanoUsd;
+use sluice_core::governor::ledger::change::{CountReport, Uncounted};
+use sluice_core::ports::{KnownCalls, ReportBegun, ReportCounted};
 
 impl RecordReports for MemoryStore {
     async fn record_progress(
@@ -68,45 +71,120 @@ impl RecordUsage for MemoryStore {
         run_id: RunId,
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
-    ) -> StoreResult<(BTreeSet<String>, BTreeSet<NodeId>)> {
+    ) -> StoreResult<(KnownCalls, BTreeSet<NodeId>)> {
         self.act("look up the calls", |tables| {
             let is_begun = |id: &&NodeId| tables.steps.contains_key(&(tenant.clone(), run_id, (*id).clone()));
             let begun = node_ids.iter().filter(is_begun).cloned().collect();
             let known = tables.usage.get(&(tenant.clone(), run_id));
             let known = known.filter(|_| self.laxity != Some(Laxity::UsageNotIdempotent));
             let records = tables.governed.records.get(&(tenant.clone(), run_id));
-            let is_governed = |id: &str| Some(records?.contains_key(&id.parse().ok()?)).filter(|it| *it);
-            let is_known =
-                |id: &&String| known.is_some_and(|known| known.contains_key(*id)) || is_governed(id).is_some();
-            Ok((call_ids.iter().filter(is_known).cloned().collect(), begun))
+            let is_governed = |id: &str| id.parse().is_ok_and(|id| records.is_some_and(|of| of.contains_key(&id)));
+            let find = |id: &String| {
+                let reported = known.and_then(|known| known.get(id)).map(|recorded| recorded.report);
+                reported.or_else(|| is_governed(id).then_some(None)).map(|report| (id.clone(), report))
+            };
+            Ok((call_ids.iter().filter_map(find).collect(), begun))
         })
         .await
     }
 
-    async fn record_usage(&self, change: &UsageChange) -> StoreResult<bool> {
-        self.act("record the usage", |tables| {
-            let key = (change.tenant_id.clone(), change.run_id);
-            if !tables.keeps(&key.0, key.1) {
-                return Ok(false);
-            }
-            let rev = tables.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
+    async fn begin_report(&self, run: &RunRef, cost: NanoUsd, now: Timestamp) -> StoreResult<Option<ReportBegun>> {
+        self.act("begin a report", |tables| {
+            // Its own: another one for each.
+            tables.governed.changes += 1;
+            let report_id = CallId::new(now, u128::from(tables.governed.changes));
+            let key = (run.tenant_id.clone(), run.run_id);
+            let Some(ledger) = tables.governed.ledgers.get_mut(&key) else { return Ok(None) };
+            *ledger = ledger.begin_report(report_id, cost);
+            Ok(Some(ReportBegun { report_id, ledger: ledger.clone() }))
+        })
+        .await
+    }
+
+    async fn record_calls(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        calls: &[LlmCall],
+        _now: Timestamp,
+    ) -> StoreResult<bool> {
+        self.act("record the calls", |tables| {
+            let key = (run.tenant_id.clone(), run.run_id);
             let known = tables.usage.entry(key.clone()).or_default();
+            let receipts = tables.governed.receipts.entry(key).or_default();
             let is_lax = self.laxity == Some(Laxity::UsageNotIdempotent);
-            if rev + 1 != change.ledger.rev
-                || (!is_lax && change.calls.iter().any(|call| known.contains_key(&call.call_id)))
-            {
+            let is_known = |call: &LlmCall| known.contains_key(&call.call_id);
+            if receipts.contains_key(&report_id) || (!is_lax && calls.iter().any(is_known)) {
                 return Ok(false);
             }
-            if let Some(stop) = &change.stop
+            let cost = NanoUsd(calls.iter().map(|call| call.cost_nano_usd.0).sum());
+            receipts.insert(report_id, ReportReceipt { calls: calls.len() as u64, cost });
+            let recorded = |call: &LlmCall| RecordedCall { call: call.clone(), report: Some(report_id) };
+            known.extend(calls.iter().map(|call| (call.call_id.clone(), recorded(call))));
+            tables.governed.changes += 1;
+            tables.writes += 1;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn give_up_report(&self, run: &RunRef, report_id: CallId, _now: Timestamp) -> StoreResult<ReportReceipt> {
+        self.act("give a report up", |tables| {
+            tables.governed.changes += 1;
+            let receipts = tables.governed.receipts.entry((run.tenant_id.clone(), run.run_id)).or_default();
+            if self.laxity == Some(Laxity::ReceiptReplaced) {
+                receipts.remove(&report_id);
+            }
+            Ok(*receipts.entry(report_id).or_default())
+        })
+        .await
+    }
+
+    async fn count_report(
+        &self,
+        run: &RunRef,
+        count: &CountReport,
+        stop: Option<&RunChange>,
+    ) -> StoreResult<ReportCounted> {
+        self.act("count a report", |tables| {
+            let key = (run.tenant_id.clone(), run.run_id);
+            let Some(mut ledger) = tables.governed.ledgers.get(&key).cloned() else {
+                return Ok(ReportCounted::NotUnderWay(None));
+            };
+            if self.laxity == Some(Laxity::ReportCountedTwice) {
+                ledger.reports.insert(count.report_id, count.held);
+            }
+            let next = match ledger.count_report(count, stop.is_some()) {
+                Ok(next) => next,
+                Err(Uncounted::Above) => return Ok(ReportCounted::Above),
+                Err(Uncounted::NotUnderWay) => return Ok(ReportCounted::NotUnderWay(Some(Box::new(ledger)))),
+            };
+            if let Some(stop) = stop
                 && tables.change(stop, self.laxity) != Changed::Done
             {
-                return Ok(false);
+                return Ok(ReportCounted::Stale);
             }
+            tables.governed.changes += 1;
             tables.writes += 1;
-            let known = tables.usage.entry(key.clone()).or_default();
-            known.extend(change.calls.iter().map(|call| (call.call_id.clone(), call.clone())));
-            tables.ledgers.insert(key, change.ledger.clone());
-            Ok(true)
+            tables.governed.ledgers.insert(key, next.clone());
+            Ok(ReportCounted::Done(Box::new(next)))
+        })
+        .await
+    }
+
+    async fn take_over(&self, run: &RunRef, opening: &Ledger, earlier: Earlier) -> StoreResult<()> {
+        self.act("take over what was reported before", |tables| {
+            let key = (run.tenant_id.clone(), run.run_id);
+            if !tables.runs.contains_key(&key) {
+                return Ok(());
+            }
+            let ledger = tables.governed.ledgers.entry(key).or_insert_with(|| opening.clone());
+            if let Some(next) = ledger.take_over(&earlier) {
+                *ledger = next;
+                tables.governed.changes += 1;
+                tables.writes += 1;
+            }
+            Ok(())
         })
         .await
     }
@@ -141,15 +219,26 @@ impl PurgeRuns for MemoryStore {
             let of_run = tables.deliveries.range(first..).map(|(_, delivery)| delivery);
             let of_run = of_run.take_while(|delivery| delivery.tenant_id == *tenant && delivery.run_id == run_id);
             let owed = of_run.filter(|delivery| !delivery.status.has_ended());
-            Ok(owed.map(|delivery| delivery.next_attempt_at.unwrap_or(delivery.created_at)).max())
+            let owed = owed.map(|delivery| delivery.next_attempt_at.unwrap_or(delivery.created_at)).max();
+            let ledger = tables.governed.ledgers.get(&(tenant.clone(), run_id));
+            Ok(owed.max(ledger.and_then(Ledger::held_until)))
         })
         .await
     }
 
     async fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<()> {
         let key = (tenant.clone(), run_id);
-        // Two effects, as there are many in the table: whoever dies in between leaves the head.
+        // Three effects, as there are many in the table: whoever dies in between leaves the head.
         let children = key.clone();
+        self.act("purge the run's ledger", |tables| {
+            if tables.governed.ledgers.get(&key).is_some_and(|ledger| !ledger.is_idle()) {
+                let message = "something is held on its ledger";
+                return Err(StoreError::new("purge the run's ledger", StoreErrorClass::Conflict, message));
+            }
+            tables.writes += u64::from(tables.governed.ledgers.remove(&key).is_some());
+            Ok(())
+        })
+        .await?;
         self.act("purge the run's items", |tables| {
             tables.writes += 1;
             let is_of_run = |owner: &TenantId, run: RunId| *owner == children.0 && run == children.1;
@@ -157,9 +246,9 @@ impl PurgeRuns for MemoryStore {
             tables.endings.remove(&children);
             tables.requests.remove(&children);
             tables.outputs.remove(&children);
-            tables.ledgers.remove(&children);
-            tables.governed.ledgers.remove(&children);
+            tables.earlier.remove(&children);
             tables.governed.records.remove(&children);
+            tables.governed.receipts.remove(&children);
             tables.usage.remove(&children);
             tables.inputs.remove(&children);
             tables.comments.remove(&children);

@@ -111,8 +111,8 @@ impl ReadRuns for MemoryStore {
         cursor: Option<&str>,
     ) -> StoreResult<Page<LlmCall>> {
         self.act("list usage", |tables| {
-            let calls = tables.usage.get(&(tenant.clone(), run_id)).into_iter().flat_map(BTreeMap::values);
-            page(("usage", tenant, run_id), calls.cloned().collect(), limit, cursor)
+            let calls = tables.recorded_calls(&(tenant.clone(), run_id)).into_iter();
+            page(("usage", tenant, run_id), calls.map(|recorded| recorded.call).collect(), limit, cursor)
         })
         .await
     }

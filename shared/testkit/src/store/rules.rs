@@ -1,6 +1,7 @@
 //! The rules of the table: when a run gets in, moves or changes, and what moves with it.
 
 use super::*;
+use sluice_core::governor::record::Outcome;
 
 impl Tables {
     pub(super) fn counter(&mut self, run: &Run, scope: SlotScope) -> &mut Counter {
@@ -11,6 +12,14 @@ impl Tables {
     pub(super) fn keeps(&self, tenant: &TenantId, run_id: RunId) -> bool {
         let run = self.runs.get(&(tenant.clone(), run_id));
         run.is_some_and(|run| run.state.ended().and_then(|ended| ended.due_at) != Some(Run::LET_GO))
+    }
+
+    /// The calls of a run that are over and ran, those that were reported first.
+    pub(super) fn recorded_calls(&self, key: &RunKey) -> Vec<RecordedCall> {
+        let reported = self.usage.get(key).into_iter().flat_map(BTreeMap::values).cloned();
+        let records = self.governed.records.get(key).into_iter().flat_map(BTreeMap::values);
+        let ran = records.filter(|record| record.outcome != Outcome::NotRun);
+        reported.chain(ran.map(|record| RecordedCall { call: record.as_reported(), report: None })).collect()
     }
 
     /// The limits of a change that have no free slot.
@@ -80,8 +89,8 @@ impl Tables {
                 return Changed::Full(full);
             }
         }
-        let ledger_rev = self.ledgers.get(&key).map_or(0, |ledger| ledger.rev);
-        let is_stale = change.expected_ledger_rev.is_some_and(|expected| expected != ledger_rev);
+        let reports_rev = self.governed.ledgers.get(&key).map_or(0, |ledger| ledger.reports_rev);
+        let is_stale = change.expected_reports_rev.is_some_and(|expected| expected != reports_rev);
         if is_stale && laxity != Some(Laxity::LedgerUnconditional) {
             return Changed::Stale(self.runs.get(&key).cloned().map(Box::new));
         }

@@ -3,7 +3,6 @@
 use super::*;
 use serde::de::DeserializeOwned;
 use sluice_core::change::standing;
-use sluice_core::governor::record::Outcome;
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::StopAsked;
 use std::collections::BTreeMap;
@@ -110,8 +109,8 @@ impl LoadRun for MemoryStore {
                     Part::Snapshot => loaded.snapshot = parsed(tables.snapshots.get(&key))?,
                     Part::Request => loaded.request = tables.requests.get(&key).cloned(),
                     Part::Output => loaded.output = tables.outputs.get(&key).cloned(),
-                    Part::Ledger => loaded.ledger = tables.ledgers.get(&key).cloned().unwrap_or_default(),
-                    Part::Governed => loaded.governed = tables.governed.ledgers.get(&key).cloned(),
+                    Part::Ledger => loaded.ledger = tables.governed.ledgers.get(&key).cloned(),
+                    Part::Earlier => loaded.earlier = tables.earlier.get(&key).copied(),
                     Part::Ending => loaded.ending = parsed(tables.endings.get(&key))?,
                     Part::Step(node_id) => {
                         loaded.step = tables.steps.get(&(tenant.clone(), run_id, (*node_id).clone())).cloned();
@@ -148,20 +147,8 @@ impl LoadRun for MemoryStore {
         .await
     }
 
-    async fn governed_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<LlmCall>> {
-        self.act("list the run's governed calls", |tables| {
-            let records = tables.governed.records.get(&(tenant.clone(), run_id));
-            let ran = records.into_iter().flat_map(BTreeMap::values).filter(|record| record.outcome != Outcome::NotRun);
-            Ok(ran.map(CallRecord::as_reported).collect())
-        })
-        .await
-    }
-
-    async fn load_usage(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<UsageLedger> {
-        self.act("load the usage", |tables| {
-            Ok(tables.ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default())
-        })
-        .await
+    async fn recorded_calls(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Vec<RecordedCall>> {
+        self.act("list the run's calls", |tables| Ok(tables.recorded_calls(&(tenant.clone(), run_id)))).await
     }
 }
 

@@ -137,7 +137,7 @@ impl Ledger {
     pub(super) fn check_leftovers(&self, store: &MemoryStore) -> Check {
         for (run_id, run) in &self.seen {
             let tenant = &run.tenant_id;
-            let has_usage = store.ledger(tenant, *run_id).rev > 0 || !store.calls(tenant, *run_id).is_empty();
+            let has_usage = !store.calls(tenant, *run_id).is_empty();
             if self.gone.contains(run_id) && (store.knows(tenant, *run_id) || has_usage) {
                 return broken("R1", format!("something of run {run_id} was left behind"));
             }

@@ -15,7 +15,7 @@ pub(super) struct Used {
     tried: BTreeSet<String>,
     /// Calls that somebody was told are recorded, each by its first report.
     told: u64,
-    /// The ledger's `rev` when it was looked at last.
+    /// The ledger's `reports_rev` when it was looked at last.
     rev: u64,
     exceeded: bool,
 }
@@ -47,28 +47,38 @@ impl Ledger {
             {
                 continue;
             }
-            let ledger = store.ledger(tenant, *run_id);
-            if ledger.rev != used.rev {
-                used.rev = ledger.rev;
-                used.exceeded = run
-                    .spec
-                    .spending_cap()
-                    .is_some_and(|cap| ledger.total.cost_nano_usd > sluice_core::budget::NanoUsd::from(cap));
-                let calls = store.calls(tenant, *run_id);
-                if calls.iter().any(|call| !used.tried.contains(&call.call_id)) {
+            let told = store.used(tenant, *run_id);
+            let Some(ledger) = &told.ledger else { continue };
+            if ledger.reports_rev != used.rev {
+                used.rev = ledger.reports_rev;
+                used.exceeded = run.spec.spending_cap().is_some_and(|cap| ledger.spent > NanoUsd::from(cap));
+                let of_run = store.calls(tenant, *run_id);
+                if of_run.iter().any(|call| !used.tried.contains(&call.call_id)) {
                     return broken("I6", format!("run {run_id} has a call that nobody reported"));
                 }
+                // What is spent is what the calls cost of all reports that are counted.
+                let calls = store.counted_calls(tenant, *run_id);
+                let cost: u64 = calls.iter().map(|call| call.cost_nano_usd.0).sum();
+                if (ledger.counts.calls, ledger.spent.0) != (calls.len() as u64, cost) {
+                    let (counted, spent) = (ledger.counts.calls, ledger.spent.0);
+                    let text = format!(
+                        "run {run_id}: {counted} calls of {spent} are counted, {} of {cost} reported",
+                        calls.len()
+                    );
+                    return broken("I6", text);
+                }
+                let sums = &told.usage;
                 let by_node = |call: &LlmCall| call.node_id.as_ref().map(ToString::to_string);
                 for (name, counts, of) in [
-                    ("node", &ledger.by_node, by_node as fn(&LlmCall) -> Option<String>),
-                    ("provider", &ledger.by_provider, |call| Some(call.provider.clone())),
-                    ("model", &ledger.by_model, |call| Some(call.model.clone())),
+                    ("node", &sums.by_node, by_node as fn(&LlmCall) -> Option<String>),
+                    ("provider", &sums.by_provider, |call| Some(call.provider.clone())),
+                    ("model", &sums.by_model, |call| Some(call.model.clone())),
                 ] {
                     if let Some(fault) = difference(counts, &calls, of) {
                         return broken("I6", format!("run {run_id} by {name}: {fault}"));
                     }
                 }
-                let total = BTreeMap::from([(String::new(), ledger.total)]);
+                let total = BTreeMap::from([(String::new(), sums.total)]);
                 if let Some(fault) = difference(&total, &calls, |_| Some(String::new())) {
                     return broken("I6", format!("run {run_id} in all: {fault}"));
                 }

@@ -48,6 +48,8 @@ impl World {
     fn purge(&mut self) -> Check {
         let mut last_due = None;
         self.store.each_run(|run| last_due = last_due.max(run.state.ended().and_then(|ended| ended.purge_at())));
+        // What a report holds that broke off keeps its run until its lease is over, by the clock of whoever sweeps.
+        last_due = last_due.max(self.store.held_until().map(|until| until + SignedDuration::from_mins(30)));
         if let Some(last_due) = last_due {
             let now = self.clock.true_time();
             self.clock.advance(last_due.duration_since(now).max(SignedDuration::ZERO));

@@ -2,10 +2,10 @@
 
 use super::*;
 use sluice_core::budget::NanoUsd;
-use sluice_core::change::UsageChange;
 use sluice_core::flow::record_usage::{record_result_usage, record_usage};
 use sluice_core::flow::report_run::{NodeReport, Reported, create_report_token, open_report, report_run};
-use sluice_core::ports::RecordUsage;
+use sluice_core::governor::ledger::change::CountReport;
+use sluice_core::ports::{RecordUsage, RunRef};
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::RunError;
 use sluice_core::usage::LlmCall;
@@ -97,7 +97,7 @@ impl World {
         self.spawn(TaskKind::Usage, Some((&about, run_id)), what, async move {
             let counted = |recorded, repeated| Some((recorded, repeated));
             let answer = if is_careless {
-                record_without_stop(&store, &caller.tenant, run_id, calls).await;
+                record_without_stop(&store, &caller.tenant, run_id, calls, clock.now()).await;
                 Ok(None)
             } else if by_runner {
                 record_result_usage(&store, &engine, &caller.tenant, run_id, calls, clock.now())
@@ -310,19 +310,31 @@ impl World {
 }
 
 /// Records usage as a hurried change might: the stop is left to somebody else.
-async fn record_without_stop(store: &MemoryStore, tenant: &TenantId, run_id: RunId, calls: Vec<LlmCall>) {
+async fn record_without_stop(
+    store: &MemoryStore,
+    tenant: &TenantId,
+    run_id: RunId,
+    calls: Vec<LlmCall>,
+    now: Timestamp,
+) {
     let ids = calls.iter().map(|call| call.call_id.clone()).collect();
-    let (Ok(Some(run)), Ok(ledger), Ok(known)) = (
-        store.load_run(tenant, run_id).await,
-        store.load_usage(tenant, run_id).await,
-        store.known_calls(tenant, run_id, &ids, &BTreeSet::new()).await,
-    ) else {
+    let (Ok(Some(run)), Ok(known)) =
+        (store.load_run(tenant, run_id).await, store.known_calls(tenant, run_id, &ids, &BTreeSet::new()).await)
+    else {
         return;
     };
-    let (mut seen, _) = known;
+    let mut seen: BTreeSet<String> = known.0.into_keys().collect();
     let fresh: Vec<LlmCall> = calls.into_iter().filter(|call| seen.insert(call.call_id.clone())).collect();
-    if let (Some(_), false, Ok(ledger)) = (run.state.started_at(), fresh.is_empty(), ledger.with(&fresh)) {
-        let change = UsageChange { tenant_id: tenant.clone(), run_id, calls: fresh, ledger, stop: None };
-        let _whether_it_worked = store.record_usage(&change).await;
+    if run.state.started_at().is_none() || fresh.is_empty() {
+        return;
+    }
+    let of = RunRef { tenant_id: tenant.clone(), run_id };
+    let cost = NanoUsd(fresh.iter().map(|call| call.cost_nano_usd.0).sum());
+    let Ok(Some(begun)) = store.begin_report(&of, cost, now).await else { return };
+    if let Ok(true) = store.record_calls(&of, begun.report_id, &fresh, now).await {
+        let calls = fresh.len() as u64;
+        // It does not ask what the run may spend.
+        let count = CountReport { report_id: begun.report_id, held: cost, cost, calls, cap: None };
+        let _whether_it_worked = store.count_report(&of, &count, None).await;
     }
 }

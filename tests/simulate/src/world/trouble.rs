@@ -35,7 +35,7 @@ pub(super) fn arm_store(store: &MemoryStore, dice: &Dice, clock: &SimClock, weat
             }),
             _ if is_away(&weather, "store", &clock) => Some(Fault::Before(StoreErrorClass::Unavailable)),
             "record the run" if dice.inject(F::RecordReplyLost, 8) => Some(Fault::After(StoreErrorClass::Unavailable)),
-            "load the usage" | "look up the calls" | "record the usage" => {
+            "list the run's calls" | "look up the calls" | "begin a report" | "record the calls" | "count a report" => {
                 if dice.inject(F::LedgerTrouble, 8) {
                     trouble()
                 } else {

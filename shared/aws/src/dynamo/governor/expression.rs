@@ -3,11 +3,13 @@
 
 use crate::dynamo::item::{
     self, ALLOWANCES, BREACHES, CALLS, CAP, CLOSED, EXHAUSTED, GRANT, HOLDS, Item, KINDS, LEFT, LOST, LOST_CALLS,
-    LOWERED, NODES, REFUSED, SPENT, UNFIT, hold_key, holder_text, n, s,
+    LOWERED, NODES, REFUSED, REPORTS_REV, SPENT, TOOK_OVER, UNFIT, hold_key, holder_text, n, report_key, s,
 };
 use crate::dynamo::keys;
+use sluice_core::budget::NanoUsd;
 use sluice_core::governor::access::Pass;
-use sluice_core::governor::ledger::change::{Reserve, Settle, Tally};
+use sluice_core::governor::call_id::CallId;
+use sluice_core::governor::ledger::change::{CountReport, Earlier, Reserve, Settle, Tally};
 use sluice_core::governor::record::Outcome;
 use sluice_core::limits;
 use sluice_core::ports::RunRef;
@@ -129,6 +131,104 @@ impl Expression {
             .for_pass(&tally.pass)
             .naming([("#refused", REFUSED), ("#unfit", UNFIT)])
             .with([(":one", n(1)), (":unfit", n(u8::from(tally.is_exhausted)))])
+    }
+
+    /// Holds what the calls of a report cost: they were made, so that the ledger need only be there.
+    pub fn begin_report(run: &RunRef, report_id: CallId, cost: NanoUsd) -> Self {
+        let takes = left().map(|path| format!("{path} = {path} - :cost"));
+        let update = format!(
+            "SET #holds.#report = :cost, #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}, \
+             #due_key = if_not_exists(#due_key, :shard), #due_at = if_not_exists(#due_at, :end)",
+            takes.join(", ")
+        );
+        Self::new(update, "attribute_exists(#grant) AND attribute_not_exists(#holds.#report)")
+            .naming_left()
+            .naming([
+                ("#grant", GRANT),
+                ("#holds", HOLDS),
+                ("#report", &report_key(report_id)),
+                ("#reports_rev", REPORTS_REV),
+                ("#due_key", keys::QUEUE_KEY),
+                ("#due_at", keys::QUEUE_AT),
+            ])
+            .with([
+                (":cost", n(cost.0)),
+                (":zero", n(0)),
+                (":one", n(1)),
+                (":shard", s(keys::shard_of_ledger(run.run_id))),
+                (":end", s(keys::time_key(report_id.lease_end(), run.run_id))),
+            ])
+    }
+
+    /// Removes the hold of a report, and adds what it cost: within the cap, or on a ledger that is closed. What `closes` says is
+    /// written with the stop of the run, and has no look at the cap.
+    pub fn count_report(run: &RunRef, count: &CountReport, closes: Option<(&'static str, jiff::Timestamp)>) -> Self {
+        let gives = left().map(|path| format!("{path} = {path} + :back"));
+        let closing = if closes.is_some() { ", #standing = :true, #due_at = if_not_exists(#due_at, :now)" } else { "" };
+        let update = format!(
+            "SET #spent = #spent + :cost, #calls = #calls + :calls, \
+             #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}{closing} REMOVE #holds.#report",
+            gives.join(", ")
+        );
+        let room = count.room().filter(|_| closes.is_none());
+        let within = " AND (#spent <= :room OR attribute_exists(#closed) OR attribute_exists(#exhausted))";
+        let condition = format!("#holds.#report = :held{}", if room.is_some() { within } else { "" });
+        let back = i128::from(count.held.0) - i128::from(count.cost.0);
+        let mut expression = Self::new(update, condition)
+            .naming_left()
+            .naming([
+                ("#holds", HOLDS),
+                ("#report", &report_key(count.report_id)),
+                ("#spent", SPENT),
+                ("#calls", CALLS),
+                ("#reports_rev", REPORTS_REV),
+            ])
+            .with([
+                (":held", n(count.held.0)),
+                (":cost", n(count.cost.0)),
+                (":calls", n(count.calls)),
+                (":zero", n(0)),
+                (":one", n(1)),
+                (":back", n(back)),
+            ]);
+        if let Some(room) = room {
+            let names = [("#closed", CLOSED), ("#exhausted", EXHAUSTED)];
+            expression = expression.naming(names).with([(":room", n(room))]);
+        }
+        if let Some((standing, now)) = closes {
+            let values = [
+                (":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true)),
+                (":now", s(keys::time_key(now, run.run_id))),
+            ];
+            expression = expression.naming([("#standing", standing), ("#due_at", keys::QUEUE_AT)]).with(values);
+        }
+        expression
+    }
+
+    /// Counts what was reported before there was one ledger, once.
+    pub fn take_over(earlier: &Earlier) -> Self {
+        let takes = left().map(|path| format!("{path} = {path} - :cost"));
+        let update = format!(
+            "SET #spent = #spent + :cost, #calls = #calls + :calls, #took_over = :true, \
+             #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}",
+            takes.join(", ")
+        );
+        Self::new(update, "attribute_exists(#grant) AND attribute_not_exists(#took_over)")
+            .naming_left()
+            .naming([
+                ("#grant", GRANT),
+                ("#spent", SPENT),
+                ("#calls", CALLS),
+                ("#took_over", TOOK_OVER),
+                ("#reports_rev", REPORTS_REV),
+            ])
+            .with([
+                (":cost", n(earlier.cost.0)),
+                (":calls", n(earlier.calls)),
+                (":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true)),
+                (":zero", n(0)),
+                (":one", n(1)),
+            ])
     }
 
     /// Looks at the ledger next at this time.

@@ -131,7 +131,7 @@ fn quota_names() -> HashMap<String, String> {
 
 impl Write {
     /// An update of a run's ledger.
-    fn of_ledger(run: &RunRef, expression: Expression) -> Self {
+    pub(in crate::dynamo) fn of_ledger(run: &RunRef, expression: Expression) -> Self {
         let Expression { update, condition, names, values } = expression;
         Self::apply(keys::ledger(&run.tenant_id, run.run_id), update)
             .only_if(condition)

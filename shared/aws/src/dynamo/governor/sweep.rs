@@ -8,15 +8,27 @@ use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 use sluice_core::governor::ledger::change::Balance;
 use sluice_core::ports::{RunRef, SHARDS, StoreResult, SweepLedgers};
+use sluice_core::together::few;
+
+/// Shards that are asked at a time.
+const AT_ONCE: usize = 4;
+
+impl Store {
+    /// The first of one shard.
+    async fn due_in(&self, shard: u8, now: Timestamp, limit: u32) -> StoreResult<Vec<(String, RunRef)>> {
+        let partition = (keys::QUEUE_KEY, keys::ledger_shard(shard));
+        let walk = Walk::of_index("list the ledgers that are due", keys::QUEUE, partition, keys::QUEUE_AT);
+        let found = self.first(&Walk { range: Range::Below(keys::due_until(now)), ..walk }, limit).await?;
+        Ok(found.iter().filter_map(entry).collect())
+    }
+}
 
 impl SweepLedgers for Store {
     async fn due_ledgers(&self, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
+        let shards = (0..SHARDS).map(|shard| self.due_in(shard, now, limit));
         let mut due: Vec<(String, RunRef)> = Vec::new();
-        for shard in 0..SHARDS {
-            let partition = (keys::QUEUE_KEY, keys::ledger_shard(shard));
-            let walk = Walk::of_index("list the ledgers that are due", keys::QUEUE, partition, keys::QUEUE_AT);
-            let found = self.first(&Walk { range: Range::Below(keys::due_until(now)), ..walk }, limit).await?;
-            due.extend(found.iter().filter_map(entry));
+        for found in few(AT_ONCE, shards).await {
+            due.extend(found?);
         }
         due.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(due.into_iter().take(limit as usize).map(|(_, run)| run).collect())

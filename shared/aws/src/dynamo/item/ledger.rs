@@ -32,6 +32,8 @@ pub const LOST_CALLS: &str = "lostCalls";
 pub const BREACHES: &str = "breaches";
 pub const EXHAUSTED: &str = "exhausted";
 pub const CLOSED: &str = "closed";
+pub const REPORTS_REV: &str = "reportsRev";
+pub const TOOK_OVER: &str = "tookOver";
 pub const DRAWN: &str = "drawn";
 pub const PERIOD: &str = "period";
 const IN_PERIOD: &str = "inPeriod";
@@ -57,6 +59,14 @@ pub const fn kind_of(owner: &QuotaOwner) -> &'static str {
 pub fn hold_key(call_id: CallId) -> String {
     call_id.to_string().replace('-', "")
 }
+
+/// The key of a report among the holds, which no call has.
+pub fn report_key(report_id: CallId) -> String {
+    format!("{REPORT}{}", hold_key(report_id))
+}
+
+/// What the keys of reports begin with: no digit of an id.
+const REPORT: char = 'r';
 
 fn of_hold_key(text: &str) -> Option<CallId> {
     Uuid::try_parse(text).ok()?.hyphenated().to_string().parse().ok()
@@ -133,7 +143,9 @@ pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item 
             text.push_str(if text.is_empty() { &added } else { &added[1..] });
         }
     }
-    let holds = ledger.holds.iter().map(|(call_id, hold)| (hold_key(*call_id), n(hold.0))).collect();
+    let holds = ledger.holds.iter().map(|(call_id, hold)| (hold_key(*call_id), n(hold.0)));
+    let reports = ledger.reports.iter().map(|(report_id, cost)| (report_key(*report_id), n(cost.0)));
+    let holds = holds.chain(reports).collect();
     let nodes = nodes.into_iter().map(|(node, text)| (node.to_string(), s(text))).collect();
     let mut item = stamped(Item::new(), LEDGER, keys::ledger(tenant, run_id));
     set(&mut item, [(TENANT_ID, tenant.to_string()), (RUN_ID, run_id.to_string())]);
@@ -153,7 +165,9 @@ pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item 
     ];
     item.extend(numbers.map(|(name, number)| (name.to_owned(), n(number))));
     item.extend(ledger.cap.map(|cap| (CAP.to_owned(), n(cap.0))));
+    item.extend((ledger.reports_rev > 0).then(|| (REPORTS_REV.to_owned(), n(ledger.reports_rev))));
     let flags = [
+        (TOOK_OVER, ledger.took_over),
         (REFUSES, ledger.on_exceeded == OnBudgetExceeded::Refuse),
         (EXHAUSTED, ledger.standing == Standing::Exhausted),
         (CLOSED, ledger.standing == Standing::Closed),
@@ -184,11 +198,14 @@ pub fn to_governed(item: &Item) -> ItemResult<Option<Ledger>> {
             nodes.entry(holder).or_default().insert(node.parse().map_err(|_| bad(NODES))?);
         }
     }
-    let hold = |(key, amount): (&String, &AttributeValue)| {
-        let AttributeValue::N(amount) = amount else { return None };
-        Some((of_hold_key(key)?, NanoUsd(amount.parse().ok()?)))
-    };
-    let holds = map(item, HOLDS)?.iter().map(hold).collect::<Option<_>>().ok_or_else(|| bad(HOLDS))?;
+    let (mut holds, mut reports) = (BTreeMap::new(), BTreeMap::new());
+    for (key, amount) in map(item, HOLDS)? {
+        let of_report = key.strip_prefix(REPORT);
+        let AttributeValue::N(amount) = amount else { return Err(bad(HOLDS)) };
+        let id = of_hold_key(of_report.unwrap_or(key)).ok_or_else(|| bad(HOLDS))?;
+        let held = if of_report.is_some() { &mut reports } else { &mut holds };
+        held.insert(id, NanoUsd(amount.parse().map_err(|_| bad(HOLDS))?));
+    }
     let allowance = |(kind, value): (&String, &AttributeValue)| {
         let AttributeValue::M(map) = value else { return Err(bad(ALLOWANCES)) };
         to_allowance(&tenant, kind, map)
@@ -208,6 +225,9 @@ pub fn to_governed(item: &Item) -> ItemResult<Option<Ledger>> {
         spent: amount(SPENT)?,
         lost: amount(LOST)?,
         holds,
+        reports,
+        reports_rev: item.contains_key(REPORTS_REV).then(|| count(REPORTS_REV)).transpose()?.unwrap_or_default(),
+        took_over: item.contains_key(TOOK_OVER),
         counts: Counts {
             calls: count(CALLS)?,
             lowered: count(LOWERED)?,

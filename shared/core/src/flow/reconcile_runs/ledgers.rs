@@ -4,10 +4,10 @@ use super::share::rotated;
 use super::summary::SweepSummary;
 use super::sweeper::Sweeper;
 use crate::flow::sweep_ledgers::{LedgersSwept, sweep_ledger};
-use crate::ports::{Clock, RunRef, SweepLedgers};
+use crate::ports::{Clock, RunRef, StopExecution, SweepLedgers};
 use crate::together::few;
 
-impl<S: SweepLedgers, E, C: Clock> Sweeper<'_, S, E, C> {
+impl<S: SweepLedgers, E: StopExecution, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn look_after_ledgers(&mut self) {
         if self.is_out_of_time() {
             return;
@@ -32,7 +32,7 @@ impl<S: SweepLedgers, E, C: Clock> Sweeper<'_, S, E, C> {
 
     async fn look_after(&self, run: RunRef) -> SweepSummary {
         let mut swept = LedgersSwept::default();
-        let result = sweep_ledger(self.store, &run, self.clock.now(), &mut swept).await;
+        let result = sweep_ledger(self.store, self.engine, &run, self.clock.now(), &mut swept).await;
         let LedgersSwept { lost, settled, balanced, failed: _ } = swept;
         let mut done = SweepSummary { holds_lost: lost, holds_settled: settled, balanced, ..SweepSummary::default() };
         if let Err(error) = result {

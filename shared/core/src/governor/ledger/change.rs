@@ -31,7 +31,7 @@ pub enum Denial {
     /// The call has a hold already. Nobody repeats a reserve: one that came late, after its call was settled, would hold again
     /// what nobody is going to settle.
     Repeated,
-    /// As many calls are under way as may be.
+    /// As many calls and reports are under way as may be.
     Crowded,
     /// Less is left than the worst case.
     Short,
@@ -62,9 +62,38 @@ pub struct Tally {
     pub is_exhausted: bool,
 }
 
-/// Adds what was reported without having been held.
+/// Counts a report whose calls are recorded: removes its hold, and adds what they cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct CountReport {
+    pub report_id: CallId,
+    /// What is held for it. Part of the condition, as in [`Settle`].
+    pub held: NanoUsd,
+    /// By its receipt: what was held, or nothing where it was given up.
+    pub cost: NanoUsd,
+    pub calls: u64,
+    /// The cap of the ledger.
+    pub cap: Option<NanoUsd>,
+}
+
+impl CountReport {
+    /// What may be spent before it, where the cap is to hold after it; below nothing where it costs more than the cap by itself.
+    pub fn room(&self) -> Option<i128> {
+        self.cap.map(|cap| i128::from(cap.0) - i128::from(self.cost.0))
+    }
+}
+
+/// Why a report was not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncounted {
+    /// It was counted before.
+    NotUnderWay,
+    /// It takes an open ledger above its cap: with it the run has to be stopped.
+    Above,
+}
+
+/// What was reported of a run before there was one ledger for reported and governed calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
     pub calls: u64,
     pub cost: NanoUsd,
 }
@@ -110,7 +139,7 @@ impl Ledger {
         if self.holds.contains_key(&reserve.call_id) {
             return Some(Denial::Repeated);
         }
-        if self.holds.len() >= limits::CALLS_AT_ONCE {
+        if self.holds.len() + self.reports.len() >= limits::CALLS_AT_ONCE {
             return Some(Denial::Crowded);
         }
         (reserve.amount > self.left()).then_some(Denial::Short)
@@ -170,12 +199,42 @@ impl Ledger {
         Ok(next)
     }
 
+    /// The ledger on which a report has begun whose calls cost so much: they were made, so that nothing stands against it.
     #[must_use]
-    pub fn report(&self, report: &Report) -> Self {
+    pub fn begin_report(&self, report_id: CallId, cost: NanoUsd) -> Self {
         let mut next = self.clone();
-        next.spent = plus(next.spent, report.cost);
-        next.counts.calls += report.calls;
+        next.reports.insert(report_id, cost);
+        next.reports_rev += 1;
+        next.sweep_at = next.sweep_at.or(Some(report_id.lease_end()));
         next
+    }
+
+    /// `is_stopping`: the same write stops the run, because it spends more than it may.
+    ///
+    /// # Errors
+    /// Why it was not counted.
+    pub fn count_report(&self, count: &CountReport, is_stopping: bool) -> Result<Self, Uncounted> {
+        if self.reports.get(&count.report_id) != Some(&count.held) {
+            return Err(Uncounted::NotUnderWay);
+        }
+        let is_above = count.room().is_some_and(|room| i128::from(self.spent.0) > room);
+        if is_above && self.is_open() && !is_stopping {
+            return Err(Uncounted::Above);
+        }
+        let mut next = self.clone();
+        next.reports.remove(&count.report_id);
+        next.reports_rev += 1;
+        next.spent = plus(next.spent, count.cost);
+        next.counts.calls += count.calls;
+        Ok(if is_stopping { next.close(Standing::Exhausted) } else { next })
+    }
+
+    /// The ledger that counts as well what was reported before there was one for both; `None` where it does already.
+    pub fn take_over(&self, earlier: &Earlier) -> Option<Self> {
+        let mut next = Self { took_over: true, reports_rev: self.reports_rev + 1, ..self.clone() };
+        next.spent = plus(next.spent, earlier.cost);
+        next.counts.calls += earlier.calls;
+        (!self.took_over).then_some(next)
     }
 
     /// The ledger of a run that is being stopped or has ended. A closed one stays so.
@@ -209,7 +268,7 @@ impl Ledger {
 
     /// What is owed between a closed ledger on which nothing is held and its quotas.
     pub fn balances(&self) -> Vec<Balance> {
-        if self.is_open() || !self.holds.is_empty() {
+        if self.is_open() || !self.is_idle() {
             return Vec::new();
         }
         let balance = |(owner, allowance): (&QuotaOwner, &Option<Allowance>)| {
@@ -230,7 +289,7 @@ impl Ledger {
 
     /// `None` where it was made before, or something has happened since.
     pub fn balance(&self, balance: &Balance) -> Option<Self> {
-        let is_quiet = !self.is_open() && self.holds.is_empty() && self.spent == balance.spent;
+        let is_quiet = !self.is_open() && self.is_idle() && self.spent == balance.spent;
         let allowance = self.allowances.get(&balance.owner)?.as_ref();
         let allowance = allowance.filter(|allowance| is_quiet && allowance.drawn == balance.drawn)?;
         let in_period = allowance.drawn_in_period.0.saturating_sub(balance.back.0).saturating_add(balance.more.0);
@@ -244,7 +303,7 @@ impl Ledger {
     /// When somebody has to look at it again, once the holds that are overdue are settled: at the end of the earliest lease. Only
     /// where nothing is held may it be never.
     pub fn next_sweep(&self) -> Option<Timestamp> {
-        self.holds.keys().map(|call_id| call_id.lease_end()).min()
+        self.holds.keys().chain(self.reports.keys()).map(|id| id.lease_end()).min()
     }
 }
 
@@ -295,6 +354,10 @@ mod tests {
 
     fn settle(number: u128, hold: u64, cost: u64) -> Settle {
         Settle { call_id: id(number), hold: NanoUsd(hold), cost: NanoUsd(cost), outcome: Outcome::Used }
+    }
+
+    fn count(number: u128, cost: u64, cap: Option<u64>) -> CountReport {
+        CountReport { report_id: id(number), held: NanoUsd(cost), cost: NanoUsd(cost), calls: 1, cap: cap.map(NanoUsd) }
     }
 
     fn draw(day: i64, amount: u64) -> Draw {
@@ -395,10 +458,64 @@ mod tests {
         assert_eq!((balanced.balances(), balanced.balance(&balance)), (vec![], None));
         assert_eq!(closed.draw(&draw(2, 1)), None);
         // What is reported after the end is charged.
-        let late = balanced.report(&Report { calls: 1, cost: NanoUsd(7) });
+        let begun = balanced.begin_report(id(9), NanoUsd(7));
+        assert_eq!(begun.balances(), [], "it is not counted yet");
+        let late = begun.count_report(&count(9, 7, Some(100)), false).expect("counted");
         let [balance] = late.balances().try_into().expect("one");
         assert_eq!((balance.back, balance.more), (NanoUsd(0), NanoUsd(7)));
         assert_eq!(late.balance(&balance).expect("balanced").balances(), []);
+    }
+
+    #[test]
+    fn a_report_is_counted_once_and_seen_by_reserves_from_its_beginning() {
+        let begun = ledger(Some(100)).begin_report(id(1), NanoUsd(60));
+        assert_eq!(
+            (begun.left(), begun.spent, begun.held(), begun.under_way()),
+            (NanoUsd(40), NanoUsd(0), NanoUsd(0), NanoUsd(60))
+        );
+        assert_eq!(begun.reserve(&reserve(2, 41)), Err(Denial::Short));
+        assert!(begun.reserve(&reserve(2, 40)).is_ok());
+        let counted = begun.count_report(&count(1, 60, Some(100)), false).expect("counted");
+        assert_eq!((counted.spent, counted.left(), counted.counts.calls), (NanoUsd(60), NanoUsd(40), 1));
+        assert_eq!(counted.count_report(&count(1, 60, Some(100)), false), Err(Uncounted::NotUnderWay));
+        let given_up = CountReport { cost: NanoUsd(0), calls: 0, ..count(1, 60, Some(100)) };
+        let given_up = begun.count_report(&given_up, false).expect("given up");
+        assert_eq!((given_up.spent, given_up.left(), given_up.counts.calls), (NanoUsd(0), NanoUsd(100), 0));
+        assert!(begun.reports_rev < counted.reports_rev && ledger(None).reports_rev < begun.reports_rev);
+        assert_eq!(
+            (begun.sweep_at, begun.next_sweep(), begun.held_until()),
+            (Some(id(1).lease_end()), Some(id(1).lease_end()), Some(id(1).lease_end()))
+        );
+    }
+
+    #[test]
+    fn a_report_above_the_cap_is_counted_with_the_stop_alone() {
+        for (cap, spent, cost, is_above) in [
+            (Some(100), 0, 100, false),
+            (Some(100), 0, 101, true),
+            (Some(100), 40, 60, false),
+            (Some(100), 40, 61, true),
+            (Some(100), 101, 0, true),
+            (Some(0), 0, 0, false),
+            (None, 40, u64::MAX - 40, false),
+        ] {
+            let begun = Ledger { spent: NanoUsd(spent), ..ledger(cap) }.begin_report(id(1), NanoUsd(cost));
+            let found = begun.count_report(&count(1, cost, cap), false).map(|after| after.spent);
+            let expected = if is_above { Err(Uncounted::Above) } else { Ok(NanoUsd(spent + cost)) };
+            assert_eq!(found, expected, "{spent} and {cost} of {cap:?}");
+            let stopped = begun.count_report(&count(1, cost, cap), true).expect("with the stop");
+            assert_eq!((stopped.spent, stopped.standing), (NanoUsd(spent + cost), Standing::Exhausted));
+            let closed = begun.close(Standing::Closed).count_report(&count(1, cost, cap), false).expect("it has ended");
+            assert_eq!((closed.spent, closed.standing), (NanoUsd(spent + cost), Standing::Closed));
+        }
+    }
+
+    #[test]
+    fn what_was_reported_before_is_taken_over_once() {
+        let earlier = Earlier { calls: 3, cost: NanoUsd(30) };
+        let taken = ledger(Some(100)).take_over(&earlier).expect("taken over");
+        assert_eq!((taken.spent, taken.left(), taken.counts.calls), (NanoUsd(30), NanoUsd(70), 3));
+        assert_eq!(taken.take_over(&earlier), None);
     }
 
     #[test]
@@ -419,6 +536,10 @@ mod tests {
         Lose(usize),
         Release(usize),
         Draw(u64),
+        /// Of so much.
+        Begin(u64),
+        /// One of the reports so far, again or not, or given up.
+        Count(usize, bool),
         Close,
     }
 
@@ -429,12 +550,15 @@ mod tests {
             2 => any::<usize>().prop_map(Step::Lose),
             2 => any::<usize>().prop_map(Step::Release),
             3 => (0..60_u64).prop_map(Step::Draw),
+            2 => (0..40_u64).prop_map(Step::Begin),
+            2 => (any::<usize>(), any::<bool>()).prop_map(|(report, is_kept)| Step::Count(report, is_kept)),
             1 => Just(Step::Close),
         ]
     }
 
     proptest! {
-        /// Whatever happens in whatever order: never more than the cap, and what is spent is what the records say.
+        /// Whatever happens in whatever order: governed calls never take more than the cap, and what is spent is what the records of
+        /// calls and the receipts of reports say.
         #[test]
         fn the_books_are_right_after_every_step(
             cap in 0..500_u64,
@@ -447,6 +571,8 @@ mod tests {
             }
             // Of each call: what was held, and its record once there is one.
             let mut calls: Vec<(u64, Option<Settle>)> = Vec::new();
+            // Of each report: what it cost, and what its receipt says of that once there is one.
+            let mut reports: Vec<(u64, Option<u64>)> = Vec::new();
             let (mut drawn, mut closed_with) = (0, None);
             for step in steps {
                 let past = |call: usize| (!calls.is_empty()).then(|| call % calls.len());
@@ -480,6 +606,28 @@ mod tests {
                         }
                         (None, None)
                     }
+                    Step::Begin(cost) => {
+                        ledger = ledger.begin_report(id(1_000_000 + reports.len() as u128), NanoUsd(cost));
+                        reports.push((cost, None));
+                        (None, None)
+                    }
+                    Step::Count(report, is_kept) => {
+                        if !reports.is_empty() {
+                            let at = report % reports.len();
+                            let (held, receipt) = reports[at];
+                            let cost = receipt.unwrap_or(if is_kept { held } else { 0 });
+                            reports[at].1 = Some(cost);
+                            let count =
+                                CountReport { cost: NanoUsd(cost), ..count(1_000_000 + at as u128, held, Some(cap)) };
+                            let counted = ledger.count_report(&count, false);
+                            let counted = if counted == Err(Uncounted::Above) { ledger.count_report(&count, true) } else { counted };
+                            if let Ok(next) = counted {
+                                ledger = next;
+                                closed_with = closed_with.or((!ledger.is_open()).then_some(calls.len()));
+                            }
+                        }
+                        (None, None)
+                    }
                     Step::Close => {
                         ledger = ledger.close(Standing::Closed);
                         closed_with = closed_with.or(Some(calls.len()));
@@ -491,10 +639,14 @@ mod tests {
                     let standing = *calls[call].1.get_or_insert(record);
                     ledger = ledger.settle(&standing).unwrap_or(ledger);
                 }
-                prop_assert!(ledger.committed().0 <= cap);
-                prop_assert!(!has_quota || ledger.committed().0 <= drawn);
                 let records: u64 = calls.iter().filter_map(|(_, record)| *record).map(|record| record.cost.0).sum();
-                prop_assert_eq!(ledger.spent.0, records);
+                let is_counted = |at: usize| !ledger.reports.contains_key(&id(1_000_000 + at as u128));
+                let counted = reports.iter().enumerate().filter(|(at, _)| is_counted(*at));
+                let reported: u64 = counted.filter_map(|(_, (_, receipt))| *receipt).sum();
+                prop_assert_eq!(ledger.spent.0, records + reported);
+                prop_assert!(records + ledger.held().0 <= cap, "governed calls alone");
+                prop_assert!(!has_quota || records + ledger.held().0 <= drawn);
+                prop_assert!(ledger.spent.0 <= cap || !ledger.is_open());
                 prop_assert!(closed_with.is_none_or(|held| held == calls.len()), "held after the closing");
             }
         }

@@ -5,14 +5,14 @@ use crate::contract::becomes;
 use crate::contract::sample::{self, claim, delivery, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
-use sluice_core::change::{RunChange, UsageChange};
+use sluice_core::change::RunChange;
 use sluice_core::delivery::{AttemptOutcome, Delivery};
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{RunEvent, StopIntent};
 use sluice_core::ports::{DeliveryRef, Recorded, RunFilter, SHARDS};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
-use sluice_core::usage::{LlmCall, UsageLedger};
+use sluice_core::usage::LlmCall;
 
 /// An ended run with some of everything, which repeats run 98 and evaluates run 99. These two are there as well.
 pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
@@ -37,14 +37,7 @@ pub async fn lived(store: &impl Ports, tenant: &TenantId, number: u32) -> Run {
         latency_ms: 1,
         reported_at: noon(),
     }];
-    let usage = UsageChange {
-        tenant_id: tenant.clone(),
-        run_id: run.run_id,
-        calls: calls.to_vec(),
-        ledger: UsageLedger::default().with(&calls).expect("few models"),
-        stop: None,
-    };
-    assert!(store.record_usage(&usage).await.expect("recorded"));
+    assert!(super::reports::report(store, &run, &calls).await);
     let comment = Comment {
         id: "0190163d-8694-739b-aea5-966c26f8ad91".to_owned(),
         text: "fine".to_owned(),
@@ -77,7 +70,7 @@ pub async fn is_gone(store: &impl Ports, run: &Run) -> bool {
         store.load_snapshot(tenant, id).await.expect("an answer").is_some(),
         store.load_request(tenant, id).await.expect("an answer").is_some(),
         store.load_output(tenant, id).await.expect("an answer").is_some(),
-        store.load_usage(tenant, id).await.expect("an answer").rev > 0,
+        !store.recorded_calls(tenant, id).await.expect("listed").is_empty(),
         !store.list_usage(tenant, id, 10, None).await.expect("a page").items.is_empty(),
         !store.list_comments(tenant, id, 10, None).await.expect("a page").items.is_empty(),
         !store.list_deliveries(tenant, id).await.expect("listed").is_empty(),

@@ -6,14 +6,20 @@ use crate::contract::at_once;
 use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
 use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
-use sluice_core::change::{RunChange, UsageChange};
+use sluice_core::change::RunChange;
+use sluice_core::governor::access::Grant;
+use sluice_core::governor::ledger::change::{CountReport, Earlier};
+use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
-use sluice_core::ports::{Changed, Page, Recorded};
+use sluice_core::ports::{
+    Changed, Page, Part, Recorded, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreErrorClass,
+};
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
-use sluice_core::usage::{LlmCall, UsageLedger};
-use std::collections::BTreeSet;
+use sluice_core::spending::Used;
+use sluice_core::usage::LlmCall;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub fn token(hash: &str) -> ReportToken {
     ReportToken {
@@ -155,15 +161,59 @@ pub fn call(id: &str, cost: u64) -> LlmCall {
     }
 }
 
-/// These calls on top of a ledger.
-pub fn usage(run: &Run, ledger: &UsageLedger, calls: &[LlmCall]) -> UsageChange {
-    UsageChange {
-        tenant_id: run.tenant_id.clone(),
-        run_id: run.run_id,
-        calls: calls.to_vec(),
-        ledger: ledger.with(calls).expect("few models"),
-        stop: None,
-    }
+/// Who a run is.
+pub fn reference(run: &Run) -> RunRef {
+    RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id }
+}
+
+/// What is to be counted of a report that has begun with these calls.
+pub fn count(begun: &ReportBegun, calls: &[LlmCall]) -> CountReport {
+    let ReportBegun { report_id, ledger } = begun;
+    let held = ledger.reports.get(report_id).copied().expect("it is held");
+    CountReport { report_id: *report_id, held, cost: cost(calls), calls: calls.len() as u64, cap: ledger.cap }
+}
+
+fn cost(calls: &[LlmCall]) -> NanoUsd {
+    NanoUsd(calls.iter().map(|call| call.cost_nano_usd.0).sum())
+}
+
+pub async fn begin(store: &impl Ports, run: &Run, calls: &[LlmCall]) -> ReportBegun {
+    let begun = store.begin_report(&reference(run), cost(calls), noon()).await.expect("an answer");
+    begun.expect("the run has a ledger")
+}
+
+/// Reports these calls, as far as nothing stands against it. Whether they are counted.
+pub async fn report(store: &impl Ports, run: &Run, calls: &[LlmCall]) -> bool {
+    let begun = begin(store, run, calls).await;
+    let of = &reference(run);
+    let is_recorded = store.record_calls(of, begun.report_id, calls, noon()).await.expect("an answer");
+    let receipt = store.give_up_report(of, begun.report_id, noon()).await.expect("an answer");
+    let stands = ReportReceipt { calls: calls.len() as u64, cost: cost(calls) };
+    assert_eq!(receipt, if is_recorded { stands } else { ReportReceipt::default() });
+    let count = CountReport { cost: receipt.cost, calls: receipt.calls, ..count(&begun, calls) };
+    let counted = store.count_report(of, &count, None).await.expect("an answer");
+    assert!(matches!(counted, ReportCounted::Done(_)), "{counted:?}");
+    is_recorded
+}
+
+/// What the run has used, and its ledger.
+pub async fn used(store: &impl Ports, run: &Run) -> Used {
+    let (tenant, parts) = (&run.tenant_id, [Part::Ledger, Part::Earlier]);
+    let loaded = store.load_with(tenant, run.run_id, &parts).await.expect("loaded");
+    let (ledger, earlier) = loaded.map(|loaded| (loaded.ledger, loaded.earlier)).unwrap_or_default();
+    let calls = store.recorded_calls(tenant, run.run_id).await.expect("listed");
+    Used::new(earlier, ledger, &calls)
+}
+
+async fn spent(store: &impl Ports, run: &Run) -> (u64, NanoUsd) {
+    let used = used(store, run).await;
+    let ledger = used.ledger.expect("a ledger");
+    assert_eq!((used.usage.total.calls, used.usage.total.cost_nano_usd), (ledger.counts.calls, ledger.spent));
+    (ledger.counts.calls, ledger.spent)
+}
+
+async fn reports_rev(store: &impl Ports, run: &Run) -> u64 {
+    used(store, run).await.ledger.expect("a ledger").reports_rev
 }
 
 pub async fn running(store: &impl Ports) -> Run {
@@ -172,76 +222,166 @@ pub async fn running(store: &impl Ports) -> Run {
     run
 }
 
-pub async fn ledger(store: &impl Ports, run: &Run) -> UsageLedger {
-    store.load_usage(&run.tenant_id, run.run_id).await.expect("loaded")
-}
-
 pub async fn known(store: &impl Ports, run: &Run, ids: &[&str]) -> Vec<String> {
     let ids = ids.iter().map(|id| (*id).to_owned()).collect();
     let known = store.known_calls(&run.tenant_id, run.run_id, &ids, &BTreeSet::new()).await;
-    known.expect("an answer").0.into_iter().collect()
+    known.expect("an answer").0.into_keys().collect()
 }
 
 pub async fn a_run_that_used_nothing_has_an_empty_ledger(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    assert_eq!(ledger(&store, &run).await, UsageLedger::default());
+    assert_eq!(spent(&store, &run).await, (0, NanoUsd(0)));
     assert!(known(&store, &run, &["1"]).await.is_empty());
     assert!(known(&store, &run, &[]).await.is_empty());
     let page = store.list_usage(&mine(), run.run_id, 10, None).await.expect("a page");
     assert_eq!(page, Page { items: Vec::new(), next: None });
 }
 
-pub async fn usage_is_recorded_with_its_ledger(ground: &impl Ground) {
+pub async fn a_report_is_recorded_and_counted(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    let first = usage(&run, &UsageLedger::default(), &[call("1", 100), call("2 \u{e9}#", 200)]);
-    assert!(store.record_usage(&first).await.expect("recorded"));
-    assert_eq!(ledger(&store, &run).await, first.ledger);
-    let second = usage(&run, &first.ledger, &[call("3", 1)]);
-    assert!(store.record_usage(&second).await.expect("recorded"));
-    let found = ledger(&store, &run).await;
-    assert_eq!((found.rev, found.total.calls, found.total.cost_nano_usd), (2, 3, NanoUsd(301)));
+    assert!(report(&store, &run, &[call("1", 100), call("2 \u{e9}#", 200)]).await);
+    assert_eq!(spent(&store, &run).await, (2, NanoUsd(300)));
+    assert!(report(&store, &run, &[call("3", 1)]).await);
+    assert_eq!(spent(&store, &run).await, (3, NanoUsd(301)));
     assert_eq!(known(&store, &run, &["3", "4", "2 \u{e9}#", "3"]).await, ["2 \u{e9}#", "3"]);
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(run.clone()), "the run is as it was");
     let theirs = Run { tenant_id: yours(), ..run };
-    assert_eq!(ledger(&store, &theirs).await, UsageLedger::default());
+    assert_eq!(used(&store, &theirs).await, Used::default());
     assert!(known(&store, &theirs, &["1", "3"]).await.is_empty());
 }
 
-pub async fn usage_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
+pub async fn each_step_of_a_report_is_seen_and_each_is_made_once(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    let first = usage(&run, &UsageLedger::default(), &[call("1", 100)]);
-    assert!(store.record_usage(&first).await.expect("recorded"));
-    for late in [
-        usage(&run, &UsageLedger::default(), &[call("2", 1)]),
-        usage(&run, &UsageLedger { rev: 7, ..first.ledger.clone() }, &[call("2", 1)]),
-    ] {
-        assert!(!store.record_usage(&late).await.expect("an answer"));
+    let (of, calls) = (reference(&run), [call("1", 100), call("2", 20)]);
+    let begun = begin(&store, &run, &calls).await;
+    let (id, count) = (begun.report_id, count(&begun, &calls));
+    let held = used(&store, &run).await.ledger.expect("a ledger");
+    assert_eq!(held, begun.ledger);
+    assert_eq!((held.reports.get(&id), held.committed(), held.spent), (Some(&NanoUsd(120)), NanoUsd(120), NanoUsd(0)));
+    assert!(store.record_calls(&of, id, &calls, noon()).await.expect("recorded"));
+    assert!(!store.record_calls(&of, id, &[call("3", 1)], noon()).await.expect("an answer"), "it has its receipt");
+    let ids = calls.iter().map(|call| call.call_id.clone()).collect();
+    let known = store.known_calls(&mine(), run.run_id, &ids, &BTreeSet::new()).await.expect("an answer").0;
+    assert!(known.len() == 2 && known.values().all(|report| *report == Some(id)), "{known:?}");
+    let halfway = used(&store, &run).await;
+    assert_eq!((halfway.usage.total.calls, halfway.spent()), (0, NanoUsd(0)), "it is not counted yet");
+    // Whoever finishes it, and however often.
+    for _ in 0..2 {
+        let receipt = store.give_up_report(&of, id, noon()).await.expect("an answer");
+        assert_eq!(receipt, ReportReceipt { calls: 2, cost: NanoUsd(120) });
     }
-    assert_eq!(ledger(&store, &run).await, first.ledger);
-    assert!(known(&store, &run, &["2"]).await.is_empty());
+    let counting = (0..8).map(|_| store.count_report(&of, &count, None));
+    let counted = at_once(counting).await.into_iter().map(|counted| counted.expect("an answer"));
+    let counted: Vec<_> = counted.filter(|counted| matches!(counted, ReportCounted::Done(_))).collect();
+    assert_eq!(counted.len(), 1, "{counted:?}");
+    assert_eq!(spent(&store, &run).await, (2, NanoUsd(120)));
+    let late = store.count_report(&of, &count, None).await.expect("an answer");
+    assert!(matches!(late, ReportCounted::NotUnderWay(Some(_))), "{late:?}");
+    assert!(reports_rev(&store, &run).await > held.reports_rev);
 }
 
-pub async fn usage_of_a_run_that_is_gone_or_going_writes_nothing(ground: &impl Ground) {
-    let store = ground.ports();
-    for run in going_and_gone(&store).await {
-        assert!(!store.record_usage(&usage(&run, &UsageLedger::default(), &[call("1", 1)])).await.expect("an answer"));
-        assert_eq!(ledger(&store, &run).await, UsageLedger::default());
-        assert!(known(&store, &run, &["1"]).await.is_empty());
-    }
-}
-
-pub async fn a_call_that_was_reported_before_writes_nothing(ground: &impl Ground) {
+pub async fn a_report_that_was_given_up_records_nothing(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    let first = usage(&run, &UsageLedger::default(), &[call("1", 100)]);
-    assert!(store.record_usage(&first).await.expect("recorded"));
-    assert!(!store.record_usage(&first).await.expect("an answer"), "the same call again");
-    let again = usage(&run, &first.ledger, &[call("2", 1), call("1", 1)]);
-    assert!(!store.record_usage(&again).await.expect("an answer"));
-    assert_eq!(ledger(&store, &run).await, first.ledger);
+    let (of, calls) = (reference(&run), [call("1", 100)]);
+    let begun = begin(&store, &run, &calls).await;
+    let receipt = store.give_up_report(&of, begun.report_id, noon()).await.expect("given up");
+    assert_eq!(receipt, ReportReceipt::default());
+    assert!(!store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("an answer"));
+    let count = CountReport { cost: NanoUsd(0), calls: 0, ..count(&begun, &calls) };
+    let counted = store.count_report(&of, &count, None).await.expect("an answer");
+    assert!(matches!(counted, ReportCounted::Done(_)), "{counted:?}");
+    let after = used(&store, &run).await.ledger.expect("a ledger");
+    assert_eq!((spent(&store, &run).await, after.committed()), ((0, NanoUsd(0)), NanoUsd(0)));
+    assert!(known(&store, &run, &["1"]).await.is_empty());
+    assert!(report(&store, &run, &calls).await, "under another id");
+}
+
+pub async fn of_many_reports_at_once_each_is_counted(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let reports = (0..64_u64).map(|number| {
+        let (store, run) = (&store, &run);
+        async move { report(store, run, &[call(&number.to_string(), number + 1)]).await }
+    });
+    assert!(at_once(reports).await.into_iter().all(|is_recorded| is_recorded));
+    assert_eq!(spent(&store, &run).await, (64, NanoUsd((1..=64).sum())));
+}
+
+pub async fn a_report_that_takes_the_run_above_its_cap_is_counted_with_the_stop(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = Run { state: sample::running(), ..run(&mine(), 1, noon()) };
+    let mut new = new_run(&run, None, None);
+    new.ledger.cap = Some(NanoUsd(100));
+    store.record_run(&new).await.expect("recorded");
+    assert!(report(&store, &run, &[call("1", 40), call("2", 60)]).await, "exactly the cap is within it");
+    let (of, calls) = (reference(&run), [call("3", 1)]);
+    let begun = begin(&store, &run, &calls).await;
+    assert!(store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("recorded"));
+    let count = count(&begun, &calls);
+    assert_eq!(store.count_report(&of, &count, None).await.expect("an answer"), ReportCounted::Above);
+    let older = RunChange { expected_rev: run.rev + 7, ..stopping(&run) };
+    assert_eq!(store.count_report(&of, &count, Some(&older)).await.expect("an answer"), ReportCounted::Stale);
+    let unchanged = used(&store, &run).await.ledger.expect("a ledger");
+    assert_eq!((unchanged.standing, unchanged.spent, unchanged.reports.len()), (Standing::Open, NanoUsd(100), 1));
+    let counted = store.count_report(&of, &count, Some(&stopping(&run))).await.expect("counted");
+    let ReportCounted::Done(ledger) = counted else { panic!("{counted:?}") };
+    assert_eq!((ledger.standing, ledger.spent, ledger.reports.len()), (Standing::Exhausted, NanoUsd(101), 0));
+    let found = store.load_run(&mine(), run.run_id).await.expect("loaded").expect("a run");
+    assert_eq!((found.status(), found.state.intent()), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
+    let again = store.count_report(&of, &count, Some(&stopping(&run))).await.expect("an answer");
+    assert!(matches!(again, ReportCounted::NotUnderWay(Some(_))), "{again:?}");
+    // What comes later is above as well, and counts.
+    assert!(report(&store, &run, &[call("4", 5)]).await);
+    assert_eq!(spent(&store, &run).await, (4, NanoUsd(106)));
+}
+
+pub async fn what_was_reported_before_is_taken_over_once(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let of = reference(&run);
+    let earlier = Earlier { calls: 3, cost: NanoUsd(30) };
+    let before = used(&store, &run).await.ledger.expect("a ledger");
+    let opening = Ledger::new(Grant::new(0), BTreeMap::new(), Some(NanoUsd(1)));
+    for _ in 0..2 {
+        store.take_over(&of, &opening, earlier).await.expect("taken over");
+        let after = used(&store, &run).await.ledger.expect("a ledger");
+        assert_eq!((after.spent, after.counts.calls, after.took_over), (NanoUsd(30), 3, true));
+        assert_eq!((&after.grant, after.cap), (&before.grant, before.cap), "the ledger that there was");
+    }
+    let nobody = RunRef { run_id: sample::run_id(99), ..of };
+    store.take_over(&nobody, &opening, earlier).await.expect("nothing to take over");
+    assert_eq!(store.begin_report(&nobody, NanoUsd(1), noon()).await.expect("an answer"), None);
+}
+
+pub async fn a_run_that_is_gone_takes_no_report_and_one_that_goes_waits_for_what_is_under_way(ground: &impl Ground) {
+    let store = ground.ports();
+    let [going, gone] = going_and_gone(&store).await;
+    assert_eq!(store.begin_report(&reference(&gone), NanoUsd(1), noon()).await.expect("an answer"), None);
+    let calls = [call("1", 1)];
+    let begun = begin(&store, &going, &calls).await;
+    let lease_end = begun.report_id.lease_end();
+    assert_eq!(store.owed_until(&mine(), going.run_id).await.expect("an answer"), Some(lease_end));
+    let error = store.purge_run(&mine(), going.run_id).await.expect_err("something is held");
+    assert_eq!(error.class, StoreErrorClass::Conflict);
+    assert!(store.record_calls(&reference(&going), begun.report_id, &calls, noon()).await.expect("recorded"));
+    store.count_report(&reference(&going), &count(&begun, &calls), None).await.expect("counted");
+    assert_eq!(store.owed_until(&mine(), going.run_id).await.expect("an answer"), None);
+    store.purge_run(&mine(), going.run_id).await.expect("purged");
+    assert!(known(&store, &going, &["1"]).await.is_empty());
+    assert_eq!(store.begin_report(&reference(&going), NanoUsd(1), noon()).await.expect("an answer"), None);
+}
+
+pub async fn a_call_that_was_reported_before_is_not_recorded_again(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    assert!(report(&store, &run, &[call("1", 100)]).await);
+    assert!(!report(&store, &run, &[call("1", 100)]).await, "the same call again");
+    assert!(!report(&store, &run, &[call("2", 1), call("1", 1)]).await);
+    assert_eq!(spent(&store, &run).await, (1, NanoUsd(100)));
     assert_eq!(known(&store, &run, &["1", "2"]).await, ["1"]);
     let listed = store.list_usage(&mine(), run.run_id, 10, None).await.expect("a page");
     assert_eq!(listed.items, [call("1", 100)], "as it was reported first");
@@ -251,48 +391,26 @@ pub fn stopping(run: &Run) -> RunChange {
     RunChange::new(run, run.after(RunEvent::StopAsked(StopIntent::BudgetExceeded), noon()).expect("a change"))
 }
 
-pub async fn a_stop_is_recorded_with_the_usage_that_asked_for_it(ground: &impl Ground) {
-    let store = ground.ports();
-    let run = running(&store).await;
-    let calls: Vec<_> = (0..50).map(|number| call(&number.to_string(), 100)).collect();
-    let change = UsageChange { stop: Some(stopping(&run)), ..usage(&run, &UsageLedger::default(), &calls) };
-    assert!(store.record_usage(&change).await.expect("recorded"));
-    let found = store.load_run(&mine(), run.run_id).await.expect("loaded").expect("a run");
-    assert_eq!((found.status(), found.state.intent()), (RunStatus::Canceling, Some(StopIntent::BudgetExceeded)));
-    assert_eq!(ledger(&store, &run).await.total.calls, 50);
-}
-
-pub async fn usage_with_a_stop_of_an_older_run_writes_nothing(ground: &impl Ground) {
-    let store = ground.ports();
-    let run = running(&store).await;
-    let paused = RunChange::new(&run, run.after(RunEvent::PauseAsked, noon()).expect("a change"));
-    store.change_run(&paused).await.expect("changed");
-    let change = UsageChange { stop: Some(stopping(&run)), ..usage(&run, &UsageLedger::default(), &[call("1", 100)]) };
-    assert!(!store.record_usage(&change).await.expect("an answer"));
-    assert_eq!(ledger(&store, &run).await, UsageLedger::default());
-    assert!(known(&store, &run, &["1"]).await.is_empty());
-    assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(paused.run));
-}
-
 pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
     let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
-    let end = |expected_ledger_rev| RunChange {
-        expected_ledger_rev,
+    let end = |expected_reports_rev| RunChange {
+        expected_reports_rev,
         output: Some("1".to_owned()),
         deliveries: vec![sample::delivery(&run, 1, noon())],
         ..RunChange::new(&run, ended.clone())
     };
     let mut rev = 0;
     for id in ["1", "2"] {
-        let recorded = usage(&run, &ledger(&store, &run).await, &[call(id, 1)]);
-        assert!(store.record_usage(&recorded).await.expect("recorded"));
-        for old in [rev, rev + 2] {
+        assert!(report(&store, &run, &[call(id, 1)]).await);
+        let is = reports_rev(&store, &run).await;
+        assert!(is > rev);
+        for old in [rev, is - 1, is + 1] {
             let changed = store.change_run(&end(Some(old))).await.expect("an answer");
             assert_eq!(changed, Changed::Stale(Some(Box::new(run.clone()))), "the run is as it was");
         }
-        rev += 1;
+        rev = is;
     }
     assert_eq!(store.load_output(&mine(), run.run_id).await.expect("loaded"), None);
     assert!(store.list_deliveries(&mine(), run.run_id).await.expect("listed").is_empty());
@@ -303,12 +421,9 @@ pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
 pub async fn calls_are_listed_once_each_whatever_the_page_size(ground: &impl Ground) {
     let store = ground.ports();
     let (run, mine) = (running(&store).await, &mine());
-    let mut so_far = UsageLedger::default();
     for batch in [0..7_u32, 7..12] {
         let calls: Vec<_> = batch.map(|number| call(&format!("call-{number}"), u64::from(number))).collect();
-        let change = usage(&run, &so_far, &calls);
-        assert!(store.record_usage(&change).await.expect("recorded"));
-        so_far = change.ledger;
+        assert!(report(&store, &run, &calls).await);
     }
     let expected: BTreeSet<String> = (0..12).map(|number| format!("call-{number}")).collect();
     let mut orders = BTreeSet::new();
@@ -330,11 +445,11 @@ pub async fn of_many_reporters_of_one_call_one_is_counted(ground: &impl Ground) 
     let store = ground.ports();
     let run = running(&store).await;
     let reporters = (0..16).map(|number| {
-        let (store, change) = (&store, usage(&run, &UsageLedger::default(), &[call("1", number)]));
-        async move { store.record_usage(&change).await.expect("an answer") }
+        let (store, run) = (&store, &run);
+        async move { report(store, run, &[call("1", number)]).await }
     });
     let winners = at_once(reporters).await.into_iter().filter(|is_first| *is_first).count();
-    assert_eq!((winners, ledger(&store, &run).await.total.calls), (1, 1));
+    assert_eq!((winners, spent(&store, &run).await.0), (1, 1));
 }
 
 pub async fn a_comment_that_comes_late_stands_in_its_place_and_one_that_comes_twice_stands_once(ground: &impl Ground) {

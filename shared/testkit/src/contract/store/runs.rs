@@ -213,12 +213,12 @@ pub async fn a_run_is_loaded_with_those_of_its_parts_that_are_there(ground: &imp
     assert!(bare.snapshot.is_none() && bare.request.is_none() && bare.ending.is_none() && bare.step.is_none());
     let loaded = store.load_with(&mine(), run.run_id, &parts).await.expect("loaded").expect("a run");
     assert_eq!(loaded.snapshot.expect("a snapshot").to_text().expect("JSON"), new.snapshot_text);
-    assert_eq!((loaded.request, loaded.output, loaded.ledger.rev), (new.request_text, None, 0));
+    assert_eq!((loaded.request, loaded.output, loaded.ledger), (new.request_text, None, Some(new.ledger)));
     assert_eq!(loaded.ending.expect("an ending").answered, ending.answered);
     assert!(loaded.step.is_none());
     let (known, begun) = (BTreeSet::new(), BTreeSet::from([node, nobody]));
     let found = store.known_calls(&mine(), run.run_id, &known, &begun).await.expect("an answer");
-    assert_eq!(found, (BTreeSet::new(), BTreeSet::new()));
+    assert_eq!(found, (BTreeMap::new(), BTreeSet::new()));
 }
 
 pub async fn the_end_of_a_run_is_written_with_all_that_it_owes(ground: &impl Ground) {
