@@ -77,6 +77,7 @@ fn define(stack: &Stack, name: &str, display_name: &str, description: &str, vers
 
 fn pipeline() -> Value {
     let retry = json!({"maxAttempts": 2, "intervalSeconds": 1, "backoffRate": 2});
+    let thirds = [0, 1, 2].map(|part| json!({"part": part, "of": 3}));
     json!({
         "nodes": [
             {"id": "text", "type": "data-source"},
@@ -86,7 +87,7 @@ fn pipeline() -> Value {
             // Of a text that is long enough, how that changes from its beginning to its end.
             {"id": "course", "type": "processor", "processor": "readability", "retry": retry,
              "when": {"pointer": "/results/readability/sentences", "greaterThan": 9},
-             "forEach": {"items": [0, 1, 2].map(|part| json!({"part": part, "of": 3})), "maxConcurrency": 3}},
+             "forEach": {"items": thirds, "maxConcurrency": 3}},
             {"id": "report", "type": "processor", "processor": "report", "retry": retry},
             {"id": "store", "type": "data-target", "processor": "store-object", "retry": retry},
         ],

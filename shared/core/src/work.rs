@@ -11,7 +11,7 @@ use crate::arn::QualifiedArn;
 use crate::board::Unit;
 use crate::budget::{MicroUsd, UsdNumber};
 use crate::canonical;
-use crate::id::{LayerName, NodeId, RunId, TenantId};
+use crate::id::{LayerName, NodeId, RunId, TenantId, UserId};
 use crate::operator::ContainerTask;
 use crate::run::RunError;
 use crate::snapshot::{NodeRun, Snapshot, SnapshotNode, inline_result_bytes};
@@ -108,6 +108,7 @@ struct Request<'a> {
     spec_version: &'static str,
     run_id: RunId,
     tenant_id: &'a TenantId,
+    user_id: Option<&'a UserId>,
     node_id: &'a NodeId,
     node_type: &'static str,
     attempt: u32,
@@ -181,6 +182,7 @@ impl Work<'_> {
             spec_version: "1",
             run_id: snapshot.run_id,
             tenant_id: &snapshot.tenant_id,
+            user_id: spec.user_id.as_ref(),
             node_id: &node.node_id,
             node_type: node.node_type.as_str(),
             attempt: unit.attempt,
