@@ -102,7 +102,7 @@ pub struct RunView {
     completed_at: Option<String>,
     #[schema(required)]
     error: Option<RunError>,
-    /// The stage reached, from 0.
+    /// The stage reached, from 0. A run of the runner's second generation has none.
     #[schema(required)]
     stage: Option<u32>,
     #[schema(value_type = Vec<NodeId>)]
