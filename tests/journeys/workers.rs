@@ -285,3 +285,34 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         assert!(told.iter().any(|error| error.contains(&format!("/nodes/1/{at}"))), "{more}: {}", refused.text());
     }
 }
+
+#[test]
+fn a_run_under_the_first_machine_ends_under_it() {
+    let acme = Journey::of("workers-first");
+    let first = acme.stack.runner_arn.trim_end_matches("-2");
+    assert_ne!(first, acme.stack.runner_arn);
+    let node = json!({"stateMachineArn": first, "tenants": ["workers-first"], "registry": {}, "layers": {}, "maxBudgetUsd": null});
+    let put = acme.operator().put("/v1/compute-nodes/first", node);
+    assert!(put.status == 200 || put.status == 201, "{}", put.text());
+    acme.define("asking", &asking());
+    let create = |name: &str| {
+        let configuration = json!({"workflowDefinitionId": name, "computeNodeId": "first"});
+        acme.post("/v1/workflow-runs", json!({"workflowInstanceConfiguration": configuration}))
+    };
+    let created = create("asking");
+    assert_eq!(created.status, 201, "{}", created.text());
+    let run_id = text(&created.json()["id"]);
+    acme.waiting(&run_id, "ask", 1);
+    let paused = acme.tell(&run_id, "pause", "", 202);
+    assert!(paused.get("underWay").is_none(), "{paused}");
+    acme.tell(&run_id, "data", json!({"nodeId": "ask", "data": {"approved": true}}), 202);
+    acme.in_status(&run_id, "PAUSED");
+    acme.post(&format!("{}/resume", run_path(&run_id)), "");
+    let run = acme.ended(&run_id);
+    assert_eq!((&run["status"], &run["stage"]), (&json!("SUCCEEDED"), &json!(1)), "{run}");
+    assert!(text(&run["executionArn"]).contains("_runner:"), "{run}");
+    // What that machine cannot do is refused before anything is written.
+    let when = json!({"pointer": "/input", "exists": true});
+    acme.define("ruled", &json!({"nodes": [echo("a", json!({"when": when}))]}));
+    assert!(errors(&create("ruled"), 400).iter().any(|error| error.ends_with("not_available")));
+}
