@@ -68,6 +68,19 @@ impl Boards for Store {
         found.iter().map(item::to_part).collect::<ItemResult<_>>().map_err(|error| corrupt(OPERATION, error))
     }
 
+    async fn load_part(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        part: StepPart,
+    ) -> StoreResult<Option<NodeOutcome>> {
+        const OPERATION: &str = "load a part of a step";
+        let found = self.get(OPERATION, keys::part(tenant, run_id, node_id, part)).await?;
+        let read = found.as_ref().map(item::to_part).transpose().map_err(|error| corrupt(OPERATION, error))?;
+        Ok(read.map(|(_part, outcome)| outcome))
+    }
+
     async fn told(&self, tenant: &TenantId, run_id: RunId, rev: u64, next: Option<Timestamp>) -> StoreResult<()> {
         let board = keys::board(tenant, run_id);
         let told = match next {

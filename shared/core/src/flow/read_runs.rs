@@ -193,9 +193,9 @@ pub async fn get_step_part<S: ReadRuns + Boards>(
     part: StepPart,
     now: Timestamp,
 ) -> Answer<NodeOutcome> {
-    let parts = store.load_parts(&caller.tenant, run_id, node_id);
-    let (_run, mut parts) = find_beside(store, caller, run_id, now, parts).await?;
-    parts.remove(&part).ok_or_else(|| match part {
+    let found = store.load_part(&caller.tenant, run_id, node_id, part);
+    let (_run, found) = find_beside(store, caller, run_id, now, found).await?;
+    found.ok_or_else(|| match part {
         StepPart::Item(item) => Refusal::not_found(Thing::StepItem, format_args!("{node_id}/{item}")),
         StepPart::Iteration(iteration) => {
             Refusal::not_found(Thing::StepIteration, format_args!("{node_id}/{iteration}"))

@@ -78,6 +78,15 @@ pub trait Boards: LoadRun {
         node_id: &NodeId,
     ) -> impl Future<Output = StoreResult<BTreeMap<StepPart, NodeOutcome>>> + Send;
 
+    /// What came of one part of a step; `None` before it has ended. Strongly consistent.
+    fn load_part(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        part: StepPart,
+    ) -> impl Future<Output = StoreResult<Option<NodeOutcome>>> + Send;
+
     /// Records that everybody was told whom the wake of the board at `rev` names: it is due at `next` from now on, and names
     /// nobody; without a `next` it is no more. Nothing changes where the wake is of another `rev`.
     fn told(

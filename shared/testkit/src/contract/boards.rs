@@ -261,6 +261,13 @@ pub async fn parts_of_a_step_and_what_was_said_of_a_node_are_read_back(ground: &
         assert!(write(&store, &BoardChange { parts, answer, ..change(&run, Record { rev, ..begun() }) }).await);
     }
     let found = store.load_parts(&mine(), run.run_id, &id("report")).await.expect("an answer");
+    for (part, outcome) in &parts {
+        let one = store.load_part(&mine(), run.run_id, &id("report"), *part).await.expect("an answer");
+        assert_eq!(one.as_ref(), Some(outcome));
+    }
+    for none in [StepPart::Item(1), StepPart::Iteration(11), StepPart::Iteration(0)] {
+        assert_eq!(store.load_part(&mine(), run.run_id, &id("report"), none).await.expect("an answer"), None);
+    }
     assert_eq!(found, BTreeMap::from(parts));
     assert!(store.load_parts(&mine(), run.run_id, &id("repor")).await.expect("an answer").is_empty());
     let inputs = store.list_inputs(&mine(), run.run_id).await.expect("an answer");

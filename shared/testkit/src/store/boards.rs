@@ -104,6 +104,20 @@ impl Boards for MemoryStore {
         .await
     }
 
+    async fn load_part(
+        &self,
+        tenant: &TenantId,
+        run_id: RunId,
+        node_id: &NodeId,
+        part: StepPart,
+    ) -> StoreResult<Option<NodeOutcome>> {
+        self.act("load a part of a step", |tables| {
+            let key = ((tenant.clone(), run_id), node_id.clone());
+            Ok(tables.boards.parts.get(&key).and_then(|parts| parts.get(&part)).cloned())
+        })
+        .await
+    }
+
     async fn told(&self, tenant: &TenantId, run_id: RunId, rev: u64, next: Option<Timestamp>) -> StoreResult<()> {
         self.act("note that the workers were told", |tables| {
             let key = (tenant.clone(), run_id);
