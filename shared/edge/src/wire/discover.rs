@@ -101,6 +101,7 @@ pub struct DiscoverableVersionView {
     #[schema(value_type = Option<JsonSchema>, required)]
     input_schema: Option<Value>,
     on_budget_exceeded: OnBudgetExceeded,
+    fail_fast: bool,
     #[schema(format = DateTime)]
     created_at: String,
 }
@@ -118,6 +119,7 @@ impl DiscoverableVersionView {
             edges: version.document.edges.clone(),
             input_schema: version.document.input_schema.clone(),
             on_budget_exceeded: version.document.on_budget_exceeded,
+            fail_fast: version.document.fail_fast,
             created_at: rfc3339_millis(version.created_at),
         }
     }
