@@ -1,5 +1,7 @@
 //! How often a request goes out, over the whole flow and its adapters.
 
+mod workers;
+
 use crate::support::http::Scripted;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
