@@ -106,6 +106,7 @@ const ROWS: &[(&str, Most)] = &[
     ("Run.name", Bytes(text(limits::DISPLAY_NAME_CHARS))),
     ("Run.output", Bytes(json(limits::EXECUTION_INPUT_BYTES))),
     ("Run.replays", Items(limits::LINKED_RUNS as usize)),
+    ("Run.underWay", Items(limits::VERSION_NODES)),
     ("Run.waitingNodes", Items(limits::VERSION_NODES)),
     ("RunError.code", Bytes(text(RunError::CODE_CHARS))),
     ("RunError.message", Bytes(text(RunError::FULL_MESSAGE_CHARS))),
@@ -125,6 +126,7 @@ const ROWS: &[(&str, Most)] = &[
     // Its edges are shown a second time, with the node that they lead to.
     ("Snapshot", Bytes(2 * json(limits::SNAPSHOT_BYTES))),
     ("Step.result", Bytes(json(ITEM_BYTES))),
+    ("StepPart.result", Bytes(json(ITEM_BYTES))),
     // As it was declared, by one body.
     ("Tenant", Bytes(text(limits::REQUEST_BODY_BYTES))),
     ("UsageCall.model", Bytes(text(limits::USAGE_TEXT_CHARS))),

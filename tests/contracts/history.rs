@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use sluice_core::definition::VersionDocument;
+use sluice_core::flow::Refusal;
 use sluice_core::history as bound;
 use sluice_core::limits;
 use sluice_core::operator::{Processor, ProcessorTarget, Tenants};
 
+use crate::crew::{Crew, NESTED};
 use crate::runner::{self, Machine};
 
 /// Step Functions ends an execution with more events than this.
@@ -249,6 +251,113 @@ fn the_bound_of_the_second_generation_is_exactly_what_it_can_write() {
             "{kind}: {attempt}"
         );
     }
+}
+
+/// What a run of the second generation writes at worst, counted from its states: one worker does everything, and the others come
+/// and leave. `attempts` and `repetitions` of the whole run.
+fn counted_of_workers(workers: u64, attempts: u64, repetitions: u64) -> u64 {
+    let machine = runner::second_machine();
+    let inner = machine.of_workers();
+    let kinds = [("lambda", "InvokeFunction"), ("stateMachine", "RunStateMachine"), ("ecs", "RunContainer")];
+    let longest = |attempts, repetitions| {
+        let of = |(kind, state)| {
+            Longest::of(&inner, Some(kind), &Gates::from([(state, attempts), ("BackOff", repetitions)]))
+        };
+        ITERATION + kinds.map(of).into_iter().max().expect("a kind")
+    };
+    let around = EXECUTION + Longest::of(&machine, None, &Gates::new());
+    around + (workers - 1) * longest(0, 0) + longest(attempts, repetitions)
+}
+
+/// Attempts of a node and repetitions among them, as its version says them: of every item, in every iteration.
+fn times(node: &Value) -> (u64, u64) {
+    let number = |value: &Value| value.as_u64();
+    if node["type"] == "external" || node["processor"].is_null() {
+        return (0, 0);
+    }
+    let fan = &node["forEach"];
+    let items = match fan["items"].as_array() {
+        Some(list) => list.len() as u64,
+        None if fan.is_null() => 1,
+        None => number(&fan["maxItems"]).unwrap_or(100),
+    };
+    let times = items * number(&node["loop"]["maxIterations"]).unwrap_or(1);
+    let attempts = number(&node["retry"]["maxAttempts"]).unwrap_or(1);
+    (times * attempts, times * (attempts - 1))
+}
+
+fn of_all(version: &Value) -> (u64, u64) {
+    let nodes = version["nodes"].as_array().into_iter().flatten().map(times);
+    nodes.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+}
+
+#[test]
+fn the_bound_of_a_run_with_loops_fan_out_and_retries_is_exactly_what_its_states_can_write() {
+    let node = |id: &str, more: Value| {
+        let mut node = json!({"id": id, "type": "processor", "processor": "readability"});
+        node.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        node
+    };
+    let retry = |attempts: u32| json!({"maxAttempts": attempts});
+    let until = |id: &str| json!({"pointer": format!("/results/{id}/done"), "equals": true});
+    let again = |id: &str, most: u32| json!({"until": until(id), "maxIterations": most});
+    let edge = |from: &str, to: &str| json!({"from": from, "to": to});
+    let versions = [
+        (1, json!({"nodes": [node("a", json!({}))]})),
+        (1, json!({"nodes": [node("a", json!({"retry": retry(3)}))]})),
+        (1, json!({"nodes": [node("a", json!({"processor": NESTED, "retry": retry(2), "timeoutSeconds": 5}))]})),
+        (1, json!({"nodes": [node("a", json!({"loop": again("a", 5)}))]})),
+        (1, json!({"nodes": [node("a", json!({"loop": again("a", 4), "retry": retry(3)}))]})),
+        (3, json!({"nodes": [node("a", json!({"forEach": {"items": [1, 2, 3], "maxConcurrency": 9}}))]})),
+        (
+            2,
+            json!({"nodes": [node("a", json!({"forEach": {"items": [1, 2, 3], "maxConcurrency": 2}, "retry": retry(2)}))]}),
+        ),
+        // Nobody runs them: they write nothing.
+        (1, json!({"nodes": [{"id": "a", "type": "external", "retry": retry(4)}, {"id": "b", "type": "data-source"}]})),
+        // A condition and a failure that may be write nothing of their own.
+        (
+            5,
+            json!({
+                "nodes": [
+                    node("a", json!({"retry": retry(2)})),
+                    node("b", json!({"when": until("a"), "onFailure": "continue", "loop": again("b", 2)})),
+                    node("c", json!({"forEach": {"items": "/results/a/items", "maxItems": 7, "maxConcurrency": 4}, "retry": retry(2)})),
+                    node("d", json!({})),
+                    {"id": "e", "type": "external"},
+                ],
+                "edges": [edge("a", "b"), edge("a", "c"), edge("b", "d"), edge("c", "d"), edge("e", "d")],
+                "failFast": false,
+            }),
+        ),
+    ];
+    for (workers, version) in versions {
+        let crew = Crew::new();
+        crew.define(&version).unwrap_or_else(|refusal| panic!("{refusal:?}: {version}"));
+        let schedule = crew.begin(1).1.schedule().expect("a schedule");
+        assert_eq!(u64::from(schedule.workers()), workers, "{version}");
+        let (attempts, repetitions) = of_all(&version);
+        assert_eq!(bound::worst_case(&schedule), counted_of_workers(workers, attempts, repetitions), "{version}");
+    }
+}
+
+#[test]
+fn a_version_is_refused_from_the_first_event_above_the_bound_on() {
+    let items = |most: u32| {
+        let fan = json!({"items": "/input/items", "maxItems": most, "maxConcurrency": 10});
+        json!({"nodes": [{"id": "a", "type": "processor", "processor": "readability", "forEach": fan}]})
+    };
+    let events = |most: u32| {
+        let (attempts, repetitions) = of_all(&items(most));
+        counted_of_workers(10, attempts, repetitions)
+    };
+    let most = (1..300).rev().find(|most| events(*most) <= limits::HISTORY_EVENTS).expect("some fit");
+    assert!(most >= 200, "{most} items are few");
+    assert!(Crew::new().define(&items(most)).is_ok(), "{most} items fit");
+    let refused = Crew::new().define(&items(most + 1));
+    let Err(Refusal::Invalid(invalid)) = refused else { panic!("{refused:?}") };
+    let said = format!("{} events", events(most + 1));
+    assert!(format!("{invalid:?}").contains(&said), "{invalid:?} does not say {said}");
 }
 
 #[test]

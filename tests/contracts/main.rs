@@ -4,6 +4,7 @@
 mod answers;
 mod bedrock;
 mod cost;
+mod crew;
 mod emulator;
 mod errors;
 mod history;

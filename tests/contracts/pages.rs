@@ -35,7 +35,7 @@ fn tables_are_what_the_code_makes() {
             page.display()
         );
     }
-    assert_eq!(tables, 10);
+    assert_eq!(tables, 13);
 }
 
 /// Targets of the links in a line, `[words](target)`.

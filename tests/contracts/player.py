@@ -153,7 +153,7 @@ class Run:
             return self.after(timeout, lambda: go_on(error=Failed("States.Timeout", "it took too long")))
         if "error" in outcome:
             return self.after(outcome["seconds"], lambda: go_on(error=Failed(outcome["error"], "as it was told")))
-        result = {"node": request["nodeId"]}
+        result = outcome.get("result", {"node": request["nodeId"]})
         self.after(outcome["seconds"], lambda: go_on({"Payload": result, "Output": result}))
 
     def ask(self, payload, token, go_on):

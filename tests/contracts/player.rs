@@ -2,6 +2,7 @@
 //! board what to do. What it shows is how long runs take, and what they write into their histories.
 
 mod shapes;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};

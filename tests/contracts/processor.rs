@@ -180,8 +180,10 @@ fn the_runner_hands_over_exactly_the_fields_of_the_contract() {
     let input = &contract["$defs"]["input"];
     let properties: BTreeSet<&str> =
         input["properties"].as_object().expect("properties").keys().map(String::as_str).collect();
-    assert_eq!(fields, properties);
     let required: BTreeSet<&str> =
         input["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    assert_eq!(required, properties, "the runner always sends every field");
+    assert_eq!(fields, required, "the runner always sends every field that it knows");
+    // What only some nodes of the second generation have: see `rules/work.rs`, which holds every field to its node.
+    let of_some: BTreeSet<&str> = properties.difference(&required).copied().collect();
+    assert_eq!(of_some, BTreeSet::from(["errors", "item", "itemIndex", "iteration"]));
 }

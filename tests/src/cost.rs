@@ -8,7 +8,7 @@ pub mod transitions;
 pub mod units;
 
 use prices::Price;
-use transitions::Runner;
+use transitions::{Runner, Workers};
 use units::Workload;
 
 use crate::text;
@@ -43,8 +43,7 @@ const INDEXES: [&str; 6] = ["byTenant", "byDefinition", "byStatus", "open", "due
 /// What a million runs of a kind cost, by component, USD.
 pub fn of_a_million(workload: &Workload) -> Vec<(String, f64)> {
     let million = 1_000_000.0;
-    let runner = Runner::new();
-    let transitions = runner.of_nodes(&workload.nodes, workload.stages) as f64;
+    let transitions = transitions_of(workload) as f64;
     let (requests, invocations) = (requests(workload), invocations(workload));
     let mut parts = vec![
         ("API Gateway: requests".to_owned(), prices::HTTP_REQUEST.of(requests * million)),
@@ -64,22 +63,53 @@ pub fn of_a_million(workload: &Workload) -> Vec<(String, f64)> {
     parts
 }
 
+/// State transitions of a run.
+pub fn transitions_of(workload: &Workload) -> u64 {
+    match workload.workers {
+        None => Runner::new().of_nodes(&workload.nodes, workload.stages),
+        Some(workers) => Workers::new().of_nodes(&workload.nodes, workers),
+    }
+}
+
 /// Requests: one that creates it, and one that answers.
 fn requests(workload: &Workload) -> f64 {
     1.0 + workload.steps_of("an answer is given").count() as f64
 }
 
-/// Invocations: one a request, and one by its end.
+/// Questions of its workers.
+fn questions(workload: &Workload) -> f64 {
+    workload.steps_of("a worker asks").count() as f64
+}
+
+/// Invocations of advance-run: one a question of a worker, and one that says how the run ends.
+pub fn advances(workload: &Workload) -> f64 {
+    questions(workload) + workload.steps_of("its outcome is asked for").count() as f64
+}
+
+/// How long advance-run works for it, seconds, were every worker told by it.
+pub fn advance_seconds(workload: &Workload) -> f64 {
+    let steps = ["a worker asks", "its outcome is asked for"].into_iter().flat_map(|name| workload.steps_of(name));
+    let table_calls: usize = steps.map(|step| step.calls.len()).sum();
+    (table_calls as f64 + questions(workload)) * CALL_SECONDS + advances(workload) * WORK_SECONDS
+}
+
+/// Invocations: one a request, one by its end, and those by the runner.
 fn invocations(workload: &Workload) -> f64 {
-    requests(workload) + 1.0
+    requests(workload) + 1.0 + advances(workload)
 }
 
 /// How long functions run for it.
 fn seconds(workload: &Workload) -> f64 {
     let of_functions = workload.steps.iter().filter(|step| !is_of_the_runner(&step.name));
     let table_calls: usize = of_functions.map(|step| step.calls.len()).sum();
-    // The start, the answer to the task, the event.
-    let other_calls = requests(workload) + 1.0;
+    let tasks = match workload.workers {
+        // Each answer from outside is handed to a task.
+        None => requests(workload) - 1.0,
+        // Each question is answered once, by whoever has something for its worker.
+        Some(_) => questions(workload),
+    };
+    // The start, the answers to tasks, the event.
+    let other_calls = 2.0 + tasks;
     let calls = (table_calls as f64 + other_calls) * CALL_SECONDS;
     let receiver = if workload.callback { RECEIVER_SECONDS } else { 0.0 };
     calls + receiver + invocations(workload) * WORK_SECONDS
@@ -169,7 +199,11 @@ pub fn savings(workload: &Workload) -> Vec<(&'static str, f64)> {
         ("whoever records an end tells of it: no event, no message, no invocation for that", told * other),
         ("metrics are in the log: no `PutMetricData`", prices::PUT_METRIC.of(invocations(workload) * million)),
         ("one runner for all definitions: its states that only decide (a machine for each would have none)", {
-            -prices::TRANSITION.of(Runner::new().deciding(&workload.nodes, workload.stages) as f64 * million)
+            let deciding = match workload.workers {
+                None => Runner::new().deciding(&workload.nodes, workload.stages),
+                Some(workers) => Workers::new().deciding(&workload.nodes, workers),
+            };
+            -prices::TRANSITION.of(deciding as f64 * million)
         }),
         ("polls of a month wait for 20 seconds, not one (whatever the number of runs)", {
             prices::MESSAGE.of(polls - idle_polls())
@@ -178,7 +212,27 @@ pub fn savings(workload: &Workload) -> Vec<(&'static str, f64)> {
 }
 
 /// The README's sentence about transitions.
+///
+/// # Panics
+/// When the kinds that it names together differ.
 pub fn said_of_transitions() -> String {
+    let workers = Workers::new();
+    let [function, machine, container, ..] = transitions::KINDS.map(|kind| workers.way(kind).len());
+    assert!(function == machine && function == container, "the sentence names these three together");
+    format!(
+        "{} a run, {} a worker, of which a run has as many as its nodes can be at work at once; {function} a node that is done; a \
+         retry adds {}.",
+        workers.of_a_run(),
+        workers.of_a_worker(),
+        workers.of_a_retry("lambda"),
+    )
+}
+
+/// The same of the runner's first generation.
+///
+/// # Panics
+/// When the kinds that it names together differ.
+pub fn said_of_first_transitions() -> String {
     let runner = Runner::new();
     let of = |kind| runner.way(kind).len();
     let [function, machine, container, external, value] = transitions::KINDS.map(of);

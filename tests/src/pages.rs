@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sluice_core::generation::Generation;
 use sluice_core::limits;
 use sluice_edge::fault::FaultCode;
 use sluice_edge::problem::KINDS;
@@ -44,19 +45,15 @@ pub fn table(name: &str) -> Vec<String> {
                 ]
             }),
         ),
-        "transitions" => made(
-            ["kind of node", "transitions", "its states"],
-            transitions::KINDS.iter().map(|kind| {
-                let runner = transitions::Runner::new();
-                let way = runner.way(kind);
-                [code(kind), way.len().to_string(), way.join(", ")]
-            }),
-        ),
-        "costs of a million runs" => costs(),
-        "write units" => write_units(),
+        "transitions" => transitions(),
+        "costs of a million runs" => costs(Generation::Second),
+        "costs of a million runs, first generation" => costs(Generation::First),
+        "both generations" => both_generations(),
+        "write units" => write_units(Generation::Second),
+        "write units, first generation" => write_units(Generation::First),
         "hot keys" => made(
             ["a run of", "hottest partition", "write units a run", "runs a second of one tenant"],
-            units::workloads().iter().flat_map(|workload| {
+            units::workloads(Generation::Second).iter().flat_map(|workload| {
                 let keys = cost::hot_keys(workload).into_iter().take(3);
                 let row = |key: cost::HotKey| {
                     [
@@ -83,17 +80,51 @@ fn dollars(usd: f64) -> String {
 }
 
 /// A table with a column for each kind of run.
-fn by_workload(first: &str, rows: Vec<Vec<String>>) -> Vec<String> {
+fn by_workload(first: &str, rows: &[Vec<String>]) -> Vec<String> {
     let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
     let mut header = vec![first.to_owned()];
-    header.extend(units::workloads().into_iter().map(|workload| workload.name));
+    header.extend(units::workloads(Generation::Second).into_iter().map(|workload| workload.name));
     let mut lines = vec![line(&header), format!("|{}", "---|".repeat(header.len()))];
     lines.extend(rows.iter().map(|row| line(row)));
     lines
 }
 
-fn costs() -> Vec<String> {
-    let all: Vec<Vec<(String, f64)>> = units::workloads().iter().map(cost::of_a_million).collect();
+/// Of each kind of node, under both generations.
+fn transitions() -> Vec<String> {
+    let (workers, stages) = (transitions::Workers::new(), transitions::Runner::new());
+    made(
+        ["kind of node", "transitions", "its states", "in the first generation", "its states there"],
+        transitions::KINDS.iter().map(|kind| {
+            let [now, before] = [workers.way(kind), stages.way(kind)];
+            [code(kind), now.len().to_string(), now.join(", "), before.len().to_string(), before.join(", ")]
+        }),
+    )
+}
+
+/// What changed from the first generation of the runner to the second.
+fn both_generations() -> Vec<String> {
+    let [before, now] = [Generation::First, Generation::Second].map(units::workloads);
+    let total = |one: &units::Workload| cost::of_a_million(one).iter().map(|(_, usd)| usd).sum::<f64>();
+    let calls = |one: &units::Workload| one.steps.iter().map(|step| step.calls.len()).sum::<usize>().to_string();
+    let units = |one: &units::Workload| one.steps.iter().flat_map(|step| step.writes.values()).sum::<f64>().to_string();
+    let row = |name: &str, of: &dyn Fn(&units::Workload) -> String| {
+        let both = before.iter().zip(&now).map(|(before, now)| format!("{} instead of {}", of(now), of(before)));
+        [name.to_owned()].into_iter().chain(both).collect::<Vec<_>>()
+    };
+    let rows = [
+        row("USD for a million runs", &|one| dollars(total(one))),
+        row("transitions of a run", &|one| cost::transitions_of(one).to_string()),
+        row("write units of a run", &units),
+        row("calls of a run to the table", &calls),
+        row("invocations of advance-run", &|one| cost::advances(one).to_string()),
+        row("milliseconds of advance-run", &|one| format!("{:.0}", cost::advance_seconds(one) * 1_000.0)),
+        row("workers", &|one| one.workers.map_or_else(|| "none".to_owned(), |workers| workers.to_string())),
+    ];
+    by_workload("second generation, and first", &rows)
+}
+
+fn costs(generation: Generation) -> Vec<String> {
+    let all: Vec<Vec<(String, f64)>> = units::workloads(generation).iter().map(cost::of_a_million).collect();
     let names = all.first().into_iter().flatten().map(|(name, _)| name.clone());
     let mut rows: Vec<Vec<String>> = names
         .enumerate()
@@ -101,11 +132,11 @@ fn costs() -> Vec<String> {
         .collect();
     let totals = all.iter().map(|parts| format!("**{}**", dollars(parts.iter().map(|(_, usd)| usd).sum())));
     rows.push(["**all**".to_owned()].into_iter().chain(totals).collect());
-    by_workload("USD for a million runs", rows)
+    by_workload("USD for a million runs", &rows)
 }
 
-fn write_units() -> Vec<String> {
-    let workloads = units::workloads();
+fn write_units(generation: Generation) -> Vec<String> {
+    let workloads = units::workloads(generation);
     let arms = ["table", "byTenant", "byDefinition", "byStatus", "open", "due", "queue"];
     let mut rows: Vec<Vec<String>> = arms
         .iter()
@@ -117,17 +148,17 @@ fn write_units() -> Vec<String> {
     row("read units", |one| one.read_units().to_string());
     row("calls", |one| one.steps.iter().map(|step| step.calls.len()).sum::<usize>().to_string());
     row("bytes of its head", |one| one.sizes.get("HEAD").copied().unwrap_or(0).to_string());
-    by_workload("units of a run", rows)
+    by_workload("units of a run", &rows)
 }
 
 fn savings() -> Vec<String> {
-    let all: Vec<Vec<(&str, f64)>> = units::workloads().iter().map(cost::savings).collect();
+    let all: Vec<Vec<(&str, f64)>> = units::workloads(Generation::Second).iter().map(cost::savings).collect();
     let names = all.first().into_iter().flatten().map(|(name, _)| (*name).to_owned());
-    let rows = names
+    let rows: Vec<Vec<String>> = names
         .enumerate()
         .map(|(at, name)| [name].into_iter().chain(all.iter().map(|parts| dollars(parts[at].1))).collect())
         .collect();
-    by_workload("USD saved in a million runs", rows)
+    by_workload("USD saved in a million runs", &rows)
 }
 
 fn made<const COLUMNS: usize>(header: [&str; COLUMNS], rows: impl Iterator<Item = [String; COLUMNS]>) -> Vec<String> {

@@ -15,10 +15,10 @@ pub use known::Known;
 use caller::Caller;
 use lambda_runtime::{Context, LambdaEvent};
 use sluice_aws::bedrock::Bedrock;
+use sluice_core::call_id::CallId;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::govern_call::{Ports, Request, Verdict, reserve};
 use sluice_core::governor::call::Call;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::model::Model;
 use sluice_core::governor::worst_case::NotCallable;
 use sluice_core::ports::{

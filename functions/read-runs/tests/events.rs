@@ -27,7 +27,7 @@ use sluice_testkit::samples::{self, CALLBACK_URL, NEW_RUN, OUTPUT, RUNNING, SUCC
 use support::answer;
 
 /// Case, status, and what the body says.
-const EXPECTED: [(&str, u16, &[&str]); 28] = [
+const EXPECTED: [(&str, u16, &[&str]); 30] = [
     (
         "get-run",
         200,
@@ -118,6 +118,8 @@ const EXPECTED: [(&str, u16, &[&str]); 28] = [
     ),
     ("get-step", 200, &[r#""result":{"the":14431,"ratio":1.10}"#]),
     ("get-step-unknown", 404, &[r#""code":"not_found""#]),
+    ("get-step-item-unknown", 404, &[r#""code":"not_found""#]),
+    ("get-step-iteration-unknown", 404, &[r#""code":"not_found""#]),
     (
         "list-deliveries",
         200,

@@ -26,7 +26,6 @@
 
 pub mod access;
 pub mod call;
-pub mod call_id;
 pub mod declaration;
 pub mod ledger;
 pub mod model;

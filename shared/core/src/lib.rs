@@ -9,6 +9,7 @@ pub mod admitted;
 pub mod arn;
 pub mod board;
 pub mod budget;
+pub mod call_id;
 pub mod caller;
 pub mod canonical;
 pub mod catalog;

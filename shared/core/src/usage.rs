@@ -5,7 +5,7 @@
 //! exactly.
 
 use crate::budget::{NanoUsd, UsdNumber};
-use crate::governor::call_id::CallId;
+use crate::call_id::CallId;
 use crate::id::NodeId;
 use crate::limits;
 use crate::place::{At, Part};

@@ -1,5 +1,6 @@
 //! The table in memory: every store port over one map of maps, conditions and transactions included.
 
+mod board_tables;
 mod boards;
 mod catalog;
 mod deliveries;
@@ -16,6 +17,7 @@ mod sweep;
 
 use crate::fault::{Fault, Faults, lock};
 use jiff::Timestamp;
+use sluice_core::call_id::CallId;
 use sluice_core::catalog::{Draft, Found, Named, OpenRunsKey, OwnerKey, SettingsKey, Shared, Wanted};
 use sluice_core::change::{NewRun, RunChange, SlotChange};
 use sluice_core::concurrency::{Admission, QueueRef, SlotScope};
@@ -23,7 +25,6 @@ use sluice_core::definition::{Definition, Version};
 use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::governor::access::ProcessorKeys;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::ledger::change::Earlier;
 use sluice_core::governor::model::Model;
@@ -197,7 +198,7 @@ struct Tables {
     meters: BTreeMap<MeterKey, i64>,
     open_runs: BTreeMap<TenantId, OpenRuns>,
     governed: Governed,
-    boards: boards::BoardTables,
+    boards: board_tables::BoardTables,
     writes: u64,
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// What the table holds when an event comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ground {
-    /// A definition and its runs; the sample's run is one that is running.
+    /// A definition and its runs; the sample's run is one that is running: its first worker is at its first node.
     Run,
     /// The same; somebody waits for the end of the sample's run.
     ToldRun,
@@ -23,7 +23,7 @@ enum Ground {
 }
 
 /// Name, function, sample event, what it must be answered, and what the table holds.
-const CASES: [(&str, &str, &str, Expected, Ground); 14] = [
+const CASES: [(&str, &str, &str, Expected, Ground); 15] = [
     ("create-run by name", "create-run", "create-run/api-gateway-jwt", Expected::Status(201), Ground::Run),
     ("invoke-definition", "invoke-definition", "invoke-definition/api-gateway-jwt", Expected::Status(202), Ground::Run),
     ("cancel-run", "cancel-run", "cancel-run/running", Expected::Status(202), Ground::Run),
@@ -49,6 +49,8 @@ const CASES: [(&str, &str, &str, Expected, Ground); 14] = [
     ("run-callback end", "run-callback", "run-callback/succeeded", Expected::Nothing, Ground::Run),
     ("run-callback end with webhook", "run-callback", "run-callback/succeeded", Expected::Nothing, Ground::ToldRun),
     ("run-callback usage", "run-callback", "run-callback/usage-reported", Expected::Json, Ground::Run),
+    // A worker ends one node, and is given the next.
+    ("advance-run", "advance-run", "advance-run/result", Expected::Nothing, Ground::Run),
     ("reconcile-runs of nothing", "reconcile-runs", "reconcile-runs/scheduler", Expected::Nothing, Ground::Empty),
 ];
 

@@ -43,7 +43,7 @@ mod run {
     use benchmark::place::{self, ECHO, FUNCTIONS};
     use benchmark::report::{Setting, json, markdown};
     use benchmark::rounds::measure;
-    use benchmark::world::World;
+    use benchmark::world::{MAKERS, World};
     use benchmark::{Error, Result, child, peers};
 
     /// Makes everything ready, measures, and returns what is printed.
@@ -99,7 +99,7 @@ mod run {
         }
         place::build(&["benchmark"], &[ECHO])?;
         let binaries = arguments.binaries.clone().unwrap_or(release);
-        let mut functions = vec!["manage-definitions", "create-run"];
+        let mut functions = MAKERS.to_vec();
         functions.extend(names.iter().map(|(_, function)| function));
         functions.sort_unstable();
         functions.dedup();

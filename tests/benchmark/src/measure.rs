@@ -21,7 +21,7 @@ const WARM_UP: usize = 20;
 const PLAYED_DELAY: Duration = Duration::from_millis(25);
 /// Events of one kind that are played: the first, and those after it, which may ask less.
 const PLAYED: usize = 3;
-const RUNNER_ARN: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:sluice-runner";
+const RUNNER_ARN: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:sluice-runner-2";
 
 /// What makes a process slow besides itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

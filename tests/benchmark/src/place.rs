@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The functions, as they are named everywhere.
-pub const FUNCTIONS: [&str; 8] = [
+pub const FUNCTIONS: [&str; 9] = [
     "create-run",
     "invoke-definition",
     "cancel-run",
@@ -15,6 +15,7 @@ pub const FUNCTIONS: [&str; 8] = [
     "read-runs",
     "manage-definitions",
     "run-callback",
+    "advance-run",
     "reconcile-runs",
 ];
 pub const ECHO: &str = "benchmark-echo";
@@ -81,6 +82,6 @@ pub fn event(name: &str) -> Result<String> {
 /// # Errors
 /// When it is not there.
 pub fn runner() -> Result<String> {
-    let path = sluice_local::place::project().join("infra/state-machines/runner.asl.json");
+    let path = sluice_local::place::project().join("infra/state-machines/runner-2.asl.json");
     fs::read_to_string(&path).map_err(Error::io(path.display()))
 }

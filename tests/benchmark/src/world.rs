@@ -6,6 +6,7 @@ use crate::child::Program;
 use crate::error::{Error, Result};
 use crate::measure::Bench;
 use crate::place;
+use crate::runtime::Expected;
 use crate::services::Service;
 use crate::table::NAME;
 use serde_json::{Value, json};
@@ -16,6 +17,11 @@ use std::sync::Arc;
 const TENANT: &str = "dev";
 const PROCESSORS: [&str; 3] = ["word-frequencies", "readability", "store-object"];
 const DEFINITION: &str = "text-report";
+/// The run that the samples of the runner's questions speak of.
+const SAMPLE_RUN: &str = "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f";
+
+/// The functions that make it.
+pub const MAKERS: [&str; 3] = ["manage-definitions", "create-run", "advance-run"];
 
 /// A definition of four nodes, and two runs of it that are running.
 #[derive(Clone, Debug)]
@@ -27,7 +33,7 @@ pub struct World {
 }
 
 impl World {
-    /// Makes it with the functions in `binaries`.
+    /// Makes it with the functions in `binaries`: [`MAKERS`].
     ///
     /// # Errors
     /// When one of them does not do what it is asked.
@@ -39,6 +45,7 @@ impl World {
         }
         let event = place::event("create-run/api-gateway-jwt")?;
         let run = start(bench, &create, &event)?;
+        come(bench, &Program::binary(binaries.join("advance-run")), &run)?;
         let hook = format!("{}/hook", bench.backend.origin(Service::Receiver));
         let told_run = start(bench, &create, &with_callback(&event, &hook)?)?;
         let items = Arc::new(bench.backend.with_table(|table| table.items())?);
@@ -122,6 +129,15 @@ fn start(bench: &mut Bench, create: &Program, event: &str) -> Result<String> {
     let claim = claim(&place::runner()?, started)?;
     bench.backend.with_table(|table| table.sure("UpdateItem", &claim))?;
     Ok(started["name"].as_str().unwrap_or_default().to_owned())
+}
+
+/// The first worker of a run comes, and is told what to do.
+fn come(bench: &mut Bench, advance: &Program, run: &str) -> Result<()> {
+    let event = place::event("advance-run/first-turn")?.replace(SAMPLE_RUN, run);
+    let (answer, heard) = bench.play_once(advance, event.as_bytes())?;
+    Expected::Nothing.check(&answer)?;
+    let is_told = heard.asked.iter().any(|(operation, _)| operation == "SendTaskSuccess");
+    if is_told { Ok(()) } else { Err(Error::Wrong("a worker came, and was told nothing".to_owned())) }
 }
 
 /// The runner's own call, with what it computes put in.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_core::governor::call_id::LEASE;
+use sluice_core::call_id::LEASE;
 use sluice_tests::text;
 
 use super::{

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use sluice_core::generation::Generation;
 
 use crate::text;
 
-const SNAPSHOT: &str = "shared/aws/tests/adapters/snapshots/adapters__costs__units.snap";
+const SNAPSHOTS: &str = "shared/aws/tests/adapters/snapshots";
 
 /// One kind of run.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub struct Workload {
     /// Kinds of its nodes.
     pub nodes: Vec<String>,
     pub stages: u64,
+    /// Of the second generation of the runner; none of the first.
+    pub workers: Option<u64>,
     pub callback: bool,
     pub steps: Vec<Step>,
     /// Write units of a whole run by partition, such as `byTenant T#tenant#RUNS`.
@@ -55,12 +58,16 @@ impl Workload {
     }
 }
 
-/// All of them, in the order of the page.
+/// All of them under a generation of the runner, in the order of the page.
 ///
 /// # Panics
 /// When the snapshot is not there, or not of this form.
-pub fn workloads() -> Vec<Workload> {
-    let snapshot = text(SNAPSHOT);
+pub fn workloads(generation: Generation) -> Vec<Workload> {
+    let name = match generation {
+        Generation::First => "units",
+        Generation::Second => "units-2",
+    };
+    let snapshot = text(format!("{SNAPSHOTS}/adapters__costs__{name}.snap"));
     let body = snapshot.splitn(3, "---\n").nth(2).expect("a snapshot has a head and a body");
     let all: BTreeMap<String, Value> = serde_json::from_str(body).expect("the body is JSON");
     let mut workloads: Vec<Workload> = all.iter().map(|(name, found)| workload(name, found)).collect();
@@ -79,6 +86,7 @@ fn workload(name: &str, found: &Value) -> Workload {
         name: name.to_owned(),
         nodes: found["nodes"].as_array().into_iter().flatten().map(said).collect(),
         stages: found["stages"].as_u64().expect("a number"),
+        workers: found["workers"].as_u64(),
         callback: found["callback"] == true,
         steps: steps.collect(),
         partitions: numbers(&found["partitions"]),

@@ -2,9 +2,9 @@
 //! the service's own meters with `METER#`; an id never holds the separator `#`, so no key reaches into another's.
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use sluice_core::call_id::CallId;
 use sluice_core::canonical::sha256_hex;
 use sluice_core::concurrency::QueueRef;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::model_id::ModelId;
 use sluice_core::governor::quota::{PeriodKey, QuotaOwner};
 use sluice_core::id::{

@@ -1,9 +1,11 @@
 //! What a run consumes of the table and its indexes, over the real flows and the runner's own writes, as the engine counts it:
 //! sizes rounded up to 1 KB, twice as much for the table in a transaction, and for an index what its entry's change takes.
 //!
-//! The snapshot `units` is the one source of these counts: the pages' costs and the limit of a hot tenant are made of it.
+//! The snapshots `units` and `units-2`, of the runner's first and second generation, are the one source of these counts: the
+//! pages' costs and the limit of a hot tenant are made of them.
 
 use crate::runner::{write, write_head};
+use crate::support::crew::Worker;
 use crate::support::relay::Exchange;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
@@ -13,18 +15,20 @@ use sluice_aws::dynamo::item::{Item, n, s, text};
 use sluice_aws::dynamo::keys;
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::delivery::Delivery;
+use sluice_core::flow::advance_run::{Conclusion, advance_run, conclude};
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::{Command, create_run};
 use sluice_core::flow::deliver::{Delivered, Outlook, send};
 use sluice_core::flow::manage_definitions::add_version;
 use sluice_core::flow::transition_run::{AT_THE_END, settle};
+use sluice_core::generation::Generation;
 use sluice_core::id::{DefinitionRef, NodeId, RunId};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::meter::Chance;
-use sluice_core::operator::TenantSettings;
+use sluice_core::operator::{ComputeNode, TenantSettings};
 use sluice_core::ports::{Clock, LoadRun, ManageOperator};
 use sluice_core::run::{EndDetails, Run};
-use sluice_core::snapshot::{Callback, NodeRun, Snapshot};
+use sluice_core::snapshot::{Callback, NodeRun, Snapshot, SnapshotNode};
 use sluice_core::time::rfc3339_millis;
 use sluice_testkit::clock::FixedClock;
 use sluice_testkit::engine::MemoryEngine;
@@ -107,9 +111,14 @@ struct World {
 }
 
 impl World {
-    async fn of(workload: &Workload) -> Self {
+    async fn of(workload: &Workload, generation: Generation) -> Self {
         let table = Table::new().await;
         fixture::seed(&table.store, "mine", noon()).await;
+        if generation == Generation::Second {
+            let state_machine_arn = fixture::second_runner_arn();
+            let node = ComputeNode { state_machine_arn, rev: 2, ..fixture::compute_node(noon()) };
+            assert!(table.store.save_compute_node(&node).await.expect("saved"));
+        }
         let document = serde_json::from_value(json!({"nodes": workload.nodes, "edges": workload.edges}));
         let (owner, definition) = (fixture::caller("mine"), DefinitionRef::Id(fixture::definition_id(7)));
         let document = document.expect("a document");
@@ -186,18 +195,14 @@ impl World {
         ];
         self.write_step(run, node, "RecordStart", &given).await;
         self.end("a node begins").await;
-        let result = format!("\"{}\"", "r".repeat(RESULT_BYTES - 2));
+        let result = result();
         if is_external {
             self.begin().await;
             let nodes = [(":nodes", AttributeValue::Ss(vec![node.to_string()]))];
             self.write_head(run, "ShowWaiting", RunStatus::WaitingForInput, &nodes).await;
             self.write_step(run, node, "AwaitAnswer", &[(":token", s("t".repeat(700)))]).await;
             self.end("a node waits").await;
-            self.begin().await;
-            let (caller, now) = (fixture::caller("mine"), self.clock.now());
-            let answered = answer_node(&self.table.store, &self.engine, &caller, run.run_id, node, result, now);
-            Box::pin(answered).await.expect("answered");
-            self.end("an answer is given").await;
+            self.answer(run, node, result).await;
             self.begin().await;
             self.write_step(run, node, "RecordAnswer", &[]).await;
         } else {
@@ -205,6 +210,68 @@ impl World {
             self.write_step(run, node, "RecordResult", &[(":bytes", n(result.len())), (":result", s(result))]).await;
         }
         self.end("a node ends").await;
+    }
+
+    async fn answer(&mut self, run: &Run, node: &NodeId, result: String) {
+        self.begin().await;
+        let (caller, now) = (fixture::caller("mine"), self.clock.now());
+        let answered = answer_node(&self.table.store, &self.engine, &caller, run.run_id, node, result, now);
+        Box::pin(answered).await.expect("answered");
+        self.end("an answer is given").await;
+    }
+
+    async fn ask(&mut self, run: &Run, worker: &Worker) {
+        self.begin().await;
+        let asked = worker.asks(run);
+        self.engine.wait_for(&run.execution_arn(), &asked.token);
+        let advanced = advance_run(&self.table.store, &self.engine, asked, self.clock.now());
+        Box::pin(advanced).await.expect("answered");
+        self.end("a worker asks").await;
+    }
+
+    /// The nodes of a run of the second generation: whatever its workers are told, and whatever somebody outside has to answer,
+    /// one thing after the other.
+    async fn run_workers(&mut self, run: &Run, snapshot: &Snapshot) -> String {
+        let mut waiting = Worker::all(&self.engine, run);
+        for worker in &waiting {
+            self.ask(run, worker).await;
+        }
+        let is_external = |node: &&SnapshotNode| node.run == NodeRun::External;
+        for node in snapshot.nodes.iter().filter(is_external) {
+            self.answer(run, &node.node_id, result()).await;
+        }
+        while let Some(at) = waiting.iter().position(|worker| !self.engine.is_waited_for(&worker.token())) {
+            let mut worker = waiting.remove(at);
+            let told = self.engine.take_outcome(&worker.token()).expect("it was told").expect("something to do");
+            if worker.does(&told, &result()).is_some() {
+                self.ask(run, &worker).await;
+                waiting.push(worker);
+            }
+        }
+        assert!(waiting.is_empty(), "nobody tells them anything: {waiting:?}");
+        self.begin().await;
+        let concluded = conclude(&self.table.store, &run.tenant_id, run.run_id).await.expect("concluded");
+        self.end("its outcome is asked for").await;
+        match concluded {
+            Conclusion::Results(results) => format!(r#"{{"results":{results}}}"#),
+            failure @ Conclusion::Failure { .. } => panic!("{failure:?}"),
+        }
+    }
+
+    /// The nodes of a run of the first generation, stage by stage, with the runner's own writes.
+    async fn run_stages(&mut self, run: &Run, snapshot: &Snapshot) -> String {
+        for (stage, nodes) in snapshot.stages.iter().enumerate() {
+            self.begin().await;
+            self.write_head(run, "PauseCheck", RunStatus::Running, &[(":stage", n(stage))]).await;
+            self.end("a stage begins").await;
+            for node in nodes {
+                let kind = &snapshot.nodes.iter().find(|known| known.node_id == *node).expect("a node").run;
+                self.run_node(run, node, kind, stage).await;
+            }
+        }
+        let results: BTreeMap<&str, String> =
+            snapshot.leaves.iter().map(|leaf| (leaf.as_str(), "r".repeat(RESULT_BYTES - 2))).collect();
+        json!({"results": results}).to_string()
     }
 
     /// Ends a run by its event and tells of it, as `run-callback` does.
@@ -254,18 +321,11 @@ impl World {
         self.begin().await;
         self.write_head(&run, "Claim", RunStatus::Running, &[(":execution", s(run.execution_arn()))]).await;
         self.end("its execution claims it").await;
-        for (stage, nodes) in snapshot.stages.iter().enumerate() {
-            self.begin().await;
-            self.write_head(&run, "PauseCheck", RunStatus::Running, &[(":stage", n(stage))]).await;
-            self.end("a stage begins").await;
-            for node in nodes {
-                let kind = &snapshot.nodes.iter().find(|known| known.node_id == *node).expect("a node").run;
-                self.run_node(&run, node, kind, stage).await;
-            }
-        }
-        let results: BTreeMap<&str, String> =
-            snapshot.leaves.iter().map(|leaf| (leaf.as_str(), "r".repeat(RESULT_BYTES - 2))).collect();
-        let output = Some(json!({"results": results}).to_string());
+        let output = match run.spec.generation() {
+            Generation::First => self.run_stages(&run, &snapshot).await,
+            Generation::Second => self.run_workers(&run, &snapshot).await,
+        };
+        let output = Some(output);
         self.settle(&run, &EndDetails { output, ..EndDetails::default() }).await;
         snapshot
     }
@@ -286,6 +346,11 @@ fn consumed(exchange: &Exchange) -> Vec<(String, f64, bool)> {
     arms
 }
 
+/// What a node gives.
+fn result() -> String {
+    format!("\"{}\"", "r".repeat(RESULT_BYTES - 2))
+}
+
 /// A partition without the ids that tell it from others of its kind.
 fn kind_of(partition: &str) -> String {
     let mut words: Vec<&str> = partition.split('#').collect();
@@ -294,7 +359,7 @@ fn kind_of(partition: &str) -> String {
             "T" => words[at] = "tenant",
             "RUN" => words[at] = "run",
             "DEF" => words[at] = "definition",
-            "OPEN" | "DUE" | "EXPIRE" | "DISCOVER" => words[at] = "shard",
+            "OPEN" | "DUE" | "EXPIRE" | "DISCOVER" | "BOARDS" => words[at] = "shard",
             _ => {}
         }
     }
@@ -334,6 +399,8 @@ fn partitions(
                 add(arm, new, (units / 2.0).ceil());
             }
             [(old, new)] => add(arm, new.as_ref().or(old.as_ref()).expect("one of them"), *units),
+            // Workers were owed word, and had it at once: the entry has come and gone.
+            [] if arm == keys::QUEUE => add(arm, &keys::boards_shard(0), *units),
             several => panic!("{arm}: {several:?}"),
         }
     }
@@ -364,14 +431,15 @@ fn uncounted(from: u32) -> RunId {
     ids.find(|id| Chance::from(*id).weight(limit).is_none()).expect("most are not")
 }
 
-#[tokio::test]
-async fn what_a_run_consumes_is_what_its_costs_are_made_of() {
+/// What each kind of run consumes under a generation of the runner.
+async fn counted(generation: Generation) -> String {
     let mut all = serde_json::Map::new();
     for workload in workloads() {
-        let mut world = World::of(&workload).await;
+        let mut world = World::of(&workload, generation).await;
         // The first of a definition makes an instance, and its process learns what there is.
         world.create(&workload, uncounted(1_000)).await;
         let snapshot = Box::pin(world.live(&workload, uncounted(2_000))).await;
+        assert_eq!(snapshot.spec.generation(), generation);
         let mut partitions: BTreeMap<&str, f64> = BTreeMap::new();
         for (name, units) in world.steps.iter().flat_map(|step| &step.partitions) {
             *partitions.entry(name).or_default() += units;
@@ -383,7 +451,7 @@ async fn what_a_run_consumes_is_what_its_costs_are_made_of() {
             .collect();
         let kinds: Vec<Value> =
             snapshot.nodes.iter().map(|node| serde_json::to_value(&node.run).expect("JSON")["kind"].clone()).collect();
-        let found = json!({
+        let mut found = json!({
             "nodes": kinds,
             "stages": snapshot.stages.len(),
             "callback": workload.callback,
@@ -391,8 +459,22 @@ async fn what_a_run_consumes_is_what_its_costs_are_made_of() {
             "partitions": partitions,
             "sizes": world.sizes(&snapshot.run_id).await,
         });
+        if generation == Generation::Second {
+            found["workers"] = json!(snapshot.schedule().expect("a schedule").workers());
+        }
         all.insert(workload.name.to_owned(), found);
     }
-    let text = serde_json::to_string_pretty(&Value::Object(all)).expect("JSON");
+    serde_json::to_string_pretty(&Value::Object(all)).expect("JSON")
+}
+
+#[tokio::test]
+async fn what_a_run_consumes_is_what_its_costs_are_made_of() {
+    let text = counted(Generation::First).await;
     insta::assert_snapshot!("units", text);
+}
+
+#[tokio::test]
+async fn what_a_run_of_the_second_generation_consumes_is_what_its_costs_are_made_of() {
+    let text = counted(Generation::Second).await;
+    insta::assert_snapshot!("units-2", text);
 }

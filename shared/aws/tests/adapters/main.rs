@@ -6,6 +6,7 @@ mod catalog;
 mod connector;
 mod control;
 mod costs;
+mod crowd;
 mod deadline;
 mod definitions;
 mod engine;

@@ -1,5 +1,7 @@
 //! How often a request goes out, over the whole flow and its adapters.
 
+mod workers;
+
 use crate::support::http::Scripted;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
@@ -9,6 +11,7 @@ use sluice_aws::config::{Endpoints, Settings};
 use sluice_aws::dynamo::Store;
 use sluice_aws::{Aws, ids};
 use sluice_core::budget::MicroUsd;
+use sluice_core::call_id::CallId;
 use sluice_core::change::RunChange;
 use sluice_core::definition::VersionRule;
 use sluice_core::delivery::Delivery;
@@ -25,7 +28,6 @@ use sluice_core::flow::transition_run::{AT_THE_END, settle, transition};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::governor::access::{Grant, Holder, Pass};
 use sluice_core::governor::call::Call;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::model::Model;
 use sluice_core::governor::price::{Price, Rate, Rates, TierPrice};
 use sluice_core::governor::quota::{Budget, Period};

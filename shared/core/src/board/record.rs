@@ -1,6 +1,6 @@
 //! A board as it is kept, with what is known beside it that no decision of the board's needs.
 
-use super::Board;
+use super::state::Board;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 

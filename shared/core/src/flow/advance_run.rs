@@ -10,6 +10,9 @@
 
 mod draft;
 mod facts;
+mod question;
+
+pub use question::{Asked, Ended};
 
 use crate::board::{Record, Stale};
 use crate::flow::record_usage::record_result_usage;
@@ -27,7 +30,6 @@ use crate::run::{Run, RunError};
 use crate::schedule::WORKERS;
 use crate::snapshot::{Snapshot, inline_result_bytes};
 use crate::together::{both, few};
-use crate::usage::LlmCall;
 use crate::work::{LEAVE, result};
 use draft::{Draft, Frozen};
 use facts::{Facts, corrupt, own_error};
@@ -39,34 +41,6 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOLD_AT_ONCE: usize = 8;
 /// Times that a change is tried: see above.
 const CHANGES: u32 = WORKERS + 8;
-
-/// What a worker asks: its next turn, with what came of the last.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Asked {
-    pub tenant_id: TenantId,
-    pub run_id: RunId,
-    pub worker: usize,
-    /// From 1.
-    pub turn: u32,
-    /// What the worker waits with.
-    pub token: String,
-    pub ended: Option<Ended>,
-}
-
-/// An attempt that is over.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
-    pub node_id: NodeId,
-    /// Of a fan-out.
-    pub item: Option<u32>,
-    pub iteration: u32,
-    pub attempt: u32,
-    pub outcome: NodeOutcome,
-    /// Whether no further attempt would mend a failure.
-    pub is_final: bool,
-    /// The LLM calls that its result reports.
-    pub usage: Vec<LlmCall>,
-}
 
 /// How a run of which all workers have left is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

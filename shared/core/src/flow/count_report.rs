@@ -2,10 +2,10 @@
 //!
 //! **Invariant:** a report is counted by the receipt that stands, once, whoever does it.
 
+use crate::call_id::CallId;
 use crate::change::RunChange;
 use crate::flow::TRIES;
 use crate::flow::cancel_run::stop;
-use crate::governor::call_id::CallId;
 use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::CountReport;
 use crate::lifecycle::{RunEvent, StopIntent};

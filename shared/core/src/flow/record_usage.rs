@@ -7,6 +7,7 @@
 //! for good the node fails: what cannot be counted must not go on being spent.
 
 use crate::budget::NanoUsd;
+use crate::call_id::CallId;
 use crate::caller::Caller;
 use crate::change::standing;
 use crate::flow::cancel_run::stop;
@@ -14,7 +15,6 @@ use crate::flow::count_report::{Counted, count_report, finish_report};
 use crate::flow::used::used;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, unknown};
 use crate::governor::access::Grant;
-use crate::governor::call_id::CallId;
 use crate::governor::ledger::Ledger;
 use crate::id::{NodeId, RunId, TenantId};
 use crate::lifecycle::StopIntent;

@@ -18,8 +18,8 @@
 pub mod change;
 
 use crate::budget::NanoUsd;
+use crate::call_id::CallId;
 use crate::governor::access::{Grant, Holder, Pass};
-use crate::governor::call_id::CallId;
 use crate::governor::quota::{PeriodKey, QuotaOwner};
 use crate::id::NodeId;
 use crate::lifecycle::StopIntent;

@@ -6,8 +6,8 @@
 
 use crate::admitted::Tenants;
 use crate::budget::NanoUsd;
+use crate::call_id::LEASE;
 use crate::governor::call::Call;
-use crate::governor::call_id::LEASE;
 use crate::governor::model_id::ModelId;
 use crate::governor::price::{Price, TierPrice, rounded_up};
 use crate::governor::terms::{CacheTtl, ServiceTier};

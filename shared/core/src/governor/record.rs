@@ -1,7 +1,7 @@
 //! What is kept of a governed call: one record under its id, written once.
 
 use crate::budget::NanoUsd;
-use crate::governor::call_id::CallId;
+use crate::call_id::CallId;
 use crate::governor::usage::TokenUsage;
 use crate::id::{ModelKey, NodeId};
 use crate::time::millis;

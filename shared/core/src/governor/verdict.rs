@@ -153,9 +153,9 @@ fn drawn(
 mod tests {
     use super::*;
     use crate::admitted::Tenants;
+    use crate::call_id::CallId;
     use crate::governor::access::{Grant, Holder, Pass};
     use crate::governor::call::{Call, Input};
-    use crate::governor::call_id::CallId;
     use crate::governor::ledger::Allowance;
     use crate::governor::model::Model;
     use crate::governor::price::{Price, Rate, Rates, TierPrice};

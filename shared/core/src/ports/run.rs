@@ -2,10 +2,10 @@
 
 use super::store::{Page, StoreResult};
 use crate::budget::NanoUsd;
+use crate::call_id::CallId;
 use crate::change::{NewRun, RunChange};
 use crate::concurrency::{QueueRef, SlotScope};
 use crate::delivery::{Attempt, Delivery};
-use crate::governor::call_id::CallId;
 use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::{CountReport, Earlier};
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};

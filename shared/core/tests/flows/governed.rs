@@ -3,13 +3,13 @@
 use crate::world::{World, command, with_callback};
 use serde_json::{Value, json};
 use sluice_core::budget::{MicroUsd, NanoUsd};
+use sluice_core::call_id::{CallId, LEASE};
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, Fresh, Policy, create_run};
 use sluice_core::flow::read_runs::{get_spending, get_usage};
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::retain_run::delete_run;
 use sluice_core::governor::access::{Grant, Holder, Pass};
-use sluice_core::governor::call_id::{CallId, LEASE};
 use sluice_core::governor::ledger::change::{Reserve, Settle};
 use sluice_core::governor::record::{AboutCall, CallRecord, Outcome};
 use sluice_core::governor::usage::TokenUsage;

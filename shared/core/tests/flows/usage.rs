@@ -1,9 +1,9 @@
 use crate::world::{World, cap, command, with_callback};
 use sluice_core::budget::{MicroUsd, NanoUsd};
+use sluice_core::call_id::LEASE;
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::governor::call_id::LEASE;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::limits;
 use sluice_core::ports::Clock;

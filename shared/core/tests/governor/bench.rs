@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::budget::NanoUsd;
+use sluice_core::call_id::CallId;
 use sluice_core::caller::Caller;
 use sluice_core::flow::create_run::create_run;
 use sluice_core::governor::access::{Grant, Holder, Pass};
 use sluice_core::governor::call::{Call, Input};
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::model::Model;
 use sluice_core::governor::price::{Price, Rate, Rates, TierPrice};

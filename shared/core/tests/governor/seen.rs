@@ -2,7 +2,7 @@
 
 use crate::play::World;
 use jiff::Timestamp;
-use sluice_core::governor::call_id::CallId;
+use sluice_core::call_id::CallId;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::quota::QuotaRule;
 use sluice_core::governor::record::CallRecord;

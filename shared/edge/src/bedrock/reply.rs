@@ -6,7 +6,7 @@ use lambda_http::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use lambda_http::http::{HeaderMap, HeaderValue, StatusCode};
 use lambda_runtime::streaming::{self, Body, Sender};
 use lambda_runtime::{MetadataPrelude, StreamResponse};
-use sluice_core::governor::call_id::CallId;
+use sluice_core::call_id::CallId;
 
 /// From which SDKs take the id of a request: that of the call, under which it is recorded.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");

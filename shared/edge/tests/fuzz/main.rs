@@ -2,6 +2,8 @@
 //! changed. None may panic; each answers with a value or with a problem that fits into a response. `PROPTEST_CASES`
 //! runs more.
 
+mod runner;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;

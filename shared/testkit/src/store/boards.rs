@@ -4,25 +4,6 @@ use super::*;
 use sluice_core::board::{Record, Wake};
 use sluice_core::ports::{BoardChange, Boards, StepPart, WaitingWorker};
 
-/// What is kept of boards.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BoardTables {
-    records: BTreeMap<RunKey, Record>,
-    /// The `rev` of the board whose wake each is.
-    wakes: BTreeMap<RunKey, (u64, Wake)>,
-    workers: BTreeMap<RunKey, BTreeMap<usize, WaitingWorker>>,
-    parts: BTreeMap<(RunKey, NodeId), BTreeMap<StepPart, NodeOutcome>>,
-}
-
-impl BoardTables {
-    pub(super) fn purge(&mut self, key: &RunKey) {
-        self.records.remove(key);
-        self.wakes.remove(key);
-        self.workers.remove(key);
-        self.parts.retain(|(run, _), _| run != key);
-    }
-}
-
 impl Boards for MemoryStore {
     async fn read_board(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Record>> {
         self.act("read the board", |tables| {

@@ -7,8 +7,8 @@ use crate::dynamo::item::{
 };
 use crate::dynamo::keys;
 use sluice_core::budget::NanoUsd;
+use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Pass;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::change::{CountReport, Earlier, Reserve, Settle, Tally};
 use sluice_core::governor::record::Outcome;
 use sluice_core::limits;

@@ -121,7 +121,7 @@ pub const STEP_OPTIONAL: &[&str] =
     &["endedAt", "result", "resultBytes", "errorCode", "errorMessage", "iteration", "fan"];
 
 /// What a change sets of a step, and what it only sets where there is none yet: the same that the runner of the first generation
-/// writes, so that [`to_step`](super::to_step) reads both.
+/// writes, so that [`to_step`](super::run::to_step) reads both.
 pub fn from_step(tenant: &TenantId, step: &Step) -> ItemResult<(Item, Item)> {
     let kind = super::run::STEP;
     let mut item = stamped(Item::new(), kind, keys::step(tenant, step.run_id, &step.node_id));
@@ -155,7 +155,7 @@ pub fn from_step(tenant: &TenantId, step: &Step) -> ItemResult<(Item, Item)> {
     let mut keep = Item::new();
     set(&mut keep, step.started_at.map(|at| ("startedAt", rfc3339_millis(at))));
     if let Some(progress) = &step.progress {
-        keep.insert("progress".to_owned(), AttributeValue::M(super::progress(progress)?));
+        keep.insert("progress".to_owned(), AttributeValue::M(super::report::progress(progress)?));
     }
     Ok((item, keep))
 }

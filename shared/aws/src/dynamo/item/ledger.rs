@@ -5,8 +5,8 @@ use super::form::{Item, ItemError, ItemResult, RUN_ID, TENANT_ID, check, n, numb
 use crate::dynamo::keys;
 use aws_sdk_dynamodb::types::AttributeValue;
 use sluice_core::budget::NanoUsd;
+use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Holder;
-use sluice_core::governor::call_id::CallId;
 use sluice_core::governor::ledger::{Allowance, Counts, Ledger, OnBudgetExceeded, Standing};
 use sluice_core::governor::quota::{PeriodKey, QuotaOwner};
 use sluice_core::id::{ComputeNodeKey, NodeId, RunId, TenantId, UserId};

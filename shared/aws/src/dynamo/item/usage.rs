@@ -6,7 +6,7 @@ use crate::dynamo::keys;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use sluice_core::budget::NanoUsd;
-use sluice_core::governor::call_id::CallId;
+use sluice_core::call_id::CallId;
 use sluice_core::governor::ledger::change::Earlier;
 use sluice_core::governor::record::Outcome;
 use sluice_core::id::{RunId, TenantId};

@@ -1,3 +1,4 @@
+pub mod crew;
 pub mod ground;
 pub mod http;
 pub mod relay;

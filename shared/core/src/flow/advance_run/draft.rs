@@ -2,7 +2,7 @@
 //! out and put into words; and then it is written down what has to be stored of all that.
 
 use super::facts::{Facts, corrupt, own_error};
-use super::{Asked, Ended};
+use super::question::{Asked, Ended};
 use crate::board::{Act, Board, Outcome, Phase, Question, Record, Stale, Unit, Verdict, Wake};
 use crate::change::RunChange;
 use crate::id::NodeId;

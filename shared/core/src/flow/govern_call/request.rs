@@ -1,9 +1,9 @@
 //! What is asked, and what becomes of it.
 
 use crate::budget::NanoUsd;
+use crate::call_id::CallId;
 use crate::governor::access::Pass;
 use crate::governor::call::Call;
-use crate::governor::call_id::CallId;
 use crate::governor::model::{Model, Tariff};
 use crate::governor::record::AboutCall;
 use crate::governor::verdict::Obstacle;

@@ -2,8 +2,8 @@
 
 use super::{Allowance, Ledger, Standing};
 use crate::budget::NanoUsd;
+use crate::call_id::CallId;
 use crate::governor::access::Pass;
-use crate::governor::call_id::CallId;
 use crate::governor::quota::{PeriodKey, QuotaOwner};
 use crate::governor::record::{CallRecord, Outcome};
 use crate::limits;
@@ -314,8 +314,8 @@ fn plus(one: NanoUsd, other: NanoUsd) -> NanoUsd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call_id::LEASE;
     use crate::governor::access::{Grant, Holder};
-    use crate::governor::call_id::LEASE;
     use crate::governor::quota::Period;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
