@@ -107,7 +107,7 @@ impl LoadRun for MemoryStore {
             let mut loaded = Loaded::new(run.clone());
             for part in parts {
                 match part {
-                    Part::Snapshot => loaded.snapshot = parsed(tables.snapshots.get(&key))?,
+                    Part::Snapshot => loaded.snapshot = self.plan(tables.snapshots.get(&key))?,
                     Part::Request => loaded.request = tables.requests.get(&key).cloned(),
                     Part::Output => loaded.output = tables.outputs.get(&key).cloned(),
                     Part::Ledger => loaded.ledger = tables.ledgers.get(&key).cloned().unwrap_or_default(),
@@ -162,6 +162,16 @@ impl LoadRun for MemoryStore {
             Ok(tables.ledgers.get(&(tenant.clone(), run_id)).cloned().unwrap_or_default())
         })
         .await
+    }
+}
+
+impl MemoryStore {
+    fn plan(&self, text: Option<&String>) -> StoreResult<Option<Snapshot>> {
+        let plan: Option<Snapshot> = parsed(text)?;
+        Ok(plan.map(|plan| match self.laxity {
+            Some(Laxity::PlanWithoutEdges) => Snapshot { edges: Vec::new(), ..plan },
+            Some(_) | None => plan,
+        }))
     }
 }
 

@@ -23,6 +23,7 @@ impl World {
             TaskKind::Create if self.is_halfway(task) => self.dice.roll(4),
             TaskKind::Create => task.about.as_ref().is_some_and(is_recorded) && self.dice.roll(8),
             TaskKind::Dispatch => self.dice.roll(4),
+            TaskKind::Advance => self.dice.roll(10),
             TaskKind::Sweep | TaskKind::Retention => self.is_halfway(task) && self.dice.roll(2),
             TaskKind::Cancel
             | TaskKind::Control
@@ -56,6 +57,10 @@ impl World {
     pub(super) fn kill_task(&mut self, index: usize) {
         let task = self.tasks.swap_remove(index);
         self.dice.count(F::KilledAtAwait);
+        if let Some(call) = &task.call {
+            self.count_death(call);
+            self.hear_advanced(call, false);
+        }
         let received = lock(&self.receiver.received).len();
         let run = task.about.as_ref().and_then(|(tenant, run_id)| self.store.run(tenant, *run_id));
         match task.kind {
@@ -81,7 +86,7 @@ impl World {
                     self.dice.count(F::CrashBeforeUsage);
                 }
             }
-            TaskKind::Cancel | TaskKind::Retention | TaskKind::Report | TaskKind::Other => {}
+            TaskKind::Cancel | TaskKind::Retention | TaskKind::Report | TaskKind::Advance | TaskKind::Other => {}
         }
         if matches!(task.kind, TaskKind::Sweep | TaskKind::Retention) && self.ledger.has_half_purged() {
             self.dice.count(F::PurgeCrash);
@@ -162,6 +167,7 @@ impl World {
             }
             Told::Swept(swept) => {
                 self.note(format_args!("done {what}: {:?}", swept.summary));
+                self.count_wakes(&swept.woken);
                 let after = self.ledger.counts(&self.store);
                 self.ledger.check_swept(&swept.summary, &swept.asked, &swept.before, &after)?;
             }
@@ -177,6 +183,13 @@ impl World {
                 } else {
                     self.dice.count(F::CallbackGivenUp);
                 }
+            }
+            Told::Advanced { call, is_done } => {
+                self.note(format_args!("done {what}: {is_done}"));
+                self.hear_advanced(&call, is_done);
+            }
+            Told::Concluded { call, tenant, run_id, conclusion } => {
+                self.hear_conclusion(&call, &tenant, run_id, conclusion)?;
             }
             Told::Nothing => self.note(format_args!("done {what}")),
         }
