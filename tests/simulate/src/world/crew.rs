@@ -265,6 +265,12 @@ impl World {
         }
     }
 
+    /// An invocation dies once in so many turns: more often where it has told somebody.
+    pub(super) fn danger(&self, call: &Call) -> u32 {
+        let has_told_asker = call.worker.is_some() && !self.engine.is_waited_for(&call.token);
+        if has_told_asker || *lock(&call.told) { 4 } else { 80 }
+    }
+
     /// What the death of an invocation leaves behind.
     pub(super) fn count_death(&self, call: &Call) {
         let Some(crew) = self.crews.get(&call.arn) else { return };
@@ -278,17 +284,6 @@ impl World {
             (true, true, true) => F::DiedBeforeAsker,
             (true, true, false) => F::DiedAfterAsker,
         });
-    }
-
-    /// Its machine believes an invocation dead that still runs.
-    pub(super) fn lose_sight(&mut self) {
-        let calls: Vec<Call> = self.tasks.iter().filter_map(|task| task.call.clone()).collect();
-        if let Some(call) = self.one_of(&calls)
-            && call.worker.is_some()
-            && self.dice.inject(F::AskedTwice, 2)
-        {
-            self.hear_advanced(&call, false);
-        }
     }
 
     fn hear_word(&mut self, arn: &ExecutionArn, index: usize, told: &str) -> Check {

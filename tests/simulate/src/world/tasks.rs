@@ -23,7 +23,7 @@ impl World {
             TaskKind::Create if self.is_halfway(task) => self.dice.roll(4),
             TaskKind::Create => task.about.as_ref().is_some_and(is_recorded) && self.dice.roll(8),
             TaskKind::Dispatch => self.dice.roll(4),
-            TaskKind::Advance => self.dice.roll(10),
+            TaskKind::Advance => task.call.as_ref().is_some_and(|call| self.dice.roll(self.danger(call))),
             TaskKind::Sweep | TaskKind::Retention => self.is_halfway(task) && self.dice.roll(2),
             TaskKind::Cancel
             | TaskKind::Control
@@ -32,6 +32,11 @@ impl World {
             | TaskKind::Report
             | TaskKind::Other => false,
         }
+    }
+
+    /// Whether an invocation may die after any of its turns.
+    fn is_watched(&self, index: usize) -> bool {
+        matches!(self.tasks[index].kind, TaskKind::Create | TaskKind::Advance)
     }
 
     /// Whether the death of an invocation leaves something that others have to carry on.
@@ -105,13 +110,13 @@ impl World {
             if self.poll_task(index)? {
                 return Ok(());
             }
-            if self.tasks[index].kind == TaskKind::Create && self.dies_halfway(index) {
+            if self.is_watched(index) && self.dies_halfway(index) {
                 self.kill_task(index);
                 return Ok(());
             }
         }
         self.check_now()?;
-        if self.tasks[index].kind != TaskKind::Create && self.dies_halfway(index) {
+        if !self.is_watched(index) && self.dies_halfway(index) {
             self.kill_task(index);
         }
         Ok(())
