@@ -114,6 +114,7 @@ faults! {
     DiedConcluding "T05" "advance-run dies while it says how a run ended",
     WordTrouble "T06" "a worker's word throttled, failed, or its answer lost",
     TwoChanges "T07" "two changes of one board at once",
+    AskedTwice "T08" "asked again while the first invocation still runs",
     AttemptTimedOut "T09" "an attempt takes more time than it has",
     AttemptRepeated "T10" "an attempt fails and is repeated",
     PausedAtLast "T11" "pause while only one node is at work",
@@ -136,11 +137,6 @@ pub const NOT_SIMULATED: &[(&str, &str, &str)] = &[
     ("F03", "hostile JSON Schema", "compiled in the core, with no I/O around it"),
     ("F04", "addresses that lead elsewhere", "a pure check of the core; the guard at the resolver is in shared/aws"),
     ("F07", "forged page token", "bound to its filter in shared/edge"),
-    (
-        "T08",
-        "asked again while the first invocation still runs",
-        "not survived yet: the earlier try may write its token last",
-    ),
     ("F08", "injection into logs and metrics", "written in shared/edge"),
 ];
 

@@ -369,7 +369,8 @@ impl World {
             64 => self.look(),
             65 | 67..=68 if !self.ledger.has_half_purged() => self.retain(),
             65..=68 => self.kill(),
-            69..=86 => self.work()?,
+            69..=84 => self.work()?,
+            85..=86 => self.lose_sight(),
             _ => self.poll()?,
         }
         Ok(())

@@ -286,6 +286,17 @@ impl World {
         });
     }
 
+    /// Its machine believes an invocation dead that still runs.
+    pub(super) fn lose_sight(&mut self) {
+        let calls: Vec<Call> = self.tasks.iter().filter_map(|task| task.call.clone()).collect();
+        if let Some(call) = self.one_of(&calls)
+            && call.worker.is_some()
+            && self.dice.inject(F::AskedTwice, 2)
+        {
+            self.hear_advanced(&call, false);
+        }
+    }
+
     fn hear_word(&mut self, arn: &ExecutionArn, index: usize, told: &str) -> Check {
         let Ok(told) = serde_json::from_str::<Value>(told) else { return broken("B4", "a worker was told no JSON") };
         let now = self.clock.true_time();
