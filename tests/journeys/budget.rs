@@ -77,7 +77,7 @@ fn a_compute_nodes_own_ceiling_stands_beside_the_callers_cap() {
         (input["computeNodeBudgetUsd"].to_string(), &input["computeNodeBudgetMicroUsd"]),
         ("2.5".to_owned(), &json!(2_500_000))
     );
-    assert_eq!(input["layers"], json!(["models"]));
+    assert_eq!(acme.snapshot(&text(&run["id"]))["layers"], json!(["models"]));
 
     let refused = acme.post("/v1/workflow-runs", request(json!(["models", "later", "never"])));
     let errors = &refused.json()["errors"];

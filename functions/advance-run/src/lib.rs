@@ -6,15 +6,13 @@
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sluice_core::flow::advance_run::{Asked, advance_run, conclude};
+use sluice_core::flow::advance_run::{AGAIN, Asked, advance_run, conclude};
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{AnswerTask, Boards, Clock, RecordUsage, StopExecution, TaskAnswer};
 use sluice_edge::runner::{ConclusionView, Malformed, Question};
 use sluice_edge::telemetry;
 use tracing::{Instrument, Span};
 
-/// The error of a question that was not answered: its state asks again.
-const AGAIN: &str = "Sluice.Again";
 /// What is wrong with a question that the runner does not ask.
 const MALFORMED: &str = "Sluice.MalformedQuestion";
 

@@ -104,6 +104,14 @@ impl MemoryStore {
 pub enum Laxity {
     /// `write_board` does not look at the `rev` before.
     BoardUnconditional,
+    /// `write_board` does not look at `expected_run_rev`.
+    BoardOfAnyRun,
+    /// `write_board` does not keep whom the wake names.
+    WakeForgotten,
+    /// `write_board` does not write the parts of steps.
+    PartsForgotten,
+    /// A run is read with a plan that has no edges.
+    PlanWithoutEdges,
     /// `change_run` does not look at `expected_rev`.
     ChangeUnconditional,
     /// `record_run` does not look at the idempotency key.

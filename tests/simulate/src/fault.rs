@@ -107,6 +107,22 @@ faults! {
     ProcessReplaced "S13" "a process that remembers nothing in the place of one that does",
     ClaimReplyLost "S14" "run claimed, answer lost; claimed again, whatever became of it",
     TenantFloods "S15" "one tenant asks for many runs at once",
+    DiedBeforeWrite "T01" "advance-run dies before its write",
+    DiedBeforeTelling "T02" "advance-run dies after its write, before it told anybody else",
+    DiedBeforeAsker "T03" "advance-run dies after it told others, before the asker",
+    DiedAfterAsker "T04" "advance-run dies after it told the asker",
+    DiedConcluding "T05" "advance-run dies while it says how a run ended",
+    WordTrouble "T06" "a worker's word throttled, failed, or its answer lost",
+    TwoChanges "T07" "two changes of one board at once",
+    AskedTwice "T08" "asked again while the first invocation still runs",
+    AttemptTimedOut "T09" "an attempt takes more time than it has",
+    AttemptRepeated "T10" "an attempt fails and is repeated",
+    PausedAtLast "T11" "pause while only one node is at work",
+    StoppedInLoop "T12" "stop in mid-loop",
+    AnswerAtExpiry "T13" "answer when the wait for it runs out",
+    TwoWakes "T14" "two reconcilers look after one board",
+    OldWake "T15" "board changed since its wake was read",
+    Undecided "T16" "a question is given up, and the run with it",
 }
 
 /// Faults of the matrix that are not played, each with the reason: what happens outside the flows is tested where it

@@ -12,6 +12,7 @@ use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::store::MemoryStore;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod boards;
 mod catalog;
 mod counts;
 mod delivery;
@@ -19,6 +20,7 @@ mod queue;
 mod retention;
 mod usage;
 
+pub use boards::{Attempt, Plan};
 pub use counts::Counts;
 
 /// What was in force, from when on.
@@ -30,7 +32,9 @@ pub struct Violation {
     /// Its number in the fault matrix's list: `I1` to `I13`. `R1` is that of retention: nothing of a run is shown after its
     /// time, goes before it, or stays behind. `C1` is that of the catalog: a change that was answered counts at once. `D1` is
     /// that of senders: each attempt is made by one, and recorded. `W1`: a webhook says what a read says at that moment. `Q1`:
-    /// nobody waits for a slot that is there. `N1`: a report counts what happened.
+    /// nobody waits for a slot that is there. `N1`: a report counts what happened. Of the second generation's runs: `B1`, a node
+    /// ends once, and each attempt is given away once; `B2`, it begins after what it depends on, and never after a stop, a pause
+    /// or a failure that counts; `B3`, nobody waits for ever; `B4`, what is handed over and shown is what happened.
     pub invariant: &'static str,
     pub text: String,
 }
@@ -75,6 +79,8 @@ pub struct Ledger {
     usage: BTreeMap<RunId, usage::Used>,
     destinations: BTreeMap<TenantId, History<Option<Vec<String>>>>,
     catalog: catalog::Catalog,
+    /// Runs of the second generation.
+    plans: BTreeMap<RunId, Plan>,
 }
 
 /// The answers to the node of a run that waits once.
@@ -187,6 +193,7 @@ impl Ledger {
             }
         }
         self.check_queues(now, &changed)?;
+        self.check_steps(store)?;
         for run in changed {
             if let Some(due_at) = run.state.ended().and_then(|ended| ended.due_at) {
                 let least = self.least_due.entry(run.run_id).or_insert(due_at);
@@ -379,7 +386,7 @@ fn mapping_fault(run: &Run, end: Option<EngineEnd>, ran: bool) -> Option<&'stati
                 && run.state.intent() == Some(StopIntent::BudgetExceeded)
                 && end != Some(EngineEnd::Succeeded)
         }
-        R::LoopingRisk => false,
+        R::LoopingRisk => run.status() == RunStatus::Failed && end == Some(EngineEnd::Failed),
     };
     (!fits).then_some("that is not how its execution ended")
 }

@@ -6,6 +6,7 @@
 //! failing play as small as it can and still fail.
 
 mod clock;
+mod course;
 mod fault;
 mod invariant;
 mod mutant;

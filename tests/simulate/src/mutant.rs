@@ -1,5 +1,6 @@
 //! Planted bugs: what a hurried change might break. The simulation has to notice each of them.
 
+use crate::fault::{Dice, FaultKind};
 use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::concurrency::QueueRef;
 use sluice_core::ports::{
@@ -88,10 +89,26 @@ pub enum Mutation {
     HeadHoldsUp,
     /// A sweep counts each end twice.
     EndCountedTwice,
+    /// A board is written over whatever it has become since it was read.
+    BoardUnconditional,
+    /// A board is written although its run was stopped or paused since it was read.
+    BoardOfAnyRun,
+    /// A change of a board does not know who depends on whom.
+    PlanWithoutEdges,
+    /// Nobody notes whom a change has left untold.
+    WakeForgotten,
+    /// The one who asks is told, and nobody else.
+    OnlyAskerTold,
+    /// A question is not asked again whose invocation has failed.
+    QuestionNotRepeated,
+    /// What items and iterations have given is not kept.
+    PartsForgotten,
+    /// The usage in a result is not reported again with a repeated question.
+    UsageOfFirstTry,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 45] = [
         Self::StartBeforeWrite,
         Self::ChangeWithoutCondition,
         Self::KeyWithoutCondition,
@@ -129,6 +146,14 @@ impl Mutation {
         Self::WebhookOfOldUsage,
         Self::HeadHoldsUp,
         Self::EndCountedTwice,
+        Self::BoardUnconditional,
+        Self::BoardOfAnyRun,
+        Self::PlanWithoutEdges,
+        Self::WakeForgotten,
+        Self::OnlyAskerTold,
+        Self::QuestionNotRepeated,
+        Self::PartsForgotten,
+        Self::UsageOfFirstTry,
     ];
 }
 
@@ -149,6 +174,11 @@ impl Mutation {
             Self::CatalogRemembered => Some(Laxity::CatalogRemembered),
             Self::WebhookOfOldUsage => Some(Laxity::LedgerUnconditional),
             Self::HeadHoldsUp => Some(Laxity::FullNamesAll),
+            Self::BoardUnconditional => Some(Laxity::BoardUnconditional),
+            Self::BoardOfAnyRun => Some(Laxity::BoardOfAnyRun),
+            Self::PlanWithoutEdges => Some(Laxity::PlanWithoutEdges),
+            Self::WakeForgotten => Some(Laxity::WakeForgotten),
+            Self::PartsForgotten => Some(Laxity::PartsForgotten),
             Self::StartBeforeWrite
             | Self::ClaimUnconditional
             | Self::BodyRebuiltPerAttempt
@@ -172,7 +202,10 @@ impl Mutation {
             | Self::LeaseIgnored
             | Self::LateAttemptNotRecorded
             | Self::RefusedClaimFails
-            | Self::EndCountedTwice => None,
+            | Self::EndCountedTwice
+            | Self::OnlyAskerTold
+            | Self::QuestionNotRepeated
+            | Self::UsageOfFirstTry => None,
         }
     }
 }
@@ -259,5 +292,37 @@ impl AnnounceDue for SweepEngine {
 
     async fn announce_free(&self, queues: &[QueueRef]) -> EngineResult<()> {
         self.engine.announce_free(queues).await
+    }
+}
+
+/// The engine as `advance-run` sees it when a worker asks. It notes whether anybody else was told.
+#[derive(Clone, Debug)]
+pub struct WordEngine {
+    pub engine: MemoryEngine,
+    /// The token of the one who asks.
+    pub own: String,
+    pub told: Arc<Mutex<bool>>,
+    pub mutation: Option<Mutation>,
+    pub dice: Dice,
+}
+
+impl AnswerTask for WordEngine {
+    async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
+        let is_other = token != self.own;
+        if is_other && self.mutation == Some(Mutation::OnlyAskerTold) {
+            return Ok(TaskAnswered::Taken);
+        }
+        let answered = self.engine.answer_task(token, answer).await;
+        match &answered {
+            Ok(_) => *lock(&self.told) |= is_other,
+            Err(_) => self.dice.count(FaultKind::WordTrouble),
+        }
+        answered
+    }
+}
+
+impl StopExecution for WordEngine {
+    async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
+        self.engine.stop_execution(execution_arn, error, cause).await
     }
 }

@@ -1,6 +1,7 @@
 //! The world: who acts, in which order, and what goes wrong.
 
 use crate::clock::SimClock;
+use crate::course::{Course, WAITING_NODE};
 use crate::fault::{Dice, FaultKind as F};
 use crate::invariant::{Check, Counts, INVOCATION, Ledger, broken};
 use crate::mutant::{Mutation, SweepEngine};
@@ -8,10 +9,11 @@ use crate::receiver::{RECEIVERS, SimReceiver, origin};
 use crate::{Outcome, Play, mutant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::value::RawValue;
-use sluice_core::arn::ExecutionArn;
+use sluice_core::arn::{ExecutionArn, StateMachineArn};
 use sluice_core::caller::Caller;
 use sluice_core::concurrency::{Concurrency, OnLimit, QueueRef, limits_of};
 use sluice_core::definition::VersionRule;
+use sluice_core::flow::advance_run::Conclusion;
 use sluice_core::flow::cancel_run::{Canceled, cancel_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, redeliver_failed, resume_run};
 use sluice_core::flow::create_run::{Accepted, Command, Source, create_run};
@@ -22,7 +24,7 @@ use sluice_core::flow::manage_operator::{save_compute_node, save_processor, save
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary, reconcile_runs};
 use sluice_core::flow::replay_run;
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::{DefinitionId, DefinitionRef, NodeId, RunId, TenantId};
+use sluice_core::id::{ComputeNodeKey, DefinitionId, DefinitionRef, NodeId, RunId, TenantId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus};
 use sluice_core::ports::{
@@ -45,6 +47,7 @@ use std::task::{Context, Poll, Waker};
 mod callback;
 mod callers;
 mod control;
+mod crew;
 mod engine;
 mod limits;
 mod quiet;
@@ -65,6 +68,8 @@ struct Task {
     until: Timestamp,
     /// Requests that receivers had got when it began.
     received: usize,
+    /// Of a worker's question.
+    call: Option<crew::Call>,
     future: Pin<Box<dyn Future<Output = Told>>>,
 }
 
@@ -79,6 +84,7 @@ enum TaskKind {
     Usage,
     Report,
     Retention,
+    Advance,
     Other,
 }
 
@@ -118,6 +124,17 @@ enum Told {
         runs: Vec<Run>,
     },
     Swept(Box<Swept>),
+    /// A worker's question was answered, or not.
+    Advanced {
+        call: crew::Call,
+        is_done: bool,
+    },
+    Concluded {
+        call: crew::Call,
+        tenant: TenantId,
+        run_id: RunId,
+        conclusion: Conclusion,
+    },
     /// A callback that ended well, and what it sent.
     Handled(Vec<(DeliveryRef, u32)>),
     /// A callback that failed: Lambda invokes it again.
@@ -130,6 +147,8 @@ struct Swept {
     summary: SweepSummary,
     asked: mutant::Asked,
     before: Counts,
+    /// The boards that were due when it began.
+    woken: BTreeMap<RunId, u64>,
 }
 
 /// How a request for a run was answered.
@@ -168,8 +187,6 @@ enum Signal {
     Freed(QueueRef),
 }
 
-/// The node of the sample pipeline that plays the external one.
-const WAITING_NODE: &str = "frequencies";
 /// How far the reconciler's time can carry everything: a day of retries, and more.
 const QUIET_HOURS: i64 = 48;
 /// Runs of one play: enough for races, few enough to look at all of them after every step.
@@ -181,8 +198,20 @@ pub fn tenants() -> [TenantId; 2] {
 }
 
 /// The definitions that each tenant has.
-pub fn definitions() -> [DefinitionId; 2] {
-    [7, 8].map(fixture::definition_id)
+pub fn definitions() -> [DefinitionId; 3] {
+    [7, 8, 9].map(fixture::definition_id)
+}
+
+/// The compute node that runs of a definition name: the last of them is for the second generation.
+///
+/// # Panics
+/// Never: they are keys.
+pub fn compute_node_of(definition: DefinitionId) -> ComputeNodeKey {
+    let [_, _, third] = definitions();
+    match (if definition == third { "workers" } else { "default" }).parse() {
+        Ok(key) => key,
+        Err(error) => panic!("a key: {error}"),
+    }
 }
 
 pub struct World {
@@ -217,6 +246,13 @@ pub struct World {
     checked: (u64, u64, usize),
     noticed: u64,
     weather: Arc<Mutex<Weather>>,
+    /// What the versions of the second generation's definition say.
+    courses: [Course; 2],
+    /// Runs that the second generation is to run.
+    with_workers: BTreeSet<RunId>,
+    crews: BTreeMap<ExecutionArn, crew::Crew>,
+    /// Invocations that workers have made.
+    calls: u64,
 }
 
 impl World {
@@ -228,9 +264,10 @@ impl World {
         let mut store = MemoryStore::default();
         store.laxity = play.mutation.and_then(Mutation::laxity);
         let before = MemoryStore::default();
+        let courses = [Course::draw(&mut rng), Course::draw(&mut rng)];
         for tenant in tenants() {
-            sluice_testkit::block_on(seed::seed(&store, &tenant, start, Some(&mut rng)));
-            sluice_testkit::block_on(seed::seed(&before, &tenant, start, None));
+            sluice_testkit::block_on(seed::seed(&store, &tenant, start, &courses, Some(&mut rng)));
+            sluice_testkit::block_on(seed::seed(&before, &tenant, start, &courses, None));
         }
         let engine = MemoryEngine::default();
         let weather = Arc::new(Mutex::new(Weather::default()));
@@ -270,6 +307,10 @@ impl World {
             checked: (0, 0, 0),
             noticed: 0,
             weather,
+            courses,
+            with_workers: BTreeSet::new(),
+            crews: BTreeMap::new(),
+            calls: 0,
         }
     }
 
@@ -293,6 +334,7 @@ impl World {
         if std::mem::replace(&mut self.checked, seen) == seen {
             return Ok(());
         }
+        self.note_plans();
         let now = self.clock.true_time();
         self.ledger.queue_lagged(lock(&self.weather).lagged_at);
         self.ledger.check_now(now, &self.store, &self.engine, &lock(&self.receiver.received))
@@ -305,7 +347,7 @@ impl World {
     }
 
     fn step(&mut self) -> Check {
-        match self.rng.u32(0..130) {
+        match self.rng.u32(0..150) {
             0..=5 => self.create(),
             6..=8 => self.cancel(),
             9..=14 => self.claim(),
@@ -327,6 +369,8 @@ impl World {
             64 => self.look(),
             65 | 67..=68 if !self.ledger.has_half_purged() => self.retain(),
             65..=68 => self.kill(),
+            69..=84 => self.work()?,
+            85..=86 => self.lose_sight(),
             _ => self.poll()?,
         }
         Ok(())

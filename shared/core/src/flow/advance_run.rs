@@ -3,7 +3,7 @@
 //!
 //! **Invariants:** nobody is told of what is not written; the worker that asks is told last, so its own retry stands behind all
 //! others; every change is decided on one state of the run and of its board, so nothing begins after a stop or a pause that is
-//! recorded.
+//! recorded; of two tries of one question at once, the worker is told by the one whose token it waits with, or asks again.
 //!
 //! Decision (2026-11-28): whoever loses the board to somebody else reads it again and decides again, as often as a run has
 //! workers and once more: each of them can win once.
@@ -41,6 +41,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const TOLD_AT_ONCE: usize = 8;
 /// Times that a change is tried: see above.
 const CHANGES: u32 = WORKERS + 8;
+
+/// The error of a question that has to be asked again: its state does.
+pub const AGAIN: &str = "Sluice.Again";
 
 /// How a run of which all workers have left is to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +198,7 @@ where
         let mut draft = Draft::new(&frozen, &run, record.as_ref(), now);
         match happening.unwrap_or(&Happening::Woken) {
             Happening::Asked(asked) => {
+                ask_the_others_again(store, engine, record.as_ref(), asked).await.map_err(Refusal::Store)?;
                 if let Err(stale) = draft.ask(asked).map_err(Refusal::Store)? {
                     return out_of_turn(draft, stale);
                 }
@@ -243,6 +247,29 @@ where
         record = read.1.map_err(Refusal::Store)?;
     }
     Err(contended("carry on a run that keeps changing"))
+}
+
+/// Has whoever waits with another token of the same turn ask again. Which of two tries of a question is the later one cannot be
+/// seen: an earlier one that was believed dead may be the last to write, and would leave its own token in the place of the one
+/// that the worker waits with. Before the write, so that a crash in between leaves nobody behind; of a try that is over this is
+/// not taken, and that is right.
+async fn ask_the_others_again<S, E>(store: &S, engine: &E, record: Option<&Record>, asked: &Asked) -> StoreResult<()>
+where
+    S: Boards,
+    E: AnswerTask,
+{
+    let Asked { tenant_id, run_id, worker, turn, token, .. } = asked;
+    if record.is_none_or(|record| record.board.turn(*worker) != *turn) {
+        return Ok(());
+    }
+    for other in store.waiting_workers(tenant_id, *run_id, &BTreeSet::from([*worker])).await? {
+        if other.turn == *turn && other.token != *token {
+            let again = TaskAnswer::Failure { error: AGAIN, cause: "the same question was asked with another token" };
+            let told = engine.answer_task(&other.token, &again).await;
+            told.map_err(|error| StoreError::new("have a worker ask again", StoreErrorClass::Unavailable, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// A worker has asked that may not: whoever waits for an answer has asked for a later turn since.

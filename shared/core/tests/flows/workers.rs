@@ -3,6 +3,7 @@
 use crate::course::{plain, started_at};
 use crate::crew::{Crew, Seed, echo, world_of, world_with};
 use serde_json::{Value, json};
+use sluice_core::flow::advance_run::{AGAIN, Asked, advance_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, resume_run};
 use sluice_core::flow::read_runs::get_step_part;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
@@ -308,6 +309,32 @@ fn a_run_that_is_being_stopped_begins_nothing() {
     crew.mend();
     crew.go(&echo);
     assert_eq!((crew.run().status(), crew.attempts().len()), (RunStatus::Canceling, 1));
+}
+
+#[test]
+fn a_try_that_was_believed_dead_and_writes_last_leaves_nobody_waiting() {
+    let world = world_of(json!([external("person"), plain("b")]), &[("person", "b")]);
+    let run = world.create(started_at(None), 1).expect("accepted").run;
+    let (arn, now) = (run.execution_arn(), world.clock.now());
+    assert!(world.engine.claim(&world.store, &arn, now));
+    let ask = |token: &str| {
+        let (tenant_id, token) = (world.caller.tenant.clone(), token.to_owned());
+        let asked = Asked { tenant_id, run_id: run.run_id, worker: 0, turn: 1, token, ended: None };
+        block_on(advance_run(&world.store, &world.engine, asked, now)).expect("taken");
+    };
+    ["first", "second"].iter().for_each(|token| world.engine.wait_for(&arn, token));
+    // The worker waits with its second token, which is written before the first.
+    ask("second");
+    ask("first");
+    let told = world.engine.take_outcome("second").expect("told").expect_err("to ask again");
+    assert_eq!(told.code, AGAIN);
+    world.engine.wait_for(&arn, "third");
+    ask("third");
+    let node = "person".parse().expect("a node");
+    let answer = answer_node(&world.store, &world.engine, &world.caller, run.run_id, &node, "1".to_owned(), now);
+    block_on(answer).expect("it waits");
+    let told = world.engine.take_answer("third").expect("told");
+    assert_eq!(serde_json::from_str::<Value>(&told).expect("JSON")["unit"]["node"], "b");
 }
 
 /// A graph with one of everything, by a seed.

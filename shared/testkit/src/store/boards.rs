@@ -4,6 +4,27 @@ use super::*;
 use sluice_core::board::{Record, Wake};
 use sluice_core::ports::{BoardChange, Boards, StepPart, WaitingWorker};
 
+impl MemoryStore {
+    /// A run's board with its wake.
+    pub fn board(&self, tenant: &TenantId, run_id: RunId) -> Option<Record> {
+        let (tables, key) = (lock(&self.tables), (tenant.clone(), run_id));
+        let wake = tables.boards.wakes.get(&key).map(|(_, wake)| wake.clone());
+        tables.boards.records.get(&key).map(|record| Record { wake, ..record.clone() })
+    }
+
+    /// The token that a worker of a run waits with.
+    pub fn waiting_worker(&self, tenant: &TenantId, run_id: RunId, worker: usize) -> Option<WaitingWorker> {
+        lock(&self.tables).boards.workers.get(&(tenant.clone(), run_id))?.get(&worker).cloned()
+    }
+
+    /// The boards of which somebody has to look at the run by now, each at its `rev`.
+    pub fn woken(&self, now: Timestamp) -> BTreeMap<RunId, u64> {
+        let tables = lock(&self.tables);
+        let due = tables.boards.wakes.iter().filter(|(_, (_, wake))| wake.due_at <= now);
+        due.map(|((_, run_id), (rev, _))| (*run_id, *rev)).collect()
+    }
+}
+
 impl Boards for MemoryStore {
     async fn read_board(&self, tenant: &TenantId, run_id: RunId) -> StoreResult<Option<Record>> {
         self.act("read the board", |tables| {
@@ -19,11 +40,14 @@ impl Boards for MemoryStore {
             let key = (change.tenant_id.clone(), change.run_id);
             let rev = tables.boards.records.get(&key).map_or(0, |record| record.rev);
             let is_lax = self.laxity == Some(Laxity::BoardUnconditional);
+            let any_run = self.laxity == Some(Laxity::BoardOfAnyRun);
             let run_rev = tables.runs.get(&key).map(|run| run.rev);
-            if run_rev != Some(change.expected_run_rev) || (rev + 1 != change.record.rev && !is_lax) {
+            if run_rev.is_none_or(|rev| rev != change.expected_run_rev && !any_run)
+                || (rev + 1 != change.record.rev && !is_lax)
+            {
                 return Ok(false);
             }
-            if let Some(head) = &change.head
+            if let Some(head) = change.head.as_ref().filter(|_| run_rev == Some(change.expected_run_rev))
                 && tables.change(head, self.laxity) != Changed::Done
             {
                 return Ok(false);
@@ -43,13 +67,14 @@ impl Boards for MemoryStore {
                 tables.inputs.entry(key.clone()).or_default().push((node_id.clone(), answer.clone()));
             }
             let boards = &mut tables.boards;
-            for (node_id, part, outcome) in &change.parts {
+            let forgets_parts = self.laxity == Some(Laxity::PartsForgotten);
+            for (node_id, part, outcome) in change.parts.iter().filter(|_| !forgets_parts) {
                 boards.parts.entry((key.clone(), node_id.clone())).or_default().insert(*part, outcome.clone());
             }
             if let Some(asker) = &change.asker {
                 boards.workers.entry(key.clone()).or_default().insert(asker.worker, asker.clone());
             }
-            match &change.record.wake {
+            match change.record.wake.as_ref().filter(|_| self.laxity != Some(Laxity::WakeForgotten)) {
                 Some(wake) => drop(boards.wakes.insert(key.clone(), (change.record.rev, wake.clone()))),
                 None => drop(boards.wakes.remove(&key)),
             }

@@ -24,10 +24,15 @@ impl MemoryStore {
         lock(&self.tables).deliveries.values().for_each(look);
     }
 
-    /// Whether every compute node, and whether every processor, admits a tenant.
-    pub fn admits(&self, tenant: &TenantId) -> (bool, bool) {
+    /// [`Self::each_run`] for steps.
+    pub fn each_step(&self, mut look: impl FnMut(&TenantId, &Step)) {
+        lock(&self.tables).steps.iter().for_each(|((tenant, _, _), step)| look(tenant, step));
+    }
+
+    /// Whether a compute node, and whether every processor, admits a tenant.
+    pub fn admits(&self, tenant: &TenantId, compute_node: &ComputeNodeKey) -> (bool, bool) {
         let tables = lock(&self.tables);
-        let node = tables.compute_nodes.values().all(|node| node.tenants.admits(tenant));
+        let node = tables.compute_nodes.get(compute_node).is_some_and(|node| node.tenants.admits(tenant));
         (node, tables.processors.values().all(|processor| processor.tenants.admits(tenant)))
     }
 

@@ -30,7 +30,7 @@ impl Standing {
         let of_definition = definition.as_ref().and_then(|definition| definition.concurrency);
         let of_tenant = settings.as_ref().and_then(|settings| settings.concurrency);
         let limits = [(SlotScope::Definition, of_definition), (SlotScope::Tenant, of_tenant)];
-        let (admitted_by_node, admitted_by_processors) = store.admits(tenant);
+        let (admitted_by_node, admitted_by_processors) = store.admits(tenant, &crate::world::compute_node_of(id));
         Self {
             active: definition.as_ref().and_then(|definition| definition.active_version),
             deprecated: definition.map(|definition| definition.deprecated_versions).unwrap_or_default(),

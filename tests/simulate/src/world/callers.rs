@@ -23,7 +23,7 @@ impl World {
         let until = self.clock.true_time() + INVOCATION;
         let about = about.map(|(tenant, run_id)| (tenant.clone(), run_id));
         let received = lock(&self.receiver.received).len();
-        self.tasks.push(Task { what, kind, about, until, received, future: Box::pin(future) });
+        self.tasks.push(Task { what, kind, about, until, received, call: None, future: Box::pin(future) });
     }
 
     /// Whether an invocation of this kind is about the run.
@@ -94,7 +94,11 @@ impl World {
         let run_id = self.new_run_id(&caller.tenant);
         let clock = self.instance_clock();
         let (store, engine, mutation) = (self.some_process(), self.engine.clone(), self.play.mutation);
-        let command = self.command(run_id, key.as_ref());
+        let is_course = self.rng.u32(0..3) == 0;
+        let command = match is_course {
+            true => self.course_command(run_id, key.as_ref()),
+            false => self.command(run_id, key.as_ref()),
+        };
         if self.dice.inject(F::AliasMoved, 8) {
             self.move_alias(&caller);
         }
@@ -209,6 +213,7 @@ impl World {
             }
             _ => {}
         }
+        self.count_races(tenant, run_id, crew::Race::Stop);
         for _ in 0..times {
             let (store, engine, clock, caller) =
                 (self.store.clone(), self.engine.clone(), self.instance_clock(), caller.clone());
@@ -238,6 +243,10 @@ impl World {
         let (mutation, asked) = (self.play.mutation, Arc::default());
         let engine = SweepEngine { engine: self.engine.clone(), mutation, asked: Arc::clone(&asked) };
         let before = self.ledger.counts(&self.store);
+        let woken = self.store.woken(self.clock.true_time());
+        if !woken.is_empty() && self.tasks.iter().any(|task| task.kind == TaskKind::Sweep) {
+            self.dice.count(F::TwoWakes);
+        }
         let store = self.store.clone();
         let bounds = Bounds {
             describes: self.rng.u32(2..20),
@@ -254,7 +263,7 @@ impl World {
                 summary.ended.extend(summary.ended.clone());
             }
             let asked = *lock(&asked);
-            Told::Swept(Box::new(Swept { summary, asked, before }))
+            Told::Swept(Box::new(Swept { summary, asked, before, woken }))
         });
     }
 
@@ -317,7 +326,33 @@ impl World {
     }
 
     fn command(&mut self, run_id: RunId, key: Option<&(String, String)>) -> Command {
-        let mut command = fixture::command(DefinitionRef::Id(definitions()[self.rng.usize(0..2)]));
+        let [first, second, _] = definitions();
+        let definition = if self.rng.bool() { first } else { second };
+        self.with_bounds(fixture::command(DefinitionRef::Id(definition)), run_id, key)
+    }
+
+    /// For a run of the second generation, which starts anywhere.
+    fn course_command(&mut self, run_id: RunId, key: Option<&(String, String)>) -> Command {
+        let [_, _, third] = definitions();
+        self.with_workers.insert(run_id);
+        let mut source = fixture::active(DefinitionRef::Id(third));
+        if let Source::Configuration { compute_node, .. } = &mut source {
+            *compute_node = Some(compute_node_of(third));
+        }
+        let mut command = Command::new(source);
+        if self.rng.u32(0..4) == 0 {
+            // Either version may be the active one.
+            let mut before = self.courses[0].before("readability");
+            before.retain(|id| self.courses[1].before("readability").contains(id) && self.rng.bool());
+            let given = |id: NodeId| (id.to_string(), serde_json::json!({"n": 3, "list": [1, 2]}));
+            let results: serde_json::Map<_, _> = before.into_iter().map(given).collect();
+            let start = serde_json::json!({"fromNodeId": "readability", "results": results});
+            command.start = serde_json::from_value(start).ok();
+        }
+        self.with_bounds(command, run_id, key)
+    }
+
+    fn with_bounds(&mut self, mut command: Command, run_id: RunId, key: Option<&(String, String)>) -> Command {
         if self.rng.u32(0..10) < 9 {
             let context = self.dice.inject(F::HostileContext, 3).then(|| CONTEXTS[self.rng.usize(0..CONTEXTS.len())]);
             if let Some(context) = context {

@@ -24,10 +24,13 @@ impl World {
         let was_gone = self.ledger.is_gone(run_id, self.clock.true_time());
         let about = Some((&tenant, run_id));
         match choice {
-            0..=1 => self.spawn(TaskKind::Control, about, format!("pause {run_id}"), async move {
-                let answer = pause_run(&store, &engine, &caller, run_id, clock.now()).await.map(drop);
-                Told::Controlled { run_id, was_gone, gave: None, answer }
-            }),
+            0..=1 => {
+                self.count_races(&tenant, run_id, crew::Race::Pause);
+                self.spawn(TaskKind::Control, about, format!("pause {run_id}"), async move {
+                    let answer = pause_run(&store, &engine, &caller, run_id, clock.now()).await.map(drop);
+                    Told::Controlled { run_id, was_gone, gave: None, answer }
+                })
+            }
             2 => self.spawn_resume(caller, run_id),
             3..=4 => self.spawn_answer(caller, run_id),
             5 => self.spawn(TaskKind::Control, about, format!("send {run_id} again"), async move {
@@ -60,6 +63,7 @@ impl World {
             return;
         };
         self.ledger.try_answer(run_id, &value);
+        self.count_races(&caller.tenant, run_id, crew::Race::Answer);
         let was_gone = self.ledger.is_gone(run_id, self.clock.true_time());
         let about = caller.tenant.clone();
         self.spawn(TaskKind::Control, Some((&about, run_id)), format!("answer {run_id} with {value}"), async move {

@@ -8,11 +8,12 @@ use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::engine::Execution;
 
 impl World {
-    /// Executions that have claimed their run and neither wait nor have ended.
+    /// Executions of the first generation that have claimed their run and neither wait nor have ended.
     pub(super) fn working(&self) -> Vec<(ExecutionArn, TenantId, RunId)> {
         let mut working = Vec::new();
         self.engine.each_execution(|arn, execution| {
-            let waits = self.gates.contains_key(arn) || self.unsure.contains(arn);
+            let is_apart = crew::is_crew(arn, execution.run_id);
+            let waits = self.gates.contains_key(arn) || self.unsure.contains(arn) || is_apart;
             if execution.started && execution.end.is_none() && !waits {
                 working.push((arn.clone(), execution.tenant.clone(), execution.run_id));
             }
@@ -271,7 +272,7 @@ impl World {
                 {
                     self.dice.count(F::ForeignStart);
                     self.ledger.started_by_others.insert(run_id);
-                    self.engine.start_foreign(&fixture::runner_arn(), run_id, &tenant);
+                    self.engine.start_foreign(&self.machine_of(run_id), run_id, &tenant);
                     self.note(format_args!("foreign start {run_id}"));
                 }
             }
@@ -350,7 +351,7 @@ impl World {
                 let unrecorded = self.known.iter().filter(|(tenant, id)| self.store.run(tenant, *id).is_none());
                 let unrecorded: Vec<_> = unrecorded.cloned().collect();
                 if let Some((tenant, run_id)) = self.one_of(&unrecorded) {
-                    let arn = fixture::runner_arn().execution(run_id);
+                    let arn = self.machine_of(run_id).execution(run_id);
                     let was_there = self.ledger.is_gone(run_id, self.clock.true_time());
                     self.dice.count(if was_there { F::EventAfterPurge } else { F::EventBeforeRecord });
                     // At once: later it would be a lie about an execution of ours.

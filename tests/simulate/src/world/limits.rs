@@ -10,7 +10,7 @@ impl World {
         let (store, clock) = (self.some_process(), self.instance_clock());
         let concurrency = seed::limit(&mut self.rng);
         if self.rng.bool() {
-            let id = definitions()[self.rng.usize(0..2)];
+            let id = definitions()[self.rng.usize(0..3)];
             let what = format!("limit {id} of {} to {concurrency:?}", caller.tenant);
             self.spawn(TaskKind::Other, None, what, async move {
                 let said = DefinitionChange { concurrency: Some(concurrency), ..DefinitionChange::default() };
@@ -43,7 +43,7 @@ impl World {
         self.dice.count(F::CatalogChanged);
         let caller = self.some_caller();
         let (store, clock) = (self.some_process(), self.instance_clock());
-        let at = DefinitionRef::Id(definitions()[self.rng.usize(0..2)]);
+        let at = DefinitionRef::Id(definitions()[self.rng.usize(0..3)]);
         let number = self.rng.u32(1..3);
         let operator = Caller { is_operator: true, ..caller.clone() };
         let tenants = match self.rng.u32(0..3) {
@@ -51,6 +51,11 @@ impl World {
             _ => Tenants::everyone(),
         };
         let choice = self.rng.u32(0..5);
+        let mut node = fixture::compute_node(self.clock.true_time());
+        if self.rng.bool() {
+            let [_, _, third] = definitions();
+            (node.key, node.state_machine_arn) = (compute_node_of(third), fixture::second_runner_arn());
+        }
         let what = format!("catalog {choice}: version {number} of {at} of {}, {tenants:?}", caller.tenant);
         self.spawn(TaskKind::Other, None, what, async move {
             let now = clock.now();
@@ -58,8 +63,8 @@ impl World {
                 0 => deprecate_version(&store, &caller, &at, number, now).await.map(|_| ()),
                 1 | 2 => activate_version(&store, &caller, &at, number, now).await.map(|_| ()),
                 3 => {
-                    let mut node = fixture::compute_node(now);
                     node.tenants = tenants;
+                    node.updated_at = now;
                     save_compute_node(&store, &operator, node, None).await.map(|_| ())
                 }
                 _ => {

@@ -19,10 +19,11 @@ impl World {
         let mut wait = SignedDuration::from_secs(60);
         while self.clock.true_time() < until && !self.is_settled() {
             self.let_go();
-            self.run_engine();
+            self.run_engine()?;
             self.sweep();
             self.drain()?;
             self.ledger.check_served(&self.store)?;
+            self.ledger.check_carried_on(&self.store)?;
             // The schedule of retries takes a day: no need to look at every minute of it.
             self.clock.advance(self.until_next().unwrap_or(wait));
             wait = (wait * 2).min(SignedDuration::from_mins(30));
@@ -96,7 +97,7 @@ impl World {
     }
 
     /// Every execution is carried to its end, but for those that are being stopped: they would run for days.
-    pub(super) fn run_engine(&mut self) {
+    pub(super) fn run_engine(&mut self) -> Check {
         self.go_on();
         for (arn, execution) in self.engine.executions() {
             if execution.end.is_none()
@@ -108,12 +109,15 @@ impl World {
                 if run.is_some_and(|run| run.status() == RunStatus::Canceling) {
                     continue;
                 }
-                if execution.started || self.engine.claim(&self.store, &arn, now) {
+                let is_claimed = execution.started || self.engine.claim(&self.store, &arn, now);
+                if is_claimed && !crew::is_crew(&arn, execution.run_id) {
                     self.engine.end(&arn, EngineEnd::Succeeded, Some("{}"), now);
                 }
             }
         }
+        self.work_on()?;
         self.notice_ends();
+        Ok(())
     }
 
     pub(super) fn drain(&mut self) -> Check {

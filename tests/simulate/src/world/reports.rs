@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    fn call(&mut self, cost: u64) -> LlmCall {
+    pub(super) fn call(&mut self, cost: u64) -> LlmCall {
         LlmCall {
             call_id: format!("call-{}", self.rng.u32(0..CALLS)),
             node_id: if self.rng.bool() { WAITING_NODE.parse().ok() } else { None },

@@ -23,6 +23,7 @@ impl World {
             TaskKind::Create if self.is_halfway(task) => self.dice.roll(4),
             TaskKind::Create => task.about.as_ref().is_some_and(is_recorded) && self.dice.roll(8),
             TaskKind::Dispatch => self.dice.roll(4),
+            TaskKind::Advance => task.call.as_ref().is_some_and(|call| self.dice.roll(self.danger(call))),
             TaskKind::Sweep | TaskKind::Retention => self.is_halfway(task) && self.dice.roll(2),
             TaskKind::Cancel
             | TaskKind::Control
@@ -31,6 +32,11 @@ impl World {
             | TaskKind::Report
             | TaskKind::Other => false,
         }
+    }
+
+    /// Whether an invocation may die after any of its turns.
+    fn is_watched(&self, index: usize) -> bool {
+        matches!(self.tasks[index].kind, TaskKind::Create | TaskKind::Advance)
     }
 
     /// Whether the death of an invocation leaves something that others have to carry on.
@@ -56,6 +62,10 @@ impl World {
     pub(super) fn kill_task(&mut self, index: usize) {
         let task = self.tasks.swap_remove(index);
         self.dice.count(F::KilledAtAwait);
+        if let Some(call) = &task.call {
+            self.count_death(call);
+            self.hear_advanced(call, false);
+        }
         let received = lock(&self.receiver.received).len();
         let run = task.about.as_ref().and_then(|(tenant, run_id)| self.store.run(tenant, *run_id));
         match task.kind {
@@ -81,7 +91,7 @@ impl World {
                     self.dice.count(F::CrashBeforeUsage);
                 }
             }
-            TaskKind::Cancel | TaskKind::Retention | TaskKind::Report | TaskKind::Other => {}
+            TaskKind::Cancel | TaskKind::Retention | TaskKind::Report | TaskKind::Advance | TaskKind::Other => {}
         }
         if matches!(task.kind, TaskKind::Sweep | TaskKind::Retention) && self.ledger.has_half_purged() {
             self.dice.count(F::PurgeCrash);
@@ -100,13 +110,13 @@ impl World {
             if self.poll_task(index)? {
                 return Ok(());
             }
-            if self.tasks[index].kind == TaskKind::Create && self.dies_halfway(index) {
+            if self.is_watched(index) && self.dies_halfway(index) {
                 self.kill_task(index);
                 return Ok(());
             }
         }
         self.check_now()?;
-        if self.tasks[index].kind != TaskKind::Create && self.dies_halfway(index) {
+        if !self.is_watched(index) && self.dies_halfway(index) {
             self.kill_task(index);
         }
         Ok(())
@@ -162,6 +172,7 @@ impl World {
             }
             Told::Swept(swept) => {
                 self.note(format_args!("done {what}: {:?}", swept.summary));
+                self.count_wakes(&swept.woken);
                 let after = self.ledger.counts(&self.store);
                 self.ledger.check_swept(&swept.summary, &swept.asked, &swept.before, &after)?;
             }
@@ -177,6 +188,13 @@ impl World {
                 } else {
                     self.dice.count(F::CallbackGivenUp);
                 }
+            }
+            Told::Advanced { call, is_done } => {
+                self.note(format_args!("done {what}: {is_done}"));
+                self.hear_advanced(&call, is_done);
+            }
+            Told::Concluded { call, tenant, run_id, conclusion } => {
+                self.hear_conclusion(&call, &tenant, run_id, conclusion)?;
             }
             Told::Nothing => self.note(format_args!("done {what}")),
         }
