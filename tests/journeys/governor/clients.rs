@@ -102,6 +102,9 @@ pub fn spend(stack: &Stack, client: Client, mode: Mode, model: &str, url: &str, 
         }
     };
     command.arg(mode);
+    if client == Client::Rust {
+        command.arg(model);
+    }
     let authority: &Path = &stack.governor_authority;
     command
         .env_clear()

@@ -294,10 +294,9 @@ impl<'a> Draft<'a> {
                     let message = format!("the loop of node {id} was not over after {iterations} iterations");
                     self.fail(node, own_error("LoopingRisk", message));
                 } else {
-                    let ended = match self.board.phase(node) {
-                        Phase::Dropped => self.board.iteration(node),
-                        _next => self.board.iteration(node) - 1,
-                    };
+                    // Where another follows, that is the one before.
+                    let follows = self.board.phase(node) != Phase::Dropped;
+                    let ended = self.board.iteration(node) - u32::from(follows);
                     self.parts.push((id, StepPart::Iteration(ended), NodeOutcome::Result(last)));
                 }
             }

@@ -1,4 +1,4 @@
-//! Asks a model through the governor until it is refused, as `spend.py` does: `governed-client whole|streamed`. Its endpoint, its
+//! Asks a model through the governor until it is refused, as `spend.py` does: `governed-client whole|streamed MODEL`. Its endpoint, its
 //! bearer token and its authority are found by variables only.
 
 use aws_config::BehaviorVersion;
@@ -33,8 +33,9 @@ impl<E: ProvideErrorMetadata> From<SdkError<E, HttpResponse>> for Refused {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
-    let is_streamed = std::env::args().nth(1).as_deref() == Some("streamed");
-    let model = std::env::var("GOVERNED_MODEL")?;
+    let mut arguments = std::env::args().skip(1);
+    let is_streamed = arguments.next().as_deref() == Some("streamed");
+    let model = arguments.next().ok_or("no model is named")?;
     let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client).load().await;
     let client = Client::new(&config);
