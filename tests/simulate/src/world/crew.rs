@@ -454,7 +454,7 @@ impl World {
             Race::Pause if record.board.under_way().len() == 1 => self.dice.count(F::PausedAtLast),
             Race::Stop => {
                 let loops = |node: &usize| matches!(plan.course.nodes[*node].kind, course::Kind::Loop);
-                if record.board.under_way().iter().any(|node| loops(node)) {
+                if record.board.under_way().iter().any(loops) {
                     self.dice.count(F::StoppedInLoop);
                 }
             }
