@@ -97,11 +97,6 @@ fn boto3_spends_to_the_cap() {
 }
 
 #[test]
-fn the_sdk_for_rust_spends_to_the_cap() {
-    spends_to_the_cap_and_is_told_so(Client::Rust, "AccessDeniedException");
-}
-
-#[test]
 fn the_sdk_for_javascript_spends_to_the_cap_over_http2() {
     spends_to_the_cap_and_is_told_so(Client::JavaScript, "AccessDeniedException");
 }

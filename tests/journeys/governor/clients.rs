@@ -12,7 +12,6 @@ use sluice_tests::file;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
     Boto3,
-    Rust,
     JavaScript,
     Anthropic,
     OpenAi,
@@ -30,7 +29,6 @@ impl Client {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Boto3 => "boto3",
-            Self::Rust => "rust",
             Self::JavaScript => "javascript",
             Self::Anthropic => "anthropic",
             Self::OpenAi => "openai",
@@ -87,24 +85,16 @@ fn run(command: &mut Command) -> String {
 /// Lets a client ask until it is refused, at most ten times; what it says of that.
 pub fn spend(stack: &Stack, client: Client, mode: Mode, model: &str, url: &str, key: &str) -> Value {
     let mode = if mode == Mode::Whole { "whole" } else { "streamed" };
-    let mut command = match client {
-        Client::JavaScript => {
-            let (node, folder) = &*NODE;
-            let mut command = Command::new(node);
-            command.arg(folder.join("spend.mjs"));
-            command
-        }
-        Client::Rust => Command::new(place::target().join("debug/governed-client")),
-        Client::Boto3 | Client::Anthropic | Client::OpenAi | Client::LangChain | Client::Strands => {
-            let mut command = Command::new(&*PYTHON);
-            command.arg(file("tests/journeys/clients/python/spend.py")).arg(client.name());
-            command
-        }
+    let mut command = if client == Client::JavaScript {
+        let (node, folder) = &*NODE;
+        let mut command = Command::new(node);
+        command.arg(folder.join("spend.mjs")).arg(mode);
+        command
+    } else {
+        let mut command = Command::new(&*PYTHON);
+        command.arg(file("tests/journeys/clients/python/spend.py")).args([client.name(), mode]);
+        command
     };
-    command.arg(mode);
-    if client == Client::Rust {
-        command.arg(model);
-    }
     let authority: &Path = &stack.governor_authority;
     command
         .env_clear()
