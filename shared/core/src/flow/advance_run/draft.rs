@@ -479,6 +479,8 @@ impl<'a> Draft<'a> {
                 let result = self.results.get(&node).cloned();
                 (StepStatus::Succeeded, Some(result.ok_or_else(|| corrupt("write a step", "no result"))?), None)
             }
+            // The last of its items that were at work has ended, and none begins any more.
+            Phase::Dropped if fan != old.fan(node) => (StepStatus::Canceled, None, None),
             Phase::Failed | Phase::Forgiven => (StepStatus::Failed, None, Some(self.error(store, node).await?)),
             Phase::Blocked
             | Phase::Conditional
