@@ -142,10 +142,11 @@ impl Crew {
     fn told(&mut self) -> Vec<Value> {
         let outcomes = self.tokens.iter().filter_map(|token| Some((token.clone(), self.engine.take_outcome(token)?)));
         let outcomes: Vec<_> = outcomes.collect();
-        let told = outcomes.into_iter().map(|(token, outcome)| {
+        let told = outcomes.into_iter().filter_map(|(token, outcome)| {
             self.tokens.remove(&token);
-            let output: Value = serde_json::from_str(&outcome.expect("something to do")).expect("JSON");
-            json!({"token": token, "output": output})
+            // A try that has failed is told that it is asked again: its task is over.
+            let output: Value = serde_json::from_str(&outcome.ok()?).expect("JSON");
+            Some(json!({"token": token, "output": output}))
         });
         told.collect()
     }
