@@ -244,7 +244,7 @@ fn steps_show_what_is_done_what_is_under_way_and_what_is_to_come() {
     assert_eq!(statuses(&running), ["0 first SUCCEEDED", "1 hold RUNNING", "2 last PENDING"]);
     assert_eq!((&running[1]["attempt"], &running[2]["attempt"]), (&json!(1), &json!(0)));
     assert!(running[2]["startedAt"].is_null() && running[1]["endedAt"].is_null() && running[0]["endedAt"].is_string());
-    assert_eq!(acme.run(&run_id)["stage"], 1);
+    assert!(acme.run(&run_id)["stage"].is_null(), "the second generation knows no stages");
 
     acme.ended(&run_id);
     let steps = acme.steps(&run_id);

@@ -238,7 +238,8 @@ fn shown(
             let result_bytes = snapshot.value_of(node_id).map(|value| value.len() as u64);
             let at = run.state.started_at();
             let step = not_begun(run, snapshot, index)?;
-            Ok(Some(Step { status: StepStatus::Succeeded, started_at: at, ended_at: at, result_bytes, ..step }))
+            let status = StepStatus::Succeeded;
+            Ok(Some(Step { status, attempt: 1, started_at: at, ended_at: at, result_bytes, ..step }))
         }
         (None, Some(Phase::Dropped)) => {
             Ok(Some(Step { status: StepStatus::Canceled, ..not_begun(run, snapshot, index)? }))
@@ -355,7 +356,7 @@ impl Whole {
 ///
 /// # Errors
 /// As [`get_run`].
-pub async fn list_inputs<S: ReadRuns>(
+pub async fn list_inputs<S: ReadRuns + Boards>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
@@ -373,7 +374,7 @@ pub async fn list_inputs<S: ReadRuns>(
 ///
 /// # Errors
 /// [`Refusal::NotFound`] for an unknown run, or an input that it was not given.
-pub async fn get_input<S: ReadRuns>(
+pub async fn get_input<S: ReadRuns + Boards>(
     store: &S,
     caller: &Caller,
     run_id: RunId,
@@ -396,13 +397,26 @@ struct Inputs {
 
 impl Inputs {
     /// What a run was given, with the run. All of it is read at once.
-    async fn of<S: ReadRuns>(store: &S, caller: &Caller, run_id: RunId, now: Timestamp) -> Answer<(Run, Self)> {
+    async fn of<S: ReadRuns + Boards>(
+        store: &S,
+        caller: &Caller,
+        run_id: RunId,
+        now: Timestamp,
+    ) -> Answer<(Run, Self)> {
         let lists = both(store.list_inputs(&caller.tenant, run_id), store.list_steps(&caller.tenant, run_id));
         let (planned, (answers, steps)) = both(find_planned(store, caller, run_id, now), lists).await;
         let (run, snapshot) = planned?;
         let (answers, steps) = (answers.map_err(Refusal::Store)?, steps.map_err(Refusal::Store)?);
         let mut steps: Vec<Step> =
             steps.into_iter().map(|step| step.as_seen_in(&run)).filter(|step| step.ended_at.is_some()).collect();
+        if let Some(board) = board_of(store, &run).await? {
+            // What was in the plan already has no step of its own.
+            let is_planned = |id: &&NodeId| snapshot.value_of(id).is_some();
+            for id in snapshot.nodes.iter().map(|node| &node.node_id).filter(is_planned) {
+                let step = shown(&run, &snapshot, Some(&board), id, None)?;
+                steps.extend(step.filter(|step| step.ended_at.is_some()));
+            }
+        }
         steps.sort_by_key(|step| step.ended_at);
         Ok((run, Self { start: snapshot.input.map(|input| input.get().to_owned()), answers, steps }))
     }
