@@ -18,6 +18,8 @@ pub struct LedgersSwept {
     pub lost: u32,
     /// Holds that a record had something better of, and reports that were counted or given up.
     pub settled: u32,
+    /// Runs that a report has taken above their cap, and whose stop was asked for.
+    pub stopped: u32,
     /// Quotas that were given back a rest, or charged a cost.
     pub balanced: u32,
     /// Ledgers of which something was left undone. The next sweep finds them again.
@@ -73,8 +75,9 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
         }
     }
     for (report_id, _) in ledger.overdue_reports(now) {
-        finish_report(store, engine, run, &ledger, report_id, now).await?;
+        let counted = finish_report(store, engine, run, &ledger, report_id, now).await?;
         swept.settled += 1;
+        swept.stopped += u32::from(counted.stopped.is_some());
     }
     // Calls may have been settled, and others held, since it was read.
     let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };

@@ -33,8 +33,14 @@ impl<S: SweepLedgers, E: StopExecution, C: Clock> Sweeper<'_, S, E, C> {
     async fn look_after(&self, run: RunRef) -> SweepSummary {
         let mut swept = LedgersSwept::default();
         let result = sweep_ledger(self.store, self.engine, &run, self.clock.now(), &mut swept).await;
-        let LedgersSwept { lost, settled, balanced, failed: _ } = swept;
-        let mut done = SweepSummary { holds_lost: lost, holds_settled: settled, balanced, ..SweepSummary::default() };
+        let LedgersSwept { lost, settled, stopped, balanced, failed: _ } = swept;
+        let mut done = SweepSummary {
+            holds_lost: lost,
+            holds_settled: settled,
+            stops_asked: stopped,
+            balanced,
+            ..SweepSummary::default()
+        };
         if let Err(error) = result {
             done.fault(format_args!("the ledger of run {}", run.run_id), &error);
         }

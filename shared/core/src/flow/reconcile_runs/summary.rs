@@ -17,7 +17,7 @@ pub struct SweepSummary {
     pub ended: Vec<RunStatus>,
     /// Runs whose stop was asked for because their time was up.
     pub timed_out: u32,
-    /// Stops asked for again.
+    /// Stops asked for again, or because of a report that nobody had counted.
     pub stops_asked: u32,
     /// Runs whose resume or answers the runner was given again.
     pub handed_over: u32,
