@@ -280,6 +280,10 @@ impl World {
         let run_id = self.new_run_id(&tenant);
         let (store, engine, clock) = (self.some_process(), self.engine.clone(), self.instance_clock());
         self.ledger.begins(run_id);
+        // It runs where the first one ran.
+        if self.with_workers.contains(&original) {
+            self.with_workers.insert(run_id);
+        }
         let from_node: Option<NodeId> = if self.rng.bool() { "readability".parse().ok() } else { None };
         let version = match self.rng.u32(0..5) {
             0 => Some(VersionRule::Number(self.rng.u32(1..3))),
