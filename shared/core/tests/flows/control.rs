@@ -1,10 +1,11 @@
 use crate::world::World;
+use sluice_core::delivery::DeliveryStatus;
 use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
-use sluice_core::ports::{Clock, StoreErrorClass};
+use sluice_core::ports::{Clock, Deliveries, StoreErrorClass};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
 use sluice_testkit::block_on;
@@ -212,6 +213,8 @@ fn a_delivery_can_be_sent_again_and_is_the_same_message() {
     let again = block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, 1, world.clock.now()));
     assert_eq!(again.expect("accepted"), owed[0]);
     assert!(world.engine.take_announced().contains(&owed[0]));
+    let scheduled = block_on(world.store.load_delivery(&owed[0])).expect("read").expect("it is there");
+    assert_eq!((scheduled.status, scheduled.round_attempts), (DeliveryStatus::Scheduled, 0));
     world.deliver(&owed[0]);
     let received = world.receiver.received();
     assert_eq!((received.len(), received[1].attempt), (2, 2));

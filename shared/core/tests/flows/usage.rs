@@ -4,6 +4,7 @@ use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
+use sluice_core::limits;
 use sluice_core::ports::Clock;
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run};
@@ -154,6 +155,29 @@ fn what_cannot_be_is_refused_with_its_place() {
         world.use_up(&pending, vec![call("a", 1)]),
         Err(Refusal::Conflict { code: ConflictCode::WrongStatus, .. })
     ));
+}
+
+#[test]
+fn a_number_and_a_text_may_be_as_large_as_their_bound_and_no_larger() {
+    let world = World::new();
+    let run = world.running(1);
+    let most = 1_000_000_000_000;
+    let names = |count| "n".repeat(count);
+    let usual = limits::USAGE_TEXT_CHARS;
+    for (call, is_taken) in [
+        (
+            LlmCall { input_tokens: most, output_tokens: most, cached_tokens: most, latency_ms: most, ..call("a", 1) },
+            true,
+        ),
+        (LlmCall { input_tokens: most + 1, ..call("b", 1) }, false),
+        (LlmCall { output_tokens: most + 1, ..call("c", 1) }, false),
+        (LlmCall { cached_tokens: most + 1, ..call("d", 1) }, false),
+        (LlmCall { latency_ms: most + 1, ..call("e", 1) }, false),
+        (LlmCall { model: names(usual), provider: names(usual), ..call(&names(usual), 1) }, true),
+        (LlmCall { model: names(usual + 1), ..call("f", 1) }, false),
+    ] {
+        assert_eq!(world.use_up(&run, vec![call.clone()]).is_ok(), is_taken, "{call:?}");
+    }
 }
 
 #[test]
