@@ -163,7 +163,7 @@ fn a_number_and_a_text_may_be_as_large_as_their_bound_and_no_larger() {
     let run = world.running(1);
     let most = 1_000_000_000_000;
     let names = |count| "n".repeat(count);
-    let usual = limits::USAGE_TEXT_CHARS;
+    let longest = limits::USAGE_TEXT_CHARS;
     for (call, is_taken) in [
         (
             LlmCall { input_tokens: most, output_tokens: most, cached_tokens: most, latency_ms: most, ..call("a", 1) },
@@ -173,8 +173,8 @@ fn a_number_and_a_text_may_be_as_large_as_their_bound_and_no_larger() {
         (LlmCall { output_tokens: most + 1, ..call("c", 1) }, false),
         (LlmCall { cached_tokens: most + 1, ..call("d", 1) }, false),
         (LlmCall { latency_ms: most + 1, ..call("e", 1) }, false),
-        (LlmCall { model: names(usual), provider: names(usual), ..call(&names(usual), 1) }, true),
-        (LlmCall { model: names(usual + 1), ..call("f", 1) }, false),
+        (LlmCall { model: names(longest), provider: names(longest), ..call(&names(longest), 1) }, true),
+        (LlmCall { model: names(longest + 1), ..call("f", 1) }, false),
     ] {
         assert_eq!(world.use_up(&run, vec![call.clone()]).is_ok(), is_taken, "{call:?}");
     }
