@@ -191,8 +191,8 @@ fn a_bad_request_for_a_run_is_refused_with_its_pointers() {
     assert_eq!(errors(&other_type, 415), Vec::<String>::new());
     let too_large = acme.post("/v1/workflow-runs", with(json!({"labels": {"x": "y".repeat(300_000)}})));
     assert_eq!(errors(&too_large, 413), Vec::<String>::new());
-    // Within the body's bound, but above what Step Functions takes as an execution's input.
-    let too_much = with(json!({"input": {"n": 1, "list": ["\\".repeat(130_500)]}}));
+    // Within the body's bound, but with what stands around it above what Step Functions takes from one state to the next.
+    let too_much = with(json!({"input": {"n": 1, "list": ["\\".repeat(130_850)]}}));
     assert!(too_much.len() < 256 * 1024, "{}", too_much.len());
     let too_much = acme.post("/v1/workflow-runs", too_much);
     assert_eq!(errors(&too_much, 400), [" too_large"]);

@@ -24,9 +24,9 @@ fn every_route_answers_a_stranger_as_if_there_were_nothing() {
     let owner = Journey::of("sweep-owner");
     let stranger = owner.neighbour("sweep-stranger");
     let things = things_of(&owner);
-    let (owned, strange) = (owner.items(), stranger.items());
-    // The minute's sweep may come in between: it leaves alone what rests.
+    // The minute's sweep may come in between: what has ended is swept once, and rests from then on.
     owner.reconcile();
+    let (owned, strange) = (owner.items(), stranger.items());
     for (route, (_, asks)) in ROUTES.iter().zip(ROWS) {
         assert!(!asks.is_empty() || !route.path.contains('{'), "{} takes an id", route.name);
         for (query, body, told) in *asks {

@@ -398,17 +398,18 @@ impl Snapshot {
     }
 }
 
+/// A result of no more bytes would be no smaller as a reference: it always travels inline.
+pub const REFERENCE_BYTES: usize = 256;
+
 /// Bytes of one node's result that travel inline beside a plan of so many bytes. The plan and the results of all nodes together
 /// stay below what a state may carry, so no DAG can outgrow the state machine; a larger result travels as a reference.
 pub fn inline_result_bytes(nodes: usize, plan_bytes: usize) -> usize {
     /// What stands around each result.
     const AROUND: usize = 128;
-    /// A smaller result would be no larger as a reference.
-    const LEAST: usize = 256;
     let nodes = nodes.max(1);
     let share = limits::STATE_BYTES.saturating_sub(plan_bytes) / nodes;
     let most = (limits::INLINE_RESULTS_BYTES / nodes).min(limits::INLINE_RESULT_BYTES);
-    most.min(share.saturating_sub(AROUND)).max(LEAST)
+    most.min(share.saturating_sub(AROUND)).max(REFERENCE_BYTES)
 }
 
 impl Serialize for Snapshot {

@@ -14,7 +14,7 @@ use crate::canonical;
 use crate::id::{LayerName, NodeId, RunId, TenantId, UserId};
 use crate::operator::ContainerTask;
 use crate::run::RunError;
-use crate::snapshot::{NodeRun, Snapshot, SnapshotNode, inline_result_bytes};
+use crate::snapshot::{NodeRun, REFERENCE_BYTES, Snapshot, SnapshotNode, inline_result_bytes};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -235,6 +235,33 @@ impl Work<'_> {
         };
         prefix + &rest
     }
+}
+
+/// The first node whose worker could not be told of it, and the bytes that it would take: with every result that it depends on as
+/// a reference, and before there is an item. `plan_bytes` are those of the snapshot as it is written.
+///
+/// # Errors
+/// Never, for a snapshot made by Sluice.
+pub fn too_large(snapshot: &Snapshot, plan_bytes: usize) -> serde_json::Result<Option<(&NodeId, usize)>> {
+    /// What stands around a plan's parts, at most.
+    const AROUND: usize = 4_096;
+    // What a worker is told stands in the plan; a container is told it twice, once in quotes.
+    let most_of_all = 3 * (plan_bytes + AROUND + snapshot.nodes.len() * 2 * REFERENCE_BYTES);
+    if most_of_all <= TOLD_BYTES {
+        return Ok(None);
+    }
+    for (index, node) in snapshot.nodes.iter().enumerate() {
+        let reference = Before::Result("1".repeat(REFERENCE_BYTES));
+        let before = node.depends_on.iter().map(|id| (id.clone(), reference.clone())).collect();
+        let is_fan_out = node.directives.for_each.is_some();
+        let unit = Unit { node: index, item: is_fan_out.then_some(u32::MAX), iteration: u32::MAX, attempt: u32::MAX };
+        let item = is_fan_out.then_some(&Value::Null);
+        let told = Work { snapshot, node, unit, seconds: u32::MAX, before: &before, item }.told()?;
+        if let Some(text) = told.filter(|text| text.len() > TOLD_BYTES) {
+            return Ok(Some((&node.node_id, text.len())));
+        }
+    }
+    Ok(None)
 }
 
 /// A node's result as others are given it: whole up to so many bytes, else a reference to it.

@@ -50,7 +50,7 @@ use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress
 use sluice_core::run::Run;
 use sluice_core::snapshot::{RecordKeys, Snapshot};
 use sluice_core::step::{Step, StepStatus};
-use sluice_core::usage::{LlmCall, RecordedCall};
+use sluice_core::usage::{LlmCall, RecordedCall, UsageCount};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::future::pending;
@@ -183,6 +183,8 @@ struct Tables {
     /// What was reported before there was one ledger.
     earlier: BTreeMap<RunKey, Earlier>,
     usage: BTreeMap<RunKey, BTreeMap<String, RecordedCall>>,
+    /// What a read told of a run's usage when the run ended.
+    used_at_end: BTreeMap<RunKey, UsageCount>,
     inputs: BTreeMap<RunKey, Vec<(NodeId, NodeAnswer)>>,
     comments: BTreeMap<RunKey, BTreeMap<String, Comment>>,
     tokens: BTreeMap<(RunKey, String), ReportToken>,

@@ -5,7 +5,7 @@ use sluice_core::board::Unit;
 use sluice_core::id::NodeId;
 use sluice_core::run::RunError;
 use sluice_core::snapshot::{Snapshot, SnapshotNode};
-use sluice_core::work::{Before, Work};
+use sluice_core::work::{Before, TOLD_BYTES, Work, too_large};
 use sluice_testkit::contract::sample;
 use std::collections::BTreeMap;
 
@@ -148,6 +148,35 @@ fn a_container_is_called_with_its_request_as_a_text() {
     let variable = &task["Overrides"]["ContainerOverrides"][0]["Environment"][0];
     assert_eq!(variable["Name"], "SLUICE_TASK_INPUT");
     assert_eq!(read(variable["Value"].as_str().expect("a text")), *request);
+}
+
+#[test]
+fn a_node_that_could_not_be_handed_its_request_is_found_before_it_runs() {
+    let ecs = json!({
+        "kind": "ecs", "clusterArn": "arn:aws:ecs:eu-west-1:123456789012:cluster/jobs",
+        "taskDefinitionArn": "arn:aws:ecs:eu-west-1:123456789012:task-definition/report:3", "containerName": "main",
+    });
+    let in_quotes = |quotes: usize| json!({"params": {"text": "\"".repeat(quotes)}});
+    for (run, quotes, fits) in [
+        (function(), 129_500, true),
+        (function(), 130_900, false),
+        // A container's request is written again, as a text: six times as many bytes as there are quotes.
+        (ecs.clone(), 42_000, true),
+        (ecs, 44_000, false),
+        (json!({"kind": "external"}), 200_000, true),
+    ] {
+        let node = node(run, in_quotes(quotes));
+        let plan = Snapshot { nodes: vec![node.clone()], ..snapshot() };
+        let found = too_large(&plan, plan.to_text().expect("JSON").len()).expect("JSON");
+        assert_eq!(found.map(|(node, _)| node.as_str()), (!fits).then_some("report"), "{quotes}: {found:?}");
+        // Whatever comes before it: the results that it depends on are as large as they may be.
+        let results = ["words", "people", "gone"].map(|node| (id(node), Before::Result("1".repeat(200_000))));
+        let unit = Unit { node: 0, item: None, iteration: 1, attempt: 10 };
+        let before = BTreeMap::from(results);
+        let work = Work { snapshot: &plan, node: &node, unit, seconds: 300, before: &before, item: None };
+        let bytes = work.told().expect("JSON").map_or(0, |told| told.len());
+        assert_eq!(bytes <= TOLD_BYTES, fits, "{quotes}: {bytes}");
+    }
 }
 
 #[test]

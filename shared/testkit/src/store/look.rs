@@ -2,7 +2,7 @@
 
 use super::*;
 use sluice_core::spending::Used;
-use sluice_core::usage::UsageSums;
+use sluice_core::usage::{UsageCount, UsageSums};
 
 impl MemoryStore {
     /// How many writes had an effect: what must not grow when a request is refused.
@@ -73,10 +73,12 @@ impl MemoryStore {
 
     /// What the run has used, as a read would tell it now.
     pub fn used(&self, tenant: &TenantId, run_id: RunId) -> Used {
-        let tables = lock(&self.tables);
-        let key = (tenant.clone(), run_id);
-        let ledger = tables.governed.ledgers.get(&key).cloned();
-        Used::new(tables.earlier.get(&key).copied(), ledger, &tables.recorded_calls(&key))
+        lock(&self.tables).used(&(tenant.clone(), run_id))
+    }
+
+    /// What a read told of the run's usage when the run ended; `None` of one that has not.
+    pub fn used_at_end(&self, tenant: &TenantId, run_id: RunId) -> Option<UsageCount> {
+        lock(&self.tables).used_at_end.get(&(tenant.clone(), run_id)).copied()
     }
 
     /// What was reported of a run before there was one ledger for reported and governed calls: as calls without reports, with

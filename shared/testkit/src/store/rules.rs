@@ -2,6 +2,7 @@
 
 use super::*;
 use sluice_core::governor::record::Outcome;
+use sluice_core::spending::Used;
 
 impl Tables {
     pub(super) fn counter(&mut self, run: &Run, scope: SlotScope) -> &mut Counter {
@@ -20,6 +21,12 @@ impl Tables {
         let records = self.governed.records.get(key).into_iter().flat_map(BTreeMap::values);
         let ran = records.filter(|record| record.outcome != Outcome::NotRun);
         reported.chain(ran.map(|record| RecordedCall { call: record.as_reported(), report: None })).collect()
+    }
+
+    /// What the run has used, as a read would tell it now.
+    pub(super) fn used(&self, key: &RunKey) -> Used {
+        let ledger = self.governed.ledgers.get(key).cloned();
+        Used::new(self.earlier.get(key).copied(), ledger, &self.recorded_calls(key))
     }
 
     /// The limits of a change that have no free slot.
@@ -102,6 +109,10 @@ impl Tables {
         self.writes += 1;
         if laxity != Some(Laxity::LedgerLeftOpen) {
             self.governed.close(&change.run, change.closes);
+        }
+        if change.run.status().is_terminal() && !self.used_at_end.contains_key(&key) {
+            let used = self.used(&key).usage.total;
+            self.used_at_end.insert(key.clone(), used);
         }
         self.runs.insert(key.clone(), change.run.clone());
         if let Some(output) = &change.output {

@@ -61,7 +61,7 @@ impl Ledger {
         let (Some(ended), false) = (run.state.ended(), had_ended) else { return Ok(()) };
         // A run that never started has used nothing, whatever was reported of it.
         let used = match run.state.started_at() {
-            Some(_) => store.used(&run.tenant_id, run.run_id).usage.total,
+            Some(_) => store.used_at_end(&run.tenant_id, run.run_id).unwrap_or_default(),
             None => UsageCount::default(),
         };
         let output = store.output(&run.tenant_id, run.run_id);

@@ -10,6 +10,7 @@ use crate::concurrency::{Limit, limits_of};
 use crate::definition::{Node, NodeType, check_tag};
 use crate::directive::{Directives, Role};
 use crate::flow::{Answer, Refusal};
+use crate::generation::Generation;
 use crate::governor::access::{Grant, Holder};
 use crate::governor::ledger::Ledger;
 use crate::governor::quota::QuotaRule;
@@ -24,6 +25,7 @@ use crate::run::{About, Run, RunSpec, SnapshotRef};
 use crate::secret;
 use crate::snapshot::{Ending, NodeRun, RecordKeys, RequestParts, Snapshot, SnapshotNode};
 use crate::violation::{Invalid, ViolationCode};
+use crate::work;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -78,6 +80,12 @@ impl Plan {
         let start_input = self.snapshot.execution_input(keys).map_err(unprintable)?;
         check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
         check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
+        if self.snapshot.spec.generation() == Generation::Second
+            && let Some((node_id, bytes)) =
+                work::too_large(&self.snapshot, snapshot_text.len()).map_err(unprintable)?
+        {
+            check_size(&format!("what node {node_id} is handed"), bytes, work::TOLD_BYTES)?;
+        }
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
         let run = Run::new(tenant_id, run_id, self.about, spec, snapshot);
