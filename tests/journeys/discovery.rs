@@ -170,10 +170,7 @@ fn whoever_runs_a_foreign_definition_owns_the_run_and_sees_no_private_parts() {
     assert_eq!((&said["tenantId"], &said["runId"]), (&json!("borrower"), &json!(run_id)));
     // An echo's result is what it was handed.
     let handed = runner.step(&run_id, "work")["result"].clone();
-    assert_eq!(
-        (&handed["tenantId"], &handed["params"]["prompt"]),
-        (&json!("borrower"), &json!("secret of the house"))
-    );
+    assert_eq!((&handed["tenantId"], &handed["params"]["prompt"]), (&json!("borrower"), &json!("secret of the house")));
     let replay = runner.tell(&run_id, "replay", json!({"fromNodeId": "work"}), 201);
     assert_eq!(replay["workflowDefinitionOwner"], "lender");
     assert_eq!(runner.ended(&text(&replay["id"]))["status"], "SUCCEEDED");

@@ -195,7 +195,7 @@ async fn whoever_may_not_call_is_told_one_thing() {
     let editor = "readability".parse().expect("a key");
     bench.make_key(&editor).await;
     let ended = RunRef { run_id: run_id(SUCCEEDED), ..bench.run.clone() };
-    bench.world.store.open_ledger(&ended, ledger(Some(1_000 * MILLI)).close(Standing::Closed));
+    bench.world.store.open_ledger(&ended, ledger(Some(1_000 * MILLI)).close(Standing::Closed, bench.world.clock.now()));
     let own = grant_path(&bench.run);
     let path = |change: &dyn Fn(&mut sluice_core::governor::access::GrantPath)| {
         let mut path = own.clone();

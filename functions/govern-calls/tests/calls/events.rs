@@ -45,7 +45,7 @@ async fn every_sample_is_answered_as_it_says() {
     for (case, status, kind, said) in EXPECTED {
         let bench = Bench::start(Some(20 * MILLI)).await;
         let ended = RunRef { run_id: run_id(SUCCEEDED), ..bench.run.clone() };
-        bench.world.store.open_ledger(&ended, ledger(None).close(Standing::Closed));
+        bench.world.store.open_ledger(&ended, ledger(None).close(Standing::Closed, bench.world.clock.now()));
         let event: Value = serde_json::from_str(&samples[case]).expect("JSON");
         let answered = read(bench.reply(&event).await).await;
         assert_eq!((answered.status, answered.kind()), (status, kind), "{case}: {}", answered.body);

@@ -243,10 +243,10 @@ impl AnswerNode for Store {
     }
 }
 
-/// Closes the ledger of governed calls, and has it looked at, if there is anything to look at. It has no condition, so that runs
-/// end as well that were recorded before there were ledgers: of them this makes a mark beside the head, which goes with it.
+/// Closes the ledger of governed calls, and has it looked at now, if there is anything to look at. It has no condition, so that
+/// runs end as well that were recorded before there were ledgers: of them this makes a mark beside the head, which goes with it.
 fn close_ledger(tenant: &TenantId, run_id: RunId, standing: Standing, now: Timestamp) -> Write {
-    const CLOSE: &str = "SET #kind = :kind, #v = :v, #standing = :true, #due_at = if_not_exists(#due_at, :now)";
+    const CLOSE: &str = "SET #kind = :kind, #v = :v, #standing = :true, #due_at = :now";
     let attribute = if standing == Standing::Exhausted { item::EXHAUSTED } else { item::CLOSED };
     Write::apply(keys::ledger(tenant, run_id), CLOSE)
         .naming("#kind", "kind")

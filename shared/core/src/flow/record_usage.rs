@@ -163,7 +163,7 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
 fn opening(run: &Run) -> Ledger {
     let cap = run.spec.spending_cap().map(NanoUsd::from);
     let ledger = Ledger::new(Grant::new(0), BTreeMap::new(), cap);
-    standing(run).map_or_else(|| ledger.clone(), |standing| ledger.close(standing))
+    standing(run).map_or_else(|| ledger.clone(), |standing| ledger.close(standing, run.updated_at))
 }
 
 async fn stop_if_asked<E: StopExecution>(engine: &E, run: &Run) {

@@ -301,8 +301,8 @@ mod tests {
         let mut foreign = ledger(0, 0, &[]);
         foreign.grant = Grant::new(2);
         assert_eq!(verdict(&foreign, true, &[]), Next::Refuse);
-        assert_eq!(verdict(&ledger(0, 0, &[]).close(Standing::Closed), true, &[]), Next::Refuse);
-        let exhausted = ledger(0, 0, &[]).close(Standing::Exhausted);
+        assert_eq!(verdict(&ledger(0, 0, &[]).close(Standing::Closed, now()), true, &[]), Next::Refuse);
+        let exhausted = ledger(0, 0, &[]).close(Standing::Exhausted, now());
         assert_eq!(verdict(&exhausted, true, &[]), Next::Exhausted { is_being_stopped: true });
     }
 

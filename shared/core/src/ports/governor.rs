@@ -116,8 +116,7 @@ pub async fn by_budgets<S: ReadCatalog + ?Sized>(
 
 /// Looks after ledgers that nobody else looks after any more.
 pub trait SweepLedgers: GovernCalls + ReadLedgers + RecordUsage {
-    /// At most `limit` runs whose ledger has a `sweep_at` that is over, or is closed and has a balance to make; the longest
-    /// overdue first. Eventually consistent.
+    /// At most `limit` runs whose ledger has a `sweep_at` that is over, the longest overdue first. Eventually consistent.
     fn due_ledgers(&self, now: Timestamp, limit: u32) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
 
     /// Sets when the ledger is looked at next: at `next`, which is the end of the earliest lease; or never, if nothing is held.

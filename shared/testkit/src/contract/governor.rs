@@ -146,7 +146,7 @@ pub async fn a_worst_case_is_held_in_full(ground: &impl Ground) {
 
 pub async fn every_denial_writes_nothing_and_shows_the_ledger_as_it_is(ground: &impl Ground) {
     let (own, _) = owners();
-    let closed = |standing| ledger(Some(100)).close(standing);
+    let closed = |standing| ledger(Some(100)).close(standing, noon());
     let held = ledger(Some(100)).holding(&reserve(1, 60));
     let crowded = (0..limits::CALLS_AT_ONCE)
         .fold(ledger(None), |ledger, number| ledger.holding(&reserve(number as u128 + 10, 1)));
@@ -231,7 +231,7 @@ pub async fn of_many_settlements_of_a_call_one_is_made(ground: &impl Ground) {
 
 pub async fn settlements_of_many_calls_at_once_are_all_made(ground: &impl Ground) {
     let held = (0..20).fold(ledger(Some(1_000)), |ledger, number| ledger.holding(&reserve(number, 10)));
-    let (store, run) = opened(ground, &held.close(Standing::Closed)).await;
+    let (store, run) = opened(ground, &held.close(Standing::Closed, noon())).await;
     let settlements: Vec<Settle> = (0..20)
         .map(|number| match number % 4 {
             0 => Settle::from(&record(number, 10, 10, Outcome::Lost)),
@@ -261,7 +261,7 @@ pub async fn refusals_are_counted_where_somebody_may_call(ground: &impl Ground) 
     let stranger = Tally { pass: Pass { grant: Grant::new(8), ..pass() }, is_exhausted: true };
     assert_eq!(store.tally(&run, &stranger).await.expect("an answer"), None);
     let closed = self::run(mine(), 2);
-    ground.open(&closed, &ledger(Some(1)).close(Standing::Closed)).await;
+    ground.open(&closed, &ledger(Some(1)).close(Standing::Closed, noon())).await;
     let tally = Tally { pass: pass(), is_exhausted: true };
     assert_eq!(store.tally(&closed, &tally).await.expect("an answer"), None);
     assert_eq!(store.tally(&self::run(yours(), 1), &tally).await.expect("an answer"), None);
@@ -314,7 +314,7 @@ pub async fn quotas_are_drawn_on_all_or_none(ground: &impl Ground) {
     assert_eq!(seen(&store, &run).await, drawn.draw(&next).expect("it is open"));
     becomes((60, 100), || ground.pause(), async || (quota(&own, noon()).await, quota(&own, tomorrow).await)).await;
     let closed = self::run(mine(), 2);
-    ground.open(&closed, &under(&[&own]).close(Standing::Closed)).await;
+    ground.open(&closed, &under(&[&own]).close(Standing::Closed, noon())).await;
     let late = draw(tomorrow + SignedDuration::from_hours(24), &[(&own, 1, 100)]);
     assert_eq!(store.draw(&closed, &late).await.expect("an answer"), Drawn::Closed);
     assert_eq!(store.draw(&self::run(yours(), 1), &late).await.expect("an answer"), Drawn::Closed);
@@ -347,7 +347,7 @@ pub async fn a_balance_is_made_once(ground: &impl Ground) {
     assert_eq!(store.draw(&run, &drawn).await.expect("an answer"), Drawn::Done);
     let ended = self::run(mine(), 2);
     let spent = under(&[&own]).draw(&drawn).expect("it is open").holding(&reserve(1, 20));
-    let spent = spent.settle(&settle(1, 20, 15)).expect("settled").close(Standing::Closed);
+    let spent = spent.settle(&settle(1, 20, 15)).expect("settled").close(Standing::Closed, noon());
     ground.open(&ended, &spent).await;
     let [balance] = spent.balances().try_into().expect("one");
     assert!(!store.balance(&run, &balance).await.expect("an answer"), "it is open");

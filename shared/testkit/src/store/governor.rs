@@ -16,7 +16,7 @@ impl Governed {
     pub(super) fn close(&mut self, run: &Run, standing: Option<Standing>) {
         let ledger = self.ledgers.get_mut(&(run.tenant_id.clone(), run.run_id));
         let Some((ledger, standing)) = ledger.zip(standing) else { return };
-        *ledger = ledger.close(standing);
+        *ledger = ledger.close(standing, run.updated_at);
         self.changes += 1;
     }
 
@@ -155,7 +155,7 @@ impl FindQuotas for MemoryStore {
 impl SweepLedgers for MemoryStore {
     async fn due_ledgers(&self, now: Timestamp, limit: u32) -> StoreResult<Vec<RunRef>> {
         self.act("list the ledgers that are due", |tables| {
-            let is_due = |ledger: &Ledger| ledger.sweep_at.is_some_and(|at| at <= now) || !ledger.balances().is_empty();
+            let is_due = |ledger: &Ledger| ledger.sweep_at.is_some_and(|at| at <= now);
             let mut due: Vec<_> = tables.governed.ledgers.iter().filter(|(_, ledger)| is_due(ledger)).collect();
             due.sort_by_key(|(_, ledger)| ledger.sweep_at);
             let run =
@@ -168,7 +168,7 @@ impl SweepLedgers for MemoryStore {
     async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
         self.act("say when a ledger is due", |tables| {
             let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
-            if next.is_none() && !ledger.holds.is_empty() {
+            if next.is_none() && !ledger.is_idle() {
                 return Ok(false);
             }
             ledger.sweep_at = next;

@@ -154,7 +154,7 @@ impl RecordUsage for MemoryStore {
             if self.laxity == Some(Laxity::ReportCountedTwice) {
                 ledger.reports.insert(count.report_id, count.held);
             }
-            let next = match ledger.count_report(count, stop.is_some()) {
+            let next = match ledger.count_report(count, stop.map(|stop| stop.run.updated_at)) {
                 Ok(next) => next,
                 Err(Uncounted::Above) => return Ok(ReportCounted::Above),
                 Err(Uncounted::NotUnderWay) => return Ok(ReportCounted::NotUnderWay(Some(Box::new(ledger)))),

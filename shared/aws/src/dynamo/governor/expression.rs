@@ -164,7 +164,7 @@ impl Expression {
     /// written with the stop of the run, and has no look at the cap.
     pub fn count_report(run: &RunRef, count: &CountReport, closes: Option<(&'static str, jiff::Timestamp)>) -> Self {
         let gives = left().map(|path| format!("{path} = {path} + :back"));
-        let closing = if closes.is_some() { ", #standing = :true, #due_at = if_not_exists(#due_at, :now)" } else { "" };
+        let closing = if closes.is_some() { ", #standing = :true, #due_at = :now" } else { "" };
         let update = format!(
             "SET #spent = #spent + :cost, #calls = #calls + :calls, \
              #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}{closing} REMOVE #holds.#report",

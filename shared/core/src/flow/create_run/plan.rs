@@ -81,8 +81,7 @@ impl Plan {
         check_size("the execution input", start_input.len(), limits::EXECUTION_INPUT_BYTES)?;
         check_size("the run's snapshot", snapshot_text.len(), limits::SNAPSHOT_BYTES)?;
         if self.snapshot.spec.generation() == Generation::Second
-            && let Some((node_id, bytes)) =
-                work::too_large(&self.snapshot, snapshot_text.len()).map_err(unprintable)?
+            && let Some((node_id, bytes)) = work::too_large(&self.snapshot, snapshot_text.len()).map_err(unprintable)?
         {
             check_size(&format!("what node {node_id} is handed"), bytes, work::TOLD_BYTES)?;
         }

@@ -209,16 +209,16 @@ impl Ledger {
         next
     }
 
-    /// `is_stopping`: the same write stops the run, because it spends more than it may.
+    /// `stopped_at`: the same write stops the run, because it spends more than it may.
     ///
     /// # Errors
     /// Why it was not counted.
-    pub fn count_report(&self, count: &CountReport, is_stopping: bool) -> Result<Self, Uncounted> {
+    pub fn count_report(&self, count: &CountReport, stopped_at: Option<Timestamp>) -> Result<Self, Uncounted> {
         if self.reports.get(&count.report_id) != Some(&count.held) {
             return Err(Uncounted::NotUnderWay);
         }
         let is_above = count.room().is_some_and(|room| i128::from(self.spent.0) > room);
-        if is_above && self.is_open() && !is_stopping {
+        if is_above && self.is_open() && stopped_at.is_none() {
             return Err(Uncounted::Above);
         }
         let mut next = self.clone();
@@ -226,7 +226,10 @@ impl Ledger {
         next.reports_rev += 1;
         next.spent = plus(next.spent, count.cost);
         next.counts.calls += count.calls;
-        Ok(if is_stopping { next.close(Standing::Exhausted) } else { next })
+        Ok(match stopped_at {
+            Some(now) => next.close(Standing::Exhausted, now),
+            None => next,
+        })
     }
 
     /// The ledger that counts as well what was reported before there was one for both; `None` where it does already.
@@ -237,10 +240,11 @@ impl Ledger {
         (!self.took_over).then_some(next)
     }
 
-    /// The ledger of a run that is being stopped or has ended. A closed one stays so.
+    /// The ledger of a run that is being stopped or has ended. A closed one stays so. It is looked at at once: what was drawn
+    /// ahead goes back then, and not at the end of a lease.
     #[must_use]
-    pub fn close(&self, standing: Standing) -> Self {
-        Self { standing: self.standing.max(standing), ..self.clone() }
+    pub fn close(&self, standing: Standing, now: Timestamp) -> Self {
+        Self { standing: self.standing.max(standing), sweep_at: Some(now), ..self.clone() }
     }
 
     /// `None` where it is closed.
@@ -394,8 +398,8 @@ mod tests {
                 Denial::NotAdmitted,
             ),
             (ledger(Some(100)), elsewhere(|pass| pass.node_id = "ask".parse().expect("a node")), Denial::NotAdmitted),
-            (ledger(Some(100)).close(Standing::Exhausted), reserve(2, 1), Denial::Closed(Standing::Exhausted)),
-            (ledger(Some(100)).close(Standing::Closed), reserve(2, 1), Denial::Closed(Standing::Closed)),
+            (ledger(Some(100)).close(Standing::Exhausted, at(9)), reserve(2, 1), Denial::Closed(Standing::Exhausted)),
+            (ledger(Some(100)).close(Standing::Closed, at(9)), reserve(2, 1), Denial::Closed(Standing::Closed)),
             (holding.clone(), reserve(1, 1), Denial::Repeated),
             (full, reserve(2, 1), Denial::Crowded),
             (holding, reserve(2, 41), Denial::Short),
@@ -435,9 +439,9 @@ mod tests {
         assert_eq!((counted.counts.refused, counted.counts.exhausted), (1, 1));
         let stranger = Pass { grant: Grant::new(2), ..pass() };
         assert_eq!(ledger(Some(1)).tally(&tally(stranger)), Err(Denial::NotAdmitted));
-        let closed = ledger(Some(1)).close(Standing::Closed);
+        let closed = ledger(Some(1)).close(Standing::Closed, at(9));
         assert_eq!(closed.tally(&tally(pass())), Err(Denial::Closed(Standing::Closed)));
-        assert_eq!(closed.close(Standing::Exhausted).standing, Standing::Closed, "what has ended stays so");
+        assert_eq!(closed.close(Standing::Exhausted, at(9)).standing, Standing::Closed, "what has ended stays so");
     }
 
     #[test]
@@ -450,8 +454,8 @@ mod tests {
         assert_eq!(next_day.left(), NanoUsd(65));
         let spent = next_day.reserve(&reserve(1, 40)).expect("fits").settle(&settle(1, 40, 10)).expect("settled");
         assert_eq!(spent.balances(), [], "it is open");
-        assert_eq!(spent.holding(&reserve(2, 1)).close(Standing::Closed).balances(), [], "something is held");
-        let closed = spent.close(Standing::Closed);
+        assert_eq!(spent.holding(&reserve(2, 1)).close(Standing::Closed, at(9)).balances(), [], "something is held");
+        let closed = spent.close(Standing::Closed, at(9));
         let [balance] = closed.balances().try_into().expect("one");
         assert_eq!((balance.back, balance.more), (NanoUsd(15), NanoUsd(0)), "no more than of the latest period");
         let balanced = closed.balance(&balance).expect("balanced");
@@ -460,7 +464,7 @@ mod tests {
         // What is reported after the end is charged.
         let begun = balanced.begin_report(id(9), NanoUsd(7));
         assert_eq!(begun.balances(), [], "it is not counted yet");
-        let late = begun.count_report(&count(9, 7, Some(100)), false).expect("counted");
+        let late = begun.count_report(&count(9, 7, Some(100)), None).expect("counted");
         let [balance] = late.balances().try_into().expect("one");
         assert_eq!((balance.back, balance.more), (NanoUsd(0), NanoUsd(7)));
         assert_eq!(late.balance(&balance).expect("balanced").balances(), []);
@@ -475,11 +479,11 @@ mod tests {
         );
         assert_eq!(begun.reserve(&reserve(2, 41)), Err(Denial::Short));
         assert!(begun.reserve(&reserve(2, 40)).is_ok());
-        let counted = begun.count_report(&count(1, 60, Some(100)), false).expect("counted");
+        let counted = begun.count_report(&count(1, 60, Some(100)), None).expect("counted");
         assert_eq!((counted.spent, counted.left(), counted.counts.calls), (NanoUsd(60), NanoUsd(40), 1));
-        assert_eq!(counted.count_report(&count(1, 60, Some(100)), false), Err(Uncounted::NotUnderWay));
+        assert_eq!(counted.count_report(&count(1, 60, Some(100)), None), Err(Uncounted::NotUnderWay));
         let given_up = CountReport { cost: NanoUsd(0), calls: 0, ..count(1, 60, Some(100)) };
-        let given_up = begun.count_report(&given_up, false).expect("given up");
+        let given_up = begun.count_report(&given_up, None).expect("given up");
         assert_eq!((given_up.spent, given_up.left(), given_up.counts.calls), (NanoUsd(0), NanoUsd(100), 0));
         assert!(begun.reports_rev < counted.reports_rev && ledger(None).reports_rev < begun.reports_rev);
         assert_eq!(
@@ -500,12 +504,13 @@ mod tests {
             (None, 40, u64::MAX - 40, false),
         ] {
             let begun = Ledger { spent: NanoUsd(spent), ..ledger(cap) }.begin_report(id(1), NanoUsd(cost));
-            let found = begun.count_report(&count(1, cost, cap), false).map(|after| after.spent);
+            let found = begun.count_report(&count(1, cost, cap), None).map(|after| after.spent);
             let expected = if is_above { Err(Uncounted::Above) } else { Ok(NanoUsd(spent + cost)) };
             assert_eq!(found, expected, "{spent} and {cost} of {cap:?}");
-            let stopped = begun.count_report(&count(1, cost, cap), true).expect("with the stop");
+            let stopped = begun.count_report(&count(1, cost, cap), Some(at(9))).expect("with the stop");
             assert_eq!((stopped.spent, stopped.standing), (NanoUsd(spent + cost), Standing::Exhausted));
-            let closed = begun.close(Standing::Closed).count_report(&count(1, cost, cap), false).expect("it has ended");
+            let closed =
+                begun.close(Standing::Closed, at(9)).count_report(&count(1, cost, cap), None).expect("it has ended");
             assert_eq!((closed.spent, closed.standing), (NanoUsd(spent + cost), Standing::Closed));
         }
     }
@@ -613,14 +618,17 @@ mod tests {
                     }
                     Step::Count(report, is_kept) => {
                         if !reports.is_empty() {
-                            let at = report % reports.len();
-                            let (held, receipt) = reports[at];
+                            let index = report % reports.len();
+                            let (held, receipt) = reports[index];
                             let cost = receipt.unwrap_or(if is_kept { held } else { 0 });
-                            reports[at].1 = Some(cost);
+                            reports[index].1 = Some(cost);
                             let count =
-                                CountReport { cost: NanoUsd(cost), ..count(1_000_000 + at as u128, held, Some(cap)) };
-                            let counted = ledger.count_report(&count, false);
-                            let counted = if counted == Err(Uncounted::Above) { ledger.count_report(&count, true) } else { counted };
+                                CountReport { cost: NanoUsd(cost), ..count(1_000_000 + index as u128, held, Some(cap)) };
+                            let counted = ledger.count_report(&count, None);
+                            let counted = match counted {
+                                Err(Uncounted::Above) => ledger.count_report(&count, Some(at(9))),
+                                counted => counted,
+                            };
                             if let Ok(next) = counted {
                                 ledger = next;
                                 closed_with = closed_with.or((!ledger.is_open()).then_some(calls.len()));
@@ -629,7 +637,7 @@ mod tests {
                         (None, None)
                     }
                     Step::Close => {
-                        ledger = ledger.close(Standing::Closed);
+                        ledger = ledger.close(Standing::Closed, at(9));
                         closed_with = closed_with.or(Some(calls.len()));
                         (None, None)
                     }

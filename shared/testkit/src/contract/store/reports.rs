@@ -416,6 +416,8 @@ pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     assert!(store.list_deliveries(&mine(), run.run_id).await.expect("listed").is_empty());
     assert_eq!(store.change_run(&end(Some(rev))).await.expect("changed"), Changed::Done);
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(ended.clone()));
+    let closed = used(&store, &run).await.ledger.expect("a ledger");
+    assert_eq!(closed.sweep_at, Some(ended.updated_at), "at once, and not at the end of a lease");
 }
 
 pub async fn calls_are_listed_once_each_whatever_the_page_size(ground: &impl Ground) {
