@@ -55,7 +55,7 @@ const SFN: &str = "AWS_ENDPOINT_URL_SFN";
 const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
 // Those that stop run-callback come first: nobody else's message is on its way then.
-const POINTS: [Point; 7] = [
+const POINTS: [Point; 10] = [
     Point {
         name: "killed-after-end",
         function: "run-callback",
@@ -153,6 +153,43 @@ const POINTS: [Point; 7] = [
             assert_eq!(run_ids(acme).len(), 2);
             assert_eq!(acme.executions().len(), 1, "one is started, the other not");
         },
+        ends: "SUCCEEDED",
+        attempts: 1..=1,
+    },
+    Point {
+        name: "killed-before-board",
+        function: "advance-run",
+        endpoint: DYNAMODB,
+        // Its first transaction is the first change of the run's board.
+        keep: Keep::OnTheWayThere("TransactWriteItems", 0),
+        prepare: two_nodes,
+        act: unanswered,
+        on_record: |acme| {
+            assert_eq!(statuses(acme), ["RUNNING"], "it is claimed");
+            assert_eq!(step_statuses(acme), ["PENDING", "PENDING"], "and nothing is decided");
+        },
+        ends: "SUCCEEDED",
+        attempts: 1..=1,
+    },
+    Point {
+        name: "killed-after-board",
+        function: "advance-run",
+        endpoint: DYNAMODB,
+        keep: Keep::OnTheWayBack("TransactWriteItems"),
+        prepare: two_nodes,
+        act: unanswered,
+        on_record: |acme| assert_eq!(step_statuses(acme), ["RUNNING", "PENDING"], "what nobody is told of yet"),
+        ends: "SUCCEEDED",
+        attempts: 1..=1,
+    },
+    Point {
+        name: "killed-after-word",
+        function: "advance-run",
+        endpoint: SFN,
+        keep: Keep::OnTheWayBack("SendTaskSuccess"),
+        prepare: two_nodes,
+        act: unanswered,
+        on_record: |acme| assert_eq!(statuses(acme), ["RUNNING"], "its worker is told"),
         ends: "SUCCEEDED",
         attempts: 1..=1,
     },
@@ -290,9 +327,31 @@ fn is_as_if_nothing_had_happened(point: &Point, journey: &Journey) {
         }
         assert_eq!(journey.deliveries(run_id).len(), 2, "{name}: the webhook, and the event on the bus");
     }
+    if point.function == "advance-run" {
+        for step in journey.steps(&run_ids[0]) {
+            assert_eq!((&step["status"], &step["attempts"]), (&json!("SUCCEEDED"), &json!(1)), "{name}: {step}");
+        }
+    }
     if name == "killed-before-answer" {
         assert_eq!(journey.step(&run_ids[0], "ask")["result"], json!({"approved": true}));
     }
+}
+
+fn two_nodes(journey: &Journey) {
+    let nodes = json!([
+        {"id": "one", "type": "data-source", "processor": "echo"}, {"id": "two", "type": "data-target", "processor": "echo"},
+    ]);
+    journey.define("instant", &json!({"nodes": nodes, "edges": [{"from": "one", "to": "two"}]}));
+}
+
+/// A run that is made; what happens to it is nobody's answer.
+fn unanswered(journey: &Journey) -> Option<Answer> {
+    assert_eq!(create(journey).status, 201);
+    None
+}
+
+fn step_statuses(journey: &Journey) -> Vec<String> {
+    journey.steps(&run_ids(journey)[0]).iter().map(|step| text(&step["status"])).collect()
 }
 
 fn create(journey: &Journey) -> Answer {

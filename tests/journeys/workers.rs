@@ -180,7 +180,8 @@ fn a_run_can_start_in_the_middle() {
     let mut version = asking();
     version["nodes"].as_array_mut().expect("nodes").push(echo("apart", json!({})));
     acme.define("asking", &version);
-    let start = json!({"fromNodeId": "work", "results": {"ask": {"approved": 1.10}}});
+    let start = r#"{"fromNodeId": "work", "results": {"ask": {"approved": 1.10}}}"#;
+    let start = serde_json::from_str(start).expect("JSON");
     let run_id = acme.start("asking", start);
     assert_eq!(acme.ended(&run_id)["status"], "SUCCEEDED");
     assert_eq!(acme.step(&run_id, "ask")["result"]["approved"].to_string(), "1.10");

@@ -113,7 +113,7 @@ const EXPECTED: [(&str, u16, &[&str]); 30] = [
         &[
             r#"{"steps":[{"nodeId":"text""#,
             r#""nodeId":"frequencies","nodeType":"processor","stage":1,"status":"SUCCEEDED","attempt":1"#,
-            r#""durationMs":1250,"error":null,"resultBytes":26,"progress":null}"#,
+            r#""durationMs":1250,"error":null,"resultBytes":26,"progress":null,"iterations":null,"items":null}"#,
         ],
     ),
     ("get-step", 200, &[r#""result":{"the":14431,"ratio":1.10}"#]),

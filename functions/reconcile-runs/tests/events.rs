@@ -131,7 +131,7 @@ fn a_sweep_in_trouble_says_so() {
     let world = block_on(World::new());
     world.store.faults.set(|_| Some(Fault::Before(StoreErrorClass::Unavailable)));
     let counted = during(|| drop(sweep(&world, "{}")));
-    assert!(counted.contains(&"SweepFaults 49".to_owned()), "{counted:?}");
+    assert!(counted.contains(&"SweepFaults 65".to_owned()), "{counted:?}");
     assert!(counted.contains(&"EventsFailed 1".to_owned()), "{counted:?}");
     world.store.faults.clear();
     let counted = during(|| sweep_within(&world, "{}", 9_000).expect("swept"));

@@ -81,6 +81,9 @@ limits! {
     /// Bytes of a Step Functions execution input, UTF-8.
     /// Source: <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
     pub const EXECUTION_INPUT_BYTES: usize = 262_144;
+    /// Bytes of what a worker of the runner's second generation is told: a node's request, and what stands around it. A run is
+    /// refused where its own part of that is larger. Source: <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
+    pub const TOLD_BYTES: usize = 262_144;
     /// Bytes of a run's snapshot: one DynamoDB item holds at most 400 KB, names included.
     pub const SNAPSHOT_BYTES: usize = 390_000;
     /// Bytes of `completionCallbackContext` as sent.

@@ -12,6 +12,7 @@ use crate::board::Unit;
 use crate::budget::{MicroUsd, UsdNumber};
 use crate::canonical;
 use crate::id::{LayerName, NodeId, RunId, TenantId, UserId};
+use crate::limits::TOLD_BYTES;
 use crate::operator::ContainerTask;
 use crate::run::RunError;
 use crate::snapshot::{NodeRun, REFERENCE_BYTES, Snapshot, SnapshotNode, inline_result_bytes};
@@ -20,9 +21,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// Bytes of a text that a worker can be told, UTF-8.
-/// Source: <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>
-pub const TOLD_BYTES: usize = 262_144;
 /// Characters of the name of an execution.
 /// Source: <https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>
 const NAME_CHARS: usize = 80;

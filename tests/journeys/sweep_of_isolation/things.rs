@@ -17,7 +17,16 @@ pub struct Thing {
 /// A definition with two versions and a draft, two that are shared, an ended run with a delivery that was given up, a replay
 /// and an evaluation of it, a run that waits for an answer, and a cursor of each list.
 pub fn things_of(owner: &Journey) -> Vec<Thing> {
-    let asking = json!({"nodes": [{"id": "ask", "type": "external"}]});
+    let asking = json!({
+        "nodes": [
+            {"id": "each", "type": "data-source", "processor": "echo", "forEach": {"items": ["a", "b"]}},
+            {"id": "again", "type": "data-source", "processor": "echo", "loop": {
+                "until": {"pointer": "/results/again/iteration", "equals": 2}, "maxIterations": 2,
+            }},
+            {"id": "ask", "type": "external"},
+        ],
+        "edges": [{"from": "each", "to": "ask"}, {"from": "again", "to": "ask"}],
+    });
     let definition = owner.define("secret-plan", &asking);
     owner.add_version("secret-plan", &asking, false);
     owner.define("another-plan", &instant());
@@ -79,6 +88,8 @@ pub fn things_of(owner: &Journey) -> Vec<Thing> {
         thing("{version}", "2", "77"),
         thing("{number}", "1", "77"),
         thing("{sequence}", "1", "77"),
+        thing("{nodeId}/items/{itemIndex}", "each/items/1", "each/items/77"),
+        thing("{nodeId}/iterations/{iteration}", "again/iterations/1", "again/iterations/77"),
         thing("{nodeId}", "ask", "no-such-node"),
         thing("{instanceId}", &text(&run["workflowInstanceId"]), "0b0f5c1e-64a5-5d3a-9a5e-5d9f3e0c7a11"),
         thing("{label}", "project:moonshot", "project:no-such-project"),

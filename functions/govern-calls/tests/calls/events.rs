@@ -4,7 +4,7 @@ use crate::asked::read;
 use crate::support::{Bench, MILLI, ledger};
 use serde_json::Value;
 use sluice_core::governor::ledger::Standing;
-use sluice_core::ports::RunRef;
+use sluice_core::ports::{Clock, RunRef};
 use sluice_testkit::samples::{SUCCEEDED, cases, run_id};
 
 /// Case, status, the type of the error, and what the body has.

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use aws_smithy_types::retry::RetryConfig;
 pub(super) use expression::Expression;
 use item::Item;
+use jiff::Timestamp;
 use sluice_core::budget::NanoUsd;
 use sluice_core::governor::access::ProcessorKeys;
 use sluice_core::governor::ledger::Ledger;
@@ -117,10 +118,19 @@ impl GovernCalls for Store {
         item::to_call_record(standing).map_err(unreadable)
     }
 
-    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<bool> {
-        let expression = Expression::settle(settle);
-        let settled = self.update_ledger("settle a call", run, expression, ReturnValue::None, None).await?;
-        Ok(matches!(settled, Updated::Done(_)))
+    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<Option<Ledger>> {
+        const OPERATION: &str = "settle a call";
+        match self.update_ledger(OPERATION, run, Expression::settle(settle), ReturnValue::AllNew, None).await? {
+            Updated::Done(after) => ledger_of(OPERATION, after),
+            Updated::Denied(_) => Ok(None),
+        }
+    }
+
+    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
+        let expression = next.map_or_else(Expression::look_no_more, |next| Expression::look_at(run, next));
+        let operation = "say when a ledger is due";
+        let updated = self.update_ledger(operation, run, expression, ReturnValue::None, None).await?;
+        Ok(matches!(updated, Updated::Done(_)))
     }
 
     async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {

@@ -69,7 +69,7 @@ const TABLE: [(&str, &[&str], &[&str]); 9] = [
     ("QUEUED", &["queuedIn"], &[]),
     ("PENDING", &[], &["dispatchedAt", "pauses", "pauseRequestedAt"]),
     ("RUNNING", &["startedAt"], &WORKING),
-    ("PAUSED", &["startedAt", "pauseRequestedAt", "pausedAt", "pauseToken"], &PARKED),
+    ("PAUSED", &["startedAt", "pauseRequestedAt", "pausedAt"], &PARKED),
     ("WAITING_FOR_INPUT", &["startedAt", "waitingNodes"], &WORKING),
     ("CANCELING", &["startedAt", "stopIntent"], &STOPPING),
     ("SUCCEEDED", &["completedAt", "terminationReason"], &ENDED),
@@ -78,7 +78,8 @@ const TABLE: [(&str, &[&str], &[&str]); 9] = [
 ];
 const WORKING: [&str; 7] =
     ["dispatchedAt", "stageIndex", "pauses", "pausedMs", "answeredNodes", "pauseRequestedAt", "pauseToken"];
-const PARKED: [&str; 5] = ["dispatchedAt", "stageIndex", "pauses", "pausedMs", "answeredNodes"];
+// The token is one of the first generation's: its execution waits with it.
+const PARKED: [&str; 6] = ["dispatchedAt", "stageIndex", "pauses", "pausedMs", "answeredNodes", "pauseToken"];
 const STOPPING: [&str; 8] = [
     "dispatchedAt",
     "stageIndex",

@@ -317,9 +317,9 @@ async fn a_sweep_and_a_dispatch_grow_no_faster_than_what_is_open() {
             let of_one: u32 = least.calls.values().sum();
             let pages = open / OPEN_PAGE + SHARDS;
             match name {
-                // Four questions a shard, a page more for every full one, and a note for a tenant that has many.
+                // Five questions a shard, a page more for every full one, and a note for a tenant that has many.
                 "sweep" => {
-                    assert!(calls <= 3 * SHARDS + pages + 1, "{name} over {open} open runs: {counts:?}");
+                    assert!(calls <= 4 * SHARDS + pages + 1, "{name} over {open} open runs: {counts:?}");
                     assert!(counts.items <= least.items + u64::from(open), "{name} over {open} open runs: {counts:?}");
                 }
                 // As many are looked up as may be moved on.
@@ -379,7 +379,7 @@ async fn what_a_sweep_asks_of_the_engine_has_bounds_whatever_is_open() {
         assert_eq!(describes, described, "{kind:?} over {open}");
         // Each of those that are acted on takes a few calls of its own.
         let acted_on = describes + stops;
-        assert!(calls <= 3 * SHARDS + open / OPEN_PAGE + SHARDS + 1 + 8 * acted_on, "{kind:?} over {open}: {calls}");
+        assert!(calls <= 4 * SHARDS + open / OPEN_PAGE + SHARDS + 1 + 8 * acted_on, "{kind:?} over {open}: {calls}");
     }
 }
 

@@ -166,6 +166,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "idempotency",
         "ledger",
         "output",
+        "receipt",
         "receiver-health",
         "replay",
         "report-token",
@@ -174,7 +175,6 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "slots",
         "snapshot",
         "tenant",
-        "usage",
         "usage-call",
         "version",
     ];

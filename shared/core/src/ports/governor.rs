@@ -50,9 +50,13 @@ pub trait GovernCalls: Send + Sync {
     /// Puts the record of a call, if it has none yet, and gives the one that stands. May be repeated.
     fn record_call(&self, run: &RunRef, record: &CallRecord) -> impl Future<Output = StoreResult<CallRecord>> + Send;
 
-    /// Settles a hold as [`Ledger::settle`] does, in one write; `false` when there is nothing to settle any more. Only ever asked
-    /// with the record that stands. May be repeated.
-    fn settle(&self, run: &RunRef, settle: &Settle) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Settles a hold as [`Ledger::settle`] does, in one write, and gives the ledger after it; `None` when there is nothing to
+    /// settle any more. Only ever asked with the record that stands. May be repeated.
+    fn settle(&self, run: &RunRef, settle: &Settle) -> impl Future<Output = StoreResult<Option<Ledger>>> + Send;
+
+    /// Sets when the ledger is looked at next: at `next`; or never, if nothing is held. `false` when something is held after all;
+    /// then nothing was written. May be repeated.
+    fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// Counts a refusal as [`Ledger::tally`] does, in one write, and gives the ledger after it; `None` when that says no. A
     /// refusal whose answer was lost may be counted twice, which nobody has to mind.
@@ -118,10 +122,6 @@ pub async fn by_budgets<S: ReadCatalog + ?Sized>(
 pub trait SweepLedgers: GovernCalls + ReadLedgers + RecordUsage {
     /// At most `limit` runs whose ledger has a `sweep_at` that is over, the longest overdue first. Eventually consistent.
     fn due_ledgers(&self, now: Timestamp, limit: u32) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
-
-    /// Sets when the ledger is looked at next: at `next`, which is the end of the earliest lease; or never, if nothing is held.
-    /// `false` when something is held after all; then nothing was written. May be repeated.
-    fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// Makes a balance as [`Ledger::balance`] does, in one transaction with the quota; `false` when that says no. May be repeated.
     fn balance(&self, run: &RunRef, balance: &Balance) -> impl Future<Output = StoreResult<bool>> + Send;

@@ -18,7 +18,7 @@ use sluice_core::governor::model::Model;
 use sluice_core::governor::quota::QuotaRule;
 use sluice_core::governor::record::Outcome;
 use sluice_core::governor::usage::{CallEnd, CallUsage, TokenUsage};
-use sluice_core::ports::{Clock, GovernCalls, ReadLedgers, RunRef, SweepLedgers};
+use sluice_core::ports::{Clock, GovernCalls, ReadLedgers, RunRef};
 use sluice_core::usage::LlmCall;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fault::lock;

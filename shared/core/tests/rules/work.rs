@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use sluice_core::board::Unit;
 use sluice_core::id::NodeId;
+use sluice_core::limits::TOLD_BYTES;
 use sluice_core::run::RunError;
 use sluice_core::snapshot::{Snapshot, SnapshotNode};
-use sluice_core::work::{Before, TOLD_BYTES, Work, too_large};
+use sluice_core::work::{Before, Work, too_large};
 use sluice_testkit::contract::sample;
 use std::collections::BTreeMap;
 

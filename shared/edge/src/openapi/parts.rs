@@ -31,6 +31,8 @@ pub(super) fn parameters(schemas: &mut Schemas) -> Value {
         ("version", number(1), "The version's number"),
         ("number", number(1), "The delivery's number within its run"),
         ("sequence", number(1), "The input's place in the run's sequence of inputs, from 1"),
+        ("itemIndex", number(0), "The item's place in the list of items, from 0"),
+        ("iteration", number(1), "The iteration's number, from 1"),
     ] {
         add(name, name, "path", schema, meaning);
     }

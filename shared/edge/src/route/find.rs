@@ -146,7 +146,9 @@ mod tests {
         let request = request(route.method, "/");
         let texts = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         // A text that each kind of parameter takes: a version is none of the others.
-        let text = |name| if matches!(name, "version" | "number" | "sequence") { "7" } else { RUN };
+        let text = |name| {
+            if matches!(name, "version" | "number" | "sequence" | "itemIndex" | "iteration") { "7" } else { RUN }
+        };
         let mut parameters = Parameters::new(&request, texts.map(|name| (name, text(name).to_owned())).collect());
         match route.access {
             Access::ReportToken => R::Open::from_path(route.id, &mut parameters).expect("parameters").is_some(),

@@ -420,7 +420,7 @@ mod tests {
             (json!({"forEach": {"items": 5}}), "/forEach/items", "invalid"),
             (json!({"forEach": {"items": [], "maxConcurrency": "2"}}), "/forEach/maxConcurrency", "wrong_type"),
             (json!({"onFailure": "retry"}), "/onFailure", "invalid"),
-            (json!({"onExpiry": "answer"}), "/onExpiry", "wrong_type"),
+            (json!({"onExpiry": "answer"}), "/onExpiry/answer", "wrong_type"),
             (json!({"timeoutSeconds": "5"}), "/timeoutSeconds", "wrong_type"),
         ] {
             let text = body(&node(&said));

@@ -42,7 +42,8 @@ impl Boards for MemoryStore {
             let is_lax = self.laxity == Some(Laxity::BoardUnconditional);
             let any_run = self.laxity == Some(Laxity::BoardOfAnyRun);
             let run_rev = tables.runs.get(&key).map(|run| run.rev);
-            if run_rev.is_none_or(|rev| rev != change.expected_run_rev && !any_run)
+            if !tables.keeps(&key.0, key.1)
+                || run_rev.is_none_or(|rev| rev != change.expected_run_rev && !any_run)
                 || (rev + 1 != change.record.rev && !is_lax)
             {
                 return Ok(false);

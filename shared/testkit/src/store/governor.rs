@@ -39,19 +39,19 @@ impl Governed {
         }
     }
 
-    fn settle(&mut self, run: &RunRef, settle: &Settle, laxity: Option<Laxity>) -> bool {
-        let Some(ledger) = self.ledgers.get_mut(&key(run)) else { return false };
+    fn settle(&mut self, run: &RunRef, settle: &Settle, laxity: Option<Laxity>) -> Option<Ledger> {
+        let ledger = self.ledgers.get_mut(&key(run))?;
         let mut before = ledger.clone();
         if laxity == Some(Laxity::SettleUnconditional) {
             before.holds.insert(settle.call_id, settle.hold);
         }
-        let Some(mut next) = before.settle(settle) else { return false };
+        let mut next = before.settle(settle)?;
         if laxity == Some(Laxity::HoldKept) {
             next.holds.insert(settle.call_id, settle.hold);
         }
-        *ledger = next;
+        *ledger = next.clone();
         self.changes += 1;
-        true
+        Some(next)
     }
 
     fn draw(&mut self, run: &RunRef, draw: &Draw, laxity: Option<Laxity>) -> Drawn {
@@ -101,8 +101,21 @@ impl GovernCalls for MemoryStore {
         .await
     }
 
-    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<bool> {
+    async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<Option<Ledger>> {
         self.act("settle a call", |tables| Ok(tables.governed.settle(run, settle, self.laxity))).await
+    }
+
+    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
+        self.act("say when a ledger is due", |tables| {
+            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
+            if next.is_none() && !ledger.is_idle() {
+                return Ok(false);
+            }
+            ledger.sweep_at = next;
+            tables.governed.changes += 1;
+            Ok(true)
+        })
+        .await
     }
 
     async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {
@@ -161,19 +174,6 @@ impl SweepLedgers for MemoryStore {
             let run =
                 |((tenant_id, run_id), _): (&RunKey, &Ledger)| RunRef { tenant_id: tenant_id.clone(), run_id: *run_id };
             Ok(due.into_iter().take(limit as usize).map(run).collect())
-        })
-        .await
-    }
-
-    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
-        self.act("say when a ledger is due", |tables| {
-            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
-            if next.is_none() && !ledger.is_idle() {
-                return Ok(false);
-            }
-            ledger.sweep_at = next;
-            tables.governed.changes += 1;
-            Ok(true)
         })
         .await
     }

@@ -1,10 +1,8 @@
 //! Ledgers that somebody has to look at.
 
-use super::{Expression, Updated};
 use crate::dynamo::item::{Item, text};
 use crate::dynamo::page::{Range, Walk};
 use crate::dynamo::{Store, keys};
-use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 use sluice_core::governor::ledger::change::Balance;
 use sluice_core::ports::{RunRef, SHARDS, StoreResult, SweepLedgers};
@@ -32,13 +30,6 @@ impl SweepLedgers for Store {
         }
         due.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(due.into_iter().take(limit as usize).map(|(_, run)| run).collect())
-    }
-
-    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
-        let expression = next.map_or_else(Expression::look_no_more, |next| Expression::look_at(run, next));
-        let operation = "say when a ledger is due";
-        let updated = self.update_ledger(operation, run, expression, ReturnValue::None, None).await?;
-        Ok(matches!(updated, Updated::Done(_)))
     }
 
     async fn balance(&self, run: &RunRef, balance: &Balance) -> StoreResult<bool> {

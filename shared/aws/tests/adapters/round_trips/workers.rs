@@ -33,8 +33,8 @@ const CALLS: &[Row] = &[
     // A join: what others gave is read, in one call however many they are.
     ("ask, and give to another",    Process::Warm, &[&[READ, LOAD], &[READ], &[RECORD], &[READ], &[RECORD]], &[DONE]),
     ("ask for the last time",       Process::Warm, &[&[READ, LOAD], &[RECORD], &[READ], &[RECORD]], &[DONE, DONE]),
-    // Because its answer was lost: nothing has happened but that it waits with another token.
-    ("ask again",                   Process::Warm, &[&[READ, LOAD], &[RECORD]], &[DONE]),
+    // Because its answer was lost: whether somebody waits with another token is looked at first.
+    ("ask again",                   Process::Warm, &[&[READ, LOAD], &[READ], &[RECORD]], &[DONE]),
     // Whether there is a run that can be paused is known before its plan and its board are read.
     ("pause",                       Process::Warm, &[&[LOAD], &[READ, LOAD], &[RECORD]], &[]),
     ("resume under way",            Process::Warm, &[&[LOAD], &[READ, LOAD], &[RECORD]], &[]),

@@ -7,13 +7,14 @@ use crate::board::{Act, Board, Outcome, Phase, Question, Record, Stale, Unit, Ve
 use crate::change::RunChange;
 use crate::id::NodeId;
 use crate::lifecycle::RunStatus;
+use crate::limits::TOLD_BYTES;
 use crate::ports::{BoardChange, Boards, StepPart, StoreResult, WaitingWorker};
 use crate::report::{NodeAnswer, NodeOutcome};
 use crate::run::{Run, RunError};
 use crate::schedule::{Doer, Schedule};
 use crate::snapshot::{Snapshot, inline_result_bytes};
 use crate::step::{Step, StepStatus};
-use crate::work::{Before, LEAVE, TOLD_BYTES, Work};
+use crate::work::{Before, LEAVE, Work};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

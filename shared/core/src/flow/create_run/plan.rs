@@ -83,7 +83,7 @@ impl Plan {
         if self.snapshot.spec.generation() == Generation::Second
             && let Some((node_id, bytes)) = work::too_large(&self.snapshot, snapshot_text.len()).map_err(unprintable)?
         {
-            check_size(&format!("what node {node_id} is handed"), bytes, work::TOLD_BYTES)?;
+            check_size(&format!("what node {node_id} is handed"), bytes, limits::TOLD_BYTES)?;
         }
         let Snapshot { tenant_id, run_id, spec, callback, .. } = self.snapshot;
         let snapshot = SnapshotRef { has_callback: callback.is_some(), has_given_results, hash };
