@@ -18,7 +18,7 @@ use sluice_local::receiver::Reply;
 use sluice_local::{Answer, Stack};
 
 use crate::world::{
-    Journey, PATIENCE, body, eventually, hold, holding, instant, is_terminal, list, run_path, text, within,
+    Journey, PATIENCE, body, eventually, hold, hold_node, holding, instant, is_terminal, list, run_path, text, within,
 };
 
 /// Where a process dies.
@@ -338,9 +338,7 @@ fn is_as_if_nothing_had_happened(point: &Point, journey: &Journey) {
 }
 
 fn two_nodes(journey: &Journey) {
-    let nodes = json!([
-        {"id": "one", "type": "data-source", "processor": "echo"}, {"id": "two", "type": "data-target", "processor": "echo"},
-    ]);
+    let nodes = ["one", "two"].map(|id| hold_node(id, json!({"maxAttempts": 1})));
     journey.define("instant", &json!({"nodes": nodes, "edges": [{"from": "one", "to": "two"}]}));
 }
 
