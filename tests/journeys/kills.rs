@@ -329,7 +329,7 @@ fn is_as_if_nothing_had_happened(point: &Point, journey: &Journey) {
     }
     if point.function == "advance-run" {
         for step in journey.steps(&run_ids[0]) {
-            assert_eq!((&step["status"], &step["attempts"]), (&json!("SUCCEEDED"), &json!(1)), "{name}: {step}");
+            assert_eq!((&step["status"], &step["attempt"]), (&json!("SUCCEEDED"), &json!(1)), "{name}: {step}");
         }
     }
     if name == "killed-before-answer" {
