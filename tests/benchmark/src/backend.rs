@@ -146,6 +146,8 @@ impl Backend {
             let began = self.begun.elapsed();
             let operation = match service {
                 Service::Receiver => services::POST,
+                Service::Bedrock if request.path.ends_with("/converse") => services::CONVERSE,
+                Service::Bedrock => request.path.as_str(),
                 Service::DynamoDb | Service::StepFunctions | Service::EventBridge => {
                     request.target.rsplit('.').next().unwrap_or_default()
                 }
@@ -185,7 +187,9 @@ impl State {
         self.heard.asked.push((operation.to_owned(), serde_json::from_str(body).unwrap_or_default()));
         let answer = Arc::new(match service {
             Service::DynamoDb => self.table.call(operation, body),
-            Service::StepFunctions | Service::EventBridge | Service::Receiver => services::answer(operation, body),
+            Service::StepFunctions | Service::EventBridge | Service::Bedrock | Service::Receiver => {
+                services::answer(operation, body)
+            }
         });
         if let Err(error) = self.script.note(&mut self.asked, operation, body, Arc::clone(&answer)) {
             self.fault = Some(error.to_string());
@@ -200,7 +204,9 @@ impl State {
         let answer = match service {
             Service::DynamoDb if is_read(operation) => self.table.call(operation, body),
             Service::DynamoDb => Answer { status: 200, body: "{}".to_owned() },
-            Service::StepFunctions | Service::EventBridge | Service::Receiver => services::answer(operation, body),
+            Service::StepFunctions | Service::EventBridge | Service::Bedrock | Service::Receiver => {
+                services::answer(operation, body)
+            }
         };
         let answer = Arc::new(answer);
         if let Err(error) = self.script.note(&mut self.asked, operation, body, Arc::clone(&answer)) {

@@ -18,12 +18,14 @@ enum Ground {
     Run,
     /// The same; somebody waits for the end of the sample's run.
     ToldRun,
+    /// The same, where the model calls of runs are governed.
+    GovernedRun,
     /// Nothing.
     Empty,
 }
 
 /// Name, function, sample event, what it must be answered, and what the table holds.
-const CASES: [(&str, &str, &str, Expected, Ground); 15] = [
+const CASES: [(&str, &str, &str, Expected, Ground); 16] = [
     ("create-run by name", "create-run", "create-run/api-gateway-jwt", Expected::Status(201), Ground::Run),
     ("invoke-definition", "invoke-definition", "invoke-definition/api-gateway-jwt", Expected::Status(202), Ground::Run),
     ("cancel-run", "cancel-run", "cancel-run/running", Expected::Status(202), Ground::Run),
@@ -51,11 +53,17 @@ const CASES: [(&str, &str, &str, Expected, Ground); 15] = [
     ("run-callback usage", "run-callback", "run-callback/usage-reported", Expected::Json, Ground::Run),
     // A worker ends one node, and is given the next.
     ("advance-run", "advance-run", "advance-run/result", Expected::Nothing, Ground::Run),
+    // A call that is granted, made and settled.
+    ("govern-calls converse", "govern-calls", "govern-calls/converse", Expected::Streamed(200), Ground::GovernedRun),
     ("reconcile-runs of nothing", "reconcile-runs", "reconcile-runs/scheduler", Expected::Nothing, Ground::Empty),
 ];
 
 /// The runs that the samples speak of.
 const SAMPLE_RUNS: [&str; 2] = ["3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f", "9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d"];
+
+/// The grant, and the key of a processor, that they have.
+const SAMPLE_GRANT: &str = "00000000000000000000000000000007";
+const SAMPLE_KEY: &str = "spk.word-frequencies.0000000000000000000000000000000100000000000000000000000000000002";
 
 /// The case that peers are compared with.
 pub const CREATE: &str = "create-run by name";
@@ -85,18 +93,20 @@ pub fn of(names: &[(&str, &str)], binaries: &Path, world: &World) -> Result<Vec<
     chosen
         .map(|(name, function, event, expected, ground)| {
             let mut event = place::event(event)?;
-            let run = match ground {
-                Ground::Run | Ground::Empty => &world.run,
-                Ground::ToldRun => &world.told_run,
+            let (run, items) = match ground {
+                Ground::Run => (&world.run, Arc::clone(&world.items)),
+                Ground::ToldRun => (&world.told_run, Arc::clone(&world.items)),
+                Ground::GovernedRun => {
+                    let governed = &world.governed;
+                    event = event.replace(SAMPLE_GRANT, &governed.grant).replace(SAMPLE_KEY, &governed.key);
+                    (&governed.run, Arc::clone(&governed.items))
+                }
+                Ground::Empty => (&world.run, Arc::default()),
             };
             for sample in SAMPLE_RUNS {
                 event = event.replace(sample, run);
             }
             let case = Case::new(name, Program::binary(binaries.join(function)), &event, *expected)?;
-            let items = match ground {
-                Ground::Run | Ground::ToldRun => Arc::clone(&world.items),
-                Ground::Empty => Arc::default(),
-            };
             let size = match sizes.get(function) {
                 Some(size) => *size,
                 None => Size::of(&case.program.executable)?,

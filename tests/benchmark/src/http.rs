@@ -1,4 +1,5 @@
-//! As much of HTTP/1.1 as a server of ours needs: requests with a length, one after the other on a connection that stays.
+//! As much of HTTP/1.1 as a server of ours needs: requests one after the other on a connection that stays, with a length or in
+//! chunks, as a function streams its answer.
 //! It blocks, because waking an async runtime would cost more than what is measured.
 
 use std::io::{self, ErrorKind, Read};
@@ -26,7 +27,7 @@ impl Reader {
     /// Waits for a whole request. `None` when the connection ends before the next one begins.
     ///
     /// # Errors
-    /// When the connection breaks, or brings what is no request of a known length.
+    /// When the connection breaks, or brings what is no request.
     pub fn read(&mut self, stream: &mut impl Read) -> io::Result<Option<Request>> {
         let mut chunk = [0; 16 * 1024];
         loop {
@@ -56,23 +57,54 @@ impl Reader {
             let found = head.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
             found.and_then(|header| std::str::from_utf8(header.value).ok())
         };
-        if header("transfer-encoding").is_some() {
-            return Err(unreadable("a body of unknown length"));
-        }
-        let length: usize = match header("content-length") {
-            Some(text) => text.trim().parse().map_err(|_| unreadable("a length that is no number"))?,
-            None => 0,
+        let whole = match (header("transfer-encoding"), header("content-length")) {
+            (Some("chunked"), None) => chunks(&self.buffer, begin)?,
+            (Some(_), _) => return Err(unreadable("a body of unknown length")),
+            (None, text) => {
+                let length = text.map_or(Ok(0), |text| text.trim().parse::<usize>());
+                let end = begin.saturating_add(length.map_err(|_| unreadable("a length that is no number"))?);
+                self.buffer.get(begin..end).map(|body| (body.to_vec(), end))
+            }
         };
-        let end = begin.saturating_add(length);
-        let Some(body) = self.buffer.get(begin..end) else { return Ok(None) };
+        let Some((body, end)) = whole else { return Ok(None) };
         let request = Request {
             method: head.method.unwrap_or_default().to_owned(),
             path: head.path.unwrap_or_default().to_owned(),
             target: header("x-amz-target").unwrap_or_default().to_owned(),
-            body: body.to_vec(),
+            body,
         };
         self.buffer.drain(..end);
         Ok(Some(request))
+    }
+}
+
+/// A body in chunks, which begins there, and where it ends; `None` when it is not whole. What is said after the last chunk is
+/// left out.
+fn chunks(buffer: &[u8], begin: usize) -> io::Result<Option<(Vec<u8>, usize)>> {
+    let (mut body, mut at) = (Vec::new(), begin);
+    loop {
+        let size = httparse::parse_chunk_size(&buffer[at..]).map_err(|_| unreadable("a chunk of no size"))?;
+        let httparse::Status::Complete((head, size)) = size else { return Ok(None) };
+        at += head;
+        if size == 0 {
+            // Lines, and an empty one.
+            while let Some(line) = buffer[at..].windows(2).position(|pair| pair == b"\r\n") {
+                at += line + 2;
+                if line == 0 {
+                    return Ok(Some((body, at)));
+                }
+            }
+            return Ok(None);
+        }
+        let size = usize::try_from(size).map_err(|_| unreadable("a chunk is too large"))?;
+        let Some(chunk) = at.checked_add(size).and_then(|end| buffer.get(at..end)) else { return Ok(None) };
+        body.extend_from_slice(chunk);
+        at += size;
+        match buffer.get(at..at + 2) {
+            Some(b"\r\n") => at += 2,
+            Some(_) => return Err(unreadable("a chunk that does not end where it said")),
+            None => return Ok(None),
+        }
     }
 }
 
@@ -134,11 +166,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_of_a_known_length_is_an_error() {
-        let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+    fn a_body_in_chunks_is_read_however_it_is_cut() {
+        let chunked = "POST /answer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n, you there\r\n0\r\n\
+                       Lambda-Runtime-Function-Error-Type: none\r\n\r\n";
+        let both = [chunked, TWO].concat();
+        for at in 1..both.len() {
+            let (left, right) = both.as_bytes().split_at(at);
+            let mut pieces = Pieces(vec![left.to_vec(), right.to_vec()]);
+            let mut reader = Reader::default();
+            for expected in ["hello, you there", "hello", ""] {
+                let found = reader.read(&mut pieces).expect("read").expect("a request");
+                assert_eq!(String::from_utf8_lossy(&found.body), expected, "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_an_error() {
+        let head = "POST / HTTP/1.1\r\ntransfer-encoding:";
+        let [zipped, sizeless, longer] = [" gzip\r\n\r\n", " chunked\r\n\r\nmany\r\n", " chunked\r\n\r\n1\r\nab\r\n"]
+            .map(|rest| format!("{head}{rest}"));
         let odd = "POST / HTTP/1.1\r\ncontent-length: many\r\n\r\n";
         let half = "POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf";
-        for text in [chunked, odd, half, "\u{1}\u{2}\r\n\r\n"] {
+        for text in [&zipped, &sizeless, &longer, odd, half, "\u{1}\u{2}\r\n\r\n"] {
             let mut pieces = Pieces(vec![text.as_bytes().to_vec()]);
             assert!(Reader::default().read(&mut pieces).is_err(), "{text:?}");
         }

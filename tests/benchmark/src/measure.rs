@@ -120,15 +120,21 @@ impl Bench {
         command
     }
 
-    /// Gives one event to a new process, over the table as it is, and keeps what comes of it.
+    /// Gives one event to a new process, over the table as it is, and keeps what comes of it. `besides` are variables that only
+    /// this one has.
     ///
     /// # Errors
     /// When there is no answer.
-    pub fn play_once(&mut self, program: &Program, event: &[u8]) -> Result<(Vec<u8>, Heard)> {
+    pub fn play_once(
+        &mut self,
+        program: &Program,
+        event: &[u8],
+        besides: &[(String, String)],
+    ) -> Result<(Vec<u8>, Heard)> {
         self.backend.prepare(Mode::Playing, &Script::default(), Duration::ZERO);
         let log = self.folder.join("made.log");
         self.runtime.forget();
-        let mut child = Child::start(self.command(program, &[]), Some(&log))?;
+        let mut child = Child::start(self.command(program, besides), Some(&log))?;
         let at = self.runtime.wait_for_next(&mut child)?;
         self.backend.take()?;
         let answered = self.runtime.hand_out(&mut child, at, event)?;

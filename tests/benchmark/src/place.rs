@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The functions, as they are named everywhere.
-pub const FUNCTIONS: [&str; 9] = [
+pub const FUNCTIONS: [&str; 10] = [
     "create-run",
     "invoke-definition",
     "cancel-run",
@@ -16,6 +16,7 @@ pub const FUNCTIONS: [&str; 9] = [
     "manage-definitions",
     "run-callback",
     "advance-run",
+    "govern-calls",
     "reconcile-runs",
 ];
 pub const ECHO: &str = "benchmark-echo";

@@ -157,11 +157,17 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// What stands between the head of a streamed response and its body.
+const ZEROS: [u8; 8] = [0; 8];
+
 /// What a function is expected to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// A response to an HTTP request with this status.
     Status(u16),
+    /// The same, streamed: the status before eight zeros, and after them the body.
+    /// Source: <https://docs.aws.amazon.com/lambda/latest/dg/config-rs-invoke-furls.html>
+    Streamed(u16),
     /// An event is taken; nothing is said.
     Nothing,
     /// Something.
@@ -172,9 +178,15 @@ impl Expected {
     /// # Errors
     /// When it is not what is expected.
     pub fn check(self, body: &[u8]) -> Result<()> {
-        let answer: Value = serde_json::from_slice(body).map_err(Error::wrong("an answer that is no JSON"))?;
+        let head = match self {
+            Self::Streamed(_) => {
+                body.windows(ZEROS.len()).position(|window| window == ZEROS).map_or(body, |end| &body[..end])
+            }
+            Self::Status(_) | Self::Nothing | Self::Json => body,
+        };
+        let answer: Value = serde_json::from_slice(head).map_err(Error::wrong("an answer that is no JSON"))?;
         let is_right = match self {
-            Self::Status(status) => answer["statusCode"] == status,
+            Self::Status(status) | Self::Streamed(status) => answer["statusCode"] == status,
             Self::Nothing => answer.is_null(),
             Self::Json => true,
         };
@@ -191,6 +203,9 @@ mod tests {
         let created = br#"{"statusCode": 201, "body": "{}"}"#;
         assert!(Expected::Status(201).check(created).is_ok());
         assert!(Expected::Status(202).check(created).is_err());
+        let streamed = [&br#"{"statusCode": 200}"#[..], &ZEROS, b"no JSON"].concat();
+        assert!(Expected::Streamed(200).check(&streamed).is_ok());
+        assert!(Expected::Streamed(429).check(&streamed).is_err());
         assert!(Expected::Nothing.check(created).is_err());
         assert!(Expected::Nothing.check(b"null").is_ok());
         assert!(Expected::Json.check(b"{").is_err());

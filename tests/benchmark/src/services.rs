@@ -21,19 +21,21 @@ pub enum Service {
     DynamoDb,
     StepFunctions,
     EventBridge,
+    Bedrock,
     /// Not AWS: who is told of ends.
     Receiver,
 }
 
 impl Service {
-    pub const ALL: [Self; 4] = [Self::DynamoDb, Self::StepFunctions, Self::EventBridge, Self::Receiver];
+    pub const ALL: [Self; 5] = [Self::DynamoDb, Self::StepFunctions, Self::EventBridge, Self::Bedrock, Self::Receiver];
 
-    /// The variable by which every SDK is told where the service is.
+    /// The variable by which every SDK is told where the service is, and the governor where Bedrock is.
     pub const fn variable(self) -> Option<&'static str> {
         match self {
             Self::DynamoDb => Some("AWS_ENDPOINT_URL_DYNAMODB"),
             Self::StepFunctions => Some("AWS_ENDPOINT_URL_SFN"),
             Self::EventBridge => Some("AWS_ENDPOINT_URL_EVENTBRIDGE"),
+            Self::Bedrock => Some("SLUICE_BEDROCK_ENDPOINT"),
             Self::Receiver => None,
         }
     }
@@ -62,6 +64,12 @@ pub fn answer(operation: &str, body: &str) -> Answer {
             let taken: Vec<Value> = (0..entries).map(|number| json!({"EventId": format!("event-{number}")})).collect();
             Answer::json(&json!({"FailedEntryCount": 0, "Entries": taken}))
         }
+        CONVERSE => Answer::json(&json!({
+            "output": {"message": {"role": "assistant", "content": [{"text": "Something."}]}},
+            "stopReason": "end_turn",
+            "usage": {"inputTokens": 12, "outputTokens": 4, "totalTokens": 16},
+            "metrics": {"latencyMs": 1},
+        })),
         POST => Answer { status: 200, body: String::new() },
         other => Answer {
             status: 400,
@@ -70,6 +78,9 @@ pub fn answer(operation: &str, body: &str) -> Answer {
         },
     }
 }
+
+/// A call of a language model, whole.
+pub const CONVERSE: &str = "Converse";
 
 /// How a webhook is called among the calls.
 pub const POST: &str = "POST";

@@ -17,6 +17,7 @@ use std::sync::Arc;
 const TENANT: &str = "dev";
 const PROCESSORS: [&str; 3] = ["word-frequencies", "readability", "store-object"];
 const DEFINITION: &str = "text-report";
+const MODEL: &str = "anthropic.claude-haiku-4-5-20251001-v1:0";
 /// The run that the samples of the runner's questions speak of.
 const SAMPLE_RUN: &str = "3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f";
 
@@ -30,6 +31,17 @@ pub struct World {
     pub run: String,
     /// The end of this one is told by a webhook.
     pub told_run: String,
+    pub governed: Governed,
+}
+
+/// The same definition where the calls of language models are governed, and a run that may make some.
+#[derive(Clone, Debug)]
+pub struct Governed {
+    pub items: Arc<Vec<Value>>,
+    pub run: String,
+    /// Its half of what opens the governor; the processor's is the key.
+    pub grant: String,
+    pub key: String,
 }
 
 impl World {
@@ -41,15 +53,39 @@ impl World {
         let manage = Program::binary(binaries.join("manage-definitions"));
         let create = Program::binary(binaries.join("create-run"));
         for (method, path, body) in definitions() {
-            ask(bench, &manage, &request(method, &path, &body))?;
+            ask(bench, &manage, &request(method, &path, &body), &[])?;
         }
+        let advance = Program::binary(binaries.join("advance-run"));
         let event = place::event("create-run/api-gateway-jwt")?;
-        let run = start(bench, &create, &event)?;
-        come(bench, &Program::binary(binaries.join("advance-run")), &run)?;
+        let run = start(bench, &create, &event, &[])?;
+        come(bench, &advance, &run)?;
         let hook = format!("{}/hook", bench.backend.origin(Service::Receiver));
-        let told_run = start(bench, &create, &with_callback(&event, &hook)?)?;
+        let told_run = start(bench, &create, &with_callback(&event, &hook)?, &[])?;
         let items = Arc::new(bench.backend.with_table(|table| table.items())?);
-        Ok(Self { items, run, told_run })
+        let governed = Governed::make(bench, [&manage, &create, &advance])?;
+        Ok(Self { items, run, told_run, governed })
+    }
+}
+
+impl Governed {
+    /// After everything else: what it adds is in no other case.
+    fn make(bench: &mut Bench, [manage, create, advance]: [&Program; 3]) -> Result<Self> {
+        const URL: &str = "https://governor.example/v1";
+        let price = json!({"from": "2026-01-01T00:00:00Z", "tiers": {"default": {"input": 1.1, "output": 5.5}}});
+        let model = json!({
+            "ids": [MODEL], "tenants": ["*"], "contextTokens": 200_000, "maxOutputTokens": 64_000, "prices": [price],
+        });
+        ask(bench, manage, &request("PUT", "/v1/models/benchmark", &model), &[])?;
+        let path = format!("/v1/processors/{}/keys", PROCESSORS[0]);
+        let (made, _) = ask(bench, manage, &request("POST", &path, &Value::Null), &[])?;
+        let besides = [("SLUICE_GOVERNOR_URL".to_owned(), URL.to_owned())];
+        let run = start(bench, create, &place::event("create-run/api-gateway-jwt")?, &besides)?;
+        let told = come(bench, advance, &run)?;
+        let url = told["request"]["governor"]["url"].as_str().unwrap_or_default();
+        let grant = url.split(&format!("{run}.")).nth(1).and_then(|rest| rest.split('/').next());
+        let grant = grant.ok_or_else(|| Error::Wrong(format!("a worker was told of no governor: {told}")))?.to_owned();
+        let key = made["key"].as_str().ok_or_else(|| Error::Wrong(format!("no key: {made}")))?.to_owned();
+        Ok(Self { items: Arc::new(bench.backend.with_table(|table| table.items())?), run, grant, key })
     }
 }
 
@@ -95,7 +131,7 @@ fn request(method: &str, path: &str, body: &Value) -> String {
             "requestId": "r-1", "stage": "$default", "http": {"method": method, "path": path},
             "authorizer": {"jwt": {"claims": claims, "scopes": ["sluice/operator"]}},
         },
-        "body": body.to_string(), "isBase64Encoded": false,
+        "body": if body.is_null() { String::new() } else { body.to_string() }, "isBase64Encoded": false,
     })
     .to_string()
 }
@@ -111,8 +147,8 @@ fn with_callback(event: &str, url: &str) -> Result<String> {
 }
 
 /// What a function answers, which has to be a success.
-fn ask(bench: &mut Bench, program: &Program, event: &str) -> Result<(Value, Heard)> {
-    let (answer, heard) = bench.play_once(program, event.as_bytes())?;
+fn ask(bench: &mut Bench, program: &Program, event: &str, besides: &[(String, String)]) -> Result<(Value, Heard)> {
+    let (answer, heard) = bench.play_once(program, event.as_bytes(), besides)?;
     let answer: Value = serde_json::from_slice(&answer).map_err(Error::wrong("an answer"))?;
     if !answer["statusCode"].as_u64().is_some_and(|status| (200..300).contains(&status)) {
         return Err(Error::Wrong(format!("making what is measured: {answer}")));
@@ -122,8 +158,8 @@ fn ask(bench: &mut Bench, program: &Program, event: &str) -> Result<(Value, Hear
 }
 
 /// Makes a run, and does what the runner does first: its execution takes it.
-fn start(bench: &mut Bench, create: &Program, event: &str) -> Result<String> {
-    let (_, heard) = ask(bench, create, event)?;
+fn start(bench: &mut Bench, create: &Program, event: &str, besides: &[(String, String)]) -> Result<String> {
+    let (_, heard) = ask(bench, create, event, besides)?;
     let started = heard.asked.iter().rev().find(|(operation, _)| operation == "StartExecution");
     let (_, started) = started.ok_or_else(|| Error::Wrong("a run was made, and not started".to_owned()))?;
     let claim = claim(&place::runner()?, started)?;
@@ -131,13 +167,14 @@ fn start(bench: &mut Bench, create: &Program, event: &str) -> Result<String> {
     Ok(started["name"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The first worker of a run comes, and is told what to do.
-fn come(bench: &mut Bench, advance: &Program, run: &str) -> Result<()> {
+/// The first worker of a run comes. Returns what it is told.
+fn come(bench: &mut Bench, advance: &Program, run: &str) -> Result<Value> {
     let event = place::event("advance-run/first-turn")?.replace(SAMPLE_RUN, run);
-    let (answer, heard) = bench.play_once(advance, event.as_bytes())?;
+    let (answer, heard) = bench.play_once(advance, event.as_bytes(), &[])?;
     Expected::Nothing.check(&answer)?;
-    let is_told = heard.asked.iter().any(|(operation, _)| operation == "SendTaskSuccess");
-    if is_told { Ok(()) } else { Err(Error::Wrong("a worker came, and was told nothing".to_owned())) }
+    let told = heard.asked.iter().find(|(operation, _)| operation == "SendTaskSuccess");
+    let (_, told) = told.ok_or_else(|| Error::Wrong("a worker came, and was told nothing".to_owned()))?;
+    serde_json::from_str(told["output"].as_str().unwrap_or_default()).map_err(Error::wrong("what a worker was told"))
 }
 
 /// The runner's own call, with what it computes put in.
