@@ -24,6 +24,8 @@ pub struct Play {
     pub seed: u64,
     /// Steps before the faults stop.
     pub steps: u32,
+    /// Whether all runs are of the second generation, and what strikes their workers comes more often.
+    pub only_workers: bool,
     /// A bug to plant.
     pub mutation: Option<Mutation>,
     /// Faults, by the order in which they would be injected, that are left out: how a failing play is shortened.
@@ -36,7 +38,8 @@ impl Play {
     pub const STEPS: u32 = 700;
 
     pub fn new(seed: u64) -> Self {
-        Self { seed, steps: Self::STEPS, mutation: None, left_out: BTreeSet::new(), keeps_log: false }
+        let (steps, left_out) = (Self::STEPS, BTreeSet::new());
+        Self { seed, steps, only_workers: false, mutation: None, left_out, keeps_log: false }
     }
 }
 

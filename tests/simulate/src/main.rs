@@ -1,5 +1,6 @@
-//! `cargo run --release -p simulate -- --seeds N [--from SEED] [--at-least TIMES [--minutes M]]`: plays N seeds, and more until
-//! every fault was injected that often or the time is up; prints how often each fault was injected.
+//! `cargo run --release -p simulate -- --seeds N [--from SEED] [--at-least TIMES [--minutes M]] [--workers]`: plays N seeds, and
+//! more until every fault was injected that often or the time is up; prints how often each fault was injected. With `--workers`
+//! all runs are of the second generation, and only the faults that strike their workers have to come that often.
 
 use simulate::{FaultKind, NOT_SIMULATED, Play, shorten, simulate};
 use std::collections::BTreeMap;
@@ -14,13 +15,14 @@ fn main() -> ExitCode {
         at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
     let (seeds, from, at_least) = (option("--seeds", 1_000), option("--from", 0), option("--at-least", 0));
+    let only_workers = arguments.iter().any(|argument| argument == "--workers");
     let longest = Duration::from_secs(60 * option("--minutes", 15));
     let begun = Instant::now();
     let mut injected: BTreeMap<FaultKind, u64> = BTreeMap::new();
     let mut out = std::io::stdout().lock();
     let mut seed = from;
-    while seed < from + seeds || (is_short_of(&injected, at_least) && begun.elapsed() < longest) {
-        let play = Play::new(seed);
+    while seed < from + seeds || (is_short_of(&injected, at_least, only_workers) && begun.elapsed() < longest) {
+        let play = Play { only_workers, ..Play::new(seed) };
         let outcome = simulate(&play);
         if outcome.violation.is_some() {
             return report(&mut out, &play);
@@ -46,8 +48,9 @@ fn main() -> ExitCode {
     if survived == FaultKind::ALL.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn is_short_of(injected: &BTreeMap<FaultKind, u64>, at_least: u64) -> bool {
-    FaultKind::ALL.iter().any(|kind| injected.get(kind).copied().unwrap_or(0) < at_least)
+fn is_short_of(injected: &BTreeMap<FaultKind, u64>, at_least: u64, only_workers: bool) -> bool {
+    let mut wanted = FaultKind::ALL.iter().filter(|kind| !only_workers || kind.code().starts_with('T'));
+    wanted.any(|kind| injected.get(kind).copied().unwrap_or(0) < at_least)
 }
 
 /// Prints a failing play as short as it gets.

@@ -347,6 +347,9 @@ impl World {
     }
 
     fn step(&mut self) -> Check {
+        if self.play.only_workers && self.rng.bool() {
+            return self.step_of_workers();
+        }
         match self.rng.u32(0..150) {
             0..=5 => self.create(),
             6..=8 => self.cancel(),
@@ -371,6 +374,28 @@ impl World {
             65..=68 => self.kill(),
             69..=84 => self.work()?,
             85..=86 => self.lose_sight(),
+            _ => self.poll()?,
+        }
+        Ok(())
+    }
+
+    fn is_of_stops(&self) -> bool {
+        self.play.seed.is_multiple_of(2)
+    }
+
+    /// What brings runs of the second generation to where something strikes them.
+    fn step_of_workers(&mut self) -> Check {
+        match self.rng.u32(0..40) {
+            0 => self.claim(),
+            1 => self.sweep(),
+            2 => self.control(),
+            3 => self.lose_sight(),
+            // One half of the plays is of stops, the other of sweeps and of deaths.
+            4..=5 if self.is_of_stops() => self.cancel(),
+            4..=5 => self.sweep(),
+            // As long as attempts take.
+            6..=7 => self.clock.advance(SignedDuration::from_secs(self.rng.i64(1..20))),
+            8..=19 => self.work()?,
             _ => self.poll()?,
         }
         Ok(())

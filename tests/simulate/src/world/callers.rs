@@ -94,7 +94,7 @@ impl World {
         let run_id = self.new_run_id(&caller.tenant);
         let clock = self.instance_clock();
         let (store, engine, mutation) = (self.some_process(), self.engine.clone(), self.play.mutation);
-        let is_course = self.rng.u32(0..3) == 0;
+        let is_course = self.play.only_workers || self.rng.u32(0..3) == 0;
         let command = match is_course {
             true => self.course_command(run_id, key.as_ref()),
             false => self.command(run_id, key.as_ref()),

@@ -268,7 +268,13 @@ impl World {
     /// An invocation dies once in so many turns: more often where it has told somebody.
     pub(super) fn danger(&self, call: &Call) -> u32 {
         let has_told_asker = call.worker.is_some() && !self.engine.is_waited_for(&call.token);
-        if has_told_asker || *lock(&call.told) { 4 } else { 80 }
+        match (has_told_asker || *lock(&call.told), self.play.only_workers) {
+            (true, false) => 4,
+            (false, false) => 80,
+            (true, true) => 2,
+            (false, true) if call.worker.is_none() => 2,
+            (false, true) => 20,
+        }
     }
 
     /// What the death of an invocation leaves behind.
@@ -280,9 +286,9 @@ impl World {
         let is_untold = self.engine.is_waited_for(&call.token);
         self.dice.count(match (has_written, *lock(&call.told), is_untold) {
             (false, _, _) => F::DiedBeforeWrite,
-            (true, false, _) => F::DiedBeforeTelling,
+            (true, false, true) => F::DiedBeforeTelling,
             (true, true, true) => F::DiedBeforeAsker,
-            (true, true, false) => F::DiedAfterAsker,
+            (true, _, false) => F::DiedAfterAsker,
         });
     }
 
@@ -323,6 +329,8 @@ impl World {
             self.dice.count(F::AttemptRepeated);
         }
         let timeout = told["timeoutSeconds"].as_i64().unwrap_or(i64::MAX);
+        let is_slow = self.play.only_workers && timeout < 60 && self.rng.u32(0..4) == 0;
+        let seconds = if is_slow { timeout + 1 } else { seconds };
         let is_timed_out = seconds > timeout;
         let waits = told["seconds"].as_i64().unwrap_or(0).saturating_add(seconds.min(timeout));
         let until = now + SignedDuration::from_secs(waits);

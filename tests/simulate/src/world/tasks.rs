@@ -123,11 +123,18 @@ impl World {
     }
 
     pub(super) fn poll_task(&mut self, index: usize) -> Result<bool, crate::Violation> {
+        let is_of_stops = self.is_of_stops();
         let task = &mut self.tasks[index];
         let mut context = Context::from_waker(Waker::noop());
         let Poll::Ready(told) = task.future.as_mut().poll(&mut context) else {
             return Ok(false);
         };
+        // It has done everything, and dies with its answer.
+        let one_in = if is_of_stops { 4 } else { 2 };
+        if self.play.only_workers && task.kind == TaskKind::Advance && self.dice.roll(one_in) {
+            self.kill_task(index);
+            return Ok(true);
+        }
         let task = self.tasks.swap_remove(index);
         self.hear(&task.what, told)?;
         Ok(true)
