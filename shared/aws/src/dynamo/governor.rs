@@ -126,11 +126,9 @@ impl GovernCalls for Store {
         }
     }
 
-    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
-        let expression = next.map_or_else(Expression::look_no_more, |next| Expression::look_at(run, next));
-        let operation = "say when a ledger is due";
-        let updated = self.update_ledger(operation, run, expression, ReturnValue::None, None).await?;
-        Ok(matches!(updated, Updated::Done(_)))
+    async fn sweep_at(&self, run: &RunRef, at: Timestamp) -> StoreResult<()> {
+        let expression = Expression::look_at(run, at);
+        self.update_ledger("say when a ledger is due", run, expression, ReturnValue::None, None).await.map(|_| ())
     }
 
     async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {

@@ -81,9 +81,15 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
     }
     // Calls may have been settled, and others held, since it was read.
     let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };
+    let mut is_done = true;
     for balance in ledger.balances() {
-        swept.balanced += u32::from(store.balance(run, &balance).await?);
+        let is_made = store.balance(run, &balance).await?;
+        swept.balanced += u32::from(is_made);
+        is_done &= is_made;
     }
-    store.sweep_at(run, ledger.next_sweep()).await?;
+    if is_done {
+        // Where something has happened since, the next sweep looks after that.
+        let _is_due_still = !store.swept(run, &ledger).await?;
+    }
     Ok(())
 }

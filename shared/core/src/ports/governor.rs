@@ -54,9 +54,8 @@ pub trait GovernCalls: Send + Sync {
     /// settle any more. Only ever asked with the record that stands. May be repeated.
     fn settle(&self, run: &RunRef, settle: &Settle) -> impl Future<Output = StoreResult<Option<Ledger>>> + Send;
 
-    /// Sets when the ledger is looked at next: at `next`; or never, if nothing is held. `false` when something is held after all;
-    /// then nothing was written. May be repeated.
-    fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Has the ledger looked at next at `at`. May be repeated.
+    fn sweep_at(&self, run: &RunRef, at: Timestamp) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Counts a refusal as [`Ledger::tally`] does, in one write, and gives the ledger after it; `None` when that says no. A
     /// refusal whose answer was lost may be counted twice, which nobody has to mind.
@@ -122,6 +121,10 @@ pub async fn by_budgets<S: ReadCatalog + ?Sized>(
 pub trait SweepLedgers: GovernCalls + ReadLedgers + RecordUsage {
     /// At most `limit` runs whose ledger has a `sweep_at` that is over, the longest overdue first. Eventually consistent.
     fn due_ledgers(&self, now: Timestamp, limit: u32) -> impl Future<Output = StoreResult<Vec<RunRef>>> + Send;
+
+    /// Notes that the ledger was looked after as it was `seen`, as [`Ledger::swept`] does; `false` when that says no: then it is due
+    /// still. May be repeated.
+    fn swept(&self, run: &RunRef, seen: &Ledger) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// Makes a balance as [`Ledger::balance`] does, in one transaction with the quota; `false` when that says no. May be repeated.
     fn balance(&self, run: &RunRef, balance: &Balance) -> impl Future<Output = StoreResult<bool>> + Send;

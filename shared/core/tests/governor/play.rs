@@ -18,7 +18,7 @@ use sluice_core::governor::model::Model;
 use sluice_core::governor::quota::QuotaRule;
 use sluice_core::governor::record::Outcome;
 use sluice_core::governor::usage::{CallEnd, CallUsage, TokenUsage};
-use sluice_core::ports::{Clock, GovernCalls, ReadLedgers, RunRef};
+use sluice_core::ports::{Clock, GovernCalls, ReadLedgers, RunRef, SweepLedgers};
 use sluice_core::usage::LlmCall;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fault::lock;
@@ -289,7 +289,7 @@ pub async fn sweep(world: Arc<World>) {
                 let free = Settle { call_id, hold, cost: NanoUsd(0), outcome: Outcome::NotRun };
                 let _swept = world.store.settle(&world.run, &free).await;
             }
-            let _next = world.store.sweep_at(&world.run, ledger.next_sweep()).await;
+            let _swept = world.store.swept(&world.run, &ledger).await;
         }
         Some(_) | None => {
             if let Ok(swept) = sweep_ledgers(&world.store, &world.engine, now, 10).await {

@@ -370,15 +370,22 @@ pub async fn a_ledger_is_due_at_the_end_of_its_earliest_lease(ground: &impl Grou
     assert_eq!(end(5).duration_since(call_id(5).at()), LEASE);
     becomes(vec![run.clone()], || ground.pause(), || due(end(5))).await;
     assert_eq!(due(end(5) - SignedDuration::from_millis(1)).await, []);
-    assert!(!store.sweep_at(&run, None).await.expect("an answer"), "something is held");
+    let held = seen(&store, &run).await;
+    assert!(!store.swept(&run, &ledger(None)).await.expect("an answer"), "something is held");
     assert!(store.settle(&run, &settle(5, 1, 1)).await.expect("an answer").is_some());
-    assert!(store.sweep_at(&run, Some(end(9))).await.expect("an answer"));
+    let one = seen(&store, &run).await;
+    assert!(store.swept(&run, &one).await.expect("an answer"));
     becomes(vec![], || ground.pause(), || due(end(5))).await;
     becomes(vec![run.clone()], || ground.pause(), || due(end(9))).await;
     assert!(store.settle(&run, &settle(9, 1, 1)).await.expect("an answer").is_some());
-    assert!(store.sweep_at(&run, None).await.expect("an answer"));
+    for stale in [held, one, ledger(None), ledger(None).close(Standing::Closed, noon())] {
+        assert!(!store.swept(&run, &stale).await.expect("an answer"), "it is not as it was: {stale:?}");
+    }
+    assert!(store.swept(&run, &seen(&store, &run).await).await.expect("an answer"));
     becomes(vec![], || ground.pause(), || due(end(9))).await;
     assert_eq!(seen(&store, &run).await.sweep_at, None);
+    store.sweep_at(&run, end(9)).await.expect("an answer");
+    becomes(vec![run.clone()], || ground.pause(), || due(end(9))).await;
 }
 
 pub async fn keys_are_changed_by_their_revision(ground: &impl Ground) {

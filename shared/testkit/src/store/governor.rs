@@ -105,15 +105,13 @@ impl GovernCalls for MemoryStore {
         self.act("settle a call", |tables| Ok(tables.governed.settle(run, settle, self.laxity))).await
     }
 
-    async fn sweep_at(&self, run: &RunRef, next: Option<Timestamp>) -> StoreResult<bool> {
+    async fn sweep_at(&self, run: &RunRef, at: Timestamp) -> StoreResult<()> {
         self.act("say when a ledger is due", |tables| {
-            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
-            if next.is_none() && !ledger.is_idle() {
-                return Ok(false);
+            if let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) {
+                ledger.sweep_at = Some(at);
+                tables.governed.changes += 1;
             }
-            ledger.sweep_at = next;
-            tables.governed.changes += 1;
-            Ok(true)
+            Ok(())
         })
         .await
     }
@@ -174,6 +172,17 @@ impl SweepLedgers for MemoryStore {
             let run =
                 |((tenant_id, run_id), _): (&RunKey, &Ledger)| RunRef { tenant_id: tenant_id.clone(), run_id: *run_id };
             Ok(due.into_iter().take(limit as usize).map(run).collect())
+        })
+        .await
+    }
+
+    async fn swept(&self, run: &RunRef, seen: &Ledger) -> StoreResult<bool> {
+        self.act("note that a ledger was swept", |tables| {
+            let Some(ledger) = tables.governed.ledgers.get_mut(&key(run)) else { return Ok(false) };
+            let Some(next) = ledger.swept(seen) else { return Ok(false) };
+            *ledger = next;
+            tables.governed.changes += 1;
+            Ok(true)
         })
         .await
     }

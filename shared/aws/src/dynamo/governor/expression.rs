@@ -10,6 +10,7 @@ use sluice_core::budget::NanoUsd;
 use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Pass;
 use sluice_core::governor::ledger::change::{CountReport, Earlier, Reserve, Settle, Tally};
+use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::governor::record::Outcome;
 use sluice_core::limits;
 use sluice_core::ports::RunRef;
@@ -238,11 +239,30 @@ impl Expression {
             .with([(":at", s(keys::time_key(at, run.run_id))), (":shard", s(keys::shard_of_ledger(run.run_id)))])
     }
 
-    /// Looks at it no more, unless something is held.
-    pub fn look_no_more() -> Self {
-        Self::new("REMOVE #due_at", "attribute_exists(#grant) AND size(#holds) = :none")
-            .naming([("#grant", GRANT), ("#due_at", keys::QUEUE_AT), ("#holds", HOLDS)])
-            .with([(":none", n(0))])
+    /// Looks at it as [`Ledger::swept`] says.
+    pub fn swept(run: &RunRef, seen: &Ledger) -> Self {
+        let stands = match seen.standing {
+            Standing::Open => OPEN,
+            Standing::Exhausted => "attribute_exists(#exhausted) AND attribute_not_exists(#closed)",
+            Standing::Closed => "attribute_exists(#closed)",
+        };
+        let expression = match seen.next_sweep() {
+            Some(next) => {
+                let values =
+                    [(":at", s(keys::time_key(next, run.run_id))), (":shard", s(keys::shard_of_ledger(run.run_id)))];
+                Self::new("SET #due_at = :at, #due_key = :shard", format!("size(#holds) > :none AND {stands}"))
+                    .naming([("#due_key", keys::QUEUE_KEY)])
+                    .with(values)
+            }
+            None => Self::new("REMOVE #due_at", format!("size(#holds) = :none AND #spent = :spent AND {stands}"))
+                .naming([("#spent", SPENT)])
+                .with([(":spent", n(seen.spent.0))]),
+        };
+        let expression = expression
+            .naming([("#due_at", keys::QUEUE_AT), ("#holds", HOLDS), ("#closed", CLOSED)])
+            .with([(":none", n(0))]);
+        // A name that is not used is refused.
+        if seen.standing == Standing::Closed { expression } else { expression.naming([("#exhausted", EXHAUSTED)]) }
     }
 
     /// The ledger's part in drawing on quotas, or in a balance, whose kinds are `kinds`.

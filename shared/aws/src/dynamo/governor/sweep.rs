@@ -1,9 +1,12 @@
 //! Ledgers that somebody has to look at.
 
+use super::{Expression, Updated};
 use crate::dynamo::item::{Item, text};
 use crate::dynamo::page::{Range, Walk};
 use crate::dynamo::{Store, keys};
+use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
+use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::ledger::change::Balance;
 use sluice_core::ports::{RunRef, SHARDS, StoreResult, SweepLedgers};
 use sluice_core::together::few;
@@ -30,6 +33,13 @@ impl SweepLedgers for Store {
         }
         due.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(due.into_iter().take(limit as usize).map(|(_, run)| run).collect())
+    }
+
+    async fn swept(&self, run: &RunRef, seen: &Ledger) -> StoreResult<bool> {
+        let expression = Expression::swept(run, seen);
+        let updated =
+            self.update_ledger("note that a ledger was swept", run, expression, ReturnValue::None, None).await?;
+        Ok(matches!(updated, Updated::Done(_)))
     }
 
     async fn balance(&self, run: &RunRef, balance: &Balance) -> StoreResult<bool> {

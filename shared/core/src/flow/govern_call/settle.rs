@@ -68,7 +68,7 @@ pub(crate) async fn put<S: GovernCalls>(
     };
     // The last call of a run that is over leaves something for the sweep, which finds it at the end of the lease in any case.
     if after.is_some_and(|ledger| !ledger.balances().is_empty()) {
-        let _found_later = store.sweep_at(run, Some(record.settled_at)).await;
+        let _found_later = store.sweep_at(run, record.settled_at).await;
     }
     Ok(standing)
 }

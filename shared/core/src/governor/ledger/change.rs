@@ -304,6 +304,18 @@ impl Ledger {
         Some(next)
     }
 
+    /// The ledger once it was looked after as it was `seen`: it is looked at next at the end of its earliest lease, or no more where
+    /// nothing is held. `None` where something has happened since that would be missed then.
+    pub fn swept(&self, seen: &Self) -> Option<Self> {
+        let next = seen.next_sweep();
+        let is_as_seen = self.standing == seen.standing
+            && match next {
+                Some(_) => !self.is_idle(),
+                None => self.is_idle() && self.spent == seen.spent,
+            };
+        is_as_seen.then(|| Self { sweep_at: next, ..self.clone() })
+    }
+
     /// When somebody has to look at it again, once the holds that are overdue are settled: at the end of the earliest lease. Only
     /// where nothing is held may it be never.
     pub fn next_sweep(&self) -> Option<Timestamp> {
@@ -512,6 +524,27 @@ mod tests {
             let closed =
                 begun.close(Standing::Closed, at(9)).count_report(&count(1, cost, cap), None).expect("it has ended");
             assert_eq!((closed.spent, closed.standing), (NanoUsd(spent + cost), Standing::Closed));
+        }
+    }
+
+    #[test]
+    fn a_ledger_is_looked_at_no_more_only_where_nothing_has_happened_since() {
+        let open = ledger(Some(100));
+        let held = open.holding(&reserve(1, 60));
+        let settled = held.settle(&settle(1, 60, 25)).expect("settled");
+        let closed = settled.close(Standing::Closed, at(9));
+        for (what, seen, now, expected) in [
+            ("nothing", &settled, &settled, Some(None)),
+            ("it was closed", &settled, &closed, None),
+            ("a call was made", &open, &settled, None),
+            ("a call is held", &settled, &settled.holding(&reserve(2, 1)), None),
+            ("a report has begun", &settled, &settled.begin_report(id(3), NanoUsd(1)), None),
+            ("nothing, and one is held", &held, &held, Some(Some(id(1).lease_end()))),
+            ("another is held as well", &held, &held.holding(&reserve(2, 1)), Some(Some(id(1).lease_end()))),
+            ("what was held is settled", &held, &settled, None),
+            ("it was closed while one is held", &held, &held.close(Standing::Exhausted, at(9)), None),
+        ] {
+            assert_eq!(now.swept(seen).map(|after| after.sweep_at), expected, "{what}");
         }
     }
 
