@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_body_in_chunks_is_read_however_it_is_cut() {
-        let chunked = "POST /answer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n, you there\r\n0\r\n\
+        let chunked = "POST /answer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nB;x=y\r\n, you there\r\n0\r\n\
                        Lambda-Runtime-Function-Error-Type: none\r\n\r\n";
         let both = [chunked, TWO].concat();
         for at in 1..both.len() {
