@@ -161,6 +161,12 @@ mod tests {
         }
     }
 
+    fn to_nanoseconds(text: &str) -> String {
+        let Some((whole, fraction)) = text.split_once('.') else { return text.to_owned() };
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        format!("{whole}.{}{}", &fraction[..digits.min(9)], &fraction[digits..])
+    }
+
     proptest! {
         #[test]
         fn every_time_is_read_from_its_own_text(seconds in -62_167_219_200_i64..253_402_207_200, nanos in 0..1_000_000_000_i32) {
@@ -171,9 +177,9 @@ mod tests {
         #[test]
         fn any_text_is_a_time_or_none(text in any::<String>(), shaped in "[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.,][0-9]{0,12})?(Z|[+-][0-9]{2}:?[0-9]{2})") {
             from_rfc3339(&text);
-            // What is read here, jiff reads as well, but for the end of time.
+            // What is read here, jiff reads as well, but for the end of time and for digits after the ninth.
             if let Some(at) = from_rfc3339(&shaped) && at != Timestamp::MAX {
-                prop_assert_eq!(shaped.parse().ok(), Some(at));
+                prop_assert_eq!(to_nanoseconds(&shaped).parse().ok(), Some(at));
             }
         }
     }
