@@ -88,8 +88,8 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
         is_done &= is_made;
     }
     if is_done {
-        // Where something has happened since, the next sweep looks after that.
-        let _is_due_still = !store.swept(run, &ledger).await?;
+        // Where something has happened since, it stays due, and the next sweep looks after that.
+        store.swept(run, &ledger).await?;
     }
     Ok(())
 }
