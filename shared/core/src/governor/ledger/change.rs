@@ -689,10 +689,10 @@ mod tests {
                 prop_assert!(records + ledger.held().0 <= cap, "governed calls alone");
                 prop_assert!(!has_quota || records + ledger.held().0 <= drawn);
                 // A report that is counted while calls are held may leave less than these come to, and a settlement refuses nothing:
-                // then nothing is granted any more, and no report is counted but with the stop.
+                // then nothing that costs is granted any more, and no report is counted but with the stop.
                 if ledger.spent.0 > cap && ledger.is_open() {
                     prop_assert!(is_beside_calls);
-                    prop_assert!(ledger.reserve(&reserve(u128::from(u64::MAX), 0)).is_err());
+                    prop_assert!(ledger.reserve(&reserve(u128::from(u64::MAX), 1)).is_err());
                     for (report_id, held) in &ledger.reports {
                         let count = CountReport { report_id: *report_id, ..count(0, held.0, Some(cap)) };
                         prop_assert_eq!(ledger.count_report(&count, None), Err(Uncounted::Above));
