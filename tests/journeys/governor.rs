@@ -121,6 +121,11 @@ fn strands_agents_spend_to_the_cap() {
     spends_to_the_cap_and_is_told_so(Client::Strands, "AccessDeniedException");
 }
 
+#[test]
+fn the_sdk_for_rust_spends_to_the_cap() {
+    spends_to_the_cap_and_is_told_so(Client::Rust, "AccessDeniedException");
+}
+
 /// Somebody outside, who has no key of a processor: the run's report token is his bearer, at the node that waits for him.
 #[test]
 fn a_worker_outside_calls_by_his_report_token() {

@@ -64,7 +64,7 @@ pub(crate) struct Asked {
 impl<S, E, C> App<S, E, C>
 where
     S: GovernCalls + ReadLedgers + FindModel + FindQuotas + ChangeRun + RecordReports + Clone + 'static,
-    E: StopExecution,
+    E: StopExecution + Clone + 'static,
     C: Clock + Clone + 'static,
 {
     /// Answers one request. The answer is over when its call is settled.

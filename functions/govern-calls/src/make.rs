@@ -11,7 +11,7 @@ use sluice_core::call_id::CallId;
 use sluice_core::flow::govern_call::{Ticket, settle};
 use sluice_core::governor::record::Outcome;
 use sluice_core::governor::usage::CallEnd;
-use sluice_core::ports::{Clock, FindModel, GovernCalls, ReadLedgers, RecordReports};
+use sluice_core::ports::{ChangeRun, Clock, FindModel, GovernCalls, ReadLedgers, RecordReports, StopExecution};
 use sluice_edge::bedrock::ask::sent_headers;
 use sluice_edge::bedrock::event::Arrived;
 use sluice_edge::bedrock::meter::Meter;
@@ -27,7 +27,8 @@ const BROKEN: &str = "the model's answer broke off: the call counts with all tha
 
 impl<S, E, C> App<S, E, C>
 where
-    S: GovernCalls + ReadLedgers + FindModel + RecordReports + Clone + 'static,
+    S: GovernCalls + ReadLedgers + FindModel + ChangeRun + RecordReports + Clone + 'static,
+    E: StopExecution + Clone + 'static,
     C: Clock + Clone + 'static,
 {
     /// Makes a call. Its answer goes by beside this: it begins with the first bytes, and is over when the call is settled.
@@ -43,6 +44,7 @@ where
         let lowered_to = ticket.lowered_to;
         let settling = Settling {
             store: self.store.clone(),
+            engine: self.engine.clone(),
             clock: self.clock.clone(),
             ticket,
             governed: GovernedCall { is_clamped: lowered_to.is_some(), overhead_ms, ..governed },
@@ -110,14 +112,15 @@ where
 }
 
 /// What settles one call.
-struct Settling<S, C> {
+struct Settling<S, E, C> {
     store: S,
+    engine: E,
     clock: C,
     ticket: Ticket,
     governed: GovernedCall,
 }
 
-impl<S: GovernCalls, C: Clock> Settling<S, C> {
+impl<S: GovernCalls + ChangeRun, E: StopExecution, C: Clock> Settling<S, E, C> {
     /// Reads an answer to its end, hands it on while somebody takes it, and settles its call. A caller that hangs up changes
     /// nothing but that.
     async fn follow(self, mut answer: Answer, mut meter: Option<Meter>, mut taker: Taker) {
@@ -158,8 +161,8 @@ impl<S: GovernCalls, C: Clock> Settling<S, C> {
     }
 
     async fn settle(&self, end: &CallEnd) {
-        let Self { store, clock, ticket, governed } = self;
-        match settle(store, ticket, end, clock.now()).await {
+        let Self { store, engine, clock, ticket, governed } = self;
+        match settle(store, engine, ticket, end, clock.now()).await {
             Ok(record) => {
                 let is_breach = record.cost > record.held;
                 if is_breach {

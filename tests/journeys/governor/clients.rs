@@ -17,6 +17,7 @@ pub enum Client {
     OpenAi,
     LangChain,
     Strands,
+    Rust,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl Client {
             Self::OpenAi => "openai",
             Self::LangChain => "langchain-aws",
             Self::Strands => "strands-agents",
+            Self::Rust => "sdk-for-rust",
         }
     }
 }
@@ -85,15 +87,23 @@ fn run(command: &mut Command) -> String {
 /// Lets a client ask until it is refused, at most ten times; what it says of that.
 pub fn spend(stack: &Stack, client: Client, mode: Mode, model: &str, url: &str, key: &str) -> Value {
     let mode = if mode == Mode::Whole { "whole" } else { "streamed" };
-    let mut command = if client == Client::JavaScript {
-        let (node, folder) = &*NODE;
-        let mut command = Command::new(node);
-        command.arg(folder.join("spend.mjs")).arg(mode);
-        command
-    } else {
-        let mut command = Command::new(&*PYTHON);
-        command.arg(file("tests/journeys/clients/python/spend.py")).args([client.name(), mode]);
-        command
+    let mut command = match client {
+        Client::JavaScript => {
+            let (node, folder) = &*NODE;
+            let mut command = Command::new(node);
+            command.arg(folder.join("spend.mjs")).arg(mode);
+            command
+        }
+        Client::Rust => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_sdk-for-rust"));
+            command.args([mode, model]);
+            command
+        }
+        Client::Boto3 | Client::Anthropic | Client::OpenAi | Client::LangChain | Client::Strands => {
+            let mut command = Command::new(&*PYTHON);
+            command.arg(file("tests/journeys/clients/python/spend.py")).args([client.name(), mode]);
+            command
+        }
     };
     let authority: &Path = &stack.governor_authority;
     command

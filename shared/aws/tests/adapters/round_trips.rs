@@ -243,7 +243,7 @@ impl World {
     /// One call of a model, as govern-calls makes it: what a process that does not know them reads of key and model, the reserve,
     /// and what settles it.
     async fn govern(&self, run: &Run, grant: Grant, is_new: bool) {
-        let (store, clock) = (&self.aws.store, &self.aws.clock);
+        let Aws { store, engine, clock, .. } = &self.aws;
         let processor = "readability".parse::<ProcessorKey>().expect("a key");
         if is_new {
             store.load_keys(&processor).await.expect("an answer");
@@ -255,12 +255,12 @@ impl World {
         let (model, call) = (model(), Call { max_tokens: Some(100), ..Call::default() });
         let call_id = CallId::new(clock.now(), 1);
         let request = Request { run: &reference, pass: &pass, attempt: 1, call_id, model: &model, call: &call };
-        let ports = Ports { store, engine: &self.aws.engine, clock, counter: &NoCounter };
+        let ports = Ports { store, engine, clock, counter: &NoCounter };
         let verdict = Box::pin(reserve(&ports, &request)).await.expect("an answer");
         let Verdict::Granted(ticket) = verdict else { panic!("{verdict:?}") };
         let tokens = TokenUsage { input: 7, output: 50, ..TokenUsage::default() };
         let end = CallEnd::Used(CallUsage { tokens, ..CallUsage::default() });
-        govern_call::settle(store, &ticket, &end, clock.now()).await.expect("settled");
+        govern_call::settle(store, engine, &ticket, &end, clock.now()).await.expect("settled");
     }
 
     /// Forgets the calls so far. The next ones come in these steps.

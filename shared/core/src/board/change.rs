@@ -349,7 +349,8 @@ impl Board {
         self.end(schedule, node, Phase::Failed);
     }
 
-    /// Nothing new begins. Whoever is waited for outside is waited for no longer.
+    /// Nothing new begins: what nobody is at work on is dropped, a loop between two iterations included. Whoever is waited for
+    /// outside is waited for no longer.
     fn end_run(&mut self, failure: Failure) {
         if failure.cause == FailureCause::LoopingRisk {
             self.failure = Some(failure);
@@ -357,8 +358,17 @@ impl Board {
         self.failure.get_or_insert(failure);
         self.closing = true;
         for phase in &mut self.phases {
-            if *phase == Phase::Waiting {
-                *phase = Phase::Dropped;
+            match phase {
+                Phase::Blocked | Phase::Conditional | Phase::Uncounted | Phase::Ready | Phase::Waiting => {
+                    *phase = Phase::Dropped;
+                }
+                Phase::Underway
+                | Phase::Repeating
+                | Phase::Succeeded
+                | Phase::Failed
+                | Phase::Forgiven
+                | Phase::Skipped
+                | Phase::Dropped => {}
             }
         }
         // A fan-out of which nothing is at work has nobody left who would end it.

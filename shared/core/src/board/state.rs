@@ -26,7 +26,7 @@ pub enum Phase {
     /// It failed, and the run goes on.
     Forgiven,
     Skipped,
-    /// It never began, or was waited for no longer, because of another's failure.
+    /// It never began, did not go on, or was waited for no longer, because of another's failure.
     Dropped,
 }
 

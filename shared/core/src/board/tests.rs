@@ -153,6 +153,10 @@ impl Play {
         }
         let units: Vec<Unit> = after.units().collect();
         assert_eq!(units.iter().collect::<BTreeSet<_>>().len(), units.len(), "two do the same: {units:?}");
+        if after.closing {
+            let goes_on = |phase: &Phase| phase.has_ended() || matches!(phase, Phase::Underway | Phase::Repeating);
+            assert!(after.phases.iter().all(goes_on), "something is still to begin: {after:?}");
+        }
         let is_free = after.workers.iter().any(|worker| worker.turn > 0 && worker.act.is_none());
         if is_free && !after.paused && !after.closing {
             for node in 0..after.phases.len() {
@@ -400,6 +404,26 @@ fn a_loop_runs_until_it_is_over_and_no_longer_than_it_may() {
         played(&schedule_of(vec![task(2), Task::default()], &[(0, 1)], false), 0, |_| Outcome::Success);
     assert_eq!((begun.len(), board.phase(0), board.phase(1)), (2, Phase::Failed, Phase::Dropped));
     assert_eq!(board.failure(), Some(Failure { node: 0, cause: FailureCause::LoopingRisk }));
+}
+
+#[test]
+fn what_has_not_begun_is_dropped_with_the_failure_that_ends_the_run() {
+    // A loop between two iterations, a node that another blocks, and one that fails, in a pause.
+    let repeated = Task { max_iterations: Some(5), ..Task::default() };
+    let schedule = schedule_of(vec![repeated, Task::default(), Task::default()], &[(0, 1)], true);
+    let mut board = Board::with_workers(&schedule, 2);
+    let unit = |node| Unit { node, item: None, iteration: 1, attempt: 1 };
+    for worker in 0..2 {
+        board.ask(&schedule, worker, 1, None).expect("its turn");
+    }
+    let told: Vec<Act> = board.hand_out(&schedule).into_iter().map(|told| told.act).collect();
+    assert_eq!(told, [0, 2].map(|node| Act::Work { unit: unit(node), seconds: 0 }));
+    board.pause();
+    board.ask(&schedule, 0, 2, Some((unit(0), Outcome::Success))).expect("its turn");
+    board.decide(&schedule, Question::Until(0), Verdict::Holds(false));
+    assert_eq!((board.hand_out(&schedule), board.phase(0), board.iteration(0)), (vec![], Phase::Ready, 2));
+    board.ask(&schedule, 1, 2, Some((unit(2), Outcome::FinalFailure))).expect("its turn");
+    assert_eq!(board.phases, [Phase::Dropped, Phase::Dropped, Phase::Failed]);
 }
 
 #[test]

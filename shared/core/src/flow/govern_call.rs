@@ -1,7 +1,8 @@
 //! Govern a call: set its worst case aside, and settle what it was. Between the two the caller makes the call.
 //!
 //! **Invariants:** a call is granted only when its hold is known to be written; whatever is granted is settled, by its caller or, at
-//! the end of its lease, by the [sweep](crate::flow::sweep_ledgers); a ledger that cannot be written grants nothing.
+//! the end of its lease, by the [sweep](crate::flow::sweep_ledgers); a ledger that cannot be written grants nothing; a run that has
+//! spent more than its cap is stopped by whoever finds that.
 
 mod ask;
 mod request;
@@ -12,6 +13,7 @@ pub use request::{Ports, Request, Ticket, Verdict};
 pub use settle::settle;
 
 pub(crate) use settle::put;
+pub(crate) use stop::stop_run;
 
 use crate::governor::ledger::change::Tally;
 use crate::ports::{ChangeRun, Clock, CountInput, FindQuotas, GovernCalls, StopExecution};

@@ -5,7 +5,7 @@
 //! its calls were not recorded, and whoever made them reports them again.
 
 use crate::flow::count_report::finish_report;
-use crate::flow::govern_call::put;
+use crate::flow::govern_call::{put, stop_run};
 use crate::governor::record::{CallRecord, Outcome};
 use crate::governor::usage::TokenUsage;
 use crate::ports::{RunRef, StopExecution, StoreResult, SweepLedgers};
@@ -18,7 +18,7 @@ pub struct LedgersSwept {
     pub lost: u32,
     /// Holds that a record had something better of, and reports that were counted or given up.
     pub settled: u32,
-    /// Runs that a report has taken above their cap, and whose stop was asked for.
+    /// Runs that have spent more than their cap, and whose stop was asked for.
     pub stopped: u32,
     /// Quotas that were given back a rest, or charged a cost.
     pub balanced: u32,
@@ -68,7 +68,7 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
             cost: hold,
             settled_at: now,
         };
-        let standing = put(store, run, &lost).await?;
+        let (standing, _after) = put(store, run, &lost).await?;
         match standing.outcome {
             Outcome::Lost => swept.lost += 1,
             Outcome::Used | Outcome::NotRun => swept.settled += 1,
@@ -81,6 +81,9 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
     }
     // Calls may have been settled, and others held, since it was read.
     let Some(ledger) = store.load_ledger(run).await? else { return Ok(()) };
+    if ledger.is_above() {
+        swept.stopped += u32::from(stop_run(store, engine, run, now).await?);
+    }
     let mut is_done = true;
     for balance in ledger.balances() {
         let is_made = store.balance(run, &balance).await?;

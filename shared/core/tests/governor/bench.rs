@@ -15,6 +15,7 @@ use sluice_core::id::DefinitionRef;
 use sluice_core::operator::Tenants;
 use sluice_core::ports::{Clock, CountInput, RunRef};
 use sluice_core::run::Run;
+use sluice_core::usage::LlmCall;
 use sluice_testkit::engine::MemoryEngine;
 use sluice_testkit::fault::lock;
 use sluice_testkit::store::MemoryStore;
@@ -154,4 +155,20 @@ pub fn plain_model() -> Model {
 pub fn call(input: u64, max_tokens: u64) -> Call {
     let input = Input { counted: Some(input), ..Input::default() };
     Call { input, max_tokens: Some(max_tokens), ..Call::default() }
+}
+
+/// A call that nobody governs, as it is told of.
+pub fn reported(call_id: &str, cost: NanoUsd, at: Timestamp) -> LlmCall {
+    LlmCall {
+        call_id: call_id.to_owned(),
+        node_id: None,
+        provider: "acme".to_owned(),
+        model: "small".to_owned(),
+        input_tokens: 10,
+        output_tokens: 5,
+        cached_tokens: 0,
+        cost_nano_usd: cost,
+        latency_ms: 7,
+        reported_at: at,
+    }
 }

@@ -1,10 +1,11 @@
 //! The flow of one call after another, one sentence a test.
 
-use crate::bench::{Bench, Counter, call, ledger, model, pass, plain_model, price, processor};
+use crate::bench::{Bench, Counter, call, ledger, model, pass, plain_model, price, processor, reported};
 use jiff::{SignedDuration, Timestamp};
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::cancel_run::cancel_run;
 use sluice_core::flow::govern_call::{Ports, Request, Ticket, Verdict, reserve, settle};
+use sluice_core::flow::record_usage::record_usage;
 use sluice_core::flow::sweep_ledgers::{LedgersSwept, sweep_ledgers};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::governor::access::{Grant, Pass};
@@ -66,7 +67,15 @@ impl Bench {
     }
 
     fn settle(&self, ticket: &Ticket, end: CallEnd) -> CallRecord {
-        block_on(settle(&self.store, ticket, &end, self.clock.now())).expect("settled")
+        block_on(settle(&self.store, &self.engine, ticket, &end, self.clock.now())).expect("settled")
+    }
+
+    /// A call that nobody governs.
+    fn report(&self, call_id: &str, cost: u64) {
+        let call = reported(call_id, NanoUsd(cost), self.clock.now());
+        let Self { store, engine, clock, caller, run } = self;
+        let told = block_on(Box::pin(record_usage(store, engine, caller, run.run_id, vec![call], clock.now())));
+        assert_eq!(told.expect("recorded").recorded, 1);
     }
 
     fn sweep(&self) -> LedgersSwept {
@@ -300,6 +309,46 @@ fn a_cost_above_its_hold_is_recorded_as_it_is_and_counted() {
     bench.settle(&ticket, used(20_000, 2_000));
     assert_eq!((bench.ledger().spent, bench.ledger().counts.breaches), (NanoUsd(30_000), 1));
     assert_eq!(bench.ask(2, &call(1, 1)).expect("answered"), Verdict::Exhausted);
+}
+
+/// What is reported while a call is held may leave less than the call comes to: its settlement stops the run.
+#[test]
+fn whoever_takes_a_run_above_its_cap_stops_it() {
+    use StoreErrorClass::{Throttled, Unavailable};
+    // What fails, and whether the sweep has to do it.
+    for (fault, is_left) in [
+        (None, false),
+        (Some(("change the run", Fault::Before(Throttled))), true),
+        (Some(("settle a call", Fault::After(Unavailable))), true),
+        (Some(("settle a call", Fault::Before(Throttled))), false),
+    ] {
+        let bench = Bench::new(ledger(Some(100_000)));
+        let ticket = bench.granted(1, &call(1_000, 2_000));
+        bench.report("one", 95_000);
+        assert_eq!((bench.ledger().spent, bench.current().state.intent()), (NanoUsd(95_000), None));
+        if let Some((operation, fault)) = fault {
+            bench.store.faults.once(operation, fault);
+        }
+        assert_eq!(bench.settle(&ticket, used(900, 1_000)).cost, NanoUsd(5_900));
+        assert_eq!((bench.ledger().spent, bench.ledger().is_above()), (NanoUsd(100_900), is_left), "{fault:?}");
+        assert_eq!(bench.sweep().stopped, u32::from(is_left), "{fault:?}");
+        assert_eq!(bench.ledger().standing, Standing::Exhausted, "{fault:?}");
+        assert_eq!(bench.current().state.intent(), Some(StopIntent::BudgetExceeded), "{fault:?}");
+        assert_eq!(bench.ask(2, &call(1, 1)).expect("answered"), Verdict::Exhausted);
+    }
+    // Exactly the cap is within it.
+    let bench = Bench::new(ledger(Some(100_000)));
+    let ticket = bench.granted(1, &call(1_000, 2_000));
+    bench.report("one", 95_000);
+    bench.settle(&ticket, used(0, 1_000));
+    assert_eq!((bench.ledger().spent, bench.current().state.intent()), (NanoUsd(100_000), None));
+    // One that nobody settles is settled by the sweep, which stops its run.
+    let bench = Bench::new(ledger(Some(100_000)));
+    bench.granted(1, &call(1_000, 2_000));
+    bench.report("one", 95_000);
+    bench.pass_lease();
+    assert_eq!(bench.sweep(), LedgersSwept { lost: 1, stopped: 1, ..LedgersSwept::default() });
+    assert_eq!(bench.current().state.intent(), Some(StopIntent::BudgetExceeded));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who acts in a schedule: callers, strangers, a sweep and an end, at once over the memory ports. A referee keeps books of what was
 //! really served.
 
-use crate::bench::{Counter, SharedClock, call, pass, processor};
+use crate::bench::{Counter, SharedClock, call, pass, processor, reported};
 use fastrand::Rng;
 use jiff::Timestamp;
 use sluice_core::budget::NanoUsd;
@@ -42,10 +42,12 @@ pub enum Mutant {
     SettledAtFirstPrice,
     /// A reserve comes a second time, after its call was settled.
     ReserveRepeated,
+    /// Nobody stops a run that the settlement of a call takes above its cap.
+    AboveGoesOn,
 }
 
 impl Mutant {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Store(Laxity::ReserveUnconditional),
         Self::Store(Laxity::GrantNotChecked),
         Self::Store(Laxity::ClosedLedgerHolds),
@@ -63,6 +65,7 @@ impl Mutant {
         Self::CalledUnanswered,
         Self::SettledAtFirstPrice,
         Self::ReserveRepeated,
+        Self::AboveGoesOn,
     ];
 }
 
@@ -203,7 +206,14 @@ async fn close(world: &World, ticket: &Ticket, end: &CallEnd) {
         ticket.tariff.prices.truncate(1);
     }
     // What fails here is left to the sweep.
-    let _settled = settle(&world.store, &ticket, end, world.clock.now()).await;
+    let now = world.clock.now();
+    if world.mutant == Some(Mutant::AboveGoesOn) {
+        if let Ok(standing) = world.store.record_call(&world.run, &ticket.record(end, now)).await {
+            let _settled = world.store.settle(&world.run, &Settle::from(&standing)).await;
+        }
+    } else {
+        let _settled = settle(&world.store, &world.engine, &ticket, end, now).await;
+    }
     if world.mutant == Some(Mutant::ReserveRepeated) {
         let (pass, amount) = (pass(), ticket.hold);
         let late = Reserve { call_id: ticket.call_id, pass, amount, is_lowered: false };
@@ -226,17 +236,9 @@ fn is_honest(world: &World, input: u64, most: u64) {
 pub async fn reports(world: Arc<World>, number: usize) {
     for _ in 0..number {
         let calls: Vec<LlmCall> = world.random(|random| {
-            let call = |random: &mut Rng| LlmCall {
-                call_id: format!("theirs-{}", random.u32(0..12)),
-                node_id: None,
-                provider: "acme".to_owned(),
-                model: "small".to_owned(),
-                input_tokens: 10,
-                output_tokens: 5,
-                cached_tokens: 0,
-                cost_nano_usd: NanoUsd(random.u64(0..20_000)),
-                latency_ms: 7,
-                reported_at: world.clock.now(),
+            let call = |random: &mut Rng| {
+                let call_id = format!("theirs-{}", random.u32(0..12));
+                reported(&call_id, NanoUsd(random.u64(0..20_000)), world.clock.now())
             };
             (0..random.usize(1..4)).map(|_| call(random)).collect()
         });
@@ -291,6 +293,7 @@ pub async fn sweep(world: Arc<World>) {
             }
             let _swept = world.store.swept(&world.run, &ledger).await;
         }
+        Some(Mutant::AboveGoesOn) if world.store.governed(&world.run).is_some_and(|ledger| ledger.is_above()) => {}
         Some(_) | None => {
             if let Ok(swept) = sweep_ledgers(&world.store, &world.engine, now, 10).await {
                 world.tell(|tale| tale.lost += u64::from(swept.lost));

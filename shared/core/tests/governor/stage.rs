@@ -224,6 +224,9 @@ impl Stage {
         }
         self.seen.check(&world).map_err(|broken| format!("in the end: {broken}"))?;
         let ledger = world.store.governed(&world.run).ok_or("the ledger is gone")?;
+        if ledger.is_above() {
+            return Err(format!("spent {} of {:?}, and the run goes on", ledger.spent.0, ledger.cap));
+        }
         if !ledger.is_idle() {
             return Err(format!("{} holds are left after their leases", ledger.holds.len() + ledger.reports.len()));
         }

@@ -1,11 +1,13 @@
 //! Settles a call that is over.
 
 use super::request::Ticket;
+use super::stop::stop_run;
 use crate::budget::NanoUsd;
+use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::Settle;
 use crate::governor::record::{AboutCall, CallRecord, Outcome};
 use crate::governor::usage::{CallEnd, TokenUsage};
-use crate::ports::{GovernCalls, RunRef, StoreError};
+use crate::ports::{ChangeRun, GovernCalls, RunRef, StopExecution, StoreError};
 use crate::refusal::{Answer, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,22 +36,32 @@ impl Ticket {
     }
 }
 
-/// Puts the call's record, then removes its hold and adds what it cost. Gives the record that stands: another one, where the
-/// lease was over before. What is left undone by a crash or an error, the sweep does at the end of the lease.
+/// Puts the call's record, then removes its hold and adds what it cost; stops the run that this takes above its cap. Gives the
+/// record that stands: another one, where the lease was over before. What is left undone by a crash or an error, the sweep does at
+/// the end of the lease.
 ///
 /// # Errors
 /// [`Refusal::Store`].
-pub async fn settle<S: GovernCalls>(store: &S, ticket: &Ticket, end: &CallEnd, now: Timestamp) -> Answer<CallRecord> {
+pub async fn settle<S, E>(store: &S, engine: &E, ticket: &Ticket, end: &CallEnd, now: Timestamp) -> Answer<CallRecord>
+where
+    S: GovernCalls + ChangeRun,
+    E: StopExecution,
+{
     let record = ticket.record(end, now);
-    put(store, &ticket.run, &record).await.map_err(Refusal::Store)
+    let (standing, after) = put(store, &ticket.run, &record).await.map_err(Refusal::Store)?;
+    if after.is_some_and(|ledger| ledger.is_above()) && stop_run(store, engine, &ticket.run, now).await.is_err() {
+        // The call is settled all the same. The next sweep stops the run.
+        let _found_later = store.sweep_at(&ticket.run, now).await;
+    }
+    Ok(standing)
 }
 
-/// Puts a record, and settles by the one that stands.
+/// Puts a record, and settles by the one that stands. Gives that, and the ledger after it where it is known.
 pub(crate) async fn put<S: GovernCalls>(
     store: &S,
     run: &RunRef,
     record: &CallRecord,
-) -> Result<CallRecord, StoreError> {
+) -> Result<(CallRecord, Option<Ledger>), StoreError> {
     // Not by a closure: whoever spawns this needs it to be `Send`, which the compiler does not see of an asynchronous one.
     let mut tries = 1;
     let standing = loop {
@@ -66,9 +78,14 @@ pub(crate) async fn put<S: GovernCalls>(
             result => break result?,
         }
     };
-    // The last call of a run that is over leaves something for the sweep, which finds it at the end of the lease in any case.
-    if after.is_some_and(|ledger| !ledger.balances().is_empty()) {
+    // The last call of a run that is over leaves something for the sweep, and after a lost answer nobody knows what the ledger has
+    // come to. The sweep finds both at the end of the lease in any case.
+    let leaves_something = match &after {
+        Some(ledger) => !ledger.balances().is_empty(),
+        None => tries > 1,
+    };
+    if leaves_something {
         let _found_later = store.sweep_at(run, record.settled_at).await;
     }
-    Ok(standing)
+    Ok((standing, after))
 }

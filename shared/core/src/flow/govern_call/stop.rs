@@ -2,13 +2,15 @@
 
 use super::request::{Ports, Request};
 use crate::change::RunChange;
+use crate::flow::TRIES;
 use crate::flow::cancel_run::stop;
-use crate::flow::{TRIES, keeps_changing};
 use crate::governor::ledger::change::Tally;
 use crate::governor::ledger::{Ledger, OnBudgetExceeded};
 use crate::lifecycle::{RunEvent, StopIntent};
 use crate::limits;
-use crate::ports::{ChangeRun, Changed, Clock, GovernCalls, RunRef, StopExecution};
+use crate::ports::{
+    ChangeRun, Changed, Clock, GovernCalls, RunRef, StopExecution, StoreError, StoreErrorClass, StoreResult,
+};
 use crate::refusal::{Answer, Refusal};
 use jiff::Timestamp;
 
@@ -34,33 +36,41 @@ where
             Some(ledger) => stops(&ledger),
             None => true,
         };
-    if must_stop { stop_run(ports, request.run, ports.clock.now()).await } else { Ok(()) }
+    if must_stop {
+        let stopped = stop_run(ports.store, ports.engine, request.run, ports.clock.now()).await;
+        stopped.map_err(Refusal::Store)?;
+    }
+    Ok(())
 }
 
-/// Stops the run because its cap is spent. The change closes its ledger: nothing is granted from it on.
-async fn stop_run<S, E, C, T>(ports: &Ports<'_, S, E, C, T>, run: &RunRef, now: Timestamp) -> Answer<()>
+/// Stops the run because its cap is spent. The change closes its ledger: nothing is granted from it on. `false` where the run was
+/// being stopped, or had ended, or is gone.
+///
+/// # Errors
+/// When the store fails, or others keep changing the run.
+pub(crate) async fn stop_run<S, E>(store: &S, engine: &E, run: &RunRef, now: Timestamp) -> StoreResult<bool>
 where
     S: ChangeRun,
     E: StopExecution,
 {
     for _ in 0..TRIES {
-        let found = ports.store.load_run(&run.tenant_id, run.run_id).await.map_err(Refusal::Store)?;
-        let Some(found) = found else { return Ok(()) };
+        let found = store.load_run(&run.tenant_id, run.run_id).await?;
+        let Some(found) = found else { return Ok(false) };
         let Some(after) = found.after(RunEvent::StopAsked(StopIntent::BudgetExceeded), now) else {
             // It is being stopped, or has ended.
             if found.state.intent() == Some(StopIntent::BudgetExceeded) && !found.status().is_terminal() {
-                stop(ports.engine, &found).await;
+                stop(engine, &found).await;
             }
-            return Ok(());
+            return Ok(false);
         };
         let change = RunChange::new(&found, after);
-        match ports.store.change_run(&change).await.map_err(Refusal::Store)? {
+        match store.change_run(&change).await? {
             Changed::Done => {
-                stop(ports.engine, &change.run).await;
-                return Ok(());
+                stop(engine, &change.run).await;
+                return Ok(true);
             }
             Changed::Stale(_) | Changed::Full(_) => {}
         }
     }
-    Err(keeps_changing())
+    Err(StoreError { operation: "stop a run above its cap", class: StoreErrorClass::Conflict, source: None })
 }
