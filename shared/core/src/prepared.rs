@@ -80,7 +80,7 @@ impl PreparedVersion {
     /// Checks a run's input.
     pub fn check_input(&self, input: &Value, at: &At<'_>, invalid: &mut Invalid) {
         let Some(schema) = &self.version.document.input_schema else { return };
-        match self.input_schema.get_or_init(|| template::CompiledSchema::new(schema)) {
+        match self.input_schema.get_or_init(|| template::compile_schema(schema)) {
             Ok(compiled) => compiled.check(schema, input, at, invalid),
             Err(message) => invalid.add(at, ViolationCode::InvalidSchema, message),
         }

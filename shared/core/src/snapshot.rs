@@ -264,11 +264,6 @@ impl Snapshot {
         (ending.callback.is_some() || ending.has_given_results()).then_some(ending)
     }
 
-    /// Whether the output will have a result that somebody wrote: of a leaf that is a value or an external node.
-    pub fn has_given_results(&self) -> bool {
-        self.ending().is_some_and(|ending| ending.has_given_results())
-    }
-
     /// The snapshot as the tenant of the run may see it: without its grant, and without what the owner of the definition keeps
     /// to itself, where the owner is another tenant.
     pub fn as_seen_by_tenant(mut self) -> Self {

@@ -56,14 +56,6 @@ pub struct CompiledSchema {
 }
 
 impl CompiledSchema {
-    /// [`compile_schema`].
-    ///
-    /// # Errors
-    /// A sentence for the tenant.
-    pub fn new(schema: &Value) -> Result<Self, String> {
-        compile_schema(schema)
-    }
-
     /// [`check_schema`] for the schema that this was made of.
     pub fn check(&self, schema: &Value, value: &Value, at: &At<'_>, invalid: &mut Invalid) {
         let steps = match schema::inspect(schema).and_then(|inspected| schema::measure(&inspected, value)) {

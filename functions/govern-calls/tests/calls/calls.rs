@@ -337,8 +337,11 @@ async fn an_answer_that_breaks_off_says_so_to_its_caller() {
     assert!(stream.body.contains("modelStreamErrorException"), "{}", stream.body);
     let lines = bench.ask(CHAT, &chat("[[bedrock abort after=3]]", true)).await;
     assert!(lines.body.contains("data: {\"error\""), "{}", lines.body);
+    // In one piece it would be half of a JSON text.
+    let whole = bench.ask(CONVERSE, &converse("[[bedrock abort after=3]]", 500)).await;
+    assert_eq!((whole.status, whole.kind()), (424, "ModelErrorException"), "{}", whole.body);
     bench.check("broken off");
-    assert_eq!(bench.ledger().counts.lost, 2);
+    assert_eq!(bench.ledger().counts.lost, 3);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod expression;
 mod quotas;
 mod sweep;
 
+use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
 use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -27,6 +28,14 @@ use sluice_core::governor::record::CallRecord;
 use sluice_core::id::ProcessorKey;
 use sluice_core::ports::{Drawn, GovernCalls, ManageKeys, ReadLedgers, Reserved, RunRef, StoreResult};
 
+/// What became of an item that lies beside a ledger.
+pub(super) enum Beside {
+    Put,
+    /// There was one before, which stays as it is.
+    Standing(Item),
+    NoLedger,
+}
+
 /// What became of an update.
 pub(super) enum Updated {
     Done(Option<Item>),
@@ -35,6 +44,26 @@ pub(super) enum Updated {
 }
 
 impl Store {
+    /// Puts an item, if there is none yet, and only while the run has a ledger: of one that is deleted, what came later would stay
+    /// for ever, since nobody would find it.
+    pub(super) async fn put_beside_ledger(
+        &self,
+        operation: &'static str,
+        run: &RunRef,
+        item: Item,
+    ) -> StoreResult<Beside> {
+        let ledger = Write::check(keys::ledger(&run.tenant_id, run.run_id)).only_if("attribute_exists(#grant)");
+        let writes = vec![ledger.naming("#grant", item::GRANT), Write::put_new(item)];
+        match self.transact(operation, writes).await? {
+            Transacted::Written => Ok(Beside::Put),
+            Transacted::Refused(refusals) if refusals.include(0) => Ok(Beside::NoLedger),
+            Transacted::Refused(mut refusals) => match refusals.at(1).flatten() {
+                Some(standing) => Ok(Beside::Standing(standing)),
+                None => Err(corrupt(operation, "what stands was not shown")),
+            },
+        }
+    }
+
     /// One update of a ledger.
     pub(super) async fn update_ledger(
         &self,
@@ -116,6 +145,17 @@ impl GovernCalls for Store {
         };
         let standing = standing.ok_or_else(|| corrupt(OPERATION, "the record that stands was not shown"))?;
         item::to_call_record(standing).map_err(unreadable)
+    }
+
+    async fn record_beside_ledger(&self, run: &RunRef, record: &CallRecord) -> StoreResult<Option<CallRecord>> {
+        const OPERATION: &str = "record a call beside its ledger";
+        let unreadable = |error| corrupt(OPERATION, error);
+        let written = item::from_call_record(&run.tenant_id, run.run_id, record).map_err(unreadable)?;
+        match self.put_beside_ledger(OPERATION, run, written).await? {
+            Beside::Put => Ok(Some(record.clone())),
+            Beside::Standing(standing) => item::to_call_record(standing).map(Some).map_err(unreadable),
+            Beside::NoLedger => Ok(None),
+        }
     }
 
     async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<Option<Ledger>> {

@@ -1,11 +1,10 @@
 //! Recording LLM calls: each once, and counted once, by the receipt of its report.
 
 use super::change::ChangeWrites;
-use super::governor::{Expression, Updated, ledger_of};
+use super::governor::{Beside, Expression, Updated, ledger_of};
 use super::transact::{Transacted, Write};
-use super::{Store, corrupt, failed, item, keys};
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use super::{Store, corrupt, item, keys};
+use aws_sdk_dynamodb::types::ReturnValue;
 use aws_smithy_types::retry::RetryConfig;
 use jiff::Timestamp;
 use keys::Key;
@@ -83,23 +82,22 @@ impl RecordUsage for Store {
         Ok(matches!(self.transact(OPERATION, writes).await?, Transacted::Written))
     }
 
-    async fn give_up_report(&self, run: &RunRef, report_id: CallId, now: Timestamp) -> StoreResult<ReportReceipt> {
+    async fn give_up_report(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        now: Timestamp,
+    ) -> StoreResult<Option<ReportReceipt>> {
         const OPERATION: &str = "give a report up";
         let receipt = ReportReceipt::default();
-        let put = self
-            .client
-            .put_item()
-            .table_name(&*self.table)
-            .set_item(Some(item::from_receipt(&run.tenant_id, run.run_id, report_id, &receipt, now)))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = Box::pin(put.send()).await else { return Ok(receipt) };
-        let standing = match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item(),
-            Some(_) | None => return Err(failed(OPERATION, &error)),
-        };
-        let standing = standing.ok_or_else(|| corrupt(OPERATION, "the receipt that stands was not shown"))?;
-        item::to_receipt(standing).map_err(|error| corrupt(OPERATION, error))
+        let given_up = item::from_receipt(&run.tenant_id, run.run_id, report_id, &receipt, now);
+        match self.put_beside_ledger(OPERATION, run, given_up).await? {
+            Beside::Put => Ok(Some(receipt)),
+            Beside::Standing(standing) => {
+                item::to_receipt(&standing).map(Some).map_err(|error| corrupt(OPERATION, error))
+            }
+            Beside::NoLedger => Ok(None),
+        }
     }
 
     async fn count_report(

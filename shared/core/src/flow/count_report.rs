@@ -33,7 +33,7 @@ pub(super) async fn finish_report<S: RecordUsage, E: StopExecution>(
     report_id: CallId,
     now: Timestamp,
 ) -> StoreResult<Counted> {
-    let receipt = store.give_up_report(run, report_id, now).await?;
+    let Some(receipt) = store.give_up_report(run, report_id, now).await? else { return Ok(Counted::default()) };
     count_report(store, engine, run, ledger, report_id, receipt, now).await
 }
 

@@ -12,7 +12,7 @@ mod stop;
 pub use request::{Ports, Request, Ticket, Verdict};
 pub use settle::settle;
 
-pub(crate) use settle::put;
+pub(crate) use settle::settle_by;
 pub(crate) use stop::stop_run;
 
 use crate::governor::ledger::change::Tally;

@@ -5,7 +5,7 @@
 //! its calls were not recorded, and whoever made them reports them again.
 
 use crate::flow::count_report::finish_report;
-use crate::flow::govern_call::{put, stop_run};
+use crate::flow::govern_call::{settle_by, stop_run};
 use crate::governor::record::{CallRecord, Outcome};
 use crate::governor::usage::TokenUsage;
 use crate::ports::{RunRef, StopExecution, StoreResult, SweepLedgers};
@@ -68,7 +68,9 @@ pub async fn sweep_ledger<S: SweepLedgers, E: StopExecution>(
             cost: hold,
             settled_at: now,
         };
-        let (standing, _after) = put(store, run, &lost).await?;
+        // Another sweep may have settled it, and the run been purged, since the ledger was read.
+        let Some(standing) = store.record_beside_ledger(run, &lost).await? else { return Ok(()) };
+        settle_by(store, run, &standing, now).await?;
         match standing.outcome {
             Outcome::Lost => swept.lost += 1,
             Outcome::Used | Outcome::NotRun => swept.settled += 1,

@@ -47,8 +47,17 @@ pub trait GovernCalls: Send + Sync {
     /// record says so ([`Outcome::NotRun`](crate::governor::record::Outcome::NotRun)) in case the hold was written or will be.
     fn reserve(&self, run: &RunRef, reserve: &Reserve) -> impl Future<Output = StoreResult<Reserved>> + Send;
 
-    /// Puts the record of a call, if it has none yet, and gives the one that stands. May be repeated.
+    /// Puts the record of a call, if it has none yet, and gives the one that stands. Only ever asked while the call is held, and
+    /// with it the ledger is there. May be repeated.
     fn record_call(&self, run: &RunRef, record: &CallRecord) -> impl Future<Output = StoreResult<CallRecord>> + Send;
+
+    /// [`Self::record_call`] of a call whose hold may be gone, in one transaction with a look at the ledger. `None` where there is
+    /// none any more: the run is being deleted, and a record that came after its others would stay for ever.
+    fn record_beside_ledger(
+        &self,
+        run: &RunRef,
+        record: &CallRecord,
+    ) -> impl Future<Output = StoreResult<Option<CallRecord>>> + Send;
 
     /// Settles a hold as [`Ledger::settle`] does, in one write, and gives the ledger after it; `None` when there is nothing to
     /// settle any more. Only ever asked with the record that stands. May be repeated.

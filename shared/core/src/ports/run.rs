@@ -298,14 +298,14 @@ pub trait RecordUsage: ChangeRun {
         calls: &[LlmCall],
         now: Timestamp,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
-    /// Puts an empty receipt, if the report has none yet, so that its calls are never recorded; gives the one that stands. May be
-    /// repeated.
+    /// Puts an empty receipt, if the report has none yet, so that its calls are never recorded; gives the one that stands. `None`
+    /// where the run has no ledger any more: it is being deleted, and a receipt would stay behind. May be repeated.
     fn give_up_report(
         &self,
         run: &RunRef,
         report_id: CallId,
         now: Timestamp,
-    ) -> impl Future<Output = StoreResult<ReportReceipt>> + Send;
+    ) -> impl Future<Output = StoreResult<Option<ReportReceipt>>> + Send;
     /// Counts a report as [`Ledger::count_report`] does, in one write; with a stop, in one transaction with the change of the run.
     /// Only ever asked with the receipt that stands. May be repeated.
     fn count_report(

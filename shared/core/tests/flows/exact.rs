@@ -38,7 +38,7 @@ fn run(world: &World) -> Run {
     snapshot.leaves = nodes.iter().map(|node| node.node_id.clone()).collect();
     snapshot.stages = vec![snapshot.leaves.clone()];
     (snapshot.nodes, snapshot.edges) = (nodes, Vec::new());
-    run.snapshot.has_given_results = snapshot.has_given_results();
+    run.snapshot.has_given_results = snapshot.ending().is_some_and(|ending| ending.has_given_results());
     let text = snapshot.to_text().expect("a text");
     world.store.seed_run(run.clone(), Some(text));
     for (node, result) in [("approval", Some(WRITTEN)), ("given", None), ("work", Some(READ))] {

@@ -1,4 +1,4 @@
-//! Answers as they go back through either door: a head, and a body that comes piece by piece.
+//! Answers as they go back through either door: a head, and a body, in one piece or piece by piece.
 
 use super::refused::{ERROR_TYPE, Refused};
 use bytes::Bytes;
@@ -42,6 +42,11 @@ pub fn about(headers: &mut HeaderMap, call_id: CallId, lowered_to: Option<u64>) 
 pub fn streamed(status: u16, headers: HeaderMap) -> (Sender, Reply) {
     let (sender, body) = streaming::channel();
     (sender, reply(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), headers, body))
+}
+
+/// An answer in one piece.
+pub fn whole(status: u16, headers: HeaderMap, body: Bytes) -> Reply {
+    reply(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY), headers, Body::from(body))
 }
 
 /// An answer that the governor itself gives.

@@ -31,6 +31,7 @@ macro_rules! governor_rules {
             of_many_reserves_at_once_as_many_are_made_as_fit,
             of_many_reserves_at_once_a_hundred_are_under_way,
             the_first_record_of_a_call_stands,
+            a_record_is_put_beside_a_ledger_only_while_there_is_one,
             of_many_settlements_of_a_call_one_is_made,
             settlements_of_many_calls_at_once_are_all_made,
             refusals_are_counted_where_somebody_may_call,
@@ -213,6 +214,17 @@ pub async fn the_first_record_of_a_call_stands(ground: &impl Ground) {
     });
     let standing: Vec<_> = at_once(puts).await;
     assert!(standing.iter().all(|one| *one == standing[0]), "{standing:?}");
+}
+
+pub async fn a_record_is_put_beside_a_ledger_only_while_there_is_one(ground: &impl Ground) {
+    let (store, run) = opened(ground, &ledger(None).close(Standing::Closed, noon())).await;
+    let (first, second) = (record(1, 10, 7, Outcome::Used), record(1, 10, 10, Outcome::Lost));
+    for (put, standing) in [(&first, &first), (&second, &first), (&first, &first)] {
+        assert_eq!(store.record_beside_ledger(&run, put).await.expect("an answer"), Some(standing.clone()));
+    }
+    let nobody = RunRef { run_id: RunId(Uuid::from_u128(99)), ..run };
+    assert_eq!(store.record_beside_ledger(&nobody, &first).await.expect("an answer"), None);
+    assert_eq!(store.record_call(&nobody, &second).await.expect("an answer"), second, "nothing was left behind");
 }
 
 pub async fn of_many_settlements_of_a_call_one_is_made(ground: &impl Ground) {

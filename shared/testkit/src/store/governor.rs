@@ -39,6 +39,15 @@ impl Governed {
         }
     }
 
+    fn record(&mut self, run: &RunRef, record: &CallRecord, laxity: Option<Laxity>) -> CallRecord {
+        self.changes += 1;
+        let records = self.records.entry(key(run)).or_default();
+        if laxity == Some(Laxity::RecordReplaced) {
+            records.insert(record.call_id, record.clone());
+        }
+        records.entry(record.call_id).or_insert_with(|| record.clone()).clone()
+    }
+
     fn settle(&mut self, run: &RunRef, settle: &Settle, laxity: Option<Laxity>) -> Option<Ledger> {
         let ledger = self.ledgers.get_mut(&key(run))?;
         let mut before = ledger.clone();
@@ -90,13 +99,13 @@ impl GovernCalls for MemoryStore {
     }
 
     async fn record_call(&self, run: &RunRef, record: &CallRecord) -> StoreResult<CallRecord> {
-        self.act("record a call", |tables| {
-            tables.governed.changes += 1;
-            let records = tables.governed.records.entry(key(run)).or_default();
-            if self.laxity == Some(Laxity::RecordReplaced) {
-                records.insert(record.call_id, record.clone());
-            }
-            Ok(records.entry(record.call_id).or_insert_with(|| record.clone()).clone())
+        self.act("record a call", |tables| Ok(tables.governed.record(run, record, self.laxity))).await
+    }
+
+    async fn record_beside_ledger(&self, run: &RunRef, record: &CallRecord) -> StoreResult<Option<CallRecord>> {
+        self.act("record a call beside its ledger", |tables| {
+            let is_there = tables.governed.ledgers.contains_key(&key(run));
+            Ok(is_there.then(|| tables.governed.record(run, record, self.laxity)))
         })
         .await
     }

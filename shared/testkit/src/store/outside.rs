@@ -128,14 +128,23 @@ impl RecordUsage for MemoryStore {
         .await
     }
 
-    async fn give_up_report(&self, run: &RunRef, report_id: CallId, _now: Timestamp) -> StoreResult<ReportReceipt> {
+    async fn give_up_report(
+        &self,
+        run: &RunRef,
+        report_id: CallId,
+        _now: Timestamp,
+    ) -> StoreResult<Option<ReportReceipt>> {
         self.act("give a report up", |tables| {
+            let key = (run.tenant_id.clone(), run.run_id);
+            if !tables.governed.ledgers.contains_key(&key) {
+                return Ok(None);
+            }
             tables.governed.changes += 1;
-            let receipts = tables.governed.receipts.entry((run.tenant_id.clone(), run.run_id)).or_default();
+            let receipts = tables.governed.receipts.entry(key).or_default();
             if self.laxity == Some(Laxity::ReceiptReplaced) {
                 receipts.remove(&report_id);
             }
-            Ok(*receipts.entry(report_id).or_default())
+            Ok(Some(*receipts.entry(report_id).or_default()))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Asks for one call, again and again while there is reason to.
 
 use super::request::{Ports, Request, Ticket, Verdict};
-use super::settle::put;
+use super::settle::settle_by;
 use super::stop::exhausted;
 use crate::budget::NanoUsd;
 use crate::flow::TRIES;
@@ -257,7 +257,9 @@ async fn hold<S: GovernCalls>(
                     settled_at: now,
                 };
                 // What cannot be written now costs its hold when the lease is over.
-                let _lost = put(store, request.run, &record).await;
+                if let Ok(Some(standing)) = store.record_beside_ledger(request.run, &record).await {
+                    let _lost = settle_by(store, request.run, &standing, now).await;
+                }
             }
             Err(error)
         }

@@ -7,7 +7,7 @@ use crate::governor::ledger::Ledger;
 use crate::governor::ledger::change::Settle;
 use crate::governor::record::{AboutCall, CallRecord, Outcome};
 use crate::governor::usage::{CallEnd, TokenUsage};
-use crate::ports::{ChangeRun, GovernCalls, RunRef, StopExecution, StoreError};
+use crate::ports::{ChangeRun, GovernCalls, RunRef, StopExecution, StoreResult};
 use crate::refusal::{Answer, Refusal};
 use jiff::{SignedDuration, Timestamp};
 
@@ -48,7 +48,14 @@ where
     E: StopExecution,
 {
     let record = ticket.record(end, now);
-    let (standing, after) = put(store, &ticket.run, &record).await.map_err(Refusal::Store)?;
+    let mut tries = 1;
+    let standing = loop {
+        match store.record_call(&ticket.run, &record).await {
+            Err(_) if tries < TRIES => tries += 1,
+            result => break result.map_err(Refusal::Store)?,
+        }
+    };
+    let after = settle_by(store, &ticket.run, &standing, now).await.map_err(Refusal::Store)?;
     if after.is_some_and(|ledger| ledger.is_above()) && stop_run(store, engine, &ticket.run, now).await.is_err() {
         // The call is settled all the same. The next sweep stops the run.
         let _found_later = store.sweep_at(&ticket.run, now).await;
@@ -56,21 +63,18 @@ where
     Ok(standing)
 }
 
-/// Puts a record, and settles by the one that stands. Gives that, and the ledger after it where it is known.
-pub(crate) async fn put<S: GovernCalls>(
+/// Settles by the record that stands. Gives the ledger after it, where it is known.
+///
+/// # Errors
+/// When the store fails.
+pub(crate) async fn settle_by<S: GovernCalls>(
     store: &S,
     run: &RunRef,
-    record: &CallRecord,
-) -> Result<(CallRecord, Option<Ledger>), StoreError> {
+    standing: &CallRecord,
+    now: Timestamp,
+) -> StoreResult<Option<Ledger>> {
+    let settle = Settle::from(standing);
     // Not by a closure: whoever spawns this needs it to be `Send`, which the compiler does not see of an asynchronous one.
-    let mut tries = 1;
-    let standing = loop {
-        match store.record_call(run, record).await {
-            Err(_) if tries < TRIES => tries += 1,
-            result => break result?,
-        }
-    };
-    let settle = Settle::from(&standing);
     let mut tries = 1;
     let after = loop {
         match store.settle(run, &settle).await {
@@ -85,7 +89,7 @@ pub(crate) async fn put<S: GovernCalls>(
         None => tries > 1,
     };
     if leaves_something {
-        let _found_later = store.sweep_at(run, record.settled_at).await;
+        let _found_later = store.sweep_at(run, now).await;
     }
-    Ok((standing, after))
+    Ok(after)
 }

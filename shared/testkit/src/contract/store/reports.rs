@@ -188,6 +188,7 @@ pub async fn report(store: &impl Ports, run: &Run, calls: &[LlmCall]) -> bool {
     let of = &reference(run);
     let is_recorded = store.record_calls(of, begun.report_id, calls, noon()).await.expect("an answer");
     let receipt = store.give_up_report(of, begun.report_id, noon()).await.expect("an answer");
+    let receipt = receipt.expect("the run has a ledger");
     let stands = ReportReceipt { calls: calls.len() as u64, cost: cost(calls) };
     assert_eq!(receipt, if is_recorded { stands } else { ReportReceipt::default() });
     let count = CountReport { cost: receipt.cost, calls: receipt.calls, ..count(&begun, calls) };
@@ -271,7 +272,7 @@ pub async fn each_step_of_a_report_is_seen_and_each_is_made_once(ground: &impl G
     // Whoever finishes it, and however often.
     for _ in 0..2 {
         let receipt = store.give_up_report(&of, id, noon()).await.expect("an answer");
-        assert_eq!(receipt, ReportReceipt { calls: 2, cost: NanoUsd(120) });
+        assert_eq!(receipt, Some(ReportReceipt { calls: 2, cost: NanoUsd(120) }));
     }
     let counting = (0..8).map(|_| store.count_report(&of, &count, None));
     let counted = at_once(counting).await.into_iter().map(|counted| counted.expect("an answer"));
@@ -289,7 +290,7 @@ pub async fn a_report_that_was_given_up_records_nothing(ground: &impl Ground) {
     let (of, calls) = (reference(&run), [call("1", 100)]);
     let begun = begin(&store, &run, &calls).await;
     let receipt = store.give_up_report(&of, begun.report_id, noon()).await.expect("given up");
-    assert_eq!(receipt, ReportReceipt::default());
+    assert_eq!(receipt, Some(ReportReceipt::default()));
     assert!(!store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("an answer"));
     let count = CountReport { cost: NanoUsd(0), calls: 0, ..count(&begun, &calls) };
     let counted = store.count_report(&of, &count, None).await.expect("an answer");
@@ -371,6 +372,8 @@ pub async fn a_run_that_is_gone_takes_no_report_and_one_that_goes_waits_for_what
     store.count_report(&reference(&going), &count(&begun, &calls), None).await.expect("counted");
     assert_eq!(store.owed_until(&mine(), going.run_id).await.expect("an answer"), None);
     store.purge_run(&mine(), going.run_id).await.expect("purged");
+    let late = store.give_up_report(&reference(&going), begun.report_id, noon()).await.expect("an answer");
+    assert_eq!(late, None, "nothing is left behind");
     assert!(known(&store, &going, &["1"]).await.is_empty());
     assert_eq!(store.begin_report(&reference(&going), NanoUsd(1), noon()).await.expect("an answer"), None);
 }
