@@ -8,6 +8,7 @@ mod admit;
 mod caller;
 mod known;
 mod make;
+pub mod serve;
 mod watch;
 
 pub use known::Known;

@@ -1,9 +1,9 @@
+use govern_calls::serve::serve;
 use govern_calls::{App, Known};
-use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use lambda_runtime::Error;
 use sluice_aws::Aws;
 use sluice_aws::bedrock::Bedrock;
 use sluice_aws::config::Settings;
-use sluice_edge::bedrock::event::Event;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,5 +21,5 @@ async fn main() -> Result<(), Error> {
         known: Known::default(),
         new_random: sluice_aws::ids::new_call,
     };
-    Runtime::new(service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)))).run().await
+    serve(app).await
 }

@@ -3,8 +3,7 @@
 //! **Invariant:** from the moment in which a request may have been sent on, the call is settled whatever its caller does.
 //!
 //! Decision (2026-11-28): a stream goes on as it comes, and its call is settled before its end. An answer in one piece is of no use
-//! to anybody before it is whole: its call is settled first, and it goes on in one write. Otherwise its end would be a write of its
-//! own, held back (Nagle's algorithm, which the runtime leaves on) until the first was acknowledged: 40 ms in the benchmark.
+//! to anybody before it is whole: its call is settled first, and it goes on in one write.
 
 use crate::caller::Caller;
 use crate::{App, Asked};

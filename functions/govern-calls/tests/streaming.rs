@@ -11,11 +11,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use lambda_runtime::{LambdaEvent, Runtime};
 use sluice_aws::bedrock::Bedrock;
 use sluice_aws::clock::SystemClock;
 use sluice_core::ports::Clock;
-use sluice_edge::bedrock::event::Event;
 use std::convert::Infallible;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,8 +54,7 @@ async fn function(model: &str) {
         known: bench.app.known.clone(),
         new_random: support::new_random,
     };
-    let handler = lambda_runtime::service_fn(|event: LambdaEvent<Event>| Box::pin(app.handle(event)));
-    Runtime::new(handler).run().await.expect("a Runtime API");
+    govern_calls::serve::serve(app).await.expect("a Runtime API");
 }
 
 /// What the Runtime API hears of a function.

@@ -2,6 +2,7 @@
 
 use super::*;
 use sluice_core::budget::NanoUsd;
+use sluice_core::change::standing;
 use sluice_core::governor::ledger::change::{CountReport, Uncounted};
 use sluice_core::ports::{KnownCalls, ReportBegun, ReportCounted};
 
@@ -184,10 +185,11 @@ impl RecordUsage for MemoryStore {
     async fn take_over(&self, run: &RunRef, opening: &Ledger, earlier: Earlier) -> StoreResult<()> {
         self.act("take over what was reported before", |tables| {
             let key = (run.tenant_id.clone(), run.run_id);
-            if !tables.runs.contains_key(&key) {
-                return Ok(());
-            }
-            let ledger = tables.governed.ledgers.entry(key).or_insert_with(|| opening.clone());
+            let Some(run) = tables.runs.get(&key) else { return Ok(()) };
+            // Whoever stopped or ended a run without a ledger has left a mark that it is closed.
+            let closed = standing(run).map(|standing| opening.close(standing, run.updated_at));
+            let opening = closed.unwrap_or_else(|| opening.clone());
+            let ledger = tables.governed.ledgers.entry(key).or_insert(opening);
             if let Some(next) = ledger.take_over(&earlier) {
                 *ledger = next;
                 tables.governed.changes += 1;
