@@ -12,7 +12,7 @@ cargo run --release -p benchmark: what the functions cost beside a bare one, mea
 Measures release binaries of this repository on one CPU: cold and warm time, CPU, memory, size, and their round trips by name.
 It prints one Markdown table. tests/benchmark/README.md says how to read it. It needs Linux.
 
-  --build            build the eight functions first (otherwise they have to be there)
+  --build            build the functions first (otherwise they have to be there)
   --bin-dir DIR      measure the binaries in DIR (default: those beside this program)
   --only TEXT        only cases whose name, or whose function's, contains TEXT (repeatable)
   --rounds N         rounds (default 9)
