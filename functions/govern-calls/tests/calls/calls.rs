@@ -6,6 +6,7 @@ use crate::support::{
     self, Bench, CLAUDE, MILLI, PROFILE, converse, grant_path, key_of, ledger, node, processor, settings,
 };
 use govern_calls::{App, Known};
+use http_body_util::BodyExt;
 use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use sluice_aws::bedrock::Bedrock;
@@ -21,8 +22,10 @@ use sluice_core::governor::record::Outcome;
 use sluice_core::limits;
 use sluice_core::ports::{Clock, ManageKeys, ReadLedgers, RecordReports, RunRef};
 use sluice_core::report::{ReportToken, TokenText};
+use sluice_testkit::fault::Fault;
 use sluice_testkit::samples::{SUCCEEDED, run_id};
 use std::collections::BTreeSet;
+use std::task::Poll;
 use std::time::Duration;
 
 const CONVERSE: &str = "/model/anthropic.claude-haiku-4-5-20251001-v1%3A0/converse";
@@ -488,10 +491,43 @@ async fn a_caller_that_hangs_up_changes_nothing() {
     assert_eq!((bench.ledger().spent.0, bench.ledger().counts.lost), (bench.referee(), 0), "by what it used");
 }
 
+/// With the end of an answer Lambda may freeze the process.
+#[tokio::test]
+async fn no_answer_is_over_before_its_call_is_settled() {
+    let bench = Bench::start(Some(1_000 * MILLI)).await;
+    let recorded = async |calls: usize| {
+        let records = || bench.world.store.see_ledger(&bench.run, |_, records, _| records.len());
+        while records() != Some(calls) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let within = Duration::from_secs(20);
+    let body = converse("[[bedrock tokens=20]]", 100).to_string();
+    let event = |path: &str| bench.event(&bench.path(path), key_of(&processor()).reveal(), &body);
+    // From its record on, its settlement hangs.
+    bench.world.store.faults.once("settle a call", Fault::SilentBefore);
+    let mut reply = bench.reply(&event(CONVERSE_STREAM)).await;
+    let mut stream = Vec::new();
+    while !String::from_utf8_lossy(&stream).contains("metadata") {
+        let frame = reply.stream.frame().await.expect("a frame").expect("bytes");
+        stream.extend_from_slice(&frame.into_data().expect("data"));
+    }
+    tokio::time::timeout(within, recorded(1)).await.expect("recorded");
+    let mut next = std::pin::pin!(reply.stream.frame());
+    let is_open = std::future::poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await;
+    assert!(is_open, "the stream is over");
+    bench.world.store.faults.once("settle a call", Fault::SilentBefore);
+    let event = event(CONVERSE);
+    tokio::select! {
+        _ = bench.reply(&event) => panic!("the answer is there"),
+        recorded = tokio::time::timeout(within, recorded(2)) => recorded.expect("recorded"),
+    }
+    assert_eq!(bench.ledger().holds.len(), 2);
+}
+
 #[tokio::test]
 async fn a_ledger_that_cannot_be_written_makes_no_call() {
     use sluice_core::ports::StoreErrorClass::Unavailable;
-    use sluice_testkit::fault::Fault;
     for fault in [Fault::Before(Unavailable), Fault::After(Unavailable)] {
         for operation in ["reserve for a call", "load the keys of a processor", "find a model"] {
             let bench = Bench::start(Some(1_000 * MILLI)).await;
