@@ -210,6 +210,7 @@ impl Stage {
                     break;
                 }
                 self.act();
+                self.seen.check(&world).map_err(|broken| format!("in quiet round {round}: {broken}"))?;
             }
             world.clock.pass(SignedDuration::from_secs(70));
             let now = world.clock.now();
