@@ -156,6 +156,8 @@ impl Stage {
 
     fn step(&mut self) {
         let now = self.world.clock.now();
+        // No process outlives its time: whoever is over it does not act any more.
+        self.actors.retain(|actor| now.duration_since(actor.since) < LONGEST_PROCESS);
         match self.random.u32(0..1_000) {
             0..=3 => self.spawn(stranger(self.world.clone())),
             4 if self.random.u32(0..3) == 0 => self.spawn(end(self.world.clone())),
@@ -164,8 +166,6 @@ impl Stage {
             13..=99 => self.world.clock.pass(SignedDuration::from_millis(self.random.i64(1..4_000))),
             _ => self.act(),
         }
-        // No process outlives its time.
-        self.actors.retain(|actor| now.duration_since(actor.since) < LONGEST_PROCESS);
         let is_minute = |at: Timestamp| now.duration_since(at) >= SignedDuration::from_secs(60);
         if self.swept_at.is_none_or(is_minute) {
             self.swept_at = Some(now);
