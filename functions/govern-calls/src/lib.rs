@@ -1,5 +1,5 @@
-//! Every Bedrock call of a run: its worst case is set aside, then it is made, and what it really used is settled while its answer
-//! has gone by.
+//! Every Bedrock call of a run: its worst case is set aside, then it is made, and what it really used is settled before its
+//! answer is over.
 //!
 //! **Invariants:** no call is made but with a hold that is known to be written; every call that was granted is settled, or left to the
 //! sweep at the end of its lease; whoever may not call learns nothing; no prompt, key or grant is in a log line.

@@ -7,7 +7,7 @@
 use crate::App;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Body as _, Frame};
 use hyper_util::client::legacy::connect::HttpConnector;
 use lambda_runtime::streaming::Body;
 use lambda_runtime::tower::{Layer, Service};
@@ -52,7 +52,7 @@ where
     Runtime::new(handler).layer(answering).run().await
 }
 
-/// Answers events that can be read; before the runtime's own services, and after them as their layer.
+/// Answers events that can be read, and leaves others to `next`: the runtime's own services, or nothing yet.
 struct Answering<S, E, C, N> {
     app: Arc<App<S, E, C>>,
     client: Arc<PooledClient>,
@@ -133,10 +133,6 @@ impl http_body::Body for Streamed {
             Some(prelude) => Poll::Ready(Some(Ok(Frame::data(prelude)))),
             None => Pin::new(&mut self.stream).poll_frame(context),
         }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }
 
