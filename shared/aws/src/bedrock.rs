@@ -13,7 +13,8 @@ mod sign;
 use crate::config::Settings;
 use crate::connector::Connector;
 use crate::deadline;
-use aws_credential_types::Credentials;
+use crate::endpoint;
+use crate::sigv4::Scope;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http::uri::Scheme;
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sluice_core::ports::CountInput;
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -44,8 +46,7 @@ pub struct Bedrock {
     connector: Connector,
     /// Without a slash at its end.
     endpoint: String,
-    region: String,
-    credentials: Credentials,
+    scope: Arc<Scope>,
 }
 
 /// What init waits for a connection that is opened early. Lambda ends an init after ten seconds.
@@ -84,12 +85,15 @@ pub enum NoAnswer {
 impl Bedrock {
     /// Opens no connection yet.
     pub fn new(settings: &Settings) -> Self {
-        let endpoint = settings.endpoints.bedrock.clone().unwrap_or_else(|| of_region(&settings.region));
+        let endpoint = settings
+            .endpoints
+            .bedrock
+            .clone()
+            .unwrap_or_else(|| endpoint::of_region("bedrock-runtime", &settings.region));
         Self {
             connector: Connector::keeping(settings.roots.clone(), CONNECT_TIMEOUT, IDLE),
             endpoint: endpoint.trim_end_matches('/').to_owned(),
-            region: settings.region.clone(),
-            credentials: settings.credentials.clone(),
+            scope: Arc::new(sign::scope(&settings.region, &settings.credentials)),
         }
     }
 
@@ -120,7 +124,7 @@ impl Bedrock {
 
     fn request(&self, sent: Sent, now: Timestamp) -> Result<Request<SdkBody>, Box<dyn Error + Send + Sync>> {
         let url: Uri = format!("{}{}", self.endpoint, sent.path).parse()?;
-        let headers = sign::signed(&url, &self.region, &self.credentials, &sent.headers, &sent.body, now)?;
+        let headers = sign::signed(&url, &self.scope, &sent.headers, &sent.body, now)?;
         let mut request = Request::post(url).body(SdkBody::from(sent.body))?;
         *request.headers_mut() = headers;
         Ok(request)
@@ -145,12 +149,6 @@ pub async fn in_time<F: Future>(work: F) -> Option<F::Output> {
 /// Does work that goes on beside the invocation's, within the same time.
 pub fn spawn(work: impl Future<Output = ()> + Send + 'static) {
     drop(tokio::spawn(deadline::kept(work)));
-}
-
-/// Source: <https://docs.aws.amazon.com/general/latest/gr/bedrock.html>
-fn of_region(region: &str) -> String {
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("https://bedrock-runtime.{region}.{domain}")
 }
 
 impl From<Response<Incoming>> for Answer {

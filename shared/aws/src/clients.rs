@@ -1,15 +1,15 @@
-//! The AWS clients over one connector, configured by hand, because the default chain costs more than the work.
+//! The services over one connector, each with its place, its time and its signature.
 
-use crate::config::{Endpoints, Settings};
+use crate::call::{Quota, Service};
+use crate::config::Settings;
 use crate::connector::Connector;
-use crate::deadline::HeldToDeadline;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_smithy_types::retry::RetryConfig;
-use aws_smithy_types::timeout::TimeoutConfig;
-use aws_types::SdkConfig;
+use crate::endpoint;
+use crate::sigv4::Scope;
+use aws_sigv4::http_request::SigningSettings;
+use aws_smithy_runtime_api::client::identity::Identity;
 use http::Uri;
 use http::uri::Scheme;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A request of ours is one round trip within a region: what does not connect in this time will not.
@@ -23,122 +23,59 @@ pub const STORE_TIMEOUT: Duration = Duration::from_secs(8);
 pub const ENGINE_TIMEOUT: Duration = Duration::from_secs(6);
 /// What init waits for connections that are opened early. Lambda ends an init after ten seconds.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(1);
-const MAX_ATTEMPTS: u32 = 3;
-/// The SDK's own first pause is up to a second, far longer than a call takes.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Makes the clients of the three services. Clones share their connections.
+/// The services that functions call. They share their connections.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    shared: SdkConfig,
     connector: Connector,
-    endpoints: Endpoints,
-    region: String,
     opens_early: bool,
+    pub dynamodb: Service,
+    pub sfn: Service,
+    pub events: Service,
 }
 
 impl Clients {
     /// Opens no connection yet.
     pub fn new(settings: &Settings) -> Self {
         let connector = Connector::new(settings.roots.clone(), CONNECT_TIMEOUT);
+        let identity = Identity::from(settings.credentials.clone());
+        // The name that a service has in its addresses, and in the signatures for it.
+        let service = |name: &'static str, endpoint: &Option<String>, most| {
+            let endpoint = endpoint.clone().unwrap_or_else(|| endpoint::of_region(name, &settings.region));
+            let parsed = endpoint.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.host().is_some());
+            Service {
+                connector: connector.clone(),
+                endpoint: parsed.ok_or_else(|| format!("{endpoint} is no address of a service").into()),
+                scope: Arc::new(Scope {
+                    service: name,
+                    region: settings.region.clone(),
+                    identity: identity.clone(),
+                    settings: SigningSettings::default(),
+                }),
+                most,
+                attempt: ATTEMPT_TIMEOUT,
+                quota: Arc::new(Quota::default()),
+            }
+        };
+        let at = &settings.endpoints;
         Self {
-            shared: shared_config(settings, connector.clone()),
+            dynamodb: service("dynamodb", &at.dynamodb, STORE_TIMEOUT),
+            sfn: service("states", &at.sfn, ENGINE_TIMEOUT),
+            events: service("events", &at.events, ENGINE_TIMEOUT),
             connector,
-            endpoints: settings.endpoints.clone(),
-            region: settings.region.clone(),
             opens_early: settings.opens_early,
         }
     }
 
-    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let config = self.config(&self.endpoints.dynamodb, STORE_TIMEOUT);
-        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(HeldToDeadline(STORE_TIMEOUT));
-        aws_sdk_dynamodb::Client::from_conf(config.build())
-    }
-
-    pub fn sfn(&self) -> aws_sdk_sfn::Client {
-        let config = self.config(&self.endpoints.sfn, ENGINE_TIMEOUT);
-        let config = aws_sdk_sfn::config::Builder::from(&config).interceptor(HeldToDeadline(ENGINE_TIMEOUT));
-        aws_sdk_sfn::Client::from_conf(config.build())
-    }
-
-    pub fn events(&self) -> aws_sdk_eventbridge::Client {
-        let config = self.config(&self.endpoints.events, ENGINE_TIMEOUT);
-        let config = aws_sdk_eventbridge::config::Builder::from(&config).interceptor(HeldToDeadline(ENGINE_TIMEOUT));
-        aws_sdk_eventbridge::Client::from_conf(config.build())
-    }
-
-    fn config(&self, endpoint: &Option<String>, timeout: Duration) -> SdkConfig {
-        let mut builder = self.shared.to_builder().timeout_config(timeouts(timeout));
-        builder.set_endpoint_url(endpoint.clone());
-        builder.build()
-    }
-
-    /// Opens connections to DynamoDB while the function starts, if Lambda starts it: there init has more of a processor
-    /// than any request. Bounded in time, and harmless where one cannot be opened.
-    pub async fn open_dynamodb(&self) {
-        let dynamodb = self.origin(&self.endpoints.dynamodb, origin::dynamodb(&self.region)).await;
-        self.open(dynamodb.into_iter().collect()).await;
-    }
-
-    /// The same with Step Functions beside it.
-    pub async fn open_dynamodb_and_sfn(&self) {
-        let dynamodb = self.origin(&self.endpoints.dynamodb, origin::dynamodb(&self.region)).await;
-        let sfn = self.origin(&self.endpoints.sfn, origin::sfn(&self.region)).await;
-        self.open(dynamodb.into_iter().chain(sfn).collect()).await;
-    }
-
-    async fn open(&self, origins: Vec<Uri>) {
+    /// Opens connections to these services while the function starts, if Lambda starts it: there init has more of a processor
+    /// than any request. Bounded in time, and harmless where one cannot be opened. Without TLS there is little to open: that is
+    /// a laptop's stack.
+    pub async fn open(&self, services: &[&Service]) {
+        let origins = services.iter().filter_map(|service| service.endpoint.as_ref().ok());
+        let origins = origins.filter(|origin| self.opens_early && origin.scheme() == Some(&Scheme::HTTPS));
+        let origins: Vec<Uri> = origins.cloned().collect();
         if !origins.is_empty() {
             self.connector.open(origins, OPENING_TIMEOUT).await;
         }
     }
-
-    /// Where a connection is worth opening early. Without TLS there is little to open: that is a laptop's stack.
-    async fn origin(&self, endpoint: &Option<String>, of_region: impl Future<Output = Option<String>>) -> Option<Uri> {
-        if !self.opens_early {
-            return None;
-        }
-        let origin = match endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => of_region.await?,
-        };
-        origin.parse().ok().filter(|origin: &Uri| origin.scheme() == Some(&Scheme::HTTPS))
-    }
-}
-
-/// Where a service is in a region, as its client would find it.
-mod origin {
-    macro_rules! of_region {
-        ($name:ident, $sdk:ident) => {
-            pub(super) async fn $name(region: &str) -> Option<String> {
-                use $sdk::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
-                let params = Params::builder().region(region).build().ok()?;
-                let endpoint = DefaultResolver::new().resolve_endpoint(&params).await.ok()?;
-                Some(endpoint.url().to_owned())
-            }
-        };
-    }
-
-    of_region!(dynamodb, aws_sdk_dynamodb);
-    of_region!(sfn, aws_sdk_sfn);
-}
-
-fn shared_config(settings: &Settings, connector: Connector) -> SdkConfig {
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(settings.region.clone()))
-        .credentials_provider(SharedCredentialsProvider::new(settings.credentials.clone()))
-        .http_client(connector)
-        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_initial_backoff(INITIAL_BACKOFF))
-        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().build())
-        .build()
-}
-
-fn timeouts(operation: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(operation)
-        .build()
 }

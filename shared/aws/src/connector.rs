@@ -7,28 +7,18 @@
 //! and reads all of the system's root certificates before the first call. The roots of Mozilla's programme are compiled in
 //! and need no reading; `AWS_CA_BUNDLE` names others.
 
-use aws_smithy_runtime_api::client::connection::{CaptureSmithyConnection, ConnectionMetadata};
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::ErrorKind;
 use http::uri::Scheme;
-use http::{Extensions, Request, Response, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::{
-    CaptureConnection, HttpConnector as TcpConnector, HttpInfo, capture_connection,
-};
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -42,6 +32,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tower_service::Service;
 
+/// Who calls, as every request says.
+pub(crate) const SLUICE: &str = concat!("sluice/", env!("CARGO_PKG_VERSION"));
 /// How long the clients of AWS keep an idle connection: as hyper does.
 const IDLE: Duration = Duration::from_secs(90);
 
@@ -111,53 +103,8 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// The clients all have the same settings, and the connector has them already.
-impl HttpClient for Connector {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
-    }
-
-    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
-        Some(ConnectorMetadata::new("hyper", Some(Cow::Borrowed("1.x"))))
-    }
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let mut request = match request.try_into_http1x() {
-            Ok(request) => request,
-            Err(error) => return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into()))),
-        };
-        let used = capture_connection(&mut request);
-        if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
-            capture.set_connection_retriever(move || metadata(&used));
-        }
-        let answer = self.0.request(request);
-        HttpConnectorFuture::new(async move {
-            let answer = answer.await.map_err(classified)?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
-                .map_err(|error| ConnectorError::other(error.into(), None))
-        })
-    }
-}
-
-/// How the SDK gives up the connection of an attempt that failed.
-fn metadata(used: &CaptureConnection) -> Option<ConnectionMetadata> {
-    let mut extensions = Extensions::new();
-    used.connection_metadata().as_ref()?.get_extras(&mut extensions);
-    let addresses = extensions.get::<HttpInfo>();
-    let used = used.clone();
-    let mut builder = ConnectionMetadata::builder().proxied(false).poison_fn(move || {
-        if let Some(connection) = used.connection_metadata().as_ref() {
-            connection.poison();
-        }
-    });
-    builder.set_local_addr(addresses.map(HttpInfo::local_addr)).set_remote_addr(addresses.map(HttpInfo::remote_addr));
-    Some(builder.build())
-}
-
-/// What an attempt failed of, as the SDK's retry strategy has to know: time, input and output are tried again.
-fn classified(error: legacy::Error) -> ConnectorError {
+/// What an attempt failed of, as whoever tries again has to know: time, input and output are tried again.
+pub(crate) fn classified(error: legacy::Error) -> ConnectorError {
     let io = source::<io::Error>(&error);
     if io.is_some_and(|io| io.kind() == io::ErrorKind::TimedOut) {
         return ConnectorError::timeout(error.into());

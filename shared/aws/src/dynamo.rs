@@ -28,8 +28,12 @@ mod sweep;
 mod transact;
 mod usage;
 
+use crate::call::Service;
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItem, DeleteItemInput};
+use aws_sdk_dynamodb::operation::get_item::{GetItem, GetItemInput};
+use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemInput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, ItemResult, n};
 use keys::Key;
@@ -41,20 +45,24 @@ use std::sync::Arc;
 /// The table, and what this process remembers of it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: aws_sdk_dynamodb::Client,
+    dynamodb: Service,
     table: Arc<str>,
     memory: Memory,
 }
 
 impl Store {
-    pub fn new(client: aws_sdk_dynamodb::Client, table: &str) -> Self {
-        Self { client, table: table.into(), memory: Memory::default() }
+    pub fn new(dynamodb: Service, table: &str) -> Self {
+        Self { dynamodb, table: table.into(), memory: Memory::default() }
     }
 
     /// One item, strongly consistent.
     async fn get(&self, operation: &'static str, key: Key) -> StoreResult<Option<Item>> {
-        let call = self.client.get_item().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
-        Box::pin(call.send()).await.map(|answer| answer.item).map_err(|error| failed(operation, &error))
+        let get = GetItemInput::builder().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
+        self.dynamodb
+            .call::<GetItem>(get.build())
+            .await
+            .map(|answer| answer.item)
+            .map_err(|error| failed(operation, &error))
     }
 
     /// Writes one item if there is none under its key yet, and says whether it did.
@@ -80,9 +88,9 @@ impl Store {
         value: Option<(&str, AttributeValue)>,
     ) -> StoreResult<bool> {
         let item = item.map_err(|error| corrupt(operation, error))?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item)).condition_expression(condition);
+        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(item)).condition_expression(condition);
         let values = value.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
-        match Box::pin(put.set_expression_attribute_values(values).send()).await {
+        match self.dynamodb.call::<PutItem>(put.set_expression_attribute_values(values).build()).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
@@ -95,8 +103,8 @@ impl Store {
 
     /// Deletes one item. Deleting what is gone is no error.
     async fn delete(&self, operation: &'static str, key: Key) -> StoreResult<()> {
-        let delete = self.client.delete_item().table_name(&*self.table).set_key(Some(key.into_item()));
-        Box::pin(delete.send()).await.map(|_| ()).map_err(|error| failed(operation, &error))
+        let delete = DeleteItemInput::builder().table_name(&*self.table).set_key(Some(key.into_item())).build();
+        self.dynamodb.call::<DeleteItem>(delete).await.map(|_| ()).map_err(|error| failed(operation, &error))
     }
 }
 

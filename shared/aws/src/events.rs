@@ -2,6 +2,7 @@
 
 use crate::Engine;
 use crate::fault::Fault;
+use aws_sdk_eventbridge::operation::put_events::{PutEvents, PutEventsInput};
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use serde::Serialize;
 use sluice_core::concurrency::QueueRef;
@@ -31,7 +32,8 @@ impl Engine {
 
     /// The call succeeds even where entries fail, so each is looked at.
     async fn put_events(&self, entries: Vec<PutEventsRequestEntry>) -> Result<(), Fault> {
-        let answer = Box::pin(self.events.put_events().set_entries(Some(entries)).send()).await;
+        let put = PutEventsInput::builder().set_entries(Some(entries)).build();
+        let answer = self.events.call::<PutEvents>(put).await;
         let answer = answer.map_err(|error| Fault::of(&error))?;
         if answer.failed_entry_count() == 0 {
             return Ok(());

@@ -6,18 +6,22 @@
 //! needed from here.
 
 pub mod bedrock;
+pub mod call;
 pub mod clients;
 pub mod clock;
 pub mod config;
 mod connector;
 mod deadline;
 pub mod dynamo;
+mod endpoint;
 pub mod events;
 mod fault;
 pub mod ids;
 pub mod sfn;
+mod sigv4;
 pub mod webhook;
 
+use call::Service;
 use clients::Clients;
 use config::Settings;
 
@@ -33,20 +37,20 @@ pub struct Aws {
 /// Step Functions and the event bus.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    pub(crate) sfn: aws_sdk_sfn::Client,
-    pub(crate) events: aws_sdk_eventbridge::Client,
+    pub(crate) sfn: Service,
+    pub(crate) events: Service,
     pub(crate) event_bus: String,
 }
 
 impl Aws {
     /// Makes the clients, and opens the connections that nearly every first request needs, where that is worth it:
-    /// see [`Clients::open_dynamodb_and_sfn`].
+    /// see [`Clients::open`].
     pub async fn connect(settings: &Settings) -> Self {
         let clients = Clients::new(settings);
-        clients.open_dynamodb_and_sfn().await;
-        let (sfn, events) = (clients.sfn(), clients.events());
+        clients.open(&[&clients.dynamodb, &clients.sfn]).await;
+        let (sfn, events) = (clients.sfn, clients.events);
         Self {
-            store: dynamo::Store::new(clients.dynamodb(), &settings.table),
+            store: dynamo::Store::new(clients.dynamodb, &settings.table),
             engine: Engine { sfn, events, event_bus: settings.event_bus.clone() },
             webhook: webhook::Sender::new(settings.destinations(), settings.credentials.clone()),
             clock: clock::SystemClock,
@@ -56,7 +60,7 @@ impl Aws {
     /// The store alone, for functions that call nothing else: they have no other client in them either.
     pub async fn connect_store(settings: &Settings) -> dynamo::Store {
         let clients = Clients::new(settings);
-        clients.open_dynamodb().await;
-        dynamo::Store::new(clients.dynamodb(), &settings.table)
+        clients.open(&[&clients.dynamodb]).await;
+        dynamo::Store::new(clients.dynamodb, &settings.table)
     }
 }

@@ -1,10 +1,17 @@
 //! The engine's executions: started, stopped, answered, described, listed.
 
 use crate::Engine;
+use crate::call::CallError;
 use crate::fault::Fault;
 use aws_sdk_sfn::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sfn::operation::describe_execution::{DescribeExecutionError, DescribeExecutionOutput};
-use aws_sdk_sfn::operation::start_execution::StartExecutionError;
+use aws_sdk_sfn::operation::describe_execution::{
+    self, DescribeExecutionError, DescribeExecutionInput, DescribeExecutionOutput,
+};
+use aws_sdk_sfn::operation::list_executions::{self, ListExecutionsInput};
+use aws_sdk_sfn::operation::send_task_failure::{SendTaskFailure, SendTaskFailureInput};
+use aws_sdk_sfn::operation::send_task_success::{SendTaskSuccess, SendTaskSuccessInput};
+use aws_sdk_sfn::operation::start_execution::{self, StartExecutionError, StartExecutionInput};
+use aws_sdk_sfn::operation::stop_execution::{self, StopExecutionInput};
 use aws_sdk_sfn::types::ExecutionStatus;
 use jiff::{Timestamp, Unit};
 use sluice_core::arn::{ExecutionArn, StateMachineArn};
@@ -31,13 +38,12 @@ fn failed(operation: &'static str, source: impl Into<Box<dyn std::error::Error +
 
 impl StartExecution for Engine {
     async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
-        let call = self
-            .sfn
-            .start_execution()
+        let start = StartExecutionInput::builder()
             .state_machine_arn(request.state_machine_arn.as_str())
             .name(request.run_id.to_string())
-            .input(request.input);
-        let Err(error) = Box::pin(call.send()).await else {
+            .input(request.input)
+            .build();
+        let Err(error) = self.sfn.call::<start_execution::StartExecution>(start).await else {
             return Ok(StartOutcome::Started);
         };
         let Some(answer) = error.as_service_error() else {
@@ -64,11 +70,16 @@ impl StartExecution for Engine {
 }
 
 impl Engine {
+    async fn describe(&self, arn: &ExecutionArn) -> Result<DescribeExecutionOutput, CallError<DescribeExecutionError>> {
+        let describe = DescribeExecutionInput::builder().execution_arn(arn.as_str()).build();
+        self.sfn.call::<describe_execution::DescribeExecution>(describe).await
+    }
+
     /// The name is taken: by an earlier start of the same run, unless the input says otherwise.
     async fn whose_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
         const OPERATION: &str = "compare an execution of that name";
         let arn = request.state_machine_arn.execution(request.run_id);
-        let found = Box::pin(self.sfn.describe_execution().execution_arn(arn.as_str()).send()).await;
+        let found = self.describe(&arn).await;
         let found = found.map_err(|error| failed(OPERATION, Fault::of(&error)))?;
         let input = found.input().ok_or_else(|| failed(OPERATION, "the engine does not show its input"))?;
         Ok(if is_same_json(input, request.input) {
@@ -90,13 +101,12 @@ fn is_same_json(left: &str, right: &str) -> bool {
 
 impl StopExecution for Engine {
     async fn stop_execution(&self, execution_arn: &ExecutionArn, error: &str, cause: &str) -> EngineResult<()> {
-        let call = self
-            .sfn
-            .stop_execution()
+        let stop = StopExecutionInput::builder()
             .execution_arn(execution_arn.as_str())
             .error(cut(error, ERROR_CHARS))
-            .cause(cut(cause, CAUSE_CHARS));
-        let Err(error) = Box::pin(call.send()).await else { return Ok(()) };
+            .cause(cut(cause, CAUSE_CHARS))
+            .build();
+        let Err(error) = self.sfn.call::<stop_execution::StopExecution>(stop).await else { return Ok(()) };
         let has_ended = error.as_service_error().is_some_and(|answer| match answer.code() {
             Some("ExecutionDoesNotExist") => true,
             Some("ValidationException") => answer.message().is_some_and(says_not_running),
@@ -119,13 +129,13 @@ impl AnswerTask for Engine {
     async fn answer_task(&self, token: &str, answer: &TaskAnswer<'_>) -> EngineResult<TaskAnswered> {
         match answer {
             TaskAnswer::Success(output) => {
-                let call = self.sfn.send_task_success().task_token(token).output(*output);
-                answered("answer a task", Box::pin(call.send()).await)
+                let answer = SendTaskSuccessInput::builder().task_token(token).output(*output).build();
+                answered("answer a task", self.sfn.call::<SendTaskSuccess>(answer).await)
             }
             TaskAnswer::Failure { error, cause } => {
-                let call = self.sfn.send_task_failure().task_token(token);
-                let call = call.error(cut(error, ERROR_CHARS)).cause(cut(cause, CAUSE_CHARS));
-                answered("fail a task", Box::pin(call.send()).await)
+                let answer = SendTaskFailureInput::builder().task_token(token);
+                let answer = answer.error(cut(error, ERROR_CHARS)).cause(cut(cause, CAUSE_CHARS)).build();
+                answered("fail a task", self.sfn.call::<SendTaskFailure>(answer).await)
             }
         }
     }
@@ -146,7 +156,7 @@ where
 
 impl DescribeExecution for Engine {
     async fn describe_execution(&self, execution_arn: &ExecutionArn) -> EngineResult<ExecutionState> {
-        match Box::pin(self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send()).await {
+        match self.describe(execution_arn).await {
             Ok(found) => state(&found),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -160,7 +170,7 @@ impl DescribeExecution for Engine {
 
 impl ReadExecutionInput for Engine {
     async fn execution_input(&self, execution_arn: &ExecutionArn) -> EngineResult<Option<String>> {
-        match Box::pin(self.sfn.describe_execution().execution_arn(execution_arn.as_str()).send()).await {
+        match self.describe(execution_arn).await {
             Ok(found) => Ok(found.input().map(str::to_owned)),
             Err(error)
                 if matches!(error.as_service_error(), Some(DescribeExecutionError::ExecutionDoesNotExist(_))) =>
@@ -207,14 +217,17 @@ impl ListExecutions for Engine {
         state_machine_arn: &StateMachineArn,
         cursor: Option<&str>,
     ) -> EngineResult<Page<String>> {
-        let call = self
-            .sfn
-            .list_executions()
+        let list = ListExecutionsInput::builder()
             .state_machine_arn(state_machine_arn.as_str())
             .status_filter(ExecutionStatus::Running)
             .max_results(LIST_PAGE)
-            .set_next_token(cursor.map(str::to_owned));
-        let page = Box::pin(call.send()).await.map_err(|error| failed("list running executions", Fault::of(&error)))?;
+            .set_next_token(cursor.map(str::to_owned))
+            .build();
+        let page = self
+            .sfn
+            .call::<list_executions::ListExecutions>(list)
+            .await
+            .map_err(|error| failed("list running executions", Fault::of(&error)))?;
         Ok(Page { items: page.executions.into_iter().map(|execution| execution.name).collect(), next: page.next_token })
     }
 }

@@ -1,19 +1,26 @@
-//! The signature of a call. Pure: credentials and time come in, headers come out.
-//!
-//! AWS Signature Version 4 for the service `bedrock`. The path is escaped once more than it is sent, as for every service but S3:
+//! The signature of a call: that of the service `bedrock`. The path is escaped once more than it is sent, as for every service but S3:
 //! a model's `:` is sent as `%3A` and signed as `%253A`.
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
+use crate::sigv4::{self, Scope};
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings};
-use aws_sigv4::sign::v4;
+use aws_sigv4::http_request::SigningSettings;
+use aws_smithy_runtime_api::client::identity::Identity;
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use jiff::Timestamp;
 use std::error::Error;
 use std::time::SystemTime;
 
-const SERVICE: &str = "bedrock";
+/// What signatures for the service are good for.
+pub(super) fn scope(region: &str, credentials: &Credentials) -> Scope {
+    Scope {
+        service: "bedrock",
+        region: region.to_owned(),
+        identity: Identity::from(credentials.clone()),
+        settings: SigningSettings::default(),
+    }
+}
 
 /// Every header of the signed request: what is sent, the host, and the signature.
 ///
@@ -21,8 +28,7 @@ const SERVICE: &str = "bedrock";
 /// When the URL has no host, or a header is none.
 pub(super) fn signed(
     url: &Uri,
-    region: &str,
-    credentials: &Credentials,
+    scope: &Scope,
     sent: &HeaderMap,
     body: &[u8],
     now: Timestamp,
@@ -30,27 +36,13 @@ pub(super) fn signed(
     let mut headers = sent.clone();
     let host = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
     headers.insert(HOST, HeaderValue::from_str(host)?);
-    let identity = credentials.clone().into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(SERVICE)
-        .time(SystemTime::from(now))
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
     let texts: Vec<(&str, &str)> = headers
         .iter()
         .map(|(name, value)| Ok((name.as_str(), value.to_str()?)))
         .collect::<Result<_, http::header::ToStrError>>()?;
-    let url = url.to_string();
-    let request = SignableRequest::new("POST", url, texts.into_iter(), SignableBody::Bytes(body))?;
-    let signed = aws_sigv4::http_request::sign(request, &parameters)?;
-    let (instructions, _) = signed.into_parts();
-    let (signature, _) = instructions.into_parts();
-    for header in signature {
-        let value = HeaderValue::from_str(header.value())?;
-        headers.insert(HeaderName::from_static(header.name()), value);
+    let signature = sigv4::sign(scope, &url.to_string(), texts.into_iter(), body, SystemTime::from(now))?;
+    for (name, value) in signature {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value)?);
     }
     Ok(headers)
 }
@@ -74,7 +66,7 @@ mod tests {
         let credentials =
             Credentials::new("ASIASTANDIN", "a secret of tests", Some("a session of tests".to_owned()), None, "test");
         let now = "2026-11-28T00:17:04Z".parse().expect("a time");
-        let signed = signed(&url, "us-east-1", &credentials, &headers, body.as_bytes(), now).expect("signed");
+        let signed = signed(&url, &scope("us-east-1", &credentials), &headers, body.as_bytes(), now).expect("signed");
         assert_eq!(signed["x-amz-date"], "20261128T001704Z");
         assert_eq!(signed["x-amz-security-token"], "a session of tests");
         let authorization = signed["authorization"].to_str().expect("text");

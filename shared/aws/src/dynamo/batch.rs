@@ -3,6 +3,8 @@
 use super::item::Item;
 use super::keys::Key;
 use super::{Store, corrupt, failed};
+use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItem, BatchGetItemInput};
+use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItem, BatchWriteItemInput};
 use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use std::collections::HashMap;
@@ -52,7 +54,8 @@ impl Store {
                 .consistent_read(true)
                 .build();
             let wanted = wanted.map_err(|error| corrupt(operation, error))?;
-            let answer = Box::pin(self.client.batch_get_item().request_items(&*self.table, wanted).send()).await;
+            let get = BatchGetItemInput::builder().request_items(&*self.table, wanted).build();
+            let answer = self.dynamodb.call::<BatchGetItem>(get).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
             found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
             left =
@@ -81,7 +84,8 @@ impl Store {
     async fn write_batch(&self, operation: &'static str, mut left: Vec<WriteRequest>) -> StoreResult<()> {
         for attempt in 0..TRIES {
             wait_before(attempt).await;
-            let answer = Box::pin(self.client.batch_write_item().request_items(&*self.table, left).send()).await;
+            let write = BatchWriteItemInput::builder().request_items(&*self.table, left).build();
+            let answer = self.dynamodb.call::<BatchWriteItem>(write).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
             left = answer.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten().collect();
             if left.is_empty() {

@@ -10,12 +10,10 @@ mod sweep;
 
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
-use aws_sdk_dynamodb::config::Config;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemError, PutItemInput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItem, UpdateItemError, UpdateItemInput};
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
-use aws_smithy_types::retry::RetryConfig;
 pub(super) use expression::Expression;
 use item::Item;
 use jiff::Timestamp;
@@ -34,6 +32,12 @@ pub(super) enum Beside {
     /// There was one before, which stays as it is.
     Standing(Item),
     NoLedger,
+}
+
+/// How often an update is tried.
+pub(super) enum Tries {
+    AsUsual,
+    Once,
 }
 
 /// What became of an update.
@@ -71,12 +75,10 @@ impl Store {
         run: &RunRef,
         expression: Expression,
         returns: ReturnValue,
-        retries: Option<RetryConfig>,
+        tries: Tries,
     ) -> StoreResult<Updated> {
         let Expression { update, condition, names, values } = expression;
-        let update = self
-            .client
-            .update_item()
+        let update = UpdateItemInput::builder()
             .table_name(&*self.table)
             .set_key(Some(keys::ledger(&run.tenant_id, run.run_id).into_item()))
             .update_expression(update)
@@ -84,13 +86,11 @@ impl Store {
             .set_expression_attribute_names(Some(names))
             .set_expression_attribute_values((!values.is_empty()).then_some(values))
             .return_values(returns)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let sent = match retries {
-            None => Box::pin(update.send()).await,
-            Some(retries) => {
-                let config = Config::builder().retry_config(retries);
-                Box::pin(update.customize().config_override(config).send()).await
-            }
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build();
+        let sent = match tries {
+            Tries::AsUsual => self.dynamodb.call::<UpdateItem>(update).await,
+            Tries::Once => self.dynamodb.call_once::<UpdateItem>(update).await,
         };
         match sent {
             Ok(answer) => Ok(Updated::Done(answer.attributes)),
@@ -120,8 +120,7 @@ impl GovernCalls for Store {
         const OPERATION: &str = "reserve for a call";
         let expression = Expression::reserve(run, reserve);
         // One whose answer was lost may be written later still: it is never sent again.
-        let once = Some(RetryConfig::disabled());
-        match self.update_ledger(OPERATION, run, expression, ReturnValue::None, once).await? {
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::None, Tries::Once).await? {
             Updated::Done(_) => Ok(Reserved::Done),
             Updated::Denied(found) => Ok(Reserved::Denied(ledger_of(OPERATION, found)?.map(Box::new))),
         }
@@ -131,14 +130,12 @@ impl GovernCalls for Store {
         const OPERATION: &str = "record a call";
         let unreadable = |error| corrupt(OPERATION, error);
         let written = item::from_call_record(&run.tenant_id, run.run_id, record).map_err(unreadable)?;
-        let put = self
-            .client
-            .put_item()
+        let put = PutItemInput::builder()
             .table_name(&*self.table)
             .set_item(Some(written))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = Box::pin(put.send()).await else { return Ok(record.clone()) };
+        let Err(error) = self.dynamodb.call::<PutItem>(put.build()).await else { return Ok(record.clone()) };
         let standing = match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item().cloned(),
             Some(_) | None => return Err(failed(OPERATION, &error)),
@@ -160,7 +157,10 @@ impl GovernCalls for Store {
 
     async fn settle(&self, run: &RunRef, settle: &Settle) -> StoreResult<Option<Ledger>> {
         const OPERATION: &str = "settle a call";
-        match self.update_ledger(OPERATION, run, Expression::settle(settle), ReturnValue::AllNew, None).await? {
+        match self
+            .update_ledger(OPERATION, run, Expression::settle(settle), ReturnValue::AllNew, Tries::AsUsual)
+            .await?
+        {
             Updated::Done(after) => ledger_of(OPERATION, after),
             Updated::Denied(_) => Ok(None),
         }
@@ -168,12 +168,14 @@ impl GovernCalls for Store {
 
     async fn sweep_at(&self, run: &RunRef, at: Timestamp) -> StoreResult<()> {
         let expression = Expression::look_at(run, at);
-        self.update_ledger("say when a ledger is due", run, expression, ReturnValue::None, None).await.map(|_| ())
+        self.update_ledger("say when a ledger is due", run, expression, ReturnValue::None, Tries::AsUsual)
+            .await
+            .map(|_| ())
     }
 
     async fn tally(&self, run: &RunRef, tally: &Tally) -> StoreResult<Option<Ledger>> {
         const OPERATION: &str = "count a refusal";
-        match self.update_ledger(OPERATION, run, Expression::tally(tally), ReturnValue::AllNew, None).await? {
+        match self.update_ledger(OPERATION, run, Expression::tally(tally), ReturnValue::AllNew, Tries::AsUsual).await? {
             Updated::Done(after) => ledger_of(OPERATION, after),
             Updated::Denied(_) => Ok(None),
         }

@@ -6,7 +6,8 @@
 use super::item::{Item, text};
 use super::keys::Key;
 use super::{Store, corrupt, failed, keys};
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::query::builders::QueryInputBuilder;
+use aws_sdk_dynamodb::operation::query::{Query, QueryInput};
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::ports::{Page, StoreResult};
@@ -193,7 +194,8 @@ impl Store {
         let (mut count, mut start) = (0, None);
         loop {
             let call = self.walking(walk).select(Select::Count).set_exclusive_start_key(start);
-            let answer = Box::pin(call.send()).await.map_err(|error| failed(walk.operation, &error))?;
+            let answer =
+                self.dynamodb.call::<Query>(call.build()).await.map_err(|error| failed(walk.operation, &error))?;
             count += u32::try_from(answer.count).map_err(|error| corrupt(walk.operation, error))?;
             start = answer.last_evaluated_key;
             if start.is_none() {
@@ -210,16 +212,14 @@ impl Store {
         start: Option<Item>,
     ) -> StoreResult<(Vec<Item>, Option<Item>)> {
         let call = self.walking(walk).set_limit(limit).set_exclusive_start_key(start);
-        let answer = Box::pin(call.send()).await.map_err(|error| failed(walk.operation, &error))?;
+        let answer = self.dynamodb.call::<Query>(call.build()).await.map_err(|error| failed(walk.operation, &error))?;
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// The `Query` that walks so.
-    fn walking(&self, walk: &Walk) -> QueryFluentBuilder {
+    fn walking(&self, walk: &Walk) -> QueryInputBuilder {
         let value = |text: &str| AttributeValue::S(text.to_owned());
-        let mut call = self
-            .client
-            .query()
+        let mut call = QueryInput::builder()
             .table_name(&*self.table)
             .set_index_name(walk.index.map(str::to_owned))
             .consistent_read(walk.index.is_none())

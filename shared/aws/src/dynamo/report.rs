@@ -2,6 +2,7 @@
 
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItem, UpdateItemInput};
 use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, s};
 use sluice_core::id::{NodeId, RunId, TenantId};
@@ -78,9 +79,7 @@ impl Store {
     ) -> StoreResult<bool> {
         const OPERATION: &str = "record a node's progress";
         let written = item::progress(progress).map_err(|error| corrupt(OPERATION, error))?;
-        let mut update = self
-            .client
-            .update_item()
+        let mut update = UpdateItemInput::builder()
             .table_name(&*self.table)
             .set_key(Some(keys::step(tenant, run_id, node_id).into_item()))
             .expression_attribute_names("#status", "status")
@@ -102,7 +101,7 @@ impl Store {
                 .condition_expression("#status IN (:running, :waiting) AND attribute_not_exists(progress)")
                 .expression_attribute_values(":progress", AttributeValue::M(written))
         };
-        match Box::pin(update.send()).await {
+        match self.dynamodb.call::<UpdateItem>(update.build()).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>

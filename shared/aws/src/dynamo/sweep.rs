@@ -4,6 +4,7 @@ use super::item::{Item, text};
 use super::keys::Key;
 use super::page::{Range, Walk};
 use super::{Store, corrupt, failed, item, keys};
+use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemInput};
 use jiff::Timestamp;
 use sluice_core::id::TenantId;
 use sluice_core::open_runs::OpenRuns;
@@ -23,8 +24,8 @@ impl Sweep for Store {
     async fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> StoreResult<()> {
         const OPERATION: &str = "note how many runs are open";
         let item = item::from_open_runs(tenant, open).map_err(|error| corrupt(OPERATION, error))?;
-        let put = self.client.put_item().table_name(&*self.table).set_item(Some(item));
-        Box::pin(put.send()).await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
+        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(item)).build();
+        self.dynamodb.call::<PutItem>(put).await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
     }
 
     async fn due_deliveries(&self, shard: u8, now: Timestamp, cursor: Option<&str>) -> StoreResult<Page<DueDelivery>> {

@@ -5,7 +5,9 @@ use super::keys::{self, Key};
 use super::{Store, class, corrupt, failed};
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::transact_write_items::{
+    TransactWriteItems, TransactWriteItemsError, TransactWriteItemsInput,
+};
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
     TransactWriteItem, Update,
@@ -271,12 +273,11 @@ impl Store {
         let token = uuid::Uuid::new_v4().to_string();
         let mut attempt = 0;
         loop {
-            let call = self
-                .client
-                .transact_write_items()
+            let write = TransactWriteItemsInput::builder()
                 .set_transact_items(Some(actions.clone()))
-                .client_request_token(&token);
-            let Err(error) = Box::pin(call.send()).await else {
+                .client_request_token(&token)
+                .build();
+            let Err(error) = self.dynamodb.call::<TransactWriteItems>(write).await else {
                 return Ok(Transacted::Written);
             };
             let error = match judge(operation, error) {

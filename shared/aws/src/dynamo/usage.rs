@@ -1,11 +1,10 @@
 //! Recording LLM calls: each once, and counted once, by the receipt of its report.
 
 use super::change::ChangeWrites;
-use super::governor::{Beside, Expression, Updated, ledger_of};
+use super::governor::{Beside, Expression, Tries, Updated, ledger_of};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
 use aws_sdk_dynamodb::types::ReturnValue;
-use aws_smithy_types::retry::RetryConfig;
 use jiff::Timestamp;
 use keys::Key;
 use sluice_core::budget::NanoUsd;
@@ -53,8 +52,7 @@ impl RecordUsage for Store {
         let report_id = CallId::new(now, uuid::Uuid::new_v4().as_u128());
         let expression = Expression::begin_report(run, report_id, cost);
         // One whose answer was lost may be written later still: it is never sent again.
-        let once = Some(RetryConfig::disabled());
-        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, once).await? {
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, Tries::Once).await? {
             Updated::Done(after) => {
                 let ledger = ledger_of(OPERATION, after)?;
                 Ok(ledger.map(|ledger| ReportBegun { report_id, ledger }))
@@ -111,7 +109,7 @@ impl RecordUsage for Store {
             return self.count_with_stop(run, count, stop).await;
         }
         let expression = Expression::count_report(run, count, None);
-        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, None).await? {
+        match self.update_ledger(OPERATION, run, expression, ReturnValue::AllNew, Tries::AsUsual).await? {
             Updated::Done(after) => done(ledger_of(OPERATION, after)?),
             Updated::Denied(before) => {
                 let ledger = ledger_of(OPERATION, before)?;
@@ -132,7 +130,7 @@ impl RecordUsage for Store {
             return Ok(()); // the run is gone, or going
         }
         let expression = Expression::take_over(&earlier);
-        self.update_ledger(OPERATION, run, expression, ReturnValue::None, None).await.map(|_| ())
+        self.update_ledger(OPERATION, run, expression, ReturnValue::None, Tries::AsUsual).await.map(|_| ())
     }
 }
 

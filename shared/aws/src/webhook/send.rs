@@ -5,7 +5,8 @@
 //! an attempt ends in time whatever the receiver does.
 
 use super::{guard, sign};
-use crate::{connector, deadline};
+use crate::connector::{self, SLUICE};
+use crate::deadline;
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -146,8 +147,8 @@ impl Sender {
         let url = &destination.url;
         let signed = sign::sign(url, &destination.region, &self.credentials, delivery, now);
         let signed = signed.map_err(|error| NoAnswer::Request(error.into()))?;
-        let mut request = Request::post(&url[Position::BeforePath..Position::AfterQuery])
-            .header(header::USER_AGENT, concat!("sluice/", env!("CARGO_PKG_VERSION")));
+        let mut request =
+            Request::post(&url[Position::BeforePath..Position::AfterQuery]).header(header::USER_AGENT, SLUICE);
         for (name, value) in signed {
             request = request.header(name, value);
         }

@@ -1,12 +1,11 @@
-//! The signature of a webhook. Pure: credentials and time come in, headers come out.
-//!
-//! AWS Signature Version 4 for the service `lambda`, as a Function URL with `AWS_IAM` checks it. Everything that tells
+//! The signature of a webhook: that of the service `lambda`, as a Function URL with `AWS_IAM` checks it. Everything that tells
 //! a receiver whose call this is lies inside the signature, the session token too.
 //! Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
+use crate::sigv4::{self, Scope, SignatureError};
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{PayloadChecksumKind, SignableBody, SignableRequest, SigningError, SigningSettings};
-use aws_sigv4::sign::v4;
+use aws_sigv4::http_request::{PayloadChecksumKind, SigningSettings};
+use aws_smithy_runtime_api::client::identity::Identity;
 use jiff::Timestamp;
 use sluice_core::delivery::Delivery;
 use std::time::SystemTime;
@@ -19,10 +18,8 @@ const SERVICE: &str = "lambda";
 pub enum SignError {
     #[error("the address has no host")]
     NoHost,
-    #[error("the signing parameters are incomplete")]
-    Parameters(#[source] v4::signing_params::BuildError),
-    #[error("the request cannot be signed")]
-    Request(#[source] SigningError),
+    #[error("there is no signature")]
+    Signature(#[from] SignatureError),
 }
 
 /// The headers of an attempt at `delivery`, without the signature.
@@ -57,26 +54,10 @@ pub fn sign(
     let mut settings = SigningSettings::default();
     // The body's hash as a header, so that it is part of the signature in so many words.
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let identity = credentials.clone().into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(SERVICE)
-        .time(SystemTime::from(now))
-        .settings(settings)
-        .build()
-        .map_err(SignError::Parameters)?
-        .into();
-    let request = SignableRequest::new(
-        "POST",
-        url.as_str(),
-        all.iter().map(|(name, value)| (*name, value.as_str())),
-        SignableBody::Bytes(delivery.body.as_bytes()),
-    )
-    .map_err(SignError::Request)?;
-    let signed = aws_sigv4::http_request::sign(request, &parameters).map_err(SignError::Request)?;
-    let (instructions, _) = signed.into_parts();
-    let (signature, _) = instructions.into_parts();
-    all.extend(signature.into_iter().map(|header| (header.name(), header.value().to_owned())));
+    let scope =
+        Scope { service: SERVICE, region: region.to_owned(), identity: Identity::from(credentials.clone()), settings };
+    let sent = all.iter().map(|(name, value)| (*name, value.as_str()));
+    let signature = sigv4::sign(&scope, url.as_str(), sent, delivery.body.as_bytes(), SystemTime::from(now))?;
+    all.extend(signature);
     Ok(all)
 }

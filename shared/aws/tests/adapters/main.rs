@@ -2,6 +2,7 @@
 //! webhook receivers.
 
 mod boards;
+mod call;
 mod catalog;
 mod connector;
 mod control;

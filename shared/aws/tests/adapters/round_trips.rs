@@ -320,7 +320,7 @@ impl World {
 
     /// Another process comes in the place of this one.
     fn restart(&mut self) {
-        self.aws.store = Store::new(self.table.client.clone(), &self.settings.table);
+        self.aws.store = Store::new(self.table.service.clone(), &self.settings.table);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ledgers that somebody has to look at.
 
-use super::{Expression, Updated};
+use super::{Expression, Tries, Updated};
 use crate::dynamo::item::{Item, text};
 use crate::dynamo::page::{Range, Walk};
 use crate::dynamo::{Store, keys};
@@ -37,8 +37,9 @@ impl SweepLedgers for Store {
 
     async fn swept(&self, run: &RunRef, seen: &Ledger) -> StoreResult<bool> {
         let expression = Expression::swept(run, seen);
-        let updated =
-            self.update_ledger("note that a ledger was swept", run, expression, ReturnValue::None, None).await?;
+        let updated = self
+            .update_ledger("note that a ledger was swept", run, expression, ReturnValue::None, Tries::AsUsual)
+            .await?;
         Ok(matches!(updated, Updated::Done(_)))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::support::relay::Relay;
 use crate::support::sample::new_run;
+use crate::support::sdk;
 use crate::support::table::{self, Table};
 use dynoxide::Database;
 use sluice_aws::clients::Clients;
@@ -45,9 +46,9 @@ impl Arena {
         let relay = Relay::before(address).await;
         let settings = Settings::for_test(&format!("http://{address}"));
         let party = || {
-            let client = Clients::new(&settings).dynamodb();
-            let store = Store::new(client.clone(), &settings.table);
-            Table { store, relay: relay.clone(), settings: settings.clone(), client }
+            let (service, client) = (Clients::new(&settings).dynamodb, sdk::dynamodb(&settings));
+            let store = Store::new(service.clone(), &settings.table);
+            Table { store, relay: relay.clone(), settings: settings.clone(), service, client }
         };
         let parties: Vec<Table> = (0..parties).map(|_| party()).collect();
         table::create(&parties[0].client, &settings.table).await;

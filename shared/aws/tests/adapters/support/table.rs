@@ -1,12 +1,14 @@
 //! An embedded DynamoDB with the single table, as the template makes it.
 
 use super::relay::Relay;
+use super::sdk;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
 use dynoxide::Database;
+use sluice_aws::call::Service;
 use sluice_aws::clients::Clients;
 use sluice_aws::config::Settings;
 use sluice_aws::dynamo::Store;
@@ -20,6 +22,8 @@ pub struct Table {
     pub store: Store,
     pub relay: Relay,
     pub settings: Settings,
+    pub service: Service,
+    /// For what no function does.
     pub client: Client,
 }
 
@@ -41,16 +45,16 @@ impl Table {
         tokio::spawn(dynoxide::server::serve_on(listener, Database::memory().expect("a database")));
         let relay = Relay::before(address).await;
         let settings = Settings::for_test(&relay.endpoint);
-        let client = Clients::new(&settings).dynamodb();
+        let (service, client) = (Clients::new(&settings).dynamodb, sdk::dynamodb(&settings));
         create(&client, &settings.table).await;
         relay.take_passed();
-        let store = Store::new(client.clone(), &settings.table);
-        Self { store, relay, settings, client }
+        let store = Store::new(service.clone(), &settings.table);
+        Self { store, relay, settings, service, client }
     }
 
     /// Another process: the same table, nothing remembered.
     pub fn another_store(&self) -> Store {
-        Store::new(self.client.clone(), &self.settings.table)
+        Store::new(self.service.clone(), &self.settings.table)
     }
 
     pub async fn item(&self, key: Key) -> Option<Item> {

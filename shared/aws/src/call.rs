@@ -1,0 +1,354 @@
+//! How a service of AWS is called: the SDK's operation writes the request and reads the answer, aws-sigv4 signs it, and what lies
+//! between them is here: attempts, pauses and time.
+//!
+//! **Invariants:** no call is waited for beyond its time, nor beyond the end of its invocation, and none begins after that; what is
+//! sent again is the same request, signed anew; a connection on which an attempt failed is not used again.
+//!
+//! Decision (2026-11-28): not the SDK's own client. What it does for any service in any place (rules of endpoints, providers of
+//! identity, strategies and interceptors to be put in) was half of the time of a call and a quarter of a function, and none of it is
+//! of use here: a function has one region, and credentials that come and go with its process. `tests/benchmark/README.md` has the
+//! figures, `tests/adapters/call.rs` holds requests and attempts beside the SDK's. Given up with it are the SDK's headers about
+//! itself, and the mending of a clock that is minutes wrong.
+
+use crate::clock::SystemClock;
+use crate::connector::{Connector, SLUICE, classified};
+use crate::deadline;
+use crate::sigv4::{self, Scope};
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_dynamodb::operation as dynamodb;
+use aws_sdk_eventbridge::operation as eventbridge;
+use aws_sdk_sfn::operation as sfn;
+use aws_smithy_runtime_api::client::interceptors::context::{Error as Erased, Input, Output};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
+use aws_smithy_runtime_api::client::ser_de::{
+    DeserializeResponse, SerializeRequest, SharedRequestSerializer, SharedResponseDeserializer,
+};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer, Layer};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::error::operation::BuildError;
+use aws_smithy_types::retry::{ErrorKind, ProvideErrorKind};
+use http::header::USER_AGENT;
+use http::{Request, Response, Uri};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::connect::capture_connection;
+use sluice_core::ports::Clock;
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, timeout};
+
+/// Attempts at a call, the first one among them.
+const MAX_ATTEMPTS: u32 = 3;
+/// The first pause at most; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Statuses after which the same request may do better.
+const TRANSIENT_STATUSES: [u16; 4] = [500, 502, 503, 504];
+
+type BoxError = Box<dyn Error + Send + Sync>;
+/// Why a call has no output.
+pub type CallError<E> = SdkError<E, HttpResponse>;
+
+/// An operation of a service, as its SDK has it.
+pub trait Operation {
+    type Input: fmt::Debug + Send + Sync + 'static;
+    type Output: fmt::Debug + Send + Sync + 'static;
+    type Error: Error + ProvideErrorMetadata + ProvideErrorKind + Send + Sync + 'static;
+
+    /// What writes its requests and reads its answers.
+    fn codec() -> &'static FrozenLayer;
+    /// An error that is none of its own.
+    fn unhandled(error: Erased) -> Self::Error;
+}
+
+macro_rules! operations {
+    ($($service:ident::$module:ident::$operation:ident($input:ident, $output:ident, $error:ident)),* $(,)?) => {$(
+        impl Operation for $service::$module::$operation {
+            type Input = $service::$module::$input;
+            type Output = $service::$module::$output;
+            type Error = $service::$module::$error;
+
+            fn codec() -> &'static FrozenLayer {
+                static CODEC: OnceLock<FrozenLayer> = OnceLock::new();
+                CODEC.get_or_init(|| Self::new().config().unwrap_or_else(|| Layer::new("none").freeze()))
+            }
+
+            fn unhandled(error: Erased) -> Self::Error {
+                Self::Error::unhandled(error)
+            }
+        }
+    )*};
+}
+
+operations! {
+    dynamodb::batch_get_item::BatchGetItem(BatchGetItemInput, BatchGetItemOutput, BatchGetItemError),
+    dynamodb::batch_write_item::BatchWriteItem(BatchWriteItemInput, BatchWriteItemOutput, BatchWriteItemError),
+    dynamodb::delete_item::DeleteItem(DeleteItemInput, DeleteItemOutput, DeleteItemError),
+    dynamodb::get_item::GetItem(GetItemInput, GetItemOutput, GetItemError),
+    dynamodb::put_item::PutItem(PutItemInput, PutItemOutput, PutItemError),
+    dynamodb::query::Query(QueryInput, QueryOutput, QueryError),
+    dynamodb::transact_write_items::TransactWriteItems(
+        TransactWriteItemsInput, TransactWriteItemsOutput, TransactWriteItemsError
+    ),
+    dynamodb::update_item::UpdateItem(UpdateItemInput, UpdateItemOutput, UpdateItemError),
+    eventbridge::put_events::PutEvents(PutEventsInput, PutEventsOutput, PutEventsError),
+    sfn::describe_execution::DescribeExecution(
+        DescribeExecutionInput, DescribeExecutionOutput, DescribeExecutionError
+    ),
+    sfn::list_executions::ListExecutions(ListExecutionsInput, ListExecutionsOutput, ListExecutionsError),
+    sfn::send_task_failure::SendTaskFailure(SendTaskFailureInput, SendTaskFailureOutput, SendTaskFailureError),
+    sfn::send_task_success::SendTaskSuccess(SendTaskSuccessInput, SendTaskSuccessOutput, SendTaskSuccessError),
+    sfn::start_execution::StartExecution(StartExecutionInput, StartExecutionOutput, StartExecutionError),
+    sfn::stop_execution::StopExecution(StopExecutionInput, StopExecutionOutput, StopExecutionError),
+}
+
+/// A service in a place. Clones share its connections, and what it may still spend on attempts.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub(crate) connector: Connector,
+    /// Where it is; why that is nowhere.
+    pub(crate) endpoint: Result<Uri, Arc<str>>,
+    pub(crate) scope: Arc<Scope>,
+    /// All attempts at a call together.
+    pub(crate) most: Duration,
+    /// One attempt.
+    pub(crate) attempt: Duration,
+    pub(crate) quota: Arc<Quota>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotBegun {
+    #[error("the time of the invocation is over")]
+    Over,
+    #[error("{0}")]
+    Nowhere(Arc<str>),
+    #[error("the operation writes no requests")]
+    NoSerializer,
+    #[error("the request has no body to send again")]
+    NoBody,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NoOutput {
+    #[error("no answer in time")]
+    Late,
+    #[error("the operation reads no answers")]
+    NoDeserializer,
+    #[error("the answer is another operation's")]
+    Another,
+}
+
+impl Service {
+    /// Makes a call, and makes it again where that may help.
+    ///
+    /// # Errors
+    /// When there is no output: what the service answered last, or why it did not.
+    pub async fn call<O: Operation>(
+        &self,
+        input: Result<O::Input, BuildError>,
+    ) -> Result<O::Output, CallError<O::Error>> {
+        self.call_within::<O>(input, MAX_ATTEMPTS).await
+    }
+
+    /// Makes a call that is never made again, because it may be carried out later than anybody knows.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn call_once<O: Operation>(
+        &self,
+        input: Result<O::Input, BuildError>,
+    ) -> Result<O::Output, CallError<O::Error>> {
+        self.call_within::<O>(input, 1).await
+    }
+
+    /// The part of a call that is the same for all operations is compiled once.
+    async fn call_within<O: Operation>(
+        &self,
+        input: Result<O::Input, BuildError>,
+        attempts: u32,
+    ) -> Result<O::Output, CallError<O::Error>> {
+        let input = Input::erase(input.map_err(CallError::construction_failure)?);
+        match Box::pin(self.attempts(O::codec(), input, attempts, said::<O::Error>)).await {
+            Ok((output, response)) => match output.downcast::<O::Output>() {
+                Ok(output) => Ok(output),
+                Err(_) => Err(CallError::response_error(NoOutput::Another, response)),
+            },
+            Err(error) => Err(error.map_service_error(|error| match error.downcast::<O::Error>() {
+                Ok(error) => error,
+                Err(other) => O::unhandled(other),
+            })),
+        }
+    }
+
+    async fn attempts(
+        &self,
+        codec: &FrozenLayer,
+        input: Input,
+        attempts: u32,
+        said: Said,
+    ) -> Result<(Output, HttpResponse), CallError<Erased>> {
+        let most = deadline::left().map_or(self.most, |left| self.most.min(left));
+        if most.is_zero() {
+            return Err(CallError::construction_failure(NotBegun::Over));
+        }
+        let end = Instant::now() + most;
+        let serializer = codec.load::<SharedRequestSerializer>();
+        let serializer = serializer.ok_or_else(|| CallError::construction_failure(NotBegun::NoSerializer))?;
+        let written = serializer.serialize_input(input, &mut ConfigBag::base());
+        let written = written.map_err(CallError::construction_failure)?;
+        let (mut number, mut spent) = (1, 0);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let tried = timeout(left.min(self.attempt), self.attempt(codec, &written, said)).await;
+            let error = match tried.unwrap_or_else(|_| Err(CallError::timeout_error(NoOutput::Late))) {
+                Ok(found) => {
+                    self.quota.give_back(spent);
+                    return Ok(found);
+                }
+                Err(error) => error,
+            };
+            let pause = pause(number);
+            let has_time = Instant::now() + pause < end;
+            let cost = retry_cost(&error, said).filter(|_| number < attempts && has_time);
+            let Some(cost) = cost.filter(|cost| self.quota.take(*cost)) else { return Err(error) };
+            tracing::debug!(%error, "a call is tried again");
+            (number, spent) = (number + 1, cost);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        codec: &FrozenLayer,
+        written: &HttpRequest,
+        said: Said,
+    ) -> Result<(Output, HttpResponse), CallError<Erased>> {
+        let mut request = self.signed(written).map_err(CallError::construction_failure)?;
+        let used = capture_connection(&mut request);
+        let give_up = || {
+            if let Some(connection) = used.connection_metadata().as_ref() {
+                connection.poison();
+            }
+        };
+        let answer = self.connector.send(request).await;
+        let (head, body) = answer.map_err(|error| CallError::dispatch_failure(classified(error)))?.into_parts();
+        let (bytes, broken) = match body.collect().await {
+            Ok(body) => (body.to_bytes(), None),
+            Err(error) => (Default::default(), Some(error)),
+        };
+        let response = HttpResponse::try_from(Response::from_parts(head, SdkBody::from(bytes)));
+        let response = response.map_err(CallError::construction_failure)?;
+        if let Some(error) = broken {
+            give_up();
+            return Err(CallError::response_error(error, response));
+        }
+        let Some(deserializer) = codec.load::<SharedResponseDeserializer>() else {
+            return Err(CallError::response_error(NoOutput::NoDeserializer, response));
+        };
+        let error = match deserializer.deserialize_nonstreaming_with_config(&response, &ConfigBag::base()) {
+            Ok(output) => return Ok((output, response)),
+            Err(error) => error,
+        };
+        // The orchestrator's error gives what it holds only by a map.
+        let mut own = None;
+        let rest = error.map_operation_error(|error| own = Some(error));
+        let error = match own {
+            Some(own) => CallError::service_error(own, response),
+            None => CallError::response_error(rest.to_string(), response),
+        };
+        if retry_cost(&error, said).is_some() {
+            give_up();
+        }
+        Err(error)
+    }
+
+    fn signed(&self, written: &HttpRequest) -> Result<Request<SdkBody>, BoxError> {
+        let endpoint = self.endpoint.as_ref().map_err(|why| NotBegun::Nowhere(Arc::clone(why)))?;
+        let body = written.body();
+        let bytes = body.bytes().ok_or(NotBegun::NoBody)?;
+        let host = endpoint.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        let headers = || written.headers().iter();
+        let all = [("host", host)].into_iter().chain(headers());
+        let now = SystemTime::from(SystemClock.now());
+        let signature = sigv4::sign(&self.scope, &endpoint.to_string(), all, bytes, now)?;
+        let mut request = Request::post(endpoint.clone()).header(USER_AGENT, SLUICE);
+        for (name, value) in headers() {
+            request = request.header(name, value);
+        }
+        for (name, value) in signature {
+            request = request.header(name, value);
+        }
+        Ok(request.body(body.try_clone().ok_or(NotBegun::NoBody)?)?)
+    }
+}
+
+/// What an operation's own error says of itself: its code, and whether its model calls it one to try again.
+type Said = fn(&Erased) -> (Option<&str>, Option<ErrorKind>);
+
+fn said<E: Error + ProvideErrorMetadata + ProvideErrorKind + Send + Sync + 'static>(
+    error: &Erased,
+) -> (Option<&str>, Option<ErrorKind>) {
+    error
+        .downcast_ref::<E>()
+        .map_or((None, None), |error| (ProvideErrorMetadata::code(error), error.retryable_error_kind()))
+}
+
+/// What trying again takes from the quota; `None` where it would not help.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html> ("standard")
+fn retry_cost(error: &CallError<Erased>, said: Said) -> Option<u32> {
+    let is_transient = match error {
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => failure.is_io() || failure.is_timeout() || failure.as_other().is_some(),
+        SdkError::ServiceError(answer) => {
+            let (code, kind) = said(answer.err());
+            if kind.is_some() || code.is_some_and(|code| THROTTLING_ERRORS.contains(&code)) {
+                return Some(Quota::RETRY);
+            }
+            code.is_some_and(|code| TRANSIENT_ERRORS.contains(&code))
+                || TRANSIENT_STATUSES.contains(&answer.raw().status().as_u16())
+        }
+        SdkError::ConstructionFailure(_) => false,
+        _ => false,
+    };
+    is_transient.then_some(Quota::RETRY_OF_TRANSIENT)
+}
+
+/// Full jitter, so that those who failed together do not come back together.
+fn pause(number: u32) -> Duration {
+    let most = FIRST_PAUSE * (1 << number.saturating_sub(1).min(8));
+    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+    let most_us = u64::try_from(most.as_micros()).unwrap_or(u64::MAX).max(1);
+    Duration::from_micros(random % most_us)
+}
+
+/// What a process may spend on attempts after the first, so that it does not make a service that is in trouble busier still. Every
+/// call that succeeds gives back what its last attempt took, or 1.
+/// Source: <https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html> ("retry quota")
+#[derive(Debug)]
+pub(crate) struct Quota(AtomicU32);
+
+impl Quota {
+    const WHOLE: u32 = 500;
+    const RETRY: u32 = 5;
+    const RETRY_OF_TRANSIENT: u32 = 10;
+
+    fn take(&self, cost: u32) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost)).is_ok()
+    }
+
+    fn give_back(&self, spent: u32) {
+        let back = |left: u32| (left < Self::WHOLE).then(|| (left + spent.max(1)).min(Self::WHOLE));
+        // It is whole already where there is nothing to change.
+        let _whole = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, back);
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self(AtomicU32::new(Self::WHOLE))
+    }
+}
