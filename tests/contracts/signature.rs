@@ -1,4 +1,4 @@
-//! The governor's own signature, by whoever did not write it: botocore computes it anew from the request as it went over the wire.
+//! The signatures of calls, by whoever did not write them: botocore computes each anew from the request as it went over the wire.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -9,8 +9,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sluice_aws::Aws;
 use sluice_aws::bedrock::{Bedrock, Sent};
 use sluice_aws::config::Settings;
+use sluice_core::id::RunId;
+use sluice_core::ports::{LoadRun, PublishStatus, StartExecution, StartRequest};
 use sluice_edge::bedrock::operation::Target;
 use sluice_local::program;
 use sluice_tests::file;
@@ -94,12 +97,22 @@ fn sent(path: &str, body: &'static str) -> Arrived {
     taken.join().expect("it was taken")
 }
 
-fn question(id: usize, arrived: &Arrived) -> Value {
+/// A request as the functions make it for a call of a service.
+fn called(call: impl AsyncFnOnce(Aws)) -> Arrived {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let settings = Settings::for_test(&format!("http://{}", listener.local_addr().expect("an address")));
+    let taken = taking(listener);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async { call(Aws::connect(&settings).await).await });
+    taken.join().expect("it was taken")
+}
+
+fn question(id: usize, service: &str, arrived: &Arrived) -> Value {
     let Arrived { target, headers, body } = arrived;
     let now = now().as_millisecond();
     json!({
         "id": id, "op": "verify", "method": "POST", "target": target, "headers": headers,
-        "body": {"$base64": STANDARD.encode(body)}, "receivedAtMs": now, "service": "bedrock", "region": "eu-west-1",
+        "body": {"$base64": STANDARD.encode(body)}, "receivedAtMs": now, "service": service, "region": "eu-west-1",
         "requiredHeaders": ["content-type"],
         // Those of `Settings::for_test`.
         "credentials": {"accessKeyId": "AKIDEXAMPLE", "secretAccessKey": "secret", "sessionToken": "token"},
@@ -128,7 +141,7 @@ fn botocore_verifies_what_the_governor_signs_whatever_the_model_is_called() {
         // A model's id is one segment of the path, escaped as a whole before it is signed.
         let plain = |path: &str| path.replace("%3A", ":").replace("%2F", "/");
         assert_eq!(plain(&arrived.target), plain(path), "it passes as it came");
-        questions.push(question(questions.len(), &arrived));
+        questions.push(question(questions.len(), "bedrock", &arrived));
     }
     // The verifier would say if it were another request.
     let foreign = sent(PATHS[0], body);
@@ -140,10 +153,36 @@ fn botocore_verifies_what_the_governor_signs_whatever_the_model_is_called() {
         let Arrived { target, headers, body } = &foreign;
         let mut changed = Arrived { target: target.clone(), headers: headers.clone(), body: body.clone() };
         change(&mut changed);
-        questions.push(question(questions.len(), &changed));
+        questions.push(question(questions.len(), "bedrock", &changed));
     }
     for (at, answer) in verified(&questions).iter().enumerate() {
         let is_ours = at < PATHS.len();
         assert_eq!(answer["ok"]["verified"], is_ours, "{}: {answer}", PATHS.get(at).unwrap_or(&"changed"));
+    }
+}
+
+#[test]
+fn botocore_verifies_what_the_services_are_sent() {
+    let tenant = "acme".parse().expect("a tenant");
+    let run_id: RunId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run");
+    let text = r#"{"text":"grüß dich, 🚀 \\u0007"}"#;
+    let dynamodb = called(async |aws| drop(aws.store.load_run(&tenant, run_id).await));
+    let states = called(async |aws| {
+        let state_machine_arn = &"arn:aws:states:eu-west-1:123456789012:stateMachine:a".parse().expect("an ARN");
+        drop(aws.engine.start_execution(&StartRequest { state_machine_arn, run_id, input: text }).await);
+    });
+    let events = called(async |aws| drop(aws.engine.publish_status(text).await));
+    let mut questions = Vec::new();
+    for (service, arrived) in [("dynamodb", &dynamodb), ("states", &states), ("events", &events)] {
+        questions.push(question(questions.len(), service, arrived));
+    }
+    // The verifier would say if it were another request, or another service's.
+    let Arrived { target, headers, body } = dynamodb;
+    let other = |headers: Vec<(String, String)>| Arrived { target: target.clone(), headers, body: body.clone() };
+    questions.push(question(questions.len(), "states", &other(headers.clone())));
+    let another = headers.iter().map(|(name, value)| (name.clone(), value.replace("GetItem", "PutItem"))).collect();
+    questions.push(question(questions.len(), "dynamodb", &other(another)));
+    for (at, answer) in verified(&questions).iter().enumerate() {
+        assert_eq!(answer["ok"]["verified"], at < 3, "{at}: {answer}");
     }
 }
