@@ -204,12 +204,13 @@ impl Service {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let tried = timeout(left.min(self.attempt), self.attempt(codec, &written, said)).await;
-            let error = match tried.unwrap_or_else(|_| Err(CallError::timeout_error(NoOutput::Late))) {
-                Ok(found) => {
+            let error = match tried {
+                Ok(Ok(found)) => {
                     self.quota.give_back(spent);
                     return Ok(found);
                 }
-                Err(error) => error,
+                Ok(Err(error)) => error,
+                Err(_) => CallError::timeout_error(NoOutput::Late),
             };
             let pause = pause(number);
             let has_time = Instant::now() + pause < end;
@@ -311,8 +312,7 @@ fn retry_cost(error: &CallError<Erased>, said: Said) -> Option<u32> {
             code.is_some_and(|code| TRANSIENT_ERRORS.contains(&code))
                 || TRANSIENT_STATUSES.contains(&answer.raw().status().as_u16())
         }
-        SdkError::ConstructionFailure(_) => false,
-        _ => false,
+        SdkError::ConstructionFailure(_) | _ => false,
     };
     is_transient.then_some(Quota::RETRY_OF_TRANSIENT)
 }

@@ -223,15 +223,11 @@ async fn a_service_in_trouble_is_not_asked_more_and_more() {
     assert_eq!(scripted.asked().len(), 100 + 1 + 2, "ten pay for one");
 }
 
-/// What was made of an answer: an output, or of which kind its error is, with its code and its message.
+/// What was made of an answer: an output, or whether an error could be read in it, with its code and its message.
 fn made<O: Debug, E: ProvideErrorMetadata>(answer: Result<O, SdkError<E>>) -> Result<String, String> {
     let told = |error: SdkError<E>| {
-        let kind = match &error {
-            SdkError::ServiceError(_) => "service",
-            SdkError::ResponseError(_) => "response",
-            _ => "other",
-        };
-        format!("{kind} {:?} {:?}", error.code(), error.message())
+        let is_read = matches!(error, SdkError::ServiceError(_));
+        format!("{is_read} {:?} {:?}", error.code(), error.message())
     };
     answer.map(|output| format!("{output:?}")).map_err(told)
 }
