@@ -1,7 +1,7 @@
 //! Instances: saved configurations, found or created from their content.
 
 use crate::canonical;
-use crate::definition::VersionRule;
+use crate::definition::{Definition, Outline, VersionRule};
 use crate::id::{ComputeNodeKey, DefinitionId, InstanceId, NodeId, Tag, TenantId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,23 @@ pub struct Instance {
     pub id: InstanceId,
     pub content: InstanceContent,
     pub created_at: Timestamp,
+    /// `None` for an instance of before 2026-11-28.
+    pub hint: Option<DefinitionHint>,
+}
+
+/// What the definition of an instance was when the instance was made. Only good for a guess: a process that knows nothing yet can
+/// ask for the definition and its version at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DefinitionHint {
+    pub owner: TenantId,
+    pub outline: Outline,
+}
+
+impl DefinitionHint {
+    pub fn of(definition: &Definition) -> Self {
+        Self { owner: definition.tenant.clone(), outline: definition.outline() }
+    }
 }
 
 /// What an instance fixes.

@@ -148,12 +148,22 @@ impl Memory {
             let key = DefinitionKey { tenant: shared.owner.clone(), id: *id };
             remembered.outlines.put(key, shared.outline.clone(), 1);
         }
+        for (key, instance) in found.all::<InstanceKey>() {
+            remembered.contents.put(key.clone(), instance.content.clone(), 1);
+            let Some(hint) = &instance.hint else { continue };
+            let id = instance.content.definition_id;
+            let definition = DefinitionKey { tenant: hint.owner.clone(), id };
+            // As old as the instance: whatever else is known is newer.
+            if remembered.outlines.get(&definition).is_none() {
+                remembered.outlines.put(definition, hint.outline.clone(), 1);
+            }
+            if hint.owner != key.tenant && remembered.owners.get(&id).is_none() {
+                remembered.owners.put(id, hint.owner.clone(), 1);
+            }
+        }
         // The definition itself knows best.
         for (key, definition) in found.all::<DefinitionKey>() {
             remembered.outlines.put(key.clone(), definition.outline(), 1);
-        }
-        for (key, instance) in found.all::<InstanceKey>() {
-            remembered.contents.put(key.clone(), instance.content.clone(), 1);
         }
         for (key, draft) in found.all::<DraftKey>() {
             remembered.drafts.put(key.clone(), draft.version.document.processor_keys(), 1);

@@ -109,7 +109,7 @@ pub fn instance(tenant_id: &str, world: &World) -> Instance {
         processor_configs: BTreeMap::new(),
     };
     let tenant = tenant(tenant_id);
-    Instance { id: content.id(&tenant), tenant, content, created_at: world.clock.now() }
+    Instance { id: content.id(&tenant), tenant, content, created_at: world.clock.now(), hint: None }
 }
 
 impl World {

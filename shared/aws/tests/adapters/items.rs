@@ -1,6 +1,6 @@
 //! The stored shape of every item kind, written down: what a released version wrote, every later one must read.
 
-use crate::support::sample::{self, claim, delivery, mine, noon, run};
+use crate::support::sample::{self, claim, delivery, mine, noon, run, yours};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use sluice_core::delivery::health::{Health, Turn, Verdict};
 use sluice_core::delivery::{Attempt, AttemptOutcome, Channel};
 use sluice_core::governor::quota::{Budget, Period};
 use sluice_core::idempotency::IdempotencyRecord;
-use sluice_core::instance::{Instance, InstanceContent, ProcessorConfig};
+use sluice_core::instance::{DefinitionHint, Instance, InstanceContent, ProcessorConfig};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::operator::{ContainerTask, LaunchType, Processor, ProcessorTarget, TenantSettings, Tenants};
 use sluice_core::ports::ReportReceipt;
@@ -425,8 +425,12 @@ fn an_instance() {
             },
         )]),
     };
-    let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at: noon() };
-    assert_eq!(item::to_instance(item::from_instance(&instance).expect("an item")).expect("reads"), instance);
+    let outline = Outline { active_version: Some(1), latest_version: 2, processors: BTreeMap::new() };
+    let hint = Some(DefinitionHint { owner: yours(), outline });
+    let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at: noon(), hint };
+    for instance in [&instance, &Instance { hint: None, ..instance.clone() }] {
+        assert_eq!(&item::to_instance(item::from_instance(instance).expect("an item")).expect("reads"), instance);
+    }
     golden!("instance", item::from_instance(&instance).expect("an item"));
 }
 

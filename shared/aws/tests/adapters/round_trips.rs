@@ -83,8 +83,10 @@ const CALLS: &[Row] = &[
     ("create by number",                  Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
     ("create the latest by name",         Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
     ("create by another tenant",          Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
-    // An instance does not tell which version is active: its definition has to be read for that.
-    ("create by instance",                Process::New,   &[&[READ], &[READ], &[READ], &[RECORD]], &[START]),
+    ("create by instance",                Process::New,   &[&[READ], &[READ], &[RECORD]], &[START]),
+    ("create by an instance of another's", Process::New,  &[&[READ], &[READ], &[RECORD]], &[START]),
+    // Another version was activated since the instance was made: it says which was the active one then.
+    ("create by an older instance",       Process::New,   &[&[READ], &[READ], &[READ], &[RECORD]], &[START]),
     // Another version was activated meanwhile: one that this process has never seen.
     ("create by name",                    Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
     ("create by id",                      Process::Stale, &[&[READ], &[READ], &[RECORD]], &[START]),
@@ -395,20 +397,21 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
         let keyed = |payload| Command { idempotency: Some(sample::claim("key", payload)), ..active(by_name()) };
         // Whichever process made it: a run by name, its instance, and one with a key.
         let first = world.create("mine", keyed("payload")).await.expect("accepted").run;
-        world.create("yours", active(by_id())).await.expect("accepted");
+        let shared = world.create("yours", active(by_id())).await.expect("accepted").run;
+        let activate_another = async |world: &World| {
+            let (elsewhere, owner) = (world.table.another_store(), fixture::caller("mine"));
+            activate_version(&elsewhere, &owner, &by_id(), 2, noon()).await.expect("activated");
+        };
         match process {
             Process::Warm => {}
             Process::New => world.restart(),
-            Process::Stale => {
-                let elsewhere = world.table.another_store();
-                let owner = fixture::caller("mine");
-                activate_version(&elsewhere, &owner, &by_id(), 2, noon()).await.expect("activated");
-            }
+            Process::Stale => activate_another(&world).await,
         }
         match *operation {
             "create under a small limit" => world.limit("mine", 5, 0).await,
             "create above a limit" | "repeat a key above a limit" => world.limit("mine", 5, 5).await,
             "create under a new budget" => world.budget("mine").await,
+            "create by an older instance" => activate_another(&world).await,
             _ => {}
         }
         let mut since = world.forget(if PREPARED.contains(operation) { &[] } else { steps });
@@ -424,8 +427,11 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
             "create by name with a key" => {
                 Some(("mine", Command { idempotency: Some(sample::claim("another", "payload")), ..active(by_name()) }))
             }
-            "create by instance" => {
+            "create by instance" | "create by an older instance" => {
                 Some(("mine", Command { source: Source::Instance(first.spec.instance_id), ..active(by_name()) }))
+            }
+            "create by an instance of another's" => {
+                Some(("yours", Command { source: Source::Instance(shared.spec.instance_id), ..active(by_id()) }))
             }
             "create a new instance" => Some(("mine", command(by_name(), VersionRule::Number(1)))),
             _ => None,
@@ -435,7 +441,7 @@ async fn every_operation_makes_the_calls_that_are_named_and_no_other() {
             assert!(!accepted.replayed && !accepted.start_delayed, "{what}");
             let version = match *operation {
                 "create the latest by name" => 3,
-                "create by number" => 2,
+                "create by number" | "create by an older instance" => 2,
                 _ if *process == Process::Stale => 2,
                 _ => 1,
             };

@@ -8,7 +8,7 @@ use crate::flow::create_run::check_duration;
 use crate::flow::inquiry::find_discoverable;
 use crate::flow::{Answer, Refusal, contended, find_item};
 use crate::id::{DefinitionId, DefinitionName, DefinitionRef, InstanceId};
-use crate::instance::{Instance, InstanceContent};
+use crate::instance::{DefinitionHint, Instance, InstanceContent};
 use crate::limits;
 use crate::place::Field;
 use crate::ports::{DefinitionSaved, ManageDefinitions, Page, ReadCatalog, SaveInstance, StoreError, StoreErrorClass};
@@ -448,8 +448,11 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     let wanted = Wanted::one(definition.clone()).and(content.compute_node.clone()).and(key.clone());
     let found = store.read_catalog(&wanted).await.map_err(Refusal::Store)?;
     let mut invalid = Invalid::default();
-    let is_known = found.get(&definition).is_some() || find_discoverable(store, content.definition_id).await?.is_some();
-    if !is_known {
+    let definition = match found.get(&definition) {
+        None => find_discoverable(store, content.definition_id).await?,
+        own => own,
+    };
+    if definition.is_none() {
         let message = format_args!("there is no {} {}", Thing::WorkflowDefinition, content.definition_id);
         invalid.add(Field::Definition, ViolationCode::NotFound, message);
     }
@@ -461,7 +464,8 @@ pub async fn save_instance<S: ManageDefinitions + SaveInstance>(
     if let Some(instance) = found.get(&key) {
         return Ok(instance);
     }
-    let instance = Instance { tenant: key.tenant, id: key.id, content, created_at: now };
+    let hint = definition.as_deref().map(DefinitionHint::of);
+    let instance = Instance { tenant: key.tenant, id: key.id, content, created_at: now, hint };
     store.save_instance(&instance).await.map_err(Refusal::Store)?;
     Ok(Arc::new(instance))
 }

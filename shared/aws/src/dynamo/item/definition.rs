@@ -240,14 +240,18 @@ struct StoredInstance {
     document: String,
     #[serde(with = "millis")]
     created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 pub fn from_instance(instance: &Instance) -> ItemResult<Item> {
+    let unreadable = |source| ItemError::Document { kind: INSTANCE, source };
     let stored = StoredInstance {
         tenant_id: instance.tenant.clone(),
         instance_id: instance.id,
         document: canonical::text(&instance.content.to_json()),
         created_at: instance.created_at,
+        hint: instance.hint.as_ref().map(serde_json::to_string).transpose().map_err(unreadable)?,
     };
     let mut item = write(INSTANCE, &stored, keys::instance(&instance.tenant, instance.id))?;
     set(
@@ -261,13 +265,15 @@ pub fn from_instance(instance: &Instance) -> ItemResult<Item> {
 }
 
 pub fn to_instance(item: Item) -> ItemResult<Instance> {
+    let unreadable = |source| ItemError::Document { kind: INSTANCE, source };
     let stored: StoredInstance = read(INSTANCE, item)?;
     let content = serde_json::from_str(&stored.document).and_then(|value| InstanceContent::from_json(&value));
     Ok(Instance {
         tenant: stored.tenant_id,
         id: stored.instance_id,
-        content: content.map_err(|source| ItemError::Document { kind: INSTANCE, source })?,
+        content: content.map_err(unreadable)?,
         created_at: stored.created_at,
+        hint: stored.hint.as_deref().map(serde_json::from_str).transpose().map_err(unreadable)?,
     })
 }
 

@@ -13,7 +13,7 @@ use crate::flow::spending::{Spender, Spending};
 use crate::flow::{Answer, Refusal};
 use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
-use crate::instance::{Instance, InstanceContent};
+use crate::instance::{DefinitionHint, Instance, InstanceContent};
 use crate::memory::Memory;
 use crate::operator::{ComputeNode, Processor, TenantSettings};
 use crate::place::Field;
@@ -189,7 +189,8 @@ impl<'a> Names<'a> {
         let stored = found.get(&instance);
         let instance_is_new = stored.is_none();
         let instance = stored.unwrap_or_else(|| {
-            Arc::new(Instance { tenant: instance.tenant, id: instance.id, content, created_at: self.now })
+            let hint = Some(DefinitionHint::of(&definition));
+            Arc::new(Instance { tenant: instance.tenant, id: instance.id, content, created_at: self.now, hint })
         });
         if instance_is_new {
             memory.expect(&instance);

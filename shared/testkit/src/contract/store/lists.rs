@@ -274,7 +274,7 @@ pub async fn definitions_versions_and_instances_are_listed_newest_first(ground: 
             processor_configs: BTreeMap::new(),
         };
         let created_at = noon() + SignedDuration::from_secs(i64::from(number));
-        let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at };
+        let instance = Instance { tenant: mine(), id: content.id(&mine()), content, created_at, hint: None };
         store.save_instance(&instance).await.expect("saved");
         let again = Instance { created_at: at("2030-01-01T00:00:00Z"), ..instance.clone() };
         store.save_instance(&again).await.expect("saved again");

@@ -425,7 +425,7 @@ pub async fn an_instance_is_recorded_with_its_first_run_and_stays_as_it_is(groun
             processor_configs: BTreeMap::new(),
         };
         let created_at = noon() + SignedDuration::from_mins(minutes);
-        Instance { tenant: mine(), id: content.id(&mine()), content, created_at }
+        Instance { tenant: mine(), id: content.id(&mine()), content, created_at, hint: None }
     };
     let with_instance = |number: u32, claim, minutes: i64| {
         let new = new_run(&run(&mine(), number, noon()), claim, Some(in_an_hour()));
