@@ -92,6 +92,7 @@ macro_rules! store_rules {
             a_run_that_is_gone_or_going_gets_no_report_token,
             a_run_that_is_gone_or_going_gets_no_comment,
             a_run_that_is_gone_or_going_gets_no_link,
+            an_ended_run_that_is_kept_gets_tokens_comments_and_links,
             comments_are_listed_oldest_first_page_by_page,
             a_run_that_used_nothing_has_an_empty_ledger,
             a_report_is_recorded_and_counted,

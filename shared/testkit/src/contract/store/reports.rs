@@ -1,6 +1,7 @@
 //! What workers and people say of a run, and what its calls used.
 
 use super::lists::every_page;
+use super::sweeps::ended;
 use super::*;
 use crate::contract::at_once;
 use crate::contract::sample::{self, at, mine, new_run, noon, run, yours};
@@ -89,6 +90,21 @@ pub async fn a_run_that_is_gone_or_going_gets_no_link(ground: &impl Ground) {
         assert!(links.replays.is_empty() && links.evaluations.is_empty(), "{links:?}");
         let links = store.list_links(&mine(), original.run_id).await.expect("listed");
         assert!(links.replays.contains(&evaluation.run_id) && links.evaluations.contains(&replay.run_id), "{links:?}");
+    }
+}
+
+/// Whenever it goes: until then it is a run like any other.
+pub async fn an_ended_run_that_is_kept_gets_tokens_comments_and_links(ground: &impl Ground) {
+    let store = ground.ports();
+    for (number, due_at) in [(1, None), (2, Some(noon() + SignedDuration::from_hours(1))), (3, Some(noon()))] {
+        let kept = ended(&store, &mine(), number, due_at).await;
+        assert!(store.save_report_token(&mine(), kept.run_id, &token("0a")).await.expect("an answer"), "{due_at:?}");
+        assert!(store.add_comment(&mine(), kept.run_id, &comment(1)).await.expect("an answer"), "{due_at:?}");
+        let mut replay = run(&mine(), 10 + number, noon());
+        replay.about.replay_of = Some(kept.run_id);
+        store.record_run(&new_run(&replay, None, None)).await.expect("recorded");
+        let links = store.list_links(&mine(), kept.run_id).await.expect("listed");
+        assert_eq!(links.replays, [replay.run_id], "{due_at:?}");
     }
 }
 

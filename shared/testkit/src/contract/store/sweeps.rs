@@ -95,7 +95,7 @@ pub async fn due_deliveries_are_found_longest_due_first_and_only_while_they_are_
     }
 }
 
-async fn ended(store: &impl Ports, tenant: &TenantId, number: u32, due_at: Option<Timestamp>) -> Run {
+pub(super) async fn ended(store: &impl Ports, tenant: &TenantId, number: u32, due_at: Option<Timestamp>) -> Run {
     let run = run(tenant, number, noon());
     store.record_run(&new_run(&run, None, None)).await.expect("recorded");
     let ended = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("a change");
