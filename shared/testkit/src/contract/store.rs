@@ -104,6 +104,7 @@ macro_rules! store_rules {
             a_run_that_is_gone_takes_no_report_and_one_that_goes_waits_for_what_is_under_way,
             a_call_that_was_reported_before_is_not_recorded_again,
             an_end_on_an_old_ledger_writes_nothing,
+            an_end_of_a_stopped_run_on_an_old_ledger_writes_nothing,
             calls_are_listed_once_each_whatever_the_page_size,
             of_many_reporters_of_one_call_one_is_counted,
             a_comment_that_comes_late_stands_in_its_place_and_one_that_comes_twice_stands_once,

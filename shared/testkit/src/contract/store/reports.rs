@@ -413,7 +413,19 @@ pub fn stopping(run: &Run) -> RunChange {
 pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
-    let ended = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("a change");
+    ends_on_its_ledger_alone(&store, run, EngineEnd::Succeeded).await;
+}
+
+/// Its stop has closed the ledger already.
+pub async fn an_end_of_a_stopped_run_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
+    let store = ground.ports();
+    let stop = stopping(&running(&store).await);
+    assert_eq!(store.change_run(&stop).await.expect("changed"), Changed::Done);
+    ends_on_its_ledger_alone(&store, stop.run, EngineEnd::Aborted).await;
+}
+
+async fn ends_on_its_ledger_alone(store: &impl Ports, run: Run, end: EngineEnd) {
+    let ended = run.after(RunEvent::EngineEnded(end), noon()).expect("a change");
     let end = |expected_reports_rev| RunChange {
         expected_reports_rev,
         output: Some("1".to_owned()),
@@ -422,8 +434,8 @@ pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     };
     let mut rev = 0;
     for id in ["1", "2"] {
-        assert!(report(&store, &run, &[call(id, 1)]).await);
-        let is = reports_rev(&store, &run).await;
+        assert!(report(store, &run, &[call(id, 1)]).await);
+        let is = reports_rev(store, &run).await;
         assert!(is > rev);
         for old in [rev, is - 1, is + 1] {
             let changed = store.change_run(&end(Some(old))).await.expect("an answer");
@@ -435,7 +447,7 @@ pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     assert!(store.list_deliveries(&mine(), run.run_id).await.expect("listed").is_empty());
     assert_eq!(store.change_run(&end(Some(rev))).await.expect("changed"), Changed::Done);
     assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(ended.clone()));
-    let closed = used(&store, &run).await.ledger.expect("a ledger");
+    let closed = used(store, &run).await.ledger.expect("a ledger");
     assert_eq!(closed.sweep_at, Some(ended.updated_at), "at once, and not at the end of a lease");
 }
 
