@@ -419,7 +419,9 @@ pub async fn an_end_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
 /// Its stop has closed the ledger already.
 pub async fn an_end_of_a_stopped_run_on_an_old_ledger_writes_nothing(ground: &impl Ground) {
     let store = ground.ports();
-    let stop = stopping(&running(&store).await);
+    let run = running(&store).await;
+    let asked = RunEvent::StopAsked(StopIntent::CanceledByCaller);
+    let stop = RunChange::new(&run, run.after(asked, noon()).expect("a change"));
     assert_eq!(store.change_run(&stop).await.expect("changed"), Changed::Done);
     ends_on_its_ledger_alone(&store, stop.run, EngineEnd::Aborted).await;
 }
