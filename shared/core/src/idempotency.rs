@@ -72,3 +72,18 @@ impl IdempotencyRecord {
         self.payload_hash == claim.payload_hash
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_is_written_by_its_own_name() {
+        for (operation, name) in
+            [(Operation::Create, "create"), (Operation::Invoke, "invoke"), (Operation::Replay, "replay")]
+        {
+            assert_eq!(operation.as_str(), name);
+            assert_eq!(serde_json::to_value(operation).expect("JSON"), name);
+        }
+    }
+}

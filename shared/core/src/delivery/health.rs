@@ -386,6 +386,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_receivers_is_out_of_date_a_day_after_the_last_change() {
+        let day = SignedDuration::from_secs(TROUBLE_SECONDS);
+        let mut health = Health::unknown(tenant());
+        for (number, seconds) in [(1, 0), (2, 7), (3, 3_600)] {
+            health = after(&health, number, SLOW, Verdict::Badly, seconds).0;
+            assert_eq!((health.updated_at, health.ends_at()), (at(seconds), at(seconds) + day));
+            let (Turn::Seated(next) | Turn::Waits(next)) = health.admit(&delivery(number), SLOW, at(seconds + 5))
+            else {
+                panic!("there is a seat")
+            };
+            assert_eq!((next.updated_at, next.ends_at()), (at(seconds + 5), at(seconds + 5) + day));
+            health = next;
+        }
+    }
+
+    #[test]
     fn whatever_happens_seats_stay_few_and_nobody_waits_for_a_receiver_that_is_well() {
         // Every sequence of what may happen to a few deliveries at two receivers, by a counter that is read as digits.
         for seed in 0_u64..3_000 {

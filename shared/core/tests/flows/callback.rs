@@ -1,6 +1,11 @@
 use crate::world::{World, command, with_callback};
+use jiff::{SignedDuration, Timestamp};
+use proptest::option;
+use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus, RETRY_SCHEDULE_SECONDS};
+use sluice_core::delivery::{
+    AttemptOutcome, Channel, Delivery, DeliveryStatus, RETRY_AFTER_SECONDS, RETRY_SCHEDULE_SECONDS,
+};
 use sluice_core::destination::Destinations;
 use sluice_core::flow::deliver::{Delivered, Outlook, send};
 use sluice_core::flow::transition_run::{AT_THE_END, Transition, settle};
@@ -10,7 +15,8 @@ use sluice_core::run::EndDetails;
 use sluice_core::snapshot::Callback;
 use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
-use sluice_testkit::fixture::CALLBACK_URL;
+use sluice_testkit::fixture::{self, CALLBACK_URL};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
@@ -344,5 +350,72 @@ fn only_function_urls_of_allowed_regions_are_destinations() {
         String::new(),
     ] {
         assert!(destinations.admit(&bad).is_err(), "{bad}");
+    }
+}
+
+/// A delivery of a run, with so many attempts of its round begun, the last of which is under way.
+fn under_way(run: u128, number: u32, attempts: u32, round_attempts: u32, now: Timestamp) -> Delivery {
+    Delivery {
+        tenant_id: fixture::tenant("acme"),
+        run_id: fixture::run_id(run),
+        number,
+        channel: Channel::Webhook { url: CALLBACK_URL.to_owned() },
+        status: DeliveryStatus::InFlight,
+        attempts,
+        round_attempts,
+        next_attempt_at: Some(now),
+        created_at: now,
+        ended_at: None,
+        dead_letter_reason: None,
+        rev: 3,
+        body: "{}".to_owned(),
+    }
+}
+
+proptest! {
+    /// After the last attempt of its round a delivery is given up; until then it waits for the scheduled time, or for what the
+    /// receiver asked for where that is longer, and up to a tenth of the scheduled time on top.
+    #[test]
+    fn after_a_failure_a_delivery_waits_for_its_time_and_up_to_a_tenth_of_it(
+        (run, number, others) in (any::<u128>(), 1..4_u32, 0..50_u32),
+        round in 1..10_u32,
+        asked in option::of(prop_oneof![0..5_000_u64, Just(u64::MAX)]),
+    ) {
+        let now = Timestamp::UNIX_EPOCH;
+        let delivery = under_way(run, number, others + round, round, now);
+        let outcome = AttemptOutcome::Rejected { http_status: 503, retry_after_seconds: asked };
+        let next = delivery.after(&outcome, now);
+        prop_assert_eq!(next.rev, delivery.rev + 1);
+        let Some(scheduled) = RETRY_SCHEDULE_SECONDS.get(round as usize - 1) else {
+            prop_assert_eq!((next.status, next.next_attempt_at), (DeliveryStatus::DeadLettered, None));
+            prop_assert_eq!((next.ended_at, next.dead_letter_reason.as_deref()), (Some(now), Some("attempts_exhausted")));
+            return Ok(());
+        };
+        prop_assert_eq!((next.status, next.ended_at, &next.dead_letter_reason), (DeliveryStatus::Scheduled, None, &None));
+        let (least_asked, most_asked) = (*RETRY_AFTER_SECONDS.start(), *RETRY_AFTER_SECONDS.end());
+        let asked = asked.map_or(0, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX).clamp(least_asked, most_asked));
+        let wait = next.next_attempt_at.expect("another attempt").duration_since(now).as_secs();
+        let least = asked.max(*scheduled);
+        prop_assert!((least..=least + scheduled / 10).contains(&wait), "{wait} after attempt {round}, asked {asked}");
+    }
+}
+
+#[test]
+fn deliveries_that_fail_together_are_spread_over_the_tenth_that_is_added() {
+    let now = Timestamp::UNIX_EPOCH;
+    let scheduled = RETRY_SCHEDULE_SECONDS[6];
+    let round = RETRY_SCHEDULE_SECONDS.len() as u32;
+    let wait = |delivery: Delivery| {
+        let next = delivery.after(&REJECTED, now).next_attempt_at.expect("another attempt");
+        next.duration_since(now) - SignedDuration::from_secs(scheduled)
+    };
+    let runs = (0..500).map(|run| under_way(run, 1, round, round, now));
+    let numbers = (1..=500).map(|number| under_way(1, number, round, round, now));
+    let attempts = (0..500).map(|others| under_way(1, 1, round + others, round, now));
+    for deliveries in [runs.collect::<Vec<_>>(), numbers.collect(), attempts.collect()] {
+        let added: BTreeSet<i64> = deliveries.into_iter().map(|delivery| wait(delivery).as_secs()).collect();
+        let (first, last) = (added.first().copied().unwrap_or(0), added.last().copied().unwrap_or(0));
+        assert!(first < scheduled / 100 && last > scheduled * 9 / 100, "from {first} to {last} s");
+        assert!(added.len() > 300, "{} different times", added.len());
     }
 }

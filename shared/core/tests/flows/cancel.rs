@@ -113,3 +113,21 @@ fn an_execution_that_could_not_claim_its_run_again_after_a_cancel_is_that_cancel
         (RunStatus::Canceled, Some(TerminationReason::CanceledByCaller))
     );
 }
+
+#[test]
+fn a_cancel_that_the_store_did_not_take_is_not_said_to_be_under_way() {
+    for class in [StoreErrorClass::Throttled, StoreErrorClass::Unavailable, StoreErrorClass::Corrupt] {
+        let world = World::new();
+        let run = world.running(1);
+        world.store.faults.once("ask to stop the run", Fault::Before(class));
+        let answer = world.cancel(run.run_id);
+        assert!(matches!(&answer, Err(Refusal::Store(error)) if error.class == class), "{answer:?}");
+        assert_eq!((world.run(run.run_id), world.engine.stops()), (run, Vec::new()));
+    }
+    // Who is only in the way is waited for.
+    let world = World::new();
+    let run = world.running(1);
+    world.store.faults.once("ask to stop the run", Fault::Before(StoreErrorClass::Conflict));
+    assert!(matches!(world.cancel(run.run_id), Ok(Canceled::Underway(_))));
+    assert_eq!(world.engine.stops(), [run.execution_arn()]);
+}

@@ -167,6 +167,29 @@ fn a_run_waits_before_the_limit_that_holds_it_up() {
 }
 
 #[test]
+fn a_look_at_a_queue_counts_all_that_it_moved_and_started() {
+    for count in 1..=4 {
+        let world = World::new();
+        world.limit_definition(Some(limit(1, OnLimit::Queue)));
+        world.limit_tenant(limit(1, OnLimit::Queue));
+        let first = world.make(1).expect("accepted").run;
+        for id in 0..count {
+            world.make(2 + u128::from(id)).expect("queued");
+        }
+        world.limit_definition(None);
+        let moved = Dispatched { moved: count, ..Dispatched::default() };
+        assert_eq!(world.dispatch(SlotScope::Definition), moved);
+        world.claim_and_end(&first);
+        let operator = sluice_core::caller::Caller { is_operator: true, ..world.caller.clone() };
+        let settings = TenantSettings { rev: 2, ..TenantSettings::open(world.caller.tenant.clone()) };
+        let destinations = fixture::policy().destinations;
+        block_on(save_tenant(&world.store, &operator, &destinations, settings)).expect("saved");
+        let started = Dispatched { started: count, ..Dispatched::default() };
+        assert_eq!(world.dispatch(SlotScope::Tenant), started);
+    }
+}
+
+#[test]
 fn the_stricter_rule_decides_where_two_limits_are_reached() {
     let world = World::new();
     world.limit_definition(Some(limit(1, OnLimit::Queue)));

@@ -3,9 +3,11 @@ use serde_json::{Value, json};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, create_run};
+use sluice_core::flow::read_runs::get_step;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::ports::{Clock, LoadRun, StoreErrorClass};
 use sluice_core::snapshot::Snapshot;
+use sluice_core::step::StepStatus;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
 use std::future::Future;
@@ -372,4 +374,23 @@ fn the_hash_is_of_what_its_readers_may_see() {
         let read: Snapshot = serde_json::from_str(&text).expect("reads");
         assert_eq!(read.to_text().expect("JSON"), text, "{case:05b}");
     }
+}
+
+#[test]
+fn a_step_has_no_result_before_it_has_begun() {
+    let world = World::new();
+    let mut asked = command();
+    asked.data_sources.insert("text".parse().expect("a node"), json!({"key": "a.txt"}));
+    let run = world.create(asked, 1).expect("accepted").run;
+    let check = |status: StepStatus| {
+        for node in ["text", "frequencies", "readability", "store"] {
+            let (node, now) = (node.parse().expect("a node"), world.clock.now());
+            let step = block_on(get_step(&world.store, &world.caller, run.run_id, &node, now)).expect("a step");
+            assert_eq!((step.status, step.attempt), (status, 0), "{node}");
+            assert_eq!((step.result, step.result_bytes, step.error), (None, None, None), "{node}");
+        }
+    };
+    check(StepStatus::Pending);
+    world.cancel(run.run_id).expect("canceled");
+    check(StepStatus::Canceled);
 }

@@ -1,16 +1,23 @@
 use crate::world::World;
 use serde_json::{Value, json};
 use sluice_core::caller::Caller;
-use sluice_core::definition::VersionDocument;
-use sluice_core::flow::manage_definitions::{DefinitionChange, activate_version, add_version, create_definition};
-use sluice_core::flow::manage_operator::save_tenant;
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::definition::{Definition, VersionDocument, VersionRule};
+use sluice_core::flow::manage_definitions::{
+    DefinitionChange, activate_version, add_version, change_definition, create_definition, save_instance,
+};
+use sluice_core::flow::manage_operator::{save_compute_node, save_tenant};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
+use sluice_core::instance::InstanceContent;
+use sluice_core::limits;
 use sluice_core::operator::TenantSettings;
 use sluice_core::ports::Clock;
 use sluice_core::refusal::ConflictCode;
+use sluice_core::retention::Retention;
 use sluice_core::tenant_limits::{OwnLimits, TenantLimits};
 use sluice_testkit::{block_on, fixture};
+use std::collections::{BTreeMap, BTreeSet};
 
 fn add(world: &World, document: Value) -> Answer<u32> {
     let document: VersionDocument = serde_json::from_value(document).expect("the document's shape");
@@ -347,4 +354,212 @@ fn iterations_and_items_count_into_the_history_that_a_run_may_write() {
             Err(other) => panic!("{said}: {other:?}"),
         }
     }
+}
+
+fn said() -> DefinitionChange {
+    DefinitionChange::default()
+}
+
+fn with_concurrency(max_concurrent_runs: u32) -> DefinitionChange {
+    let concurrency = Concurrency { max_concurrent_runs, on_limit: OnLimit::Queue };
+    DefinitionChange { concurrency: Some(Some(concurrency)), ..said() }
+}
+
+fn with_retention(max_age_seconds: i64) -> DefinitionChange {
+    let retention = Retention { max_age_seconds, preserve_on_failure: true };
+    DefinitionChange { retention: Some(Some(retention)), ..said() }
+}
+
+fn with_duration(seconds: u64) -> DefinitionChange {
+    DefinitionChange { max_run_duration_seconds: Some(Some(seconds)), ..said() }
+}
+
+fn with_tags(tags: impl IntoIterator<Item = String>) -> DefinitionChange {
+    DefinitionChange { tags: Some(tags.into_iter().collect()), ..said() }
+}
+
+#[test]
+fn what_a_definition_says_of_itself_has_bounds_and_is_refused_beyond_them() {
+    // Characters, of more than a byte each.
+    let text = |chars: usize| Some("ä".repeat(chars));
+    let display_name = |chars| DefinitionChange { display_name: text(chars), ..said() };
+    let description = |chars| DefinitionChange { description: text(chars), ..said() };
+    let (least_runs, most_runs) = (*limits::CONCURRENT_RUNS.start(), *limits::CONCURRENT_RUNS.end());
+    let (shortest, longest) = (*limits::DURATION_SECONDS.start(), *limits::DURATION_SECONDS.end());
+    let (most_tags, most_chars) = limits::DEFINITION_TAGS;
+    let tags = |count: usize| with_tags((0..count).map(|number| format!("tag-{number}")));
+    let tag = |text: &str| with_tags([text.to_owned(), "another".to_owned()]);
+    let fields = [
+        (
+            vec![display_name(0), display_name(limits::DISPLAY_NAME_CHARS)],
+            vec![display_name(limits::DISPLAY_NAME_CHARS + 1), display_name(limits::DISPLAY_NAME_CHARS * 2)],
+            ("DisplayName", "out_of_range"),
+        ),
+        (
+            vec![description(0), description(limits::DESCRIPTION_CHARS)],
+            vec![description(limits::DESCRIPTION_CHARS + 1), description(limits::DESCRIPTION_CHARS * 2)],
+            ("Description", "out_of_range"),
+        ),
+        (
+            vec![with_concurrency(least_runs), with_concurrency(most_runs)],
+            vec![with_concurrency(least_runs - 1), with_concurrency(most_runs + 1)],
+            ("Concurrency.MaxConcurrentRuns", "out_of_range"),
+        ),
+        (
+            vec![with_retention(Retention::KEEP), with_retention(1), with_retention(limits::RETENTION_SECONDS)],
+            vec![with_retention(-2), with_retention(0), with_retention(limits::RETENTION_SECONDS + 1)],
+            ("Retention.MaxAge", "out_of_range"),
+        ),
+        (
+            vec![with_duration(shortest), with_duration(longest)],
+            vec![with_duration(shortest - 1), with_duration(longest + 1)],
+            ("MaxRunDuration", "out_of_range"),
+        ),
+        (
+            vec![tags(0), tags(most_tags)],
+            vec![tags(most_tags + 1), tags(most_tags * 2)],
+            ("DefinitionTags", "too_many"),
+        ),
+        (
+            vec![tag("a"), tag(&"ä".repeat(most_chars))],
+            vec![tag(""), tag(&"ä".repeat(most_chars + 1)), tag("a\nb"), tag("\u{7f}")],
+            ("DefinitionTags", "out_of_range"),
+        ),
+    ];
+    let definition = DefinitionRef::Id(fixture::definition_id(7));
+    for (within, beyond, (place, code)) in fields {
+        let cases = within.into_iter().map(|said| (said, true)).chain(beyond.into_iter().map(|said| (said, false)));
+        for (said, is_taken) in cases {
+            let world = World::new();
+            let (writes, now) = (world.store.writes(), world.clock.now());
+            let (id, name) = (fixture::definition_id(8), "another-report".parse().expect("a name"));
+            let (store, caller) = (&world.store, &world.caller);
+            let created =
+                block_on(create_definition(store, TenantLimits::DEFAULT, caller, id, name, said.clone(), now));
+            let changed = block_on(change_definition(store, caller, &definition, said.clone(), now));
+            for answer in [created, changed] {
+                match answer {
+                    Ok(_) => assert!(is_taken, "{said:?}"),
+                    Err(Refusal::Invalid(invalid)) => {
+                        let faults: Vec<_> =
+                            invalid.violations.iter().map(|one| (one.place.to_string(), one.code.as_str())).collect();
+                        assert!(!is_taken, "{said:?}: {faults:?}");
+                        assert_eq!(faults, [(place.to_owned(), code)], "{said:?}");
+                    }
+                    Err(other) => panic!("{said:?}: {other:?}"),
+                }
+            }
+            assert_eq!(world.store.writes() > writes, is_taken, "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_a_definition_leaves_as_it_is_what_it_does_not_say() {
+    type After = fn(Definition) -> Definition;
+    let whole = DefinitionChange {
+        display_name: Some("Before".to_owned()),
+        description: Some("as it was".to_owned()),
+        exclude_paused_time: Some(true),
+        discoverable: Some(true),
+        concurrency: with_concurrency(3).concurrency,
+        retention: with_retention(60).retention,
+        max_run_duration_seconds: with_duration(90).max_run_duration_seconds,
+        tags: with_tags(["before".to_owned()]).tags,
+    };
+    let cases: [(DefinitionChange, After); 12] = [
+        (said(), |before| before),
+        (DefinitionChange { display_name: Some("After".to_owned()), ..said() }, |before| Definition {
+            display_name: Some("After".to_owned()),
+            ..before
+        }),
+        (DefinitionChange { description: Some(String::new()), ..said() }, |before| Definition {
+            description: Some(String::new()),
+            ..before
+        }),
+        (with_concurrency(4), |before| Definition {
+            concurrency: Some(Concurrency { max_concurrent_runs: 4, on_limit: OnLimit::Queue }),
+            ..before
+        }),
+        (DefinitionChange { concurrency: Some(None), ..said() }, |before| Definition { concurrency: None, ..before }),
+        (with_retention(61), |before| Definition {
+            retention: Some(Retention { max_age_seconds: 61, preserve_on_failure: true }),
+            ..before
+        }),
+        (DefinitionChange { retention: Some(None), ..said() }, |before| Definition { retention: None, ..before }),
+        (with_duration(91), |before| Definition { max_run_duration_seconds: Some(91), ..before }),
+        (DefinitionChange { max_run_duration_seconds: Some(None), ..said() }, |before| Definition {
+            max_run_duration_seconds: None,
+            ..before
+        }),
+        (DefinitionChange { exclude_paused_time: Some(false), ..said() }, |before| Definition {
+            exclude_paused_time: false,
+            ..before
+        }),
+        (DefinitionChange { discoverable: Some(false), ..said() }, |before| Definition {
+            discoverable: false,
+            ..before
+        }),
+        (with_tags([]), |before| Definition { tags: BTreeSet::new(), ..before }),
+    ];
+    let definition = DefinitionRef::Id(fixture::definition_id(7));
+    for (said, after) in cases {
+        let world = World::new();
+        let change = |said| {
+            let changed = change_definition(&world.store, &world.caller, &definition, said, world.clock.now());
+            block_on(changed).expect("changed")
+        };
+        let before = change(whole.clone());
+        world.clock.advance(5);
+        let expected = Definition { rev: before.rev + 1, updated_at: world.clock.now(), ..after(before) };
+        assert_eq!(change(said.clone()), expected, "{said:?}");
+    }
+}
+
+#[test]
+fn an_instance_is_of_a_definition_of_ones_own_or_of_one_that_is_shared() {
+    let world = World::new();
+    let content = |definition, node: &str| InstanceContent {
+        definition_id: fixture::definition_id(definition),
+        version: VersionRule::Active,
+        compute_node: node.parse().expect("a key"),
+        processor_configs: BTreeMap::new(),
+    };
+    let operator = Caller { is_operator: true, ..world.caller.clone() };
+    let mut closed = fixture::compute_node(world.clock.now());
+    (closed.key, closed.tenants) = ("closed".parse().expect("a key"), fixture::only("another"));
+    block_on(save_compute_node(&world.store, &operator, closed, None)).expect("saved");
+    let faults = |tenant: &str, content: InstanceContent| {
+        let (caller, now) = (fixture::caller(tenant), world.clock.now());
+        match block_on(save_instance(&world.store, &caller, content.clone(), now)) {
+            Ok(instance) => {
+                assert_eq!((&instance.tenant, &instance.content), (&caller.tenant, &content));
+                Vec::new()
+            }
+            Err(Refusal::Invalid(invalid)) => invalid.violations.iter().map(|one| one.place.to_string()).collect(),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let share = |discoverable| {
+        let said = DefinitionChange { discoverable: Some(discoverable), ..said() };
+        let definition = DefinitionRef::Id(fixture::definition_id(7));
+        let changed = change_definition(&world.store, &world.caller, &definition, said, world.clock.now());
+        block_on(changed).expect("changed");
+    };
+    let nothing: [&str; 0] = [];
+    assert_eq!(faults("acme", content(7, "default")), nothing, "one's own, not shared");
+    assert_eq!(faults("other", content(7, "default")), ["Definition"]);
+    assert_eq!(faults("acme", content(9, "default")), ["Definition"], "nobody's");
+    assert_eq!(faults("acme", content(7, "nowhere")), ["ComputeNode"]);
+    assert_eq!(faults("acme", content(7, "closed")), ["ComputeNode"]);
+    assert_eq!(faults("other", content(7, "closed")), ["Definition", "ComputeNode"]);
+    share(true);
+    assert_eq!(faults("other", content(7, "default")), nothing);
+    assert_eq!(faults("acme", content(7, "default")), nothing);
+    share(false);
+    assert_eq!(faults("other", content(7, "default")), ["Definition"]);
+    // Who saves the same content again is told of the instance that there is.
+    let writes = world.store.writes();
+    assert_eq!(faults("acme", content(7, "default")), nothing);
+    assert_eq!(world.store.writes(), writes);
 }

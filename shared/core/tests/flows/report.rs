@@ -1,4 +1,5 @@
-use crate::world::{World, command};
+use crate::world::{World, cap, command};
+use sluice_core::budget::NanoUsd;
 use sluice_core::flow::control_run::pause_run;
 use sluice_core::flow::read_runs::{Given, Whole, get_input, list_inputs};
 use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, open_report, report_run};
@@ -11,6 +12,7 @@ use sluice_core::refusal::ConflictCode;
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::{Run, RunError, RunSpec};
 use sluice_core::step::{Step, StepStatus};
+use sluice_core::usage::LlmCall;
 use sluice_testkit::{block_on, fixture};
 
 const NODE: &str = "frequencies";
@@ -30,7 +32,10 @@ impl World {
 
     /// A run whose node waits for somebody outside.
     fn waiting(&self, id: u128) -> Run {
-        let run = self.running(id);
+        self.make_wait(self.running(id))
+    }
+
+    fn make_wait(&self, run: Run) -> Run {
         let now = self.clock.now();
         self.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting(NODE, now));
         self.store.begin_wait(&run.tenant_id, run.run_id, &node_id(NODE), "a-task-token");
@@ -246,4 +251,41 @@ fn a_run_can_be_commented_on_open_or_ended() {
     let listed = block_on(world.store.list_comments(&run.tenant_id, run.run_id, 10, None)).expect("lists");
     assert_eq!(listed.items.iter().map(|one| one.text.as_str()).collect::<Vec<_>>(), ["looks odd", "was fine"]);
     assert!(block_on(world.store.load_run(&fixture::tenant("other"), run.run_id)).expect("reads").is_none());
+}
+
+#[test]
+fn a_result_whose_calls_took_its_run_above_the_cap_is_not_taken_and_its_calls_count() {
+    for (cost, is_taken) in [(10_000, true), (10_001, false)] {
+        let world = World::new();
+        let capped = sluice_core::flow::create_run::Command { execution_budget: cap("0.00001"), ..command() };
+        let run = world.create(capped, 1).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        let run = world.make_wait(world.run(run.run_id));
+        let call = LlmCall {
+            call_id: "a-call".to_owned(),
+            node_id: Some(node_id(NODE)),
+            provider: "acme".to_owned(),
+            model: "small".to_owned(),
+            input_tokens: 1,
+            output_tokens: 1,
+            cached_tokens: 0,
+            cost_nano_usd: NanoUsd(cost),
+            latency_ms: 1,
+            reported_at: world.clock.now(),
+        };
+        let report = NodeReport { usage: vec![call], ..success("1") };
+        match world.report(&world.token(&run, None), &run, NODE, report) {
+            Ok(reported) => assert!(is_taken, "{reported:?}"),
+            Err(Refusal::Conflict { code, message }) => {
+                assert!(!is_taken, "{message}");
+                assert_eq!(code, ConflictCode::WrongStatus);
+                assert!(message.contains("takes no results"), "{message}");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        assert_eq!(world.engine.take_answer("a-task-token").is_some(), is_taken);
+        let status = if is_taken { RunStatus::Running } else { RunStatus::Canceling };
+        let spent = world.store.used(&run.tenant_id, run.run_id).spent();
+        assert_eq!((world.run(run.run_id).status(), spent), (status, NanoUsd(cost)));
+    }
 }

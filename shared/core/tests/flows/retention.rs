@@ -138,6 +138,22 @@ fn a_deletion_that_stops_halfway_is_hidden_and_finished_by_the_sweep() {
 }
 
 #[test]
+fn a_run_whose_time_is_over_is_let_go_before_anything_of_it_is_deleted() {
+    for step in ["purge the run's ledger", "purge the run's items", "purge the run's head"] {
+        let world = World::new();
+        let run = world.kept(command(), 1, 60);
+        world.succeed(&run);
+        world.clock.advance(60);
+        world.store.faults.once(step, Fault::Before(StoreErrorClass::Unavailable));
+        assert_eq!(world.reconcile().purged, 0, "{step}");
+        let due_at = world.run(run.run_id).state.ended().and_then(|ended| ended.due_at);
+        assert_eq!(due_at, Some(Run::LET_GO), "{step}: nobody finds it, however late his clock is");
+        assert_eq!(world.reconcile().purged, 1, "{step}");
+        assert!(!world.store.knows(&run.tenant_id, run.run_id), "{step}");
+    }
+}
+
+#[test]
 fn the_key_of_a_run_that_is_gone_is_answered_with_its_id() {
     let world = World::new();
     let run = world.kept(with_key(command(), "a-key", "payload"), 1, 60);

@@ -217,3 +217,25 @@ fn what_is_left_is_told_of_the_tenant_its_compute_nodes_and_a_user() {
     world.clock.advance(86_400);
     assert_eq!(read(Some("ann"))[0].all, purse(10, 0));
 }
+
+#[test]
+fn a_purse_is_told_only_of_what_the_budget_says() {
+    let purse = |most: Option<u64>| most.map(|usd| Purse { most: NanoUsd(usd * 1_000_000_000), drawn: NanoUsd(0) });
+    for (max, per_user) in [(Some(10), None), (None, Some(3)), (Some(10), Some(3))] {
+        let said = Some(budget(Period::Day, max, per_user));
+        for (of_tenant, of_node) in [(said, None), (None, said), (said, said)] {
+            let world = World::under(of_tenant, of_node);
+            for asked in [None, user("ann")] {
+                let states = read_budgets(&world.store, &world.caller, asked.as_ref(), world.clock.now());
+                let states = block_on(states).expect("an answer");
+                let nodes: Vec<bool> = states.iter().map(|state| state.compute_node.is_some()).collect();
+                let expected = [of_tenant.map(|_| false), of_node.map(|_| true)];
+                assert_eq!(nodes, expected.into_iter().flatten().collect::<Vec<_>>());
+                for state in states {
+                    let of_user = asked.as_ref().and_then(|_| purse(per_user));
+                    assert_eq!((state.all, state.user), (purse(max), of_user), "{said:?} of {asked:?}");
+                }
+            }
+        }
+    }
+}

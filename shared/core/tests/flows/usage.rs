@@ -252,3 +252,28 @@ fn what_is_reported_after_the_end_counts_and_changes_nothing_else() {
     let late = world.use_up(&run, vec![call("late", 99_999)]).expect("recorded");
     assert_eq!((late.recorded, late.run.status()), (1, RunStatus::Succeeded));
 }
+
+#[test]
+fn as_many_calls_are_reported_at_once_as_the_bound_says_and_no_more() {
+    let world = World::new();
+    let run = world.running(1);
+    let most = limits::USAGE_CALLS;
+    for (count, code) in [
+        (0, Some("out_of_range")),
+        (1, None),
+        (most, None),
+        (most + 1, Some("too_many")),
+        (most + 2, Some("too_many")),
+        (most * 2, Some("too_many")),
+    ] {
+        let calls = (0..count).map(|number| call(&format!("{count}-{number}"), 1)).collect();
+        match world.use_up(&run, calls) {
+            Ok(taken) => assert_eq!((taken.recorded as usize, None), (count, code)),
+            Err(Refusal::Invalid(invalid)) => {
+                let [violation] = invalid.violations.as_slice() else { panic!("{count}: {invalid:?}") };
+                assert_eq!((violation.place.to_string().as_str(), Some(violation.code.as_str())), ("Usage", code));
+            }
+            Err(other) => panic!("{count}: {other:?}"),
+        }
+    }
+}

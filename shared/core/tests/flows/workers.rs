@@ -3,11 +3,11 @@
 use crate::course::{plain, started_at};
 use crate::crew::{Crew, Seed, echo, world_of, world_with};
 use serde_json::{Value, json};
-use sluice_core::flow::advance_run::{AGAIN, Asked, advance_run};
+use sluice_core::flow::advance_run::{AGAIN, Asked, advance_run, wake_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, resume_run};
 use sluice_core::flow::read_runs::get_step_part;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
-use sluice_core::ports::{Clock, RecordReports, StepPart};
+use sluice_core::ports::{Clock, ReadRuns, RecordReports, StepPart};
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_testkit::block_on;
 use std::collections::{BTreeMap, BTreeSet};
@@ -335,6 +335,67 @@ fn a_try_that_was_believed_dead_and_writes_last_leaves_nobody_waiting() {
     block_on(answer).expect("it waits");
     let told = world.engine.take_answer("third").expect("told");
     assert_eq!(serde_json::from_str::<Value>(&told).expect("JSON")["unit"]["node"], "b");
+}
+
+#[test]
+fn a_question_that_is_asked_twice_with_one_token_goes_on_waiting_with_it() {
+    let world = world_of(json!([external("person"), plain("b")]), &[("person", "b")]);
+    let run = world.create(started_at(None), 1).expect("accepted").run;
+    let (arn, now) = (run.execution_arn(), world.clock.now());
+    assert!(world.engine.claim(&world.store, &arn, now));
+    world.engine.wait_for(&arn, "only");
+    for _ in 0..3 {
+        let (tenant_id, token) = (world.caller.tenant.clone(), "only".to_owned());
+        let asked = Asked { tenant_id, run_id: run.run_id, worker: 0, turn: 1, token, ended: None };
+        block_on(advance_run(&world.store, &world.engine, asked, now)).expect("taken");
+        assert!(world.engine.is_waited_for("only"), "nobody has told it anything");
+    }
+    let node = "person".parse().expect("a node");
+    let answer = answer_node(&world.store, &world.engine, &world.caller, run.run_id, &node, "1".to_owned(), now);
+    block_on(answer).expect("it waits");
+    let told = world.engine.take_answer("only").expect("told");
+    assert_eq!(serde_json::from_str::<Value>(&told).expect("JSON")["unit"]["node"], "b");
+}
+
+#[test]
+fn a_wait_is_over_at_the_second_at_which_it_runs_out_and_not_before() {
+    // When somebody was heard of last, and when the wait is over.
+    for (heard_of_after, over_after) in [(None, 600), (Some(0), 600), (Some(1), 601), (Some(500), 1_100)] {
+        for (after, status) in [(over_after - 1, "WAITING"), (over_after, "FAILED"), (over_after + 1, "FAILED")] {
+            let person = with(external("person"), "expiresAfterSeconds", json!(600));
+            let world = world_of(json!([person, plain("b")]), &[("person", "b")]);
+            let mut crew = Crew::plain(&world, 1);
+            crew.go(&echo);
+            let (began, tenant) = (world.clock.now(), &world.caller.tenant);
+            if let Some(seconds) = heard_of_after {
+                let at = began + jiff::SignedDuration::from_secs(seconds);
+                let progress = Progress { percent: Some(10), message: None, at };
+                let node = "person".parse().expect("a node");
+                let told = world.store.record_progress(tenant, crew.run_id, &node, &progress);
+                assert!(block_on(told).expect("an answer"));
+            }
+            world.clock.advance(after);
+            let now = world.clock.now();
+            block_on(wake_run(&world.store, &world.engine, tenant, crew.run_id, now)).expect("looked after");
+            assert_eq!(crew.statuses()["person"], status, "heard of after {heard_of_after:?}, looked at after {after}");
+        }
+    }
+}
+
+#[test]
+fn a_step_is_recorded_with_the_stage_of_its_node() {
+    let world = world_of(
+        json!([plain("c"), plain("apart"), plain("b"), external("person"), plain("a"), plain("d")]),
+        &[("a", "b"), ("b", "c"), ("b", "person"), ("c", "d"), ("person", "d")],
+    );
+    let mut crew = Crew::plain(&world, 1);
+    let stages = [("a", 0), ("apart", 0), ("b", 1), ("c", 2), ("person", 2), ("d", 3)];
+    crew.go(&echo);
+    answered(&crew, "person", "1");
+    crew.results(&echo);
+    let recorded = block_on(world.store.list_steps(&world.caller.tenant, crew.run_id)).expect("reads");
+    let found: BTreeMap<&str, u32> = recorded.iter().map(|step| (step.node_id.as_str(), step.stage)).collect();
+    assert_eq!(found, stages.into());
 }
 
 /// A graph with one of everything, by a seed.
