@@ -1,19 +1,29 @@
-use crate::world::{World, command, with_callback};
+use crate::course::{plain, started_at};
+use crate::crew::world_of;
+use crate::world::{World, cap, command, raw, with_callback};
 use serde_json::{Value, json};
-use sluice_core::caller::Caller;
-use sluice_core::flow::create_run::Accepted;
-use sluice_core::flow::manage_operator::{save_compute_node, save_processor};
+use sluice_core::caller::{Caller, Principal};
+use sluice_core::concurrency::{Concurrency, OnLimit};
+use sluice_core::definition::VersionRule;
+use sluice_core::flow::create_run::{self, Accepted, Policy, Source, create_run};
+use sluice_core::flow::manage_definitions::{DefinitionChange, change_definition};
+use sluice_core::flow::manage_operator::{save_compute_node, save_layer, save_processor, save_tenant};
 use sluice_core::flow::replay_run::{Command, replay_run};
 use sluice_core::flow::{Answer, Refusal};
-use sluice_core::id::NodeId;
+use sluice_core::governor::ledger::Ledger;
+use sluice_core::id::{DefinitionRef, NodeId};
 use sluice_core::idempotency::{IdempotencyClaim, Operation};
+use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::limits;
-use sluice_core::ports::{Clock, LoadRun, ReadRuns};
+use sluice_core::operator::{ComputeNode, LayerStatus, TenantSettings};
+use sluice_core::ports::{Clock, LoadRun, ReadRuns, RunRef};
 use sluice_core::refusal::ConflictCode;
-use sluice_core::run::Run;
+use sluice_core::retention::Retention;
+use sluice_core::run::{About, Run, RunSpec, SnapshotRef};
 use sluice_core::step::{Step, StepStatus};
 use sluice_testkit::{block_on, fixture};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl World {
     fn replay(&self, original: &Run, command: Command, id: u128) -> Answer<Accepted> {
@@ -242,4 +252,211 @@ fn a_run_from_before_requests_were_kept_is_repeated_without_one() {
     assert_eq!(request(3).expect("loaded"), None);
     world.replay(&old, Command::default(), 4).expect("accepted");
     assert_eq!(request(4).expect("loaded"), None, "nobody knows what it said");
+}
+
+/// What [`whole_run`] runs: every node says something of its own.
+fn whole_document() -> Value {
+    json!({
+        "nodes": [
+            {"id": "text", "type": "data-source"},
+            {"id": "first", "type": "processor", "processor": "word-frequencies"},
+            {"id": "second", "type": "processor", "processor": "readability",
+             "parameters": {
+                 "formula": {"type": "string"}, "language": {"type": "string", "default": "{{language}}"},
+                 "depth": {"type": "integer"}, "token": {"type": "string", "default": "[[token]]"},
+             },
+             "retry": {"maxAttempts": 3, "intervalSeconds": 2, "backoffRate": 2}, "timeoutSeconds": 9,
+             "when": {"pointer": "/results/first/n", "equals": "[[wanted]]"}},
+            {"id": "third", "type": "processor", "processor": "readability"},
+            {"id": "store", "type": "data-target", "processor": "store-object"},
+        ],
+        "edges": [
+            {"from": "text", "to": "first"}, {"from": "first", "to": "second"}, {"from": "second", "to": "third"},
+            {"from": "third", "to": "store"},
+        ],
+        "inputSchema": {"type": "object"},
+        "failFast": false,
+        "onBudgetExceeded": "refuse",
+    })
+}
+
+/// A world in which a tenant runs another's definition, both with everything that can be said of a definition and a tenant.
+fn whole_world() -> World {
+    let mut world = World::of_workers(whole_document());
+    let (operator, now) = (Caller { is_operator: true, ..world.caller.clone() }, world.clock.now());
+    let concurrency = |most| Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Queue };
+    let said = DefinitionChange {
+        concurrency: Some(Some(concurrency(20))),
+        exclude_paused_time: Some(true),
+        discoverable: Some(true),
+        ..DefinitionChange::default()
+    };
+    let definition = DefinitionRef::Id(fixture::definition_id(7));
+    block_on(change_definition(&world.store, &world.caller, &definition, said, now)).expect("changed");
+    let node = ComputeNode {
+        key: "large".parse().expect("a key"),
+        state_machine_arn: fixture::second_runner_arn(),
+        ..fixture::compute_node(now)
+    };
+    let (key, layer) = (node.key.clone(), "models".parse().expect("a layer"));
+    block_on(save_compute_node(&world.store, &operator, node, None)).expect("saved");
+    block_on(save_layer(&world.store, &operator, &key, layer, LayerStatus::Ready, now)).expect("saved");
+    for mut processor in fixture::processors(now) {
+        processor.tags = Some(["v2", "v3"].map(|tag| tag.parse().expect("a tag")).into());
+        processor.rev += 1;
+        block_on(save_processor(&world.store, &operator, processor)).expect("saved");
+    }
+    world.caller = fixture::caller("other");
+    let settings =
+        TenantSettings { concurrency: Some(concurrency(30)), ..TenantSettings::open(world.caller.tenant.clone()) };
+    block_on(save_tenant(&world.store, &operator, &fixture::policy().destinations, settings)).expect("saved");
+    world
+}
+
+fn governing() -> Policy {
+    Policy { governor_url: Some("https://api.example/prod".parse().expect("a URL")), ..fixture::policy() }
+}
+
+/// A run whose request leaves nothing out, and which has failed. It evaluates another run.
+fn whole_run(world: &World) -> Run {
+    let source = |compute_node: &str, processor_configs| Source::Configuration {
+        definition: DefinitionRef::Id(fixture::definition_id(7)),
+        version: VersionRule::Active,
+        compute_node: compute_node.parse().ok(),
+        processor_configs,
+    };
+    let node = |id: &str| id.parse::<NodeId>().expect("a node");
+    let config = ProcessorConfig {
+        params: BTreeMap::from([("depth".to_owned(), json!(4))]),
+        tag: Some("v2".parse().expect("a tag")),
+    };
+    let asked = create_run::Command {
+        name: Some("whole".to_owned()),
+        input: Some(raw(r#"{"title": "x", "n":1.10}"#)),
+        data_sources: BTreeMap::from([(node("text"), json!({"key": "a.txt"}))]),
+        data_targets: BTreeMap::from([(node("store"), json!({"key": "b.json"}))]),
+        processor_params: BTreeMap::from([(node("second"), BTreeMap::from([("formula".to_owned(), json!("flesch"))]))]),
+        tags: BTreeMap::from([(node("third"), "v3".parse().expect("a tag"))]),
+        layers: vec!["models".parse().expect("a layer")],
+        labels: BTreeMap::from([("conversation".to_owned(), "c-17".to_owned())]),
+        variables: serde_json::from_value(json!({
+            "variables": {"language": "en"}, "runtimeVariables": {"token": "t", "wanted": 3},
+        }))
+        .expect("variables"),
+        execution_budget: cap("12.5"),
+        max_run_duration_seconds: Some(3_600),
+        retention: Some(Retention { max_age_seconds: 86_400, preserve_on_failure: true }),
+        evaluation_of: Some(fixture::run_id(1)),
+        user_id: "ann".parse().ok(),
+        start: serde_json::from_value(json!({"fromNodeId": "second", "results": {"first": {"n": 3}}})).ok(),
+        ..with_callback(create_run::Command::new(source("large", BTreeMap::from([(node("second"), config)]))))
+    };
+    let evaluated = create_run::Command { start: None, evaluation_of: None, labels: BTreeMap::new(), ..asked.clone() };
+    for (id, command) in [(1, evaluated), (2, asked)] {
+        let (fresh, now) = (fixture::fresh(fixture::run_id(id)), world.clock.now());
+        let (store, engine, policy) = (&world.store, &world.engine, governing());
+        block_on(create_run(store, engine, &policy, &world.caller, command, fresh, now)).expect("accepted");
+    }
+    let run = world.run(fixture::run_id(2));
+    assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    world.end(&run, EngineEnd::Failed, None).expect("settled");
+    run
+}
+
+/// The stored snapshot as JSON, apart from what is another run's by its nature.
+fn frozen(world: &World, run: &Run) -> Value {
+    let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads").expect("a snapshot");
+    let governor = governing().governor_url.expect("a URL");
+    let grant = fixture::fresh(run.run_id).grant;
+    assert_eq!(snapshot.governor, Some(governor.of_run(&run.tenant_id, run.run_id, &grant)));
+    assert_eq!((snapshot.run_id, &snapshot.spec), (run.run_id, &run.spec));
+    let mut text: Value = serde_json::from_str(&snapshot.to_text().expect("JSON")).expect("JSON");
+    let said = text.as_object_mut().expect("an object");
+    for of_the_run in ["runId", "createdAt", "createdBy", "governor"] {
+        assert!(said.remove(of_the_run).is_some(), "{of_the_run}");
+    }
+    text
+}
+
+#[test]
+fn a_replay_says_everything_that_its_original_said() {
+    for version in [None, Some(VersionRule::Active), Some(VersionRule::Number(2))] {
+        let mut world = whole_world();
+        let original = whole_run(&world);
+        world.clock.advance(5);
+        world.caller.principal = Principal("other/somebody-else".to_owned());
+        let (fresh, now) = (fixture::fresh(fixture::run_id(3)), world.clock.now());
+        let (store, engine, policy, caller) = (&world.store, &world.engine, governing(), &world.caller);
+        let command = Command { version, ..Command::default() };
+        let of = original.run_id;
+        let replayed = block_on(replay_run(store, engine, &policy, caller, of, command, fresh, now));
+        let replayed = replayed.expect("accepted").run;
+        assert_eq!(
+            replayed.about,
+            About { replay_of: Some(of), replay_depth: 1, ..original.about.clone() },
+            "on {version:?}"
+        );
+        // An instance has a rule for the version, so another rule makes another instance.
+        let instance_id = match version {
+            None | Some(VersionRule::Active) => original.spec.instance_id,
+            Some(_) => replayed.spec.instance_id,
+        };
+        let (created_by, created_at) = (world.caller.principal.0.clone(), now);
+        let expected = RunSpec { instance_id, created_by, created_at, ..original.spec.clone() };
+        assert_eq!(replayed.spec, expected, "on {version:?}");
+        let hash = replayed.snapshot.hash.clone();
+        assert_eq!(replayed.snapshot, SnapshotRef { hash, ..original.snapshot.clone() });
+        assert_eq!((replayed.slots.len(), &replayed.slots), (2, &original.slots));
+        let (mut before, mut after) = (frozen(&world, &original), frozen(&world, &replayed));
+        if instance_id != original.spec.instance_id {
+            before["workflowInstanceId"] = Value::Null;
+            after["workflowInstanceId"] = Value::Null;
+        }
+        assert_eq!(after, before, "on {version:?}");
+        let request = |run: &Run| block_on(world.store.load_request(&run.tenant_id, run.run_id)).expect("loaded");
+        assert_eq!(request(&replayed), request(&original), "on {version:?}");
+        let ledger = |run: &Run| {
+            let reference = RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+            world.store.governed(&reference).expect("a ledger")
+        };
+        let (before, after) = (ledger(&original), ledger(&replayed));
+        let Ledger { nodes, cap, on_exceeded, .. } = before;
+        assert_eq!(after, Ledger { on_exceeded, ..Ledger::new(after.grant.clone(), nodes, cap) }, "on {version:?}");
+    }
+}
+
+#[test]
+fn a_replay_says_what_it_is_told_in_the_place_of_what_its_original_said() {
+    let world = World::new();
+    let original = world.failed();
+    for (id, version) in [(2, None), (3, Some(VersionRule::Active))] {
+        let told = Command { version, name: Some("again".to_owned()), user_id: "bob".parse().ok(), ..from("text") };
+        let replayed = world.replay(&original, told, id).expect("accepted").run;
+        assert_eq!(replayed.about.name, "again", "{version:?}");
+        assert_eq!(replayed.spec.user_id, "bob".parse().ok(), "{version:?}");
+    }
+}
+
+#[test]
+fn a_replay_from_before_the_start_of_its_original_leaves_out_only_what_does_not_come_after() {
+    let world = world_of(
+        json!([plain("a"), plain("b"), plain("c"), plain("apart"), plain("behind")]),
+        &[("a", "b"), ("b", "c"), ("apart", "behind")],
+    );
+    let start = json!({"fromNodeId": "c", "results": {"b": {"n": 1}}});
+    let original = world.create(started_at(Some(start)), 1).expect("accepted").run;
+    assert!(world.engine.claim(&world.store, &original.execution_arn(), world.clock.now()));
+    world.end(&original, EngineEnd::Failed, None).expect("settled");
+    let left_out = |id| {
+        let snapshot = world.snapshot(id);
+        let nodes = snapshot.nodes.iter().filter(|node| node.left_out);
+        nodes.map(|node| node.node_id.to_string()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(left_out(1), ["a", "apart", "behind"].map(str::to_owned).into());
+    for (id, node, expected) in
+        [(2, "a", vec!["apart", "behind"]), (3, "apart", vec!["a"]), (4, "c", vec!["a", "apart", "behind"])]
+    {
+        world.replay(&original, from(node), id).expect("accepted");
+        assert_eq!(left_out(id), expected.into_iter().map(str::to_owned).collect(), "from {node}");
+    }
 }
