@@ -10,8 +10,9 @@ use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
 use sluice_core::operator::TenantSettings;
-use sluice_core::ports::{Clock, ReadQueue};
+use sluice_core::ports::{Clock, ReadQueue, StoreErrorClass};
 use sluice_core::run::Run;
+use sluice_testkit::fault::Fault;
 use sluice_testkit::store::Counter;
 use sluice_testkit::{block_on, fixture};
 
@@ -186,6 +187,51 @@ fn a_look_at_a_queue_counts_all_that_it_moved_and_started() {
         block_on(save_tenant(&world.store, &operator, &destinations, settings)).expect("saved");
         let started = Dispatched { started: count, ..Dispatched::default() };
         assert_eq!(world.dispatch(SlotScope::Tenant), started);
+    }
+}
+
+#[test]
+fn a_look_at_a_queue_tells_apart_how_each_start_went() {
+    type Trouble = fn(&World);
+    let no_answer: Trouble = |world| {
+        let fault = Fault::Before(StoreErrorClass::Unavailable);
+        world.engine.faults.set(move |called| (called == "start the execution").then_some(fault));
+    };
+    let refusal: Trouble = |world| world.engine.refuse_starts(Some("AccessDenied"));
+    let none: Trouble = |_| {};
+    for count in 1..=4 {
+        let ended = vec![RunStatus::Failed; count as usize];
+        for (trouble, expected) in [
+            (none, Dispatched { started: count, ..Dispatched::default() }),
+            (no_answer, Dispatched { start_delayed: count, ..Dispatched::default() }),
+            (refusal, Dispatched { ended, ..Dispatched::default() }),
+        ] {
+            let world = World::new();
+            world.limit_definition(Some(limit(1, OnLimit::Queue)));
+            world.make(1).expect("accepted");
+            for id in 0..count {
+                world.make(2 + u128::from(id)).expect("queued");
+            }
+            world.limit_definition(Some(limit(10, OnLimit::Queue)));
+            trouble(&world);
+            assert_eq!(world.dispatch(SlotScope::Definition), expected);
+        }
+    }
+}
+
+#[test]
+fn a_sweep_counts_the_slots_that_are_held_and_the_runs_that_wait() {
+    for (of_definition, of_tenant) in [(Some(3), Some(4)), (None, Some(2)), (Some(2), None), (None, None)] {
+        let world = World::new();
+        world.limit_definition(of_definition.map(|most| limit(most, OnLimit::Queue)));
+        if let Some(most) = of_tenant {
+            world.limit_tenant(limit(most, OnLimit::Queue));
+        }
+        let runs: Vec<Run> = (1..=5).map(|id| world.make(id).expect("accepted").run).collect();
+        let held: usize = runs.iter().map(|run| run.slots.len()).sum();
+        let queued = runs.iter().filter(|run| run.status() == RunStatus::Queued).count();
+        let summary = world.reconcile();
+        assert_eq!((summary.open, summary.queued as usize, summary.slots_held as usize), (5, queued, held));
     }
 }
 

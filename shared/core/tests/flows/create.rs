@@ -5,11 +5,13 @@ use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, create_run};
 use sluice_core::flow::read_runs::get_step;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
+use sluice_core::limits;
 use sluice_core::ports::{Clock, LoadRun, StoreErrorClass};
 use sluice_core::snapshot::Snapshot;
 use sluice_core::step::StepStatus;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::task::{Context, Poll, Waker};
 
@@ -393,4 +395,80 @@ fn a_step_has_no_result_before_it_has_begun() {
     check(StepStatus::Pending);
     world.cancel(run.run_id).expect("canceled");
     check(StepStatus::Canceled);
+}
+
+#[test]
+fn a_request_may_be_as_large_as_its_bounds_and_no_larger() {
+    let labelled = |labels: BTreeMap<String, String>| Command { labels, ..command() };
+    let labels = |count: usize| labelled((0..count).map(|number| (format!("l{number}"), String::new())).collect());
+    // Characters, of more than a byte each.
+    let label = |name: usize, value: usize| labelled(BTreeMap::from([("ä".repeat(name), "ö".repeat(value))]));
+    let (most_of_name, most_of_value) = limits::LABEL_CHARS;
+    let together = |more: usize| {
+        let value = limits::LABELS_BYTES / 32 - 12;
+        let mut labels: BTreeMap<_, _> = (0..32).map(|number| (format!("{number:012}"), "v".repeat(value))).collect();
+        labels.entry(format!("{:012}", 7)).and_modify(|last| last.extend(std::iter::repeat_n('v', more)));
+        labelled(labels)
+    };
+    let name = |text: &str| Command { name: Some(text.to_owned()), ..command() };
+    let layers = |count: usize| Command { layers: vec!["models".parse().expect("a layer"); count], ..command() };
+    let context = |bytes: usize| {
+        let mut command = with_callback(command());
+        let context = Some(raw(&format!("\"{}\"", "x".repeat(bytes - 2))));
+        command.callback = command.callback.map(|callback| sluice_core::snapshot::Callback { context, ..callback });
+        command
+    };
+    let duration = |seconds: u64| Command { max_run_duration_seconds: Some(seconds), ..command() };
+    let budget = |usd: &str| Command { execution_budget: cap(usd), ..command() };
+    let kept = |max_age_seconds: i64| Command {
+        retention: Some(sluice_core::retention::Retention { max_age_seconds, preserve_on_failure: false }),
+        ..command()
+    };
+    let (shortest, longest) = (*limits::DURATION_SECONDS.start(), *limits::DURATION_SECONDS.end());
+    let most_chars = limits::DISPLAY_NAME_CHARS;
+    let taken = [
+        labels(limits::LABELS),
+        label(1, 0),
+        label(most_of_name, most_of_value),
+        together(0),
+        name("x"),
+        name(&"ä".repeat(most_chars)),
+        layers(limits::LAYERS),
+        context(limits::CALLBACK_CONTEXT_BYTES),
+        duration(shortest),
+        duration(longest),
+        budget("100000"),
+        kept(1),
+        kept(limits::RETENTION_SECONDS),
+    ];
+    for command in taken {
+        let answer = World::new().create(command.clone(), 1);
+        assert!(answer.is_ok(), "{answer:?} of {command:?}");
+    }
+    let below = |name: &str| format!("Labels{{\"{name}\"}}");
+    let refused = [
+        (labels(limits::LABELS + 1), "Labels".to_owned(), "too_many"),
+        (labels(limits::LABELS * 2), "Labels".to_owned(), "too_many"),
+        (label(0, 1), below(""), "out_of_range"),
+        (label(most_of_name + 1, 1), below(&"ä".repeat(most_of_name + 1)), "out_of_range"),
+        (label(1, most_of_value + 1), below("ä"), "out_of_range"),
+        (together(1), "Labels".to_owned(), "too_large"),
+        (name(""), "Name".to_owned(), "out_of_range"),
+        (name("a\tb"), "Name".to_owned(), "out_of_range"),
+        (name(&"ä".repeat(most_chars + 1)), "Name".to_owned(), "out_of_range"),
+        (layers(limits::LAYERS + 1), "Layers".to_owned(), "too_many"),
+        (context(limits::CALLBACK_CONTEXT_BYTES + 1), "CallbackContext".to_owned(), "too_large"),
+        (duration(shortest - 1), "MaxRunDuration".to_owned(), "out_of_range"),
+        (duration(longest + 1), "MaxRunDuration".to_owned(), "out_of_range"),
+        (budget("100000.000001"), "ExecutionBudget".to_owned(), "out_of_range"),
+        (kept(0), "Retention.MaxAge".to_owned(), "out_of_range"),
+        (kept(limits::RETENTION_SECONDS + 1), "Retention.MaxAge".to_owned(), "out_of_range"),
+    ];
+    for (command, place, code) in refused {
+        let world = World::new();
+        let writes = world.store.writes();
+        let refusal = world.create(command.clone(), 1).expect_err("refused");
+        assert_eq!(places(refusal), [(place, code)], "{command:?}");
+        assert_eq!(world.store.writes(), writes);
+    }
 }

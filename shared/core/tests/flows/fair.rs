@@ -230,3 +230,21 @@ fn a_few_runs_are_worked_on_at_once() {
         assert_eq!(under_way.lock().expect("no panic").1, at_once as u32);
     }
 }
+
+#[test]
+fn a_sweep_is_cut_short_where_more_ends_were_lost_than_it_may_ask_about_and_not_where_as_many_were() {
+    for describes in [0, 1, 20_u32] {
+        for lost in describes.saturating_sub(1)..=describes + 1 {
+            // All in one shard, and one shard after the other.
+            for step in [u128::from(SHARDS), 1] {
+                let world = World::new();
+                (1..=u128::from(lost)).for_each(|id| drop(world.lost(id * step)));
+                world.clock.advance(60);
+                let summary = world.reconcile_within(Bounds { describes, ..world.bounds() });
+                let (settled, is_more) = (lost.min(describes), lost > describes);
+                assert_eq!((summary.settled, summary.described), (settled, settled), "{lost} of {describes}");
+                assert_eq!(summary.cut_short, is_more, "{lost} of {describes}: {summary:?}");
+            }
+        }
+    }
+}

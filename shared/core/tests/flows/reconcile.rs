@@ -1,5 +1,5 @@
 use crate::world::{World, command, with_callback};
-use sluice_core::flow::control_run::{pause_run, resume_run};
+use sluice_core::flow::control_run::{answer_node, pause_run, resume_run};
 use sluice_core::flow::create_run::Command;
 use sluice_core::flow::manage_definitions::{DefinitionChange, change_definition};
 use sluice_core::id::DefinitionRef;
@@ -202,5 +202,40 @@ fn a_reason_that_only_an_old_copy_of_a_run_gives_does_nothing_to_the_run_as_it_i
             (is_stopped, u32::from(expected == RunStatus::Failed)),
             "{what}"
         );
+    }
+}
+
+#[test]
+fn what_only_an_old_copy_of_a_run_owes_its_runner_is_not_handed_over_again() {
+    let resume: Meanwhile = |world, run| {
+        pause(world, run);
+        block_on(resume_run(&world.store, &world.engine, &world.caller, run.run_id, world.clock.now()))
+            .expect("resumed");
+    };
+    let answer: Meanwhile = |world, run| {
+        let (node, now) = ("frequencies".parse().expect("a node"), world.clock.now());
+        assert!(world.store.update_run(&run.tenant_id, run.run_id, |run| run.awaiting("frequencies", now)));
+        world.store.begin_wait(&run.tenant_id, run.run_id, &node, "a-task-token");
+        world.engine.wait_for(&run.execution_arn(), "a-task-token");
+        let given = "1".to_owned();
+        block_on(answer_node(&world.store, &world.engine, &world.caller, run.run_id, &node, given, now))
+            .expect("taken");
+    };
+    for owe in [resume, answer] {
+        let world = World::new();
+        let run = world.running(1);
+        let fault = Fault::Before(StoreErrorClass::Unavailable);
+        world.engine.faults.set(move |called| (called == "answer the task").then_some(fault));
+        owe(&world, &run);
+        let summary = world.reconcile(); // the index shows the run so, and no more than that from now on
+        assert_eq!((summary.handed_over, summary.faults.len()), (0, 1), "{summary:?}");
+        world.store.faults.set(move |called| (called == "keep the open index up to date").then_some(fault));
+        world.engine.faults.clear();
+        assert_eq!(world.reconcile().handed_over, 1);
+        assert!(world.engine.take_answer("a-task-token").is_some());
+        let after = world.run(run.run_id);
+        let summary = world.reconcile();
+        assert_eq!((summary.handed_over, summary.faults.as_slice()), (0, [].as_slice()));
+        assert_eq!(world.run(run.run_id), after);
     }
 }
