@@ -4,7 +4,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_core::delivery::{
-    AttemptOutcome, Channel, Delivery, DeliveryStatus, RETRY_AFTER_SECONDS, RETRY_SCHEDULE_SECONDS,
+    AttemptOutcome, Channel, Delivery, DeliveryStatus, LEASE_SECONDS, RETRY_AFTER_SECONDS, RETRY_SCHEDULE_SECONDS,
 };
 use sluice_core::destination::Destinations;
 use sluice_core::flow::deliver::{Delivered, Outlook, send};
@@ -417,5 +417,62 @@ fn deliveries_that_fail_together_are_spread_over_the_tenth_that_is_added() {
         let (first, last) = (added.first().copied().unwrap_or(0), added.last().copied().unwrap_or(0));
         assert!(first < scheduled / 100 && last > scheduled * 9 / 100, "from {first} to {last} s");
         assert!(added.len() > 300, "{} different times", added.len());
+    }
+}
+
+proptest! {
+    /// What becomes of a delivery changes what it says and nothing else.
+    #[test]
+    fn a_delivery_is_begun_sent_again_and_ended_with_everything_else_as_it_was(
+        (status, due_in) in (0..4_usize, option::of(-100..100_i64)),
+        (attempts, round, rev) in (0..20_u32, 0..8_u32, 0..1_000_u64),
+        is_over in any::<bool>(),
+    ) {
+        let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000);
+        let statuses =
+            [DeliveryStatus::Scheduled, DeliveryStatus::InFlight, DeliveryStatus::Delivered, DeliveryStatus::DeadLettered];
+        let before = Delivery {
+            status: statuses[status],
+            next_attempt_at: due_in.map(|seconds| now + SignedDuration::from_secs(seconds)),
+            created_at: Timestamp::UNIX_EPOCH,
+            ended_at: is_over.then_some(Timestamp::UNIX_EPOCH),
+            dead_letter_reason: is_over.then(|| "gone".to_owned()),
+            rev,
+            ..under_way(1, 2, attempts, round, now)
+        };
+        let is_due = due_in.is_some_and(|seconds| seconds <= 0);
+        let begun = Delivery {
+            status: DeliveryStatus::InFlight,
+            attempts: attempts + 1,
+            round_attempts: round + 1,
+            next_attempt_at: Some(now + SignedDuration::from_secs(LEASE_SECONDS)),
+            rev: rev + 1,
+            ..before.clone()
+        };
+        prop_assert_eq!((before.is_due(now), before.begin(now)), (is_due, is_due.then_some(begun)));
+        let again = Delivery {
+            status: DeliveryStatus::Scheduled,
+            round_attempts: 0,
+            next_attempt_at: Some(now),
+            ended_at: None,
+            dead_letter_reason: None,
+            rev: rev + 1,
+            ..before.clone()
+        };
+        let is_under_way = before.status == DeliveryStatus::InFlight && !is_due;
+        prop_assert_eq!(before.again(now), (!is_under_way).then_some(again));
+        let delivered = Delivery {
+            status: DeliveryStatus::Delivered,
+            next_attempt_at: None,
+            ended_at: Some(now),
+            rev: rev + 1,
+            ..before.clone()
+        };
+        prop_assert_eq!(&before.after(&AttemptOutcome::Delivered { http_status: Some(204) }, now), &delivered);
+        let dead_letter_reason = Some("gone".to_owned());
+        let gone = Delivery { status: DeliveryStatus::DeadLettered, dead_letter_reason, ..delivered };
+        prop_assert_eq!(before.after(&AttemptOutcome::Gone, now), gone);
+        prop_assert_eq!(before.is_scheduled(), before.status == DeliveryStatus::Scheduled);
+        prop_assert_eq!(before.status.has_ended(), status >= 2);
     }
 }

@@ -1,7 +1,10 @@
 use crate::world::{World, command, with_callback};
+use jiff::SignedDuration;
+use serde_json::Value;
 use sluice_core::flow::control_run::{answer_node, pause_run, resume_run};
 use sluice_core::flow::create_run::Command;
 use sluice_core::flow::manage_definitions::{DefinitionChange, change_definition};
+use sluice_core::flow::reconcile_runs::{EVENT_GRACE, START_GRACE, START_PATIENCE, SweepSummary, VANISH_PATIENCE};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunStatus, TerminationReason};
 use sluice_core::ports::{Clock, StoreErrorClass};
@@ -237,5 +240,155 @@ fn what_only_an_old_copy_of_a_run_owes_its_runner_is_not_handed_over_again() {
         let summary = world.reconcile();
         assert_eq!((summary.handed_over, summary.faults.as_slice()), (0, [].as_slice()));
         assert_eq!(world.run(run.run_id), after);
+    }
+}
+
+/// Makes a run with something that a sweep has to mend, once so much time has passed.
+type Trouble = fn(&World);
+
+fn unavailable(world: &World, call: &'static str) {
+    let fault = Fault::Before(StoreErrorClass::Unavailable);
+    world.engine.faults.set(move |called| (called == call).then_some(fault));
+}
+
+#[test]
+fn a_sweep_waits_as_long_as_it_says_and_no_longer() {
+    let lost: Trouble = |world| {
+        let run = world.running(1);
+        world.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some("{}"), world.clock.now());
+    };
+    let forgotten: Trouble = |world| world.engine.forget(&world.running(1).execution_arn());
+    let unstarted: Trouble = |world| world.engine.forget(&world.pending(1).execution_arn());
+    let unclaimed: Trouble = |world| drop(world.pending(1));
+    let unanswered: Trouble = |world| {
+        unavailable(world, "start the execution");
+        world.pending(1);
+    };
+    let settled = |summary: &SweepSummary| summary.settled;
+    let starts_asked = |summary: &SweepSummary| summary.starts_asked;
+    let described = |summary: &SweepSummary| summary.described;
+    let cases: [(&str, Trouble, SignedDuration, fn(&SweepSummary) -> u32); 5] = [
+        ("a lost end", lost, EVENT_GRACE, settled),
+        ("an execution that is unknown", forgotten, VANISH_PATIENCE, settled),
+        ("a lost start", unstarted, START_GRACE, starts_asked),
+        ("a start that is not claimed", unclaimed, START_GRACE * 3, described),
+        ("a start without an answer", unanswered, START_PATIENCE, settled),
+    ];
+    for (what, trouble, patience, done) in cases {
+        for (early_by, expected) in [(1, 0), (0, 1), (-1, 1)] {
+            let world = World::new();
+            trouble(&world);
+            world.clock.pass(patience - SignedDuration::from_millis(early_by));
+            let summary = world.reconcile();
+            assert_eq!(done(&summary), expected, "{what}, {early_by} ms early: {summary:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sweep_says_what_it_did_and_nothing_else() {
+    let nothing: Trouble = |_| {};
+    let well: Trouble = |world| drop(world.running(1));
+    let lost: Trouble = |world| {
+        let run = world.running(1);
+        world.engine.end(&run.execution_arn(), EngineEnd::Failed, None, world.clock.now());
+    };
+    let unstarted: Trouble = |world| world.engine.forget(&world.pending(1).execution_arn());
+    let refused: Trouble = |world| {
+        world.engine.forget(&world.pending(1).execution_arn());
+        world.engine.refuse_starts(Some("AccessDenied"));
+    };
+    let late: Trouble = |world| {
+        let command = Command { max_run_duration_seconds: Some(10), ..command() };
+        let run = world.create(command, 1).expect("accepted").run;
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+    };
+    let stopping: Trouble = |world| {
+        let run = world.running(1);
+        world.engine.faults.once("stop the execution", Fault::Before(StoreErrorClass::Unavailable));
+        world.cancel(run.run_id).expect("taken");
+    };
+    let owed: Trouble = |world| {
+        let run = world.running(1);
+        world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+        drop(world.engine.take_announced());
+    };
+    let none = SweepSummary::default;
+    for (what, trouble, expected) in [
+        ("nothing", nothing, none()),
+        ("a run that is well", well, SweepSummary { open: 1, listed: 1, ..none() }),
+        (
+            "a lost end",
+            lost,
+            SweepSummary { open: 1, listed: 1, described: 1, settled: 1, ended: vec![RunStatus::Failed], ..none() },
+        ),
+        // It may have been started, and have ended before it could claim its run.
+        ("a lost start", unstarted, SweepSummary { open: 1, starts_asked: 1, started: 1, described: 1, ..none() }),
+        (
+            "a start that is refused",
+            refused,
+            SweepSummary { open: 1, starts_asked: 1, settled: 1, ended: vec![RunStatus::Failed], ..none() },
+        ),
+        ("a run whose time is up", late, SweepSummary { open: 1, timed_out: 1, ..none() }),
+        (
+            "a stop that was not heard",
+            stopping,
+            SweepSummary {
+                open: 1,
+                listed: 1,
+                stops_asked: 1,
+                described: 1,
+                settled: 1,
+                ended: vec![RunStatus::Canceled],
+                ..none()
+            },
+        ),
+        ("deliveries that are due", owed, SweepSummary { announced: 2, ..none() }),
+    ] {
+        let world = World::new();
+        trouble(&world);
+        world.clock.advance(60);
+        assert_eq!(world.reconcile(), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_run_that_no_execution_ended_says_why_it_ended() {
+    let forgotten: Trouble = |world| {
+        world.engine.forget(&world.running(1).execution_arn());
+        world.clock.pass(VANISH_PATIENCE);
+        world.reconcile();
+    };
+    let refused_at_once: Trouble = |world| {
+        world.engine.refuse_starts(Some("AccessDenied"));
+        world.pending(1);
+    };
+    let refused_later: Trouble = |world| {
+        world.engine.forget(&world.pending(1).execution_arn());
+        world.engine.refuse_starts(Some("AccessDenied"));
+        world.clock.pass(START_GRACE);
+        world.reconcile();
+    };
+    let unanswered: Trouble = |world| {
+        unavailable(world, "start the execution");
+        world.pending(1);
+        world.clock.pass(START_PATIENCE);
+        world.reconcile();
+    };
+    for (trouble, code) in [
+        (forgotten, "Sluice.ExecutionVanished"),
+        (refused_at_once, "AccessDenied"),
+        (refused_later, "AccessDenied"),
+        (unanswered, "Sluice.StartTimedOut"),
+    ] {
+        let world = World::new();
+        trouble(&world);
+        let run = world.run(fixture::run_id(1));
+        let ended = run.state.ended().unwrap_or_else(|| panic!("{code}: {run:?}"));
+        assert_eq!(ended.error.as_ref().map(|error| error.code.as_str()), Some(code));
+        for (delivery, _) in world.store.deliveries() {
+            let body: Value = serde_json::from_str(&delivery.body).expect("JSON");
+            assert_eq!(body["error"]["code"], code, "{}", delivery.body);
+        }
     }
 }
