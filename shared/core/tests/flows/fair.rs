@@ -1,14 +1,22 @@
 //! The sweep is fair: what is much, slow or stuck in one place takes nothing from the others.
 
+use crate::course::plain;
+use crate::crew::{Crew, echo, world_of};
 use crate::world::{World, command};
 use jiff::SignedDuration;
+use serde_json::json;
+use sluice_core::budget::NanoUsd;
+use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::create_run::Command;
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary};
+use sluice_core::flow::record_usage::record_usage;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
 use sluice_core::ports::{Clock, SHARDS, StoreErrorClass};
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
+use sluice_core::usage::LlmCall;
 use sluice_testkit::fault::Fault;
+use sluice_testkit::{block_on, fixture};
 use std::sync::{Arc, Mutex};
 
 impl World {
@@ -244,6 +252,140 @@ fn a_sweep_is_cut_short_where_more_ends_were_lost_than_it_may_ask_about_and_not_
                 let (settled, is_more) = (lost.min(describes), lost > describes);
                 assert_eq!((summary.settled, summary.described), (settled, settled), "{lost} of {describes}");
                 assert_eq!(summary.cut_short, is_more, "{lost} of {describes}: {summary:?}");
+            }
+        }
+    }
+}
+
+/// What may be in need of a sweep, of which one sweep takes so much and leaves the rest to the next.
+struct Bounded {
+    what: &'static str,
+    /// Makes one that is in need after twenty minutes.
+    make: fn(&World, u128),
+    bounds: fn(Bounds, u32) -> Bounds,
+    /// How many of those with these ids have been looked after.
+    done: fn(&World, &SweepSummary, &[u128]) -> u32,
+    /// Whether the sweep cannot know that there are no more once it has taken all that it may.
+    asks_for_no_more: bool,
+}
+
+fn fail(world: &World, call: &'static str) {
+    for faults in [&world.store.faults, &world.engine.faults] {
+        faults.set(move |called| (called == call).then_some(Fault::Before(StoreErrorClass::Unavailable)));
+    }
+}
+
+/// A report whose calls were recorded, and not counted.
+fn broken_off_report(world: &World, id: u128) {
+    let run = world.running(id);
+    let call = LlmCall {
+        call_id: "a-call".to_owned(),
+        node_id: None,
+        provider: "acme".to_owned(),
+        model: "small".to_owned(),
+        input_tokens: 1,
+        output_tokens: 1,
+        cached_tokens: 0,
+        cost_nano_usd: NanoUsd(1),
+        latency_ms: 1,
+        reported_at: world.clock.now(),
+    };
+    fail(world, "count a report");
+    let recorded = record_usage(&world.store, &world.engine, &world.caller, run.run_id, vec![call], world.clock.now());
+    block_on(recorded).expect_err("it breaks off");
+}
+
+const BOUNDED: [Bounded; 7] = [
+    Bounded {
+        what: "stops",
+        make: |world, id| {
+            let run = world.running(id);
+            fail(world, "stop the execution");
+            world.cancel(run.run_id).expect("taken");
+        },
+        bounds: |bounds, most| Bounds { stops: most, ..bounds },
+        done: |_, summary, _| summary.stops_asked,
+        asks_for_no_more: false,
+    },
+    Bounded {
+        what: "resumes",
+        make: |world, id| {
+            let (run, now) = (world.running(id), world.clock.now());
+            let token = format!("token-{id}");
+            block_on(pause_run(&world.store, &world.engine, &world.caller, run.run_id, now)).expect("asked");
+            assert!(world.store.update_run(&run.tenant_id, run.run_id, |run| run.parked(&*token, now)));
+            fail(world, "answer the task");
+            block_on(resume_run(&world.store, &world.engine, &world.caller, run.run_id, now)).expect("resumed");
+        },
+        bounds: |bounds, most| Bounds { hand_overs: most, ..bounds },
+        done: |_, summary, _| summary.handed_over,
+        asks_for_no_more: false,
+    },
+    Bounded {
+        what: "starts",
+        make: |world, id| drop(world.unstarted(id)),
+        bounds: |bounds, most| Bounds { starts: most, ..bounds },
+        done: |_, summary, _| summary.starts_asked,
+        asks_for_no_more: false,
+    },
+    Bounded {
+        what: "deliveries",
+        make: |world, id| {
+            let run = world.running(id);
+            world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+        },
+        bounds: |bounds, most| Bounds { deliveries_per_shard: 2 * most, ..bounds },
+        done: |_, summary, _| summary.announced / 2,
+        asks_for_no_more: false,
+    },
+    Bounded {
+        what: "boards",
+        make: |world, id| Crew::plain(world, id).go(&echo),
+        bounds: |bounds, most| Bounds { boards: most, ..bounds },
+        done: |_, summary, _| summary.woken,
+        asks_for_no_more: true,
+    },
+    Bounded {
+        what: "ledgers",
+        make: broken_off_report,
+        bounds: |bounds, most| Bounds { ledgers: most, ..bounds },
+        done: |world, _, ids| {
+            let ledger = |id| world.store.used(&world.caller.tenant, fixture::run_id(id)).ledger;
+            let counted = ids.iter().filter(|id| ledger(**id).is_some_and(|ledger| ledger.is_idle()));
+            counted.count() as u32
+        },
+        asks_for_no_more: true,
+    },
+    Bounded {
+        what: "purges",
+        make: |world, id| drop(world.expired(id)),
+        bounds: |bounds, most| Bounds { purges_per_shard: most, ..bounds },
+        done: |_, summary, _| summary.purged,
+        asks_for_no_more: false,
+    },
+];
+
+#[test]
+fn a_sweep_takes_as_much_as_it_may_and_says_where_there_may_be_more() {
+    for Bounded { what, make, bounds, done, asks_for_no_more } in BOUNDED {
+        for most in [1_u32, 2, 5] {
+            for count in most - 1..=most + 1 {
+                let world = match what {
+                    "boards" => {
+                        let person = json!({"id": "person", "type": "external", "expiresAfterSeconds": 30});
+                        world_of(json!([person, plain("b")]), &[("person", "b")])
+                    }
+                    _ => World::new(),
+                };
+                let ids: Vec<u128> = (1..=u128::from(count)).map(|id| id * u128::from(SHARDS)).collect();
+                ids.iter().for_each(|id| make(&world, *id));
+                [&world.store.faults, &world.engine.faults].into_iter().for_each(|faults| faults.clear());
+                world.clock.advance(1_200);
+                let summary = world.reconcile_within(bounds(world.bounds(), most));
+                let case = format!("{count} of {most} {what}: {summary:?}");
+                assert_eq!(done(&world, &summary, &ids), count.min(most), "{case}");
+                assert_eq!(summary.cut_short, if asks_for_no_more { count >= most } else { count > most }, "{case}");
+                assert_eq!(summary.faults, [""; 0], "{case}");
             }
         }
     }
