@@ -176,6 +176,7 @@ fn named<'a>(sums: &'a mut BTreeMap<String, UsageCount>, name: &str) -> &'a mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn call(id: &str, node: Option<&str>, model: &str, cost: u64, latency_ms: u64) -> LlmCall {
         LlmCall {
@@ -208,6 +209,49 @@ mod tests {
         assert_eq!(sums.by_provider["acme"].calls, 3);
     }
 
+    proptest! {
+        #[test]
+        fn every_number_of_every_call_is_in_the_sums(
+            numbers in prop::collection::vec((any::<[u16; 5]>(), 0..3_usize, 0..3_usize), 0..20)
+        ) {
+            let (nodes, models) = ([None, Some("a"), Some("b")], ["small", "large", "other"]);
+            let calls: Vec<LlmCall> = numbers
+                .iter()
+                .map(|([input, output, cached, cost, latency], node, model)| LlmCall {
+                    input_tokens: u64::from(*input),
+                    output_tokens: u64::from(*output),
+                    cached_tokens: u64::from(*cached),
+                    ..call("x", nodes[*node], models[*model], u64::from(*cost), u64::from(*latency))
+                })
+                .collect();
+            let count = |of: &dyn Fn(&LlmCall) -> bool| {
+                let of: Vec<&LlmCall> = calls.iter().filter(|call| of(call)).collect();
+                let sum = |field: fn(&LlmCall) -> u64| of.iter().copied().map(field).sum();
+                UsageCount {
+                    calls: of.len() as u64,
+                    input_tokens: sum(|call| call.input_tokens),
+                    output_tokens: sum(|call| call.output_tokens),
+                    cached_tokens: sum(|call| call.cached_tokens),
+                    cost_nano_usd: NanoUsd(sum(|call| call.cost_nano_usd.0)),
+                    latency_ms: sum(|call| call.latency_ms),
+                    latency_ms_max: of.iter().map(|call| call.latency_ms).max().unwrap_or(0),
+                }
+            };
+            let sums = UsageSums::of(&calls);
+            prop_assert_eq!(sums.total, count(&|_| true));
+            prop_assert_eq!(sums.total.latency_ms_average(), sums.total.latency_ms / sums.total.calls.max(1));
+            for node in ["a", "b"] {
+                let of_node = count(&|call| call.node_id.as_ref().is_some_and(|id| id.as_str() == node));
+                prop_assert_eq!(sums.by_node.get(node).copied().unwrap_or_default(), of_node);
+            }
+            for model in models {
+                let of_model = count(&|call| call.model == model);
+                prop_assert_eq!(sums.by_model.get(model).copied().unwrap_or_default(), of_model);
+            }
+            prop_assert_eq!(sums.by_provider.get("acme").copied().unwrap_or_default(), sums.total);
+        }
+    }
+
     #[test]
     fn names_are_bounded() {
         let many: Vec<_> = (0..150).map(|n| call(&n.to_string(), None, &format!("model-{n}"), 1, 1)).collect();
@@ -215,5 +259,8 @@ mod tests {
         assert_eq!((sums.by_model.len(), sums.total.calls), (limits::USAGE_NAMES, 300));
         assert_eq!((sums.by_model["model-98"].calls, sums.by_model[OTHERS].calls), (2, 2 * 51));
         assert_eq!(UsageSums::of(&many[..99]).by_model.len(), 99);
+        for (count, has_others) in [(98, false), (99, false), (100, true), (101, true)] {
+            assert_eq!(UsageSums::of(&many[..count]).by_model.contains_key(OTHERS), has_others, "{count}");
+        }
     }
 }

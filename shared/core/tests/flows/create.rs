@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::flow::Refusal;
 use sluice_core::flow::create_run::{Command, create_run};
-use sluice_core::flow::read_runs::get_step;
+use sluice_core::flow::read_runs::{get_step, list_steps};
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
 use sluice_core::ports::{Clock, LoadRun, StoreErrorClass};
@@ -470,5 +470,35 @@ fn a_request_may_be_as_large_as_its_bounds_and_no_larger() {
         let refusal = world.create(command.clone(), 1).expect_err("refused");
         assert_eq!(places(refusal), [(place, code)], "{command:?}");
         assert_eq!(world.store.writes(), writes);
+    }
+}
+
+#[test]
+fn the_steps_of_a_run_are_listed_page_by_page_each_once() {
+    let world = World::new();
+    let run = world.pending(1);
+    let list = |limit: u32, cursor: Option<&str>| {
+        block_on(list_steps(&world.store, &world.caller, run.run_id, limit, cursor, world.clock.now()))
+    };
+    let whole = list(100, None).expect("lists");
+    assert_eq!((whole.items.len(), whole.next), (4, None));
+    for limit in 1..=5 {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(limit, cursor.as_deref()).expect("lists");
+            assert!(!page.items.is_empty() && page.items.len() <= limit as usize);
+            found.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, whole.items, "{limit} at a time");
+    }
+    assert_eq!(list(10, Some("4")).expect("the end of the list").items, []);
+    for cursor in ["5", "-1", "x", ""] {
+        let refused = list(10, Some(cursor));
+        let is_corrupt = matches!(&refused, Err(Refusal::Store(error)) if error.class == StoreErrorClass::Corrupt);
+        assert!(is_corrupt, "{cursor}: {refused:?}");
     }
 }

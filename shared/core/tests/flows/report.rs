@@ -289,3 +289,44 @@ fn a_result_whose_calls_took_its_run_above_the_cap_is_not_taken_and_its_calls_co
         assert_eq!((world.run(run.run_id).status(), spent), (status, NanoUsd(cost)));
     }
 }
+
+#[test]
+fn a_token_lives_and_a_comment_and_an_error_are_as_long_as_their_bounds_say() {
+    let world = World::new();
+    let run = world.waiting(1);
+    let (shortest, longest) = (*limits::REPORT_TOKEN_SECONDS.start(), *limits::REPORT_TOKEN_SECONDS.end());
+    for (seconds, is_taken) in [(shortest - 1, false), (shortest, true), (longest, true), (longest + 1, false)] {
+        let now = world.clock.now();
+        let made = block_on(create_report_token(&world.store, &world.caller, run.run_id, None, seconds, "s", now));
+        match made {
+            Ok((_, token)) => {
+                assert!(is_taken, "{seconds}");
+                assert_eq!(token.expires_at, now + jiff::SignedDuration::from_secs(seconds));
+            }
+            Err(refused) => assert!(!is_taken && matches!(refused, Refusal::Invalid(_)), "{seconds}: {refused:?}"),
+        }
+    }
+    let most = limits::COMMENT_CHARS;
+    for (id, (text, is_taken)) in
+        [("ä".to_owned(), true), ("ä".repeat(most), true), ("ä".repeat(most + 1), false), (String::new(), false)]
+            .into_iter()
+            .enumerate()
+    {
+        let (id, now) = (id.to_string(), world.clock.now());
+        let added = block_on(comment_on(&world.store, &world.caller, run.run_id, id, text.clone(), now));
+        match added {
+            Ok(comment) => assert_eq!((true, comment.text), (is_taken, text)),
+            Err(refused) => assert!(!is_taken && matches!(refused, Refusal::Invalid(_)), "{refused:?}"),
+        }
+    }
+    let token = world.token(&run, None);
+    for (code, is_taken) in [
+        ("ä".repeat(RunError::CODE_CHARS + 1), false),
+        (String::new(), false),
+        ("ä".repeat(RunError::CODE_CHARS), true),
+    ] {
+        let failure = NodeOutcome::Failure(RunError { code: code.clone(), message: String::new() });
+        let reported = world.report(&token, &run, NODE, NodeReport { outcome: Some(failure), ..NodeReport::default() });
+        assert_eq!(reported.is_ok(), is_taken, "{code}: {reported:?}");
+    }
+}

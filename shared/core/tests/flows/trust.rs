@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sluice_core::caller::Caller;
 use sluice_core::canonical::sha256_hex;
 use sluice_core::catalog::VersionKey;
+use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::VersionDocument;
 use sluice_core::flow::create_run::{Accepted, Command, Policy, Source, create_run};
 use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, change_definition};
@@ -13,10 +14,13 @@ use sluice_core::flow::{Answer, Refusal, replay_run};
 use sluice_core::id::{DefinitionRef, Tag, TenantId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::limits;
 use sluice_core::operator::{TenantSettings, Unlisted};
 use sluice_core::ports::{Clock, LoadRun, ManageDefinitions, ReadCatalog};
 use sluice_core::prepared::PreparedVersion;
+use sluice_core::retention::Retention;
 use sluice_core::run::{EndDetails, Run};
+use sluice_core::tenant_limits::OwnLimits;
 use sluice_testkit::{block_on, fixture};
 use std::collections::BTreeMap;
 
@@ -364,4 +368,82 @@ fn a_stored_version_is_judged_by_the_bound_that_it_was_kept_under() {
     (stored.latest_version, stored.active_version, stored.rev) = (2, Some(2), stored.rev + 1);
     assert!(block_on(world.store.change_definition(&stored, Some(&second))).expect("writes"));
     assert_eq!(told(world.create(bare(), 1)), Ok(2));
+}
+
+#[test]
+fn what_an_operator_says_of_a_tenant_has_bounds_and_is_refused_beyond_them() {
+    let acme = fixture::tenant("acme");
+    let open = || TenantSettings::open(acme.clone());
+    let limited = |limits| TenantSettings { limits, ..open() };
+    let concurrency = |most| {
+        let concurrency = Concurrency { max_concurrent_runs: most, on_limit: OnLimit::Reject };
+        TenantSettings { concurrency: Some(concurrency), ..open() }
+    };
+    let kept = |max_age_seconds| {
+        let retention = Retention { max_age_seconds, preserve_on_failure: false };
+        TenantSettings { retention: Some(retention), ..open() }
+    };
+    let origin = |number: usize| format!("https://{number:0>32}.lambda-url.eu-west-1.on.aws");
+    let destinations = |origins: Vec<String>| TenantSettings { destinations: Some(origins), ..open() };
+    let many = |count: usize| destinations((0..count).map(origin).collect());
+    let secrets = |count: usize| {
+        let prefixes = (0..count).map(|number| arn(&format!("acme/{number}/")).try_into().expect("a prefix"));
+        TenantSettings { secret_prefixes: Some(prefixes.collect()), ..open() }
+    };
+    let bounds = [
+        (limits::TENANT_STARTS_PER_MINUTE, "StartsPerMinute"),
+        (limits::TENANT_WAITS_AT_ONCE, "WaitsAtOnce"),
+        (limits::TENANT_OPEN_RUNS, "OpenRuns"),
+        (limits::TENANT_DEFINITIONS, "Definitions"),
+    ];
+    let own = |name: &str, value: u32| {
+        let mut limits = OwnLimits::default();
+        let field = match name {
+            "StartsPerMinute" => &mut limits.starts_per_minute,
+            "WaitsAtOnce" => &mut limits.waits_at_once,
+            "OpenRuns" => &mut limits.open_runs,
+            _ => &mut limits.definitions,
+        };
+        *field = Some(value);
+        limited(limits)
+    };
+    let mut cases = Vec::new();
+    for (allowed, name) in bounds {
+        let (least, most) = (*allowed.start(), *allowed.end());
+        cases.extend([least, most].map(|value| (own(name, value), None)));
+        let refused = (format!("TenantLimits.{name}"), "out_of_range");
+        cases.extend([least - 1, most + 1].map(|value| (own(name, value), Some(refused.clone()))));
+    }
+    let (least, most) = (*limits::CONCURRENT_RUNS.start(), *limits::CONCURRENT_RUNS.end());
+    let out_of_range = |place: &str| Some((place.to_owned(), "out_of_range"));
+    cases.extend([least, most].map(|value| (concurrency(value), None)));
+    cases
+        .extend([least - 1, most + 1].map(|value| (concurrency(value), out_of_range("Concurrency.MaxConcurrentRuns"))));
+    cases.extend([Retention::KEEP, 1, limits::RETENTION_SECONDS].map(|value| (kept(value), None)));
+    cases.extend([-2, 0, limits::RETENTION_SECONDS + 1].map(|value| (kept(value), out_of_range("Retention.MaxAge"))));
+    cases.extend([0, 1, limits::DESTINATIONS].map(|count| (many(count), None)));
+    let too_many = |place: &str| Some((place.to_owned(), "too_many"));
+    cases.extend([1, 2].map(|more| (many(limits::DESTINATIONS + more), too_many("Destinations"))));
+    cases.extend([0, 1, limits::SECRET_PREFIXES].map(|count| (secrets(count), None)));
+    cases.extend([1, 2].map(|more| (secrets(limits::SECRET_PREFIXES + more), too_many("SecretPrefixes"))));
+    let second = |code| Some(("Destinations[1]".to_owned(), code));
+    cases.push((destinations(vec![origin(1), format!("{}/hook", origin(2))]), second("invalid")));
+    cases.push((destinations(vec![origin(1), "https://example.com".to_owned()]), second("callback_url_not_allowed")));
+    for (settings, refused) in cases {
+        let world = World::new();
+        let writes = world.store.writes();
+        let (operator, known) = (operator(), fixture::policy().destinations);
+        let faults = match block_on(save_tenant(&world.store, &operator, &known, settings.clone())) {
+            Ok(saved) => {
+                assert_eq!(saved, TenantSettings { rev: saved.rev, ..settings.clone() });
+                Vec::new()
+            }
+            Err(Refusal::Invalid(invalid)) => {
+                invalid.violations.iter().map(|one| (one.place.to_string(), one.code.as_str())).collect()
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+        assert_eq!(world.store.writes() > writes, refused.is_none(), "{settings:?}");
+        assert_eq!(faults, refused.into_iter().collect::<Vec<_>>(), "{settings:?}");
+    }
 }

@@ -277,3 +277,36 @@ fn as_many_calls_are_reported_at_once_as_the_bound_says_and_no_more() {
         }
     }
 }
+
+#[test]
+fn a_call_says_who_and_what_it_was_in_printable_words_of_bounded_length() {
+    let world = World::new();
+    let run = world.running(1);
+    let most = limits::USAGE_TEXT_CHARS;
+    type Said = fn(LlmCall, String) -> LlmCall;
+    let fields: [(&str, Said); 3] = [
+        ("Usage[0].CallId", |call, call_id| LlmCall { call_id, ..call }),
+        ("Usage[0].Provider", |call, provider| LlmCall { provider, ..call }),
+        ("Usage[0].Model", |call, model| LlmCall { model, ..call }),
+    ];
+    for (place, said) in fields {
+        for (text, is_taken) in [
+            (String::new(), false),
+            ("x".to_owned(), true),
+            ("ä".repeat(most), true),
+            ("ä".repeat(most + 1), false),
+            ("a\nb".to_owned(), false),
+        ] {
+            match world.use_up(&run, vec![said(call("a", 1), text.clone())]) {
+                Ok(_) => assert!(is_taken, "{place} {text:?}"),
+                Err(Refusal::Invalid(invalid)) => {
+                    let faults: Vec<_> =
+                        invalid.violations.iter().map(|one| (one.place.to_string(), one.code.as_str())).collect();
+                    assert!(!is_taken, "{place} {text:?}");
+                    assert_eq!(faults, [(place.to_owned(), "out_of_range")], "{text:?}");
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -398,6 +398,41 @@ fn a_step_is_recorded_with_the_stage_of_its_node() {
     assert_eq!(found, stages.into());
 }
 
+#[test]
+fn a_result_that_was_given_with_the_request_shows_as_one_that_was_there_at_the_start() {
+    let world = world_of(json!([plain("a"), plain("b"), plain("c")]), &[("a", "b"), ("b", "c")]);
+    world.clock.advance(3);
+    let start = json!({"fromNodeId": "c", "results": {"b": {"n": 1}}});
+    let mut crew = Crew::of(&world, 1, started_at(Some(start)), 1);
+    let started_at = crew.run().state.started_at();
+    world.clock.advance(7);
+    crew.results(&echo);
+    let given = crew.step_of("b");
+    let expected = r#"{"n":1}"#;
+    assert_eq!((given.status.as_str(), given.attempt, given.stage), ("SUCCEEDED", 1, 1));
+    assert_eq!((given.started_at, given.ended_at), (started_at, started_at));
+    assert_eq!((given.result.as_deref(), given.result_bytes), (Some(expected), Some(expected.len() as u64)));
+    let left_out = crew.step_of("a");
+    assert_eq!((left_out.status.as_str(), left_out.attempt, left_out.stage), ("SKIPPED", 0, 0));
+    assert_eq!((left_out.started_at, left_out.ended_at, left_out.result), (None, None, None));
+}
+
+#[test]
+fn a_wait_that_anothers_failure_ended_shows_as_canceled_from_then_on() {
+    let world = world_of(json!([plain("first"), plain("bad"), external("person")]), &[("first", "bad")]);
+    let mut crew = Crew::plain(&world, 1);
+    crew.go(&fails(&["bad"]));
+    let dropped = crew.step_of("person");
+    assert_eq!((dropped.status.as_str(), dropped.started_at.is_some()), ("CANCELED", true));
+    assert_eq!(dropped.ended_at, dropped.started_at, "nobody knows better yet");
+    world.clock.advance(40);
+    crew.finish(&fails(&["bad"]));
+    let completed_at = crew.run().state.ended().map(|ended| ended.completed_at);
+    let ended = crew.step_of("person");
+    assert_eq!((ended.status.as_str(), ended.ended_at), ("CANCELED", completed_at));
+    assert_ne!(ended.ended_at, ended.started_at);
+}
+
 /// A graph with one of everything, by a seed.
 fn document(seed: &mut Seed) -> (Value, Vec<(usize, usize)>) {
     let count = 2 + seed.below(9);
