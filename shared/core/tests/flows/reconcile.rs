@@ -253,6 +253,7 @@ fn unavailable(world: &World, call: &'static str) {
 
 #[test]
 fn a_sweep_waits_as_long_as_it_says_and_no_longer() {
+    type Count = fn(&SweepSummary) -> u32;
     let lost: Trouble = |world| {
         let run = world.running(1);
         world.engine.end(&run.execution_arn(), EngineEnd::Succeeded, Some("{}"), world.clock.now());
@@ -267,7 +268,7 @@ fn a_sweep_waits_as_long_as_it_says_and_no_longer() {
     let settled = |summary: &SweepSummary| summary.settled;
     let starts_asked = |summary: &SweepSummary| summary.starts_asked;
     let described = |summary: &SweepSummary| summary.described;
-    let cases: [(&str, Trouble, SignedDuration, fn(&SweepSummary) -> u32); 5] = [
+    let cases: [(&str, Trouble, SignedDuration, Count); 5] = [
         ("a lost end", lost, EVENT_GRACE, settled),
         ("an execution that is unknown", forgotten, VANISH_PATIENCE, settled),
         ("a lost start", unstarted, START_GRACE, starts_asked),
