@@ -373,8 +373,8 @@ fn under_way(run: u128, number: u32, attempts: u32, round_attempts: u32, now: Ti
 }
 
 proptest! {
-    /// After the last attempt of its round a delivery is given up; until then it waits for the scheduled time, or for what the
-    /// receiver asked for where that is longer, and up to a tenth of the scheduled time on top.
+    /// After the last attempt of its round a delivery is given up; until then it waits for the scheduled time, or for
+    /// what the receiver asked for where that is longer, and up to a tenth of the scheduled time on top.
     #[test]
     fn after_a_failure_a_delivery_waits_for_its_time_and_up_to_a_tenth_of_it(
         (run, number, others) in (any::<u128>(), 1..4_u32, 0..50_u32),
@@ -388,12 +388,15 @@ proptest! {
         prop_assert_eq!(next.rev, delivery.rev + 1);
         let Some(scheduled) = RETRY_SCHEDULE_SECONDS.get(round as usize - 1) else {
             prop_assert_eq!((next.status, next.next_attempt_at), (DeliveryStatus::DeadLettered, None));
-            prop_assert_eq!((next.ended_at, next.dead_letter_reason.as_deref()), (Some(now), Some("attempts_exhausted")));
+            prop_assert_eq!(next.ended_at, Some(now));
+            prop_assert_eq!(next.dead_letter_reason.as_deref(), Some("attempts_exhausted"));
             return Ok(());
         };
-        prop_assert_eq!((next.status, next.ended_at, &next.dead_letter_reason), (DeliveryStatus::Scheduled, None, &None));
+        prop_assert_eq!((next.status, next.ended_at), (DeliveryStatus::Scheduled, None));
+        prop_assert_eq!(&next.dead_letter_reason, &None);
         let (least_asked, most_asked) = (*RETRY_AFTER_SECONDS.start(), *RETRY_AFTER_SECONDS.end());
-        let asked = asked.map_or(0, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX).clamp(least_asked, most_asked));
+        let asked = asked.map(|seconds| i64::try_from(seconds).unwrap_or(i64::MAX));
+        let asked = asked.map_or(0, |seconds| seconds.clamp(least_asked, most_asked));
         let wait = next.next_attempt_at.expect("another attempt").duration_since(now).as_secs();
         let least = asked.max(*scheduled);
         prop_assert!((least..=least + scheduled / 10).contains(&wait), "{wait} after attempt {round}, asked {asked}");
@@ -429,8 +432,12 @@ proptest! {
         is_over in any::<bool>(),
     ) {
         let now = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(1_000);
-        let statuses =
-            [DeliveryStatus::Scheduled, DeliveryStatus::InFlight, DeliveryStatus::Delivered, DeliveryStatus::DeadLettered];
+        let statuses = [
+            DeliveryStatus::Scheduled,
+            DeliveryStatus::InFlight,
+            DeliveryStatus::Delivered,
+            DeliveryStatus::DeadLettered,
+        ];
         let before = Delivery {
             status: statuses[status],
             next_attempt_at: due_in.map(|seconds| now + SignedDuration::from_secs(seconds)),

@@ -280,7 +280,7 @@ fn whole_document() -> Value {
     })
 }
 
-/// A world in which a tenant runs another's definition, both with everything that can be said of a definition and a tenant.
+/// A world in which a tenant runs another's definition, both with all that can be said of a definition and a tenant.
 fn whole_world() -> World {
     let mut world = World::of_workers(whole_document());
     let (operator, now) = (Caller { is_operator: true, ..world.caller.clone() }, world.clock.now());
