@@ -125,7 +125,8 @@ fn a_report_that_nobody_repeats_is_counted_by_the_sweep() {
         world.reconcile();
         assert_eq!(world.run(run.run_id).status(), RunStatus::Running, "{operation}");
         world.clock.advance(1);
-        world.reconcile();
+        let swept = world.reconcile();
+        assert_eq!((swept.stops_asked, swept.faults.as_slice()), (u32::from(spent > 0), [].as_slice()), "{operation}");
         let used = world.store.used(&world.caller.tenant, run.run_id);
         let ledger = used.ledger.expect("a ledger");
         assert!(ledger.is_idle(), "{operation}");
