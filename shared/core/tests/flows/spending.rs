@@ -239,3 +239,31 @@ fn a_purse_is_told_only_of_what_the_budget_says() {
         }
     }
 }
+
+#[test]
+fn what_a_run_has_drawn_and_not_spent_is_given_back_after_its_end_by_the_sweep() {
+    for (of_tenant, of_node, quotas) in [
+        (Some(budget(Period::Day, Some(10), None)), None, 1),
+        (Some(budget(Period::Day, Some(10), Some(5))), None, 2),
+        (Some(budget(Period::Day, Some(10), Some(5))), Some(budget(Period::Day, Some(7), None)), 3),
+    ] {
+        let world = World::under(of_tenant, of_node);
+        let run = world.create(of("ann"), 1).expect("accepted").run;
+        world.draw(&run, 4, Period::Day);
+        let drawn = || {
+            let ann = user("ann");
+            let states = read_budgets(&world.store, &world.caller, ann.as_ref(), world.clock.now());
+            let states = block_on(states).expect("an answer");
+            let purses: Vec<Purse> = states.iter().flat_map(|state| [state.all, state.user]).flatten().collect();
+            assert_eq!(purses.len(), quotas as usize);
+            purses.iter().map(|purse| purse.drawn.0).sum::<u64>()
+        };
+        assert_eq!(drawn(), u64::from(quotas) * 4_000_000_000);
+        assert!(world.engine.claim(&world.store, &run.execution_arn(), world.clock.now()));
+        world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
+        world.clock.advance(60);
+        let swept = world.reconcile();
+        assert_eq!((swept.balanced, swept.faults.as_slice(), drawn()), (quotas, [].as_slice(), 0));
+        assert_eq!(world.reconcile().balanced, 0, "once");
+    }
+}
