@@ -206,15 +206,21 @@ fn a_look_at_a_queue_tells_apart_how_each_start_went() {
             (no_answer, Dispatched { start_delayed: count, ..Dispatched::default() }),
             (refusal, Dispatched { ended, ..Dispatched::default() }),
         ] {
-            let world = World::new();
-            world.limit_definition(Some(limit(1, OnLimit::Queue)));
-            world.make(1).expect("accepted");
-            for id in 0..count {
-                world.make(2 + u128::from(id)).expect("queued");
-            }
-            world.limit_definition(Some(limit(10, OnLimit::Queue)));
-            trouble(&world);
-            assert_eq!(world.dispatch(SlotScope::Definition), expected);
+            let queued = || {
+                let world = World::new();
+                world.limit_definition(Some(limit(1, OnLimit::Queue)));
+                world.make(1).expect("accepted");
+                for id in 0..count {
+                    world.make(2 + u128::from(id)).expect("queued");
+                }
+                world.limit_definition(Some(limit(10, OnLimit::Queue)));
+                trouble(&world);
+                world
+            };
+            assert_eq!(queued().dispatch(SlotScope::Definition), expected);
+            let swept = queued().reconcile();
+            assert_eq!((swept.queued, swept.dispatched), (count, expected.started));
+            assert_eq!(swept.ended, expected.ended);
         }
     }
 }
