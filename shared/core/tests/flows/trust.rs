@@ -9,15 +9,18 @@ use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::VersionDocument;
 use sluice_core::flow::create_run::{Accepted, Command, Policy, Source, create_run};
 use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, change_definition};
+use sluice_core::flow::manage_models::{delete_model, get_model, list_models, save_model};
 use sluice_core::flow::manage_operator::{save_processor, save_tenant};
 use sluice_core::flow::{Answer, Refusal, replay_run};
-use sluice_core::id::{DefinitionRef, Tag, TenantId};
+use sluice_core::governor::declaration::{ModelDeclaration, PriceDeclaration, RatesDeclaration, TierDeclaration};
+use sluice_core::id::{DefinitionRef, ModelKey, Tag, TenantId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::limits;
-use sluice_core::operator::{TenantSettings, Unlisted};
+use sluice_core::operator::{Admitted, TenantSettings, Tenants, Unlisted};
 use sluice_core::ports::{Clock, LoadRun, ManageDefinitions, ReadCatalog};
 use sluice_core::prepared::PreparedVersion;
+use sluice_core::refusal::ConflictCode;
 use sluice_core::retention::Retention;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::tenant_limits::OwnLimits;
@@ -446,4 +449,77 @@ fn what_an_operator_says_of_a_tenant_has_bounds_and_is_refused_beyond_them() {
         assert_eq!(world.store.writes() > writes, refused.is_none(), "{settings:?}");
         assert_eq!(faults, refused.into_iter().collect::<Vec<_>>(), "{settings:?}");
     }
+}
+
+/// A model with an id of its own, for these tenants.
+fn declared(key: &str, id: &str, tenants: &Tenants) -> ModelDeclaration {
+    let literal = |text: &str| Some(text.to_owned());
+    let rates = RatesDeclaration { input: literal("1"), output: literal("5"), ..RatesDeclaration::default() };
+    let price = PriceDeclaration {
+        from: literal("2026-01-01T00:00:00Z"),
+        until: None,
+        tiers: BTreeMap::from([("default".to_owned(), TierDeclaration { rates, long: None })]),
+        guardrail_text_unit: None,
+    };
+    ModelDeclaration {
+        key: key.parse().expect("a key"),
+        ids: vec![id.to_owned()],
+        tenants: tenants.clone(),
+        context_tokens: 200_000,
+        max_output_tokens: 64_000,
+        counts_tokens: true,
+        caches_unasked: false,
+        prices: vec![price],
+    }
+}
+
+#[test]
+fn models_are_declared_by_the_operator_and_seen_by_those_for_whom_they_are() {
+    let world = World::new();
+    let (store, now) = (&world.store, world.clock.now());
+    let both = Tenants(["acme", "other"].map(|text| Admitted::Tenant(fixture::tenant(text))).into());
+    let models = [("all", Tenants::everyone()), ("theirs", fixture::only("other")), ("both", both)];
+    for rev in [1, 2] {
+        for (key, tenants) in &models {
+            let saved = block_on(save_model(store, &operator(), declared(key, &format!("a.{key}"), tenants), now));
+            assert_eq!(saved.expect("saved").rev, rev, "{key}");
+        }
+    }
+    let seen = |caller: &Caller| {
+        let listed = block_on(list_models(store, caller, 100, None)).expect("lists").items;
+        for (name, _) in &models {
+            let key: ModelKey = name.parse().expect("a key");
+            let found = block_on(get_model(store, caller, &key));
+            match listed.iter().find(|model| model.key == key) {
+                Some(model) => assert_eq!(&found.expect("found"), model),
+                None => assert!(matches!(found, Err(Refusal::NotFound { .. })), "{name}: {found:?}"),
+            }
+        }
+        let seen = listed.iter().map(|model| (model.key.to_string(), model.tenants.clone()));
+        seen.collect::<BTreeMap<String, Tenants>>()
+    };
+    let expected = |models: &[(&str, Tenants)]| {
+        models.iter().map(|(key, tenants)| ((*key).to_owned(), tenants.clone())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(seen(&operator()), expected(&models));
+    // Who else may call a model is nobody's business.
+    let own = fixture::only;
+    assert_eq!(seen(&fixture::caller("acme")), expected(&[("all", Tenants::everyone()), ("both", own("acme"))]));
+    let theirs = [("all", Tenants::everyone()), ("theirs", own("other")), ("both", own("other"))];
+    assert_eq!(seen(&fixture::caller("other")), expected(&theirs));
+    assert_eq!(seen(&fixture::caller("third")), expected(&[("all", Tenants::everyone())]));
+
+    let writes = world.store.writes();
+    let (key, caller) = ("both".parse::<ModelKey>().expect("a key"), fixture::caller("acme"));
+    let saved = block_on(save_model(store, &caller, declared("both", "a.both", &Tenants::everyone()), now));
+    assert!(matches!(saved, Err(Refusal::OperatorOnly(_))), "{saved:?}");
+    let deleted = block_on(delete_model(store, &caller, &key));
+    assert!(matches!(deleted, Err(Refusal::OperatorOnly(_))), "{deleted:?}");
+    let taken = || block_on(save_model(store, &operator(), declared("new", "a.both", &Tenants::everyone()), now));
+    assert!(matches!(taken(), Err(Refusal::Conflict { code: ConflictCode::ModelIdTaken, .. })));
+    assert_eq!(world.store.writes(), writes);
+    block_on(delete_model(store, &operator(), &key)).expect("deleted");
+    assert!(matches!(block_on(get_model(store, &operator(), &key)), Err(Refusal::NotFound { .. })));
+    assert!(matches!(block_on(delete_model(store, &operator(), &key)), Err(Refusal::NotFound { .. })));
+    assert_eq!(taken().expect("the id is free").rev, 1);
 }
