@@ -4,7 +4,8 @@ use sluice_core::caller::Caller;
 use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, VersionDocument, VersionRule};
 use sluice_core::flow::manage_definitions::{
-    DefinitionChange, activate_version, add_version, change_definition, create_definition, save_instance,
+    DefinitionChange, activate_version, add_version, change_definition, create_definition, delete_draft,
+    find_definition, get_discoverable, get_draft, get_instance, get_version, save_draft, save_instance,
 };
 use sluice_core::flow::manage_operator::{save_compute_node, save_tenant};
 use sluice_core::flow::{Answer, Refusal};
@@ -562,4 +563,54 @@ fn an_instance_is_of_a_definition_of_ones_own_or_of_one_that_is_shared() {
     let writes = world.store.writes();
     assert_eq!(faults("acme", content(7, "default")), nothing);
     assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
+fn what_is_stored_of_a_definition_is_read_by_its_owner_by_id_and_by_name() {
+    let world = World::new();
+    let (store, now) = (&world.store, world.clock.now());
+    let (acme, other) = (&world.caller, &fixture::caller("other"));
+    let by_id = DefinitionRef::Id(fixture::definition_id(7));
+    let by_name = DefinitionRef::Name("text-report".parse().expect("a name"));
+    let unknown =
+        [DefinitionRef::Id(fixture::definition_id(9)), DefinitionRef::Name("nobodys".parse().expect("a name"))];
+    add(&world, json!({"nodes": [processor("a")]})).expect("added");
+    for definition in [&by_id, &by_name] {
+        assert_eq!(block_on(find_definition(store, acme, definition)).expect("found").id, fixture::definition_id(7));
+        for (number, nodes) in [(1, 4), (2, 1)] {
+            let version = block_on(get_version(store, acme, definition, number)).expect("found");
+            assert_eq!((version.number, version.document.nodes.len()), (number, nodes));
+        }
+        for number in [0, 3] {
+            let version = block_on(get_version(store, acme, definition, number));
+            assert!(matches!(version, Err(Refusal::NotFound { .. })), "{number}: {version:?}");
+        }
+        assert!(matches!(block_on(get_draft(store, acme, definition)), Err(Refusal::NotFound { .. })));
+        block_on(save_draft(store, acme, definition, fixture::document(), now)).expect("saved");
+        let (found, draft) = block_on(get_draft(store, acme, definition)).expect("found");
+        assert_eq!((found.id, draft.number, draft.document.nodes.len()), (fixture::definition_id(7), 0, 4));
+        block_on(delete_draft(store, acme, definition)).expect("deleted");
+        assert!(matches!(block_on(get_draft(store, acme, definition)), Err(Refusal::NotFound { .. })));
+        block_on(delete_draft(store, acme, definition)).expect("there need not be one");
+    }
+    for (caller, definition) in [(acme, &unknown[0]), (acme, &unknown[1]), (other, &by_id), (other, &by_name)] {
+        let answers = [
+            block_on(find_definition(store, caller, definition)).err(),
+            block_on(get_version(store, caller, definition, 1)).err(),
+            block_on(get_draft(store, caller, definition)).err(),
+            block_on(delete_draft(store, caller, definition)).err(),
+        ];
+        for answer in answers {
+            assert!(matches!(answer, Some(Refusal::NotFound { .. })), "{definition:?}: {answer:?}");
+        }
+    }
+    let run = world.create(crate::world::command(), 1).expect("accepted").run;
+    let instance = block_on(get_instance(store, acme, run.spec.instance_id)).expect("found");
+    assert_eq!((instance.id, instance.content.definition_id), (run.spec.instance_id, fixture::definition_id(7)));
+    assert!(matches!(block_on(get_instance(store, other, run.spec.instance_id)), Err(Refusal::NotFound { .. })));
+    let shared = || block_on(get_discoverable(store, fixture::definition_id(7)));
+    assert!(matches!(shared(), Err(Refusal::NotFound { .. })));
+    let said = DefinitionChange { discoverable: Some(true), ..said() };
+    block_on(change_definition(store, acme, &by_name, said, now)).expect("changed");
+    assert_eq!(shared().expect("found").id, fixture::definition_id(7));
 }

@@ -9,11 +9,15 @@ use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::VersionDocument;
 use sluice_core::flow::create_run::{Accepted, Command, Policy, Source, create_run};
 use sluice_core::flow::manage_definitions::{DefinitionChange, add_version, change_definition};
+use sluice_core::flow::manage_keys::{create_key, delete_key, list_keys};
 use sluice_core::flow::manage_models::{delete_model, get_model, list_models, save_model};
-use sluice_core::flow::manage_operator::{save_processor, save_tenant};
+use sluice_core::flow::manage_operator::{
+    get_compute_node, get_processor, get_tenant, list_compute_nodes, list_processors, list_tenants, save_processor,
+    save_tenant,
+};
 use sluice_core::flow::{Answer, Refusal, replay_run};
 use sluice_core::governor::declaration::{ModelDeclaration, PriceDeclaration, RatesDeclaration, TierDeclaration};
-use sluice_core::id::{DefinitionRef, ModelKey, Tag, TenantId};
+use sluice_core::id::{DefinitionRef, ModelKey, ProcessorKey, Tag, TenantId};
 use sluice_core::instance::ProcessorConfig;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
 use sluice_core::limits;
@@ -522,4 +526,75 @@ fn models_are_declared_by_the_operator_and_seen_by_those_for_whom_they_are() {
     assert!(matches!(block_on(get_model(store, &operator(), &key)), Err(Refusal::NotFound { .. })));
     assert!(matches!(block_on(delete_model(store, &operator(), &key)), Err(Refusal::NotFound { .. })));
     assert_eq!(taken().expect("the id is free").rev, 1);
+}
+
+#[test]
+fn the_keys_of_a_processor_are_few_and_the_operators() {
+    let world = World::new();
+    let (store, now, operator) = (&world.store, world.clock.now(), operator());
+    let (key, unknown): (ProcessorKey, ProcessorKey) =
+        ("readability".parse().expect("a key"), "nobodys".parse().expect("a key"));
+    let create = |caller: &Caller, processor: &ProcessorKey, random: u128| {
+        block_on(create_key(store, caller, processor, [random, 7], now))
+    };
+    let list = |caller: &Caller, processor: &ProcessorKey| block_on(list_keys(store, caller, processor));
+    let delete = |caller: &Caller, id: &str| block_on(delete_key(store, caller, &key, id));
+    let (_, first) = create(&operator, &key, 1).expect("made");
+    let (_, second) = create(&operator, &key, 2).expect("made");
+    assert_eq!((first.created_by.as_str(), first.created_at), ("operator/someone", now));
+    assert_eq!(list(&operator, &key).expect("lists").alive, [first.clone(), second.clone()]);
+    let full = create(&operator, &key, 3);
+    assert!(matches!(full, Err(Refusal::Conflict { code: ConflictCode::TooManyKeys, .. })), "{full:?}");
+    // A repeated request has its answer.
+    assert_eq!(create(&operator, &key, 2).expect("made before").1, second);
+    let caller = &world.caller;
+    assert!(matches!(create(caller, &key, 4), Err(Refusal::OperatorOnly(_))));
+    assert!(matches!(list(caller, &key), Err(Refusal::OperatorOnly(_))));
+    assert!(matches!(delete(caller, first.id()), Err(Refusal::OperatorOnly(_))));
+    assert!(matches!(create(&operator, &unknown, 5), Err(Refusal::NotFound { .. })));
+    assert!(matches!(list(&operator, &unknown), Err(Refusal::NotFound { .. })));
+    assert_eq!(list(&operator, &key).expect("lists").alive.len(), 2, "nothing has changed");
+    delete(&operator, first.id()).expect("deleted");
+    assert!(matches!(delete(&operator, first.id()), Err(Refusal::NotFound { .. })));
+    assert_eq!(list(&operator, &key).expect("lists").alive, [second]);
+    create(&operator, &key, 6).expect("there is room again");
+}
+
+#[test]
+fn what_is_declared_is_read_by_the_operator_and_by_nobody_else() {
+    let world = World::new();
+    let (store, now, operator, caller) = (&world.store, world.clock.now(), operator(), &world.caller);
+    world.set(&caller.tenant, |settings| settings.limits.open_runs = Some(500));
+    let (key, node) = ("readability".parse().expect("a key"), "default".parse().expect("a key"));
+    let processor = block_on(get_processor(store, &operator, &key)).expect("found");
+    assert_eq!(processor.key, key);
+    assert_eq!(block_on(get_compute_node(store, &operator, &node)).expect("found").key, node);
+    assert_eq!(block_on(get_tenant(store, &operator, &caller.tenant)).expect("found").limits.open_runs, Some(500));
+    let nothing_said = fixture::tenant("another");
+    let settings = block_on(get_tenant(store, &operator, &nothing_said)).expect("found");
+    assert_eq!(*settings, TenantSettings::open(nothing_said));
+    let listed = block_on(list_processors(store, &operator, 100, None)).expect("lists").items;
+    let declared: Vec<_> = listed.iter().map(|one| one.key.to_string()).collect();
+    assert_eq!(declared, ["readability", "store-object", "word-frequencies"]);
+    let listed = block_on(list_compute_nodes(store, &operator, 100, None)).expect("lists").items;
+    assert_eq!(listed.iter().map(|one| one.key.to_string()).collect::<Vec<_>>(), ["default"]);
+    let listed = block_on(list_tenants(store, &operator, 100, None)).expect("lists").items;
+    assert_eq!(listed.iter().map(|one| one.tenant.as_str()).collect::<Vec<_>>(), ["acme"]);
+    let unknown = ("nobodys".parse().expect("a key"), "nowhere".parse().expect("a key"));
+    assert!(matches!(block_on(get_processor(store, &operator, &unknown.0)), Err(Refusal::NotFound { .. })));
+    assert!(matches!(block_on(get_compute_node(store, &operator, &unknown.1)), Err(Refusal::NotFound { .. })));
+    let writes = world.store.writes();
+    let answers = [
+        block_on(get_processor(store, caller, &key)).err(),
+        block_on(get_compute_node(store, caller, &node)).err(),
+        block_on(get_tenant(store, caller, &caller.tenant)).err(),
+        block_on(list_processors(store, caller, 100, None)).err(),
+        block_on(list_compute_nodes(store, caller, 100, None)).err(),
+        block_on(list_tenants(store, caller, 100, None)).err(),
+        block_on(save_processor(store, caller, fixture::processors(now).remove(0))).err(),
+    ];
+    for (index, answer) in answers.into_iter().enumerate() {
+        assert!(matches!(answer, Some(Refusal::OperatorOnly(_))), "{index}: {answer:?}");
+    }
+    assert_eq!(world.store.writes(), writes);
 }
