@@ -1,6 +1,6 @@
 use crate::world::World;
-use sluice_core::delivery::DeliveryStatus;
-use sluice_core::flow::control_run::{answer_node, pause_run, redeliver, resume_run};
+use sluice_core::delivery::{AttemptOutcome, DeliveryStatus};
+use sluice_core::flow::control_run::{Redelivered, answer_node, pause_run, redeliver, redeliver_failed, resume_run};
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::NodeId;
 use sluice_core::lifecycle::{EngineEnd, RunStatus};
@@ -8,8 +8,9 @@ use sluice_core::limits;
 use sluice_core::ports::{Clock, Deliveries, StoreErrorClass};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::Run;
-use sluice_testkit::block_on;
 use sluice_testkit::fault::Fault;
+use sluice_testkit::{block_on, fixture};
+use std::collections::BTreeSet;
 
 const TOKEN: &str = "a-task-token";
 
@@ -235,4 +236,34 @@ fn a_delivery_under_way_is_not_begun_a_second_time() {
     let again =
         block_on(redeliver(&world.store, &world.engine, &world.caller, run.run_id, owed[0].number, world.clock.now()));
     assert!(matches!(again, Err(Refusal::Conflict { code: ConflictCode::AttemptUnderWay, .. })));
+}
+
+#[test]
+fn what_was_given_up_since_some_time_is_sent_again_and_nothing_else() {
+    let world = World::new();
+    let mut given_up = Vec::new();
+    for id in 1..=3 {
+        let run = world.running(id);
+        let owed = world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled").owed;
+        world.receiver.answer_next([AttemptOutcome::Gone]);
+        owed.iter().for_each(|delivery| drop(world.deliver(delivery)));
+        given_up.push((world.clock.now(), owed.first().cloned().expect("a webhook")));
+        world.clock.advance(60);
+    }
+    drop(world.engine.take_announced());
+    let other = fixture::caller("other");
+    let again = |caller, since| {
+        let now = world.clock.now();
+        block_on(redeliver_failed(&world.store, &world.engine, caller, since, now)).expect("sent again")
+    };
+    let begin = given_up[0].0;
+    assert_eq!(again(&other, begin), Redelivered { redelivered: 0, more: false });
+    assert_eq!(again(&world.caller, world.clock.now()), Redelivered { redelivered: 0, more: false });
+    assert_eq!(world.engine.take_announced(), []);
+    assert_eq!(again(&world.caller, given_up[1].0), Redelivered { redelivered: 2, more: false });
+    let announced: BTreeSet<_> = world.engine.take_announced().into_iter().collect();
+    assert_eq!(announced, given_up[1..].iter().map(|(_, delivery)| delivery.clone()).collect());
+    // Those are scheduled now, and only the first is still given up.
+    assert_eq!(again(&world.caller, begin), Redelivered { redelivered: 1, more: false });
+    assert_eq!(again(&world.caller, begin), Redelivered { redelivered: 0, more: false });
 }

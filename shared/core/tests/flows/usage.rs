@@ -1,6 +1,7 @@
 use crate::world::{World, cap, command, with_callback};
 use sluice_core::budget::{MicroUsd, NanoUsd};
 use sluice_core::call_id::LEASE;
+use sluice_core::flow::read_runs::list_calls;
 use sluice_core::flow::record_usage::{UsageRecorded, record_usage};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
@@ -310,4 +311,32 @@ fn a_call_says_who_and_what_it_was_in_printable_words_of_bounded_length() {
             }
         }
     }
+}
+
+#[test]
+fn the_calls_of_a_run_are_listed_each_once_page_by_page() {
+    let world = World::new();
+    let run = world.running(1);
+    let calls: Vec<LlmCall> = ["a", "b", "c", "d", "e"].into_iter().map(|id| call(id, 1)).collect();
+    world.use_up(&run, calls.clone()).expect("recorded");
+    let list = |limit: u32, cursor: Option<&str>| {
+        block_on(list_calls(&world.store, &world.caller, run.run_id, limit, cursor, world.clock.now()))
+    };
+    for limit in 1..=6 {
+        let (mut found, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = list(limit, cursor.as_deref()).expect("lists");
+            assert!(page.items.len() <= limit as usize);
+            found.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        found.sort_by(|one, another| one.call_id.cmp(&another.call_id));
+        assert_eq!(found, calls, "{limit} at a time");
+    }
+    let (other, now) = (sluice_testkit::fixture::caller("other"), world.clock.now());
+    let foreign = block_on(list_calls(&world.store, &other, run.run_id, 10, None, now));
+    assert!(matches!(foreign, Err(Refusal::NotFound { .. })), "{foreign:?}");
 }

@@ -419,9 +419,15 @@ fn a_result_that_was_given_with_the_request_shows_as_one_that_was_there_at_the_s
 
 #[test]
 fn a_wait_that_anothers_failure_ended_shows_as_canceled_from_then_on() {
-    let world = world_of(json!([plain("first"), plain("bad"), external("person")]), &[("first", "bad")]);
+    let world = world_of(
+        json!([plain("first"), plain("bad"), plain("after"), external("person")]),
+        &[("first", "bad"), ("bad", "after")],
+    );
     let mut crew = Crew::plain(&world, 1);
     crew.go(&fails(&["bad"]));
+    assert!(!crew.run().status().is_terminal());
+    let never_begun = crew.step_of("after");
+    assert_eq!((never_begun.status.as_str(), never_begun.started_at, never_begun.ended_at), ("CANCELED", None, None));
     let dropped = crew.step_of("person");
     assert_eq!((dropped.status.as_str(), dropped.started_at.is_some()), ("CANCELED", true));
     assert_eq!(dropped.ended_at, dropped.started_at, "nobody knows better yet");
