@@ -340,3 +340,25 @@ fn the_calls_of_a_run_are_listed_each_once_page_by_page() {
     let foreign = block_on(list_calls(&world.store, &other, run.run_id, 10, None, now));
     assert!(matches!(foreign, Err(Refusal::NotFound { .. })), "{foreign:?}");
 }
+
+#[test]
+fn a_report_goes_on_after_what_was_only_in_the_way_and_tells_of_everything_else() {
+    use sluice_core::ports::StoreErrorClass as Class;
+    for operation in ["begin a report", "count a report"] {
+        for (class, is_taken) in
+            [(Class::Conflict, true), (Class::Throttled, false), (Class::Unavailable, false), (Class::Corrupt, false)]
+        {
+            let world = World::new();
+            let run = world.running(1);
+            world.store.faults.once(operation, Fault::Before(class));
+            match world.use_up(&run, vec![call("a", 5)]) {
+                Ok(recorded) => {
+                    assert!(is_taken, "{operation} {class:?}");
+                    assert_eq!((recorded.recorded, recorded.usage.total.cost_nano_usd), (1, NanoUsd(5)));
+                }
+                Err(Refusal::Store(error)) => assert_eq!((false, error.class), (is_taken, class), "{operation}"),
+                Err(other) => panic!("{operation} {class:?}: {other:?}"),
+            }
+        }
+    }
+}
