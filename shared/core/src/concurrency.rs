@@ -117,3 +117,15 @@ pub enum Admission {
     /// It joins the queue before this limit, if the limit is reached or others wait already.
     Queue(Limit),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_written_by_its_own_name() {
+        for scope in [SlotScope::Definition, SlotScope::Tenant] {
+            assert_eq!(serde_json::to_value(scope).expect("JSON"), scope.as_str());
+        }
+    }
+}

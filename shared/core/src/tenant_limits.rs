@@ -107,6 +107,14 @@ mod tests {
     }
 
     #[test]
+    fn whoever_says_one_limit_has_said_something() {
+        assert!(OwnLimits::default().is_empty());
+        for said in each(1_000) {
+            assert!(!said.is_empty(), "{said:?}");
+        }
+    }
+
+    #[test]
     fn what_is_said_of_a_tenant_counts_and_the_rest_is_the_deployments() {
         let all = TenantLimits::DEFAULT;
         assert_eq!(all.with(OwnLimits::default()), all);

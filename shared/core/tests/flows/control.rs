@@ -77,6 +77,15 @@ fn a_pause_can_be_taken_back_before_it_takes_effect() {
 }
 
 #[test]
+fn what_goes_on_already_is_resumed_without_a_write() {
+    let world = World::new();
+    let run = world.running(1);
+    let writes = world.store.writes();
+    assert_eq!(world.resume(&run).expect("accepted"), run);
+    assert_eq!(world.store.writes(), writes);
+}
+
+#[test]
 fn a_pending_run_can_be_told_to_pause_at_its_first_boundary() {
     let world = World::new();
     let run = world.pending(1);

@@ -75,6 +75,28 @@ fn success(value: &str) -> NodeReport {
 }
 
 #[test]
+fn a_token_and_a_report_are_for_a_node_of_the_run() {
+    let world = World::new();
+    let run = world.running(1);
+    let of_all = world.token(&run, None);
+    let unknown = |refused: Option<Refusal>| {
+        let Some(Refusal::Invalid(invalid)) = refused else { panic!("{refused:?}") };
+        let [violation] = invalid.violations.as_slice() else { panic!("{invalid:?}") };
+        assert_eq!((violation.place.to_string(), violation.code.as_str()), ("Node".to_owned(), "unknown_node"));
+    };
+    for node in ["text", "frequencies", "readability", "store"] {
+        world.token(&run, Some(node));
+    }
+    for node in ["nobody", "Text", "text2"] {
+        let now = world.clock.now();
+        let made =
+            create_report_token(&world.store, &world.caller, run.run_id, Some(node_id(node)), 600, "s3cret", now);
+        unknown(block_on(made).err());
+        unknown(world.report(&of_all, &run, node, success("1")).err());
+    }
+}
+
+#[test]
 fn a_worker_reports_success_with_its_token() {
     let world = World::new();
     let run = world.waiting(1);
