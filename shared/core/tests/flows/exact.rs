@@ -9,7 +9,7 @@ use sluice_core::ports::{Clock, LoadRun};
 use sluice_core::run::Run;
 use sluice_core::snapshot::NodeRun;
 use sluice_core::step::{Step, StepStatus};
-use sluice_testkit::block_on;
+use sluice_testkit::{block_on, fixture};
 
 /// What no double keeps: an id of 64 bits, a zero at the end, exponents, the sign of nothing.
 const WRITTEN: &str = r#"{"id":9007199254740993,"price":1.10,"most":1E+2,"least":-0,"tiny":1e-7}"#;
@@ -114,6 +114,28 @@ fn a_reference_stays_a_reference_and_an_output_of_another_form_stays_as_it_is() 
         world.end(&run, EngineEnd::Succeeded, Some(output)).expect("settled");
         let (_, shown) = block_on(get_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
         assert_eq!(shown.as_deref(), Some(output));
+    }
+}
+
+#[test]
+fn what_only_looks_like_a_reference_is_none() {
+    for (is_of_the_run, node, bytes) in [
+        (false, "approval", json!(120_000)),
+        (true, "given", json!(120_000)),
+        (true, "approval", json!("120000")),
+        (true, "approval", Value::Null),
+        (false, "given", json!(120_000)),
+        (false, "approval", Value::Null),
+        (true, "given", Value::Null),
+    ] {
+        let world = World::new();
+        let run = self::run(&world);
+        let run_id = if is_of_the_run { run.run_id } else { fixture::run_id(77) };
+        let alike = json!({"resultRef": {"runId": run_id, "nodeId": node, "bytes": bytes}});
+        let output = json!({"results": {"approval": alike}}).to_string();
+        world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
+        let (_, shown) = block_on(get_run(&world.store, &world.caller, run.run_id, world.clock.now())).expect("reads");
+        assert_eq!(numbers(&shown.expect("an output"), "approval"), AS_WRITTEN, "{alike}");
     }
 }
 
