@@ -5,7 +5,6 @@ use crate::crew::{Crew, echo, world_of};
 use crate::world::{World, command};
 use jiff::SignedDuration;
 use serde_json::json;
-use sluice_core::budget::NanoUsd;
 use sluice_core::flow::control_run::{pause_run, resume_run};
 use sluice_core::flow::create_run::Command;
 use sluice_core::flow::reconcile_runs::{Bounds, SweepSummary};
@@ -15,6 +14,7 @@ use sluice_core::ports::{Clock, SHARDS, StoreErrorClass};
 use sluice_core::retention::Retention;
 use sluice_core::run::Run;
 use sluice_core::usage::LlmCall;
+use sluice_testkit::contract::store::reports;
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
 use std::sync::{Arc, Mutex};
@@ -278,18 +278,7 @@ fn fail(world: &World, call: &'static str) {
 /// A report whose calls were recorded, and not counted.
 fn broken_off_report(world: &World, id: u128) {
     let run = world.running(id);
-    let call = LlmCall {
-        call_id: "a-call".to_owned(),
-        node_id: None,
-        provider: "acme".to_owned(),
-        model: "small".to_owned(),
-        input_tokens: 1,
-        output_tokens: 1,
-        cached_tokens: 0,
-        cost_nano_usd: NanoUsd(1),
-        latency_ms: 1,
-        reported_at: world.clock.now(),
-    };
+    let call = LlmCall { reported_at: world.clock.now(), ..reports::call("a-call", 1) };
     fail(world, "count a report");
     let recorded = record_usage(&world.store, &world.engine, &world.caller, run.run_id, vec![call], world.clock.now());
     block_on(recorded).expect_err("it breaks off");
