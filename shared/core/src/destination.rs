@@ -95,9 +95,6 @@ impl Destinations {
             let region = self.regions.first().cloned().unwrap_or_default();
             return Ok(Destination { url, region, is_extra: true });
         }
-        if url.scheme() != "https" || url.port().is_some() {
-            return Err(FORM);
-        }
         let Some(Host::Domain(host)) = url.host() else {
             return Err(FORM);
         };
@@ -106,8 +103,8 @@ impl Destinations {
         };
         let is_id =
             (8..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        // The text itself must spell the host: a URL that the parser had to mend (tabs, case, backslashes, %-escapes)
-        // is refused.
+        // The text itself must spell scheme and host, with no port: a URL that the parser had to mend (tabs, case, backslashes,
+        // %-escapes) is refused.
         let spelled = text
             .strip_prefix("https://")
             .and_then(|rest| rest.strip_prefix(host))
@@ -217,6 +214,39 @@ mod tests {
             "/a[b]",
         ] {
             assert!(!admits(below), "{below}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_wrong_with_the_url() {
+        let destinations = Destinations {
+            regions: vec!["eu-west-1".to_owned()],
+            extra_origins: vec!["https://hooks.example".to_owned()],
+        };
+        let refused = |url: &str| destinations.admit(url).err();
+        let of_length = |bytes: usize| format!("{ORIGIN}/{}", "a".repeat(bytes - ORIGIN.len() - 1));
+        assert_eq!(refused(&of_length(URL_BYTES)), None);
+        let text = Some("must be at most 2048 printable ASCII characters");
+        for url in [of_length(URL_BYTES + 1), of_length(URL_BYTES * 2), format!("{ORIGIN}/é"), format!("{ORIGIN}/\t")]
+        {
+            assert_eq!(refused(&url), text, "{url}");
+        }
+        let host = &ORIGIN["https://".len()..];
+        for user in ["user", ":password", "user:password"] {
+            for host in [host, "hooks.example"] {
+                let url = format!("https://{user}@{host}/");
+                assert_eq!(refused(&url), Some("must not carry user information"), "{url}");
+            }
+        }
+        let form = Some("must be a Lambda Function URL: https://<url-id>.lambda-url.<region>.on.aws/…");
+        for url in [
+            "example".to_owned(),
+            format!("http://{host}/"),
+            format!("{ORIGIN}:8443/"),
+            "https://hooks.example:8443/".to_owned(),
+            "https://192.0.2.1/".to_owned(),
+        ] {
+            assert_eq!(refused(&url), form, "{url}");
         }
     }
 

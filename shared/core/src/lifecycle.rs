@@ -332,6 +332,15 @@ mod tests {
     }
 
     #[test]
+    fn a_status_is_read_as_it_is_written() {
+        for status in S::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+            assert!(status.as_str().to_lowercase().parse::<S>().is_err(), "{status:?}");
+        }
+        assert!("".parse::<S>().is_err());
+    }
+
+    #[test]
     fn a_terminal_status_is_never_left() {
         for (status, intent) in every_state().into_iter().filter(|(status, _)| status.is_terminal()) {
             for event in every_event() {

@@ -383,6 +383,10 @@ mod tests {
         let Turn::Seated(next) = health.admit(&delivery(7), SLOW, later) else { panic!("the seats are free") };
         assert_eq!(next.seats.len(), 1);
         assert_eq!(health.admit(&delivery(7), SLOW, at(TROUBLE_SECONDS)), Turn::Free);
+        let named =
+            |seconds| after(&in_trouble(), 2, WELL, Verdict::Badly, seconds).0.troubled.into_keys().collect::<Vec<_>>();
+        assert_eq!(named(TROUBLE_SECONDS - 1), [SLOW, WELL]);
+        assert_eq!(named(TROUBLE_SECONDS), [WELL]);
     }
 
     #[test]

@@ -391,7 +391,7 @@ pub async fn get_discoverable_version<S: ReadCatalog>(
         VersionRule::Draft => None,
     };
     let not_found = || Refusal::not_found(Thing::Version, rule);
-    let number = number.filter(|number| *number > 0).ok_or_else(not_found)?;
+    let number = number.ok_or_else(not_found)?;
     let key = VersionKey { tenant: definition.tenant.clone(), definition_id: id, number };
     let mut version = Version::clone(&**find_item(store, &key).await?.ok_or_else(not_found)?);
     version.document = version.document.shown_to_others();

@@ -63,7 +63,7 @@ pub async fn read_budgets<S: ReadCatalog + ManageOperator>(
             None => budget.of_tenant(tenant, user).pop(),
             Some(node) => budget.of_compute_node(node, tenant, user).pop(),
         };
-        let all = of(Budget { per_user_max: None, ..*budget }, None);
+        let all = of(*budget, None);
         let one = user.and_then(|user| of(Budget { max: None, ..*budget }, Some(user)));
         [all, one]
     };

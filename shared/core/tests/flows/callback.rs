@@ -3,14 +3,19 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sluice_core::caller::Caller;
+use sluice_core::catalog::SettingsKey;
 use sluice_core::delivery::{
     AttemptOutcome, Channel, Delivery, DeliveryStatus, LEASE_SECONDS, RETRY_AFTER_SECONDS, RETRY_SCHEDULE_SECONDS,
 };
 use sluice_core::destination::Destinations;
 use sluice_core::flow::deliver::{Delivered, Outlook, send};
+use sluice_core::flow::manage_operator::save_tenant;
 use sluice_core::flow::transition_run::{AT_THE_END, Transition, settle};
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
-use sluice_core::ports::{Clock, DeliveryRef, LoadRun, StoreError, StoreErrorClass};
+use sluice_core::limits;
+use sluice_core::operator::TenantSettings;
+use sluice_core::ports::{Clock, DeliveryRef, LoadRun, ReadCatalog, StoreError, StoreErrorClass};
 use sluice_core::run::EndDetails;
 use sluice_core::snapshot::Callback;
 use sluice_testkit::block_on;
@@ -18,6 +23,7 @@ use sluice_testkit::fault::Fault;
 use sluice_testkit::fixture::{self, CALLBACK_URL};
 use std::collections::BTreeSet;
 use std::time::Duration;
+use url::Url;
 
 const REJECTED: AttemptOutcome = AttemptOutcome::Rejected { http_status: 500, retry_after_seconds: None };
 
@@ -46,7 +52,7 @@ fn the_context_and_the_output_come_back_byte_for_byte() {
     assert!(body.ends_with(&format!("\"completionCallbackContext\":{context}}}")), "{body}");
     assert!(body.contains(r#""output":{"results":{"store":{"n":1.10}}}"#), "{body}");
     let envelope: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!(envelope["type"], "workflow.run.terminal");
+    assert_eq!((&envelope["type"], envelope.get("outputOmitted")), (&json!("workflow.run.terminal"), None));
     assert_eq!(
         (envelope["status"].clone(), envelope["terminationReason"].clone()),
         (json!("SUCCEEDED"), json!("completed"))
@@ -71,6 +77,22 @@ fn a_large_output_is_left_out_and_said_so() {
     world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
     let body: Value = serde_json::from_str(&webhook(&world).body).expect("JSON");
     assert_eq!((body.get("output"), body["outputOmitted"].clone()), (None, json!(true)));
+}
+
+#[test]
+fn a_webhook_has_as_much_output_as_its_bound_leaves_room_for() {
+    let sent = |letters: usize| {
+        let world = World::new();
+        let run = world.running(1);
+        let output = format!("{{\"results\":\"{}\"}}", "x".repeat(letters));
+        world.end(&run, EngineEnd::Succeeded, Some(&output)).expect("settled");
+        webhook(&world).body
+    };
+    let room = limits::WEBHOOK_BODY_BYTES - sent(0).len();
+    let (fits, does_not) = (sent(room), sent(room + 1));
+    assert_eq!(fits.len(), limits::WEBHOOK_BODY_BYTES);
+    let is_omitted = |body: &str| serde_json::from_str::<Value>(body).expect("JSON")["outputOmitted"] == json!(true);
+    assert_eq!((is_omitted(&fits), is_omitted(&does_not)), (false, true));
 }
 
 #[test]
@@ -193,6 +215,31 @@ fn retry_after_is_followed_within_bounds() {
         let first_wait = webhook(&world).next_attempt_at.expect("scheduled").duration_since(before).as_secs();
         assert!((least..=most).contains(&first_wait), "asked {asked}, waited {first_wait}");
     }
+}
+
+#[test]
+fn a_destination_that_is_listed_no_more_is_sent_nothing_until_it_is_listed_again() {
+    let world = World::new();
+    let owed = ended(&world);
+    let operator = Caller { is_operator: true, ..fixture::caller("operator") };
+    let list = |url: &str| {
+        let origin = Url::parse(url).expect("a URL").origin().ascii_serialization();
+        let tenant = world.caller.tenant.clone();
+        let found = block_on(world.store.get(&SettingsKey(tenant.clone()))).expect("an answer");
+        let settings = found.map_or_else(|| TenantSettings::open(tenant), |found| TenantSettings::clone(&found));
+        let settings = TenantSettings { destinations: Some(vec![origin]), ..settings };
+        let destinations = fixture::policy().destinations;
+        block_on(save_tenant(&world.store, &operator, &destinations, settings)).expect("saved");
+    };
+    list("https://another12345678901234567890another.lambda-url.eu-west-1.on.aws");
+    for attempts in [1, 2] {
+        world.deliver(&owed[0]);
+        world.clock.advance(70);
+        assert_eq!((world.receiver.received().len(), webhook(&world).attempts), (0, attempts));
+    }
+    list(CALLBACK_URL);
+    world.deliver(&owed[0]);
+    assert_eq!((world.receiver.received().len(), webhook(&world).status), (1, DeliveryStatus::Delivered));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use sluice_core::concurrency::{Concurrency, OnLimit};
 use sluice_core::definition::{Definition, VersionDocument, VersionRule};
 use sluice_core::flow::manage_definitions::{
     DefinitionChange, activate_version, add_version, change_definition, create_definition, delete_draft,
-    find_definition, get_discoverable, get_draft, get_instance, get_version, save_draft, save_instance,
+    deprecate_version, find_definition, get_discoverable, get_draft, get_instance, get_version, save_draft,
+    save_instance,
 };
 use sluice_core::flow::manage_operator::{save_compute_node, save_tenant};
 use sluice_core::flow::{Answer, Refusal};
@@ -185,6 +186,27 @@ fn versions_are_numbered_and_one_is_active() {
     assert_eq!(activate(3).expect("activated").active_version, Some(3));
     assert!(matches!(activate(4), Err(Refusal::NotFound { .. })));
     assert!(matches!(activate(0), Err(Refusal::NotFound { .. })));
+    let deprecate = |number| block_on(deprecate_version(&world.store, &world.caller, &definition, number, now));
+    for number in [0, 4, u32::MAX] {
+        assert!(matches!(deprecate(number), Err(Refusal::NotFound { .. })), "{number}");
+    }
+    assert_eq!(deprecate(1).expect("deprecated").deprecated_versions, BTreeSet::from([1]));
+}
+
+#[test]
+fn a_document_of_as_many_bytes_as_it_may_have_is_taken_and_one_of_a_byte_more_is_not() {
+    let world = World::new();
+    let of = |letters: usize| {
+        let schema = json!({"type": ["object", "null"], "description": "x".repeat(letters)});
+        json!({"nodes": [processor("a")], "inputSchema": schema})
+    };
+    let document: VersionDocument = serde_json::from_value(of(0)).expect("the document's shape");
+    let room = limits::VERSION_DOCUMENT_BYTES - serde_json::to_string(&document).expect("JSON").len();
+    for more in [1, 2, room] {
+        let Err(Refusal::Invalid(invalid)) = add(&world, of(room + more)) else { panic!("{more} bytes more") };
+        assert_eq!(invalid.violations[0].code.as_str(), "too_large");
+    }
+    assert_eq!(add(&world, of(room)).expect("taken"), 2);
 }
 
 #[test]

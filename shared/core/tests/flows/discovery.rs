@@ -95,13 +95,17 @@ fn other_tenants_find_and_run_what_is_shared_under_their_own_roof() {
     world.share(true);
     let text = |text: &str| DiscoverFilter { text: Some(text.to_owned()), tag: None };
     assert_eq!((found(DiscoverFilter::default()), found(text("TEXT REP")), found(text("nothing"))), (1, 1, 0));
-    assert_eq!(found(DiscoverFilter { text: None, tag: Some("text".to_owned()) }), 1);
+    let tag = |tag: &str| DiscoverFilter { text: None, tag: Some(tag.to_owned()) };
+    assert_eq!((found(tag("text")), found(tag("tex"))), (1, 0));
     let run = world.create_as(&other, command(), 2).expect("accepted").run;
     assert_eq!(
         (run.tenant_id.as_str(), run.spec.definition_owner.as_ref().map(|owner| owner.as_str())),
         ("other", Some("acme"))
     );
     assert!(block_on(world.store.load_run(&world.caller.tenant, run.run_id)).expect("reads").is_none());
+    let now = world.clock.now();
+    block_on(deprecate_version(&world.store, &world.caller, &definition(), 1, now)).expect("deprecated");
+    assert_eq!((found(DiscoverFilter::default()), found(tag("text"))), (0, 0), "its active version makes no runs");
     world.share(false);
     assert_eq!(refusal(world.create_as(&other, command(), 3)).1, "not_found");
 }

@@ -196,6 +196,20 @@ fn what_waits_for_a_slow_receiver_is_told_when_there_is_a_seat_and_needs_no_swee
 }
 
 #[test]
+fn who_is_held_back_is_told_once_that_there_is_a_seat() {
+    let (world, acme) = (World::new(), tenant("acme"));
+    put_in_trouble(&world, &acme, 1, SLOW);
+    let owed: Vec<_> = (2..4 + RECEIVER_AT_ONCE as u128).map(|number| due(&world, &acme, number, SLOW)).collect();
+    drop(world.engine.take_announced());
+    let sent = send_all(&world, &Crowd { dead: Some(SLOW), ..Crowd::default() }, &owed);
+    let told = world.engine.take_announced();
+    let held_back =
+        owed.iter().zip(sent).filter(|(_, sent)| *sent == Delivered::HeldBack).map(|(delivery, _)| delivery);
+    let times: Vec<usize> = held_back.map(|delivery| told.iter().filter(|told| *told == delivery).count()).collect();
+    assert!(!times.is_empty() && times.iter().all(|times| *times == 1), "{times:?}");
+}
+
+#[test]
 fn a_repeated_message_sends_nothing_twice_and_takes_no_second_seat() {
     let (world, acme) = (World::new(), tenant("acme"));
     put_in_trouble(&world, &acme, 1, SLOW);

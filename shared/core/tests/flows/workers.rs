@@ -2,12 +2,14 @@
 
 use crate::course::{plain, started_at};
 use crate::crew::{Crew, Seed, echo, world_of, world_with};
+use crate::world::World;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sluice_core::flow::advance_run::{AGAIN, Asked, advance_run, wake_run};
 use sluice_core::flow::control_run::{answer_node, pause_run, resume_run};
 use sluice_core::flow::read_runs::get_step_part;
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
-use sluice_core::ports::{Clock, ReadRuns, RecordReports, StepPart};
+use sluice_core::ports::{Boards, Clock, ReadRuns, RecordReports, SHARDS, StepPart};
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_testkit::block_on;
 use std::collections::{BTreeMap, BTreeSet};
@@ -380,6 +382,41 @@ fn a_wait_is_over_at_the_second_at_which_it_runs_out_and_not_before() {
             assert_eq!(crew.statuses()["person"], status, "heard of after {heard_of_after:?}, looked at after {after}");
         }
     }
+}
+
+#[test]
+fn a_run_is_due_to_be_looked_at_when_a_wait_runs_out_and_not_before() {
+    let is_due = |world: &World, at: Timestamp| {
+        let page = |shard| block_on(world.store.due_boards(shard, at, None)).expect("a page");
+        (0..SHARDS).any(|shard| !page(shard).items.is_empty())
+    };
+    let after = |from: Timestamp, seconds| from + SignedDuration::from_secs(seconds);
+    // When somebody was heard of last, when the run is looked at, and when the wait is over.
+    for (heard_of_after, looked_at_after, over_after) in [(None, 599, 600), (Some(500), 600, 1_100)] {
+        let person = with(external("person"), "expiresAfterSeconds", json!(600));
+        let world = world_of(json!([plain("a"), plain("b"), person]), &[]);
+        let mut crew = Crew::plain(&world, 1);
+        crew.go(&echo);
+        let (began, tenant) = (world.clock.now(), &world.caller.tenant);
+        assert_eq!([599, 600].map(|seconds| is_due(&world, after(began, seconds))), [false, true]);
+        if let Some(seconds) = heard_of_after {
+            let progress = Progress { percent: Some(10), message: None, at: after(began, seconds) };
+            let node = "person".parse().expect("a node");
+            assert!(block_on(world.store.record_progress(tenant, crew.run_id, &node, &progress)).expect("an answer"));
+        }
+        let look = || {
+            let now = after(began, looked_at_after);
+            block_on(wake_run(&world.store, &world.engine, tenant, crew.run_id, now)).expect("looked after");
+        };
+        look();
+        assert_eq!([over_after - 1, over_after].map(|seconds| is_due(&world, after(began, seconds))), [false, true]);
+        let writes = world.store.writes();
+        look();
+        assert_eq!(world.store.writes(), writes, "nothing is new: {heard_of_after:?}");
+    }
+    let world = world_of(json!([plain("a"), plain("b"), external("person")]), &[("a", "b")]);
+    Crew::plain(&world, 1).go(&echo);
+    assert!(!is_due(&world, after(world.clock.now(), 30 * 24 * 3_600)), "nothing runs out");
 }
 
 #[test]
