@@ -37,6 +37,7 @@ use hyper_util::client::legacy::connect::capture_connection;
 use sluice_core::ports::Clock;
 use std::error::Error;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -165,29 +166,42 @@ impl Service {
         self.call_within::<O>(input, 1).await
     }
 
-    /// The part of a call that is the same for all operations is compiled once.
     async fn call_within<O: Operation>(
         &self,
         input: Result<O::Input, BuildError>,
         attempts: u32,
     ) -> Result<O::Output, CallError<O::Error>> {
-        let input = Input::erase(input.map_err(CallError::construction_failure)?);
-        match Box::pin(self.attempts(O::codec(), input, attempts, said::<O::Error>)).await {
+        let written = Written::<O>::new(input)?;
+        self.send_within(&written, attempts).await
+    }
+
+    /// [`Self::call`] with what is written already, and may be sent again.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn send<O: Operation>(&self, written: &Written<O>) -> Result<O::Output, CallError<O::Error>> {
+        self.send_within(written, MAX_ATTEMPTS).await
+    }
+
+    /// The part of a call that is the same for all operations is compiled once.
+    async fn send_within<O: Operation>(
+        &self,
+        written: &Written<O>,
+        attempts: u32,
+    ) -> Result<O::Output, CallError<O::Error>> {
+        match Box::pin(self.attempts(O::codec(), &written.request, attempts, said::<O::Error>)).await {
             Ok((output, response)) => match output.downcast::<O::Output>() {
                 Ok(output) => Ok(output),
                 Err(_) => Err(CallError::response_error(NoOutput::Another, response)),
             },
-            Err(error) => Err(error.map_service_error(|error| match error.downcast::<O::Error>() {
-                Ok(error) => error,
-                Err(other) => O::unhandled(other),
-            })),
+            Err(error) => Err(own::<O>(error)),
         }
     }
 
     async fn attempts(
         &self,
         codec: &FrozenLayer,
-        input: Input,
+        written: &HttpRequest,
         attempts: u32,
         said: Said,
     ) -> Result<(Output, HttpResponse), CallError<Erased>> {
@@ -196,14 +210,10 @@ impl Service {
             return Err(CallError::construction_failure(NotBegun::Over));
         }
         let end = Instant::now() + most;
-        let serializer = codec.load::<SharedRequestSerializer>();
-        let serializer = serializer.ok_or_else(|| CallError::construction_failure(NotBegun::NoSerializer))?;
-        let written = serializer.serialize_input(input, &mut ConfigBag::base());
-        let written = written.map_err(CallError::construction_failure)?;
         let (mut number, mut spent) = (1, 0);
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let tried = timeout(left.min(self.attempt), self.attempt(codec, &written, said)).await;
+            let tried = timeout(left.min(self.attempt), self.attempt(codec, written, said)).await;
             let error = match tried {
                 Ok(Ok(found)) => {
                     self.quota.give_back(spent);
@@ -285,6 +295,36 @@ impl Service {
         }
         Ok(request.body(body.try_clone().ok_or(NotBegun::NoBody)?)?)
     }
+}
+
+/// A request as the operation writes it, not yet signed.
+#[derive(Debug)]
+pub struct Written<O> {
+    request: HttpRequest,
+    of: PhantomData<fn() -> O>,
+}
+
+impl<O: Operation> Written<O> {
+    /// # Errors
+    /// When the input is none, or cannot be written.
+    pub fn new(input: Result<O::Input, BuildError>) -> Result<Self, CallError<O::Error>> {
+        let input = Input::erase(input.map_err(CallError::construction_failure)?);
+        write(O::codec(), input).map(|request| Self { request, of: PhantomData }).map_err(own::<O>)
+    }
+}
+
+fn write(codec: &FrozenLayer, input: Input) -> Result<HttpRequest, CallError<Erased>> {
+    let serializer = codec.load::<SharedRequestSerializer>();
+    let serializer = serializer.ok_or_else(|| CallError::construction_failure(NotBegun::NoSerializer))?;
+    serializer.serialize_input(input, &mut ConfigBag::base()).map_err(CallError::construction_failure)
+}
+
+/// An error as the operation has it.
+fn own<O: Operation>(error: CallError<Erased>) -> CallError<O::Error> {
+    error.map_service_error(|error| match error.downcast::<O::Error>() {
+        Ok(error) => error,
+        Err(other) => O::unhandled(other),
+    })
 }
 
 /// What an operation's own error says of itself: its code, and whether its model calls it one to try again.

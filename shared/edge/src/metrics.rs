@@ -14,8 +14,8 @@
 //! set of dimensions per line, so no metric could be by deployment and by function at once.
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 use sluice_core::delivery::{Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Accepted;
 use sluice_core::flow::dispatch_runs::Dispatched;
@@ -61,9 +61,7 @@ pub struct Metric {
 impl Metric {
     /// The dimensions it is reported with.
     pub fn dimension_sets(&self) -> Vec<Vec<&'static str>> {
-        let mut sets = vec![vec![DEPLOYMENT], vec![DEPLOYMENT, FUNCTION]];
-        sets.extend(self.by.iter().map(|dimension| vec![DEPLOYMENT, *dimension]));
-        sets
+        dimension_sets(self.by)
     }
 }
 
@@ -175,39 +173,95 @@ impl Line {
     }
 
     /// The line as CloudWatch reads it. Pure.
-    pub fn to_json(&self, deployment: &str, function: &str, now: Timestamp) -> Value {
-        let mut root = Map::new();
-        for (name, value) in &self.properties {
-            root.insert((*name).to_owned(), value.as_str().into());
-        }
-        root.insert(DEPLOYMENT.to_owned(), deployment.into());
-        root.insert(FUNCTION.to_owned(), function.into());
-        for (name, value) in &self.dimensions {
-            root.insert((*name).to_owned(), (*value).into());
-        }
-        let mut directives: BTreeMap<Vec<Vec<&str>>, Vec<Value>> = BTreeMap::new();
-        for (metric, value) in &self.points {
-            root.insert(metric.name.to_owned(), (*value).into());
-            // What the line does not say, the metric cannot be told apart by.
-            let sets =
-                metric.dimension_sets().into_iter().filter(|set| set.iter().all(|name| root.contains_key(*name)));
-            let definition = json!({"Name": metric.name, "Unit": metric.unit.as_str()});
-            directives.entry(sets.collect()).or_default().push(definition);
-        }
-        let directives: Vec<Value> = directives
-            .into_iter()
-            .map(|(sets, metrics)| json!({"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics}))
-            .collect();
-        root.insert("_aws".to_owned(), json!({"Timestamp": now.as_millisecond(), "CloudWatchMetrics": directives}));
-        Value::Object(root)
+    ///
+    /// # Errors
+    /// Never: every key is text.
+    pub fn to_json(&self, deployment: &str, function: &str, now: Timestamp) -> serde_json::Result<String> {
+        serde_json::to_string(&Written { line: self, deployment, function, now })
+    }
+
+    /// The dimensions by which this line tells the metric apart, beside the deployment and the function. What the line does not
+    /// say, the metric cannot be told apart by.
+    fn told_apart(&self, metric: &'static Metric) -> Vec<&'static str> {
+        let is_said = |name: &&str| self.dimensions.iter().any(|(said, _)| said == name);
+        metric.by.iter().copied().filter(is_said).collect()
     }
 
     /// Writes the line where [`init`] has said; nowhere before that.
     pub fn write(self) {
         if let Some(Emitter { deployment, function, now, write }) = EMITTER.get() {
-            write(&self.to_json(deployment, function, now()).to_string());
+            match self.to_json(deployment, function, now()) {
+                Ok(line) => write(&line),
+                Err(error) => tracing::error!(error.cause = %error, "a line of metrics cannot be written"),
+            }
         }
     }
+}
+
+struct Written<'a> {
+    line: &'a Line,
+    deployment: &'a str,
+    function: &'a str,
+    now: Timestamp,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { line, deployment, function, now } = self;
+        let mut directives: BTreeMap<Vec<&str>, Vec<Definition>> = BTreeMap::new();
+        for (metric, _) in &line.points {
+            let definition = Definition { name: metric.name, unit: metric.unit.as_str() };
+            directives.entry(line.told_apart(metric)).or_default().push(definition);
+        }
+        let directives = directives.into_iter().map(|(by, metrics)| Directive {
+            namespace: NAMESPACE,
+            dimensions: dimension_sets(&by),
+            metrics,
+        });
+        let aws = Aws { timestamp: now.as_millisecond(), cloud_watch_metrics: directives.collect() };
+        let mut root = serializer.serialize_map(None)?;
+        root.serialize_entry("_aws", &aws)?;
+        root.serialize_entry(DEPLOYMENT, deployment)?;
+        root.serialize_entry(FUNCTION, function)?;
+        for (name, value) in &line.dimensions {
+            root.serialize_entry(name, value)?;
+        }
+        for (metric, value) in &line.points {
+            root.serialize_entry(metric.name, value)?;
+        }
+        for (name, value) in &line.properties {
+            root.serialize_entry(name, value)?;
+        }
+        root.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Aws<'a> {
+    timestamp: i64,
+    cloud_watch_metrics: Vec<Directive<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'static str,
+    dimensions: Vec<Vec<&'a str>>,
+    metrics: Vec<Definition>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
+}
+
+fn dimension_sets<'a>(by: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let mut sets = vec![vec![DEPLOYMENT], vec![DEPLOYMENT, FUNCTION]];
+    sets.extend(by.iter().map(|dimension| vec![DEPLOYMENT, *dimension]));
+    sets
 }
 
 /// Who writes, and where to.
@@ -404,6 +458,7 @@ pub fn swept(summary: &SweepSummary) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
     use sluice_testkit::metrics::{check, points};
     use std::collections::BTreeSet;
 
@@ -419,6 +474,11 @@ mod tests {
         }
     }
 
+    fn read(line: &Line, function: &str) -> Value {
+        let line = line.to_json("sluice", function, Timestamp::UNIX_EPOCH).expect("a line");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
     #[test]
     fn a_line_is_what_cloudwatch_reads() {
         let line = Line::default()
@@ -427,7 +487,7 @@ mod tests {
             .with(&RUNS_STARTED, 1)
             .with(&STARTS_DELAYED, 0)
             .by("Source", "request");
-        let line = line.to_json("sluice", "create-run", Timestamp::UNIX_EPOCH);
+        let line = read(&line, "create-run");
         check(&line);
         assert_eq!(
             line,
@@ -448,11 +508,11 @@ mod tests {
     #[test]
     fn every_metric_can_be_written_with_and_without_its_dimensions() {
         for metric in ALL {
-            let bare = Line::default().with(metric, 3).to_json("sluice", "f", Timestamp::UNIX_EPOCH);
+            let bare = read(&Line::default().with(metric, 3), "f");
             check(&bare);
             assert_eq!(points(&bare), [format!("{} 3", metric.name)]);
             let full = metric.by.iter().fold(Line::default().with(metric, 3), |line, name| line.by(name, "word"));
-            let full = full.to_json("sluice", "f", Timestamp::UNIX_EPOCH);
+            let full = read(&full, "f");
             check(&full);
             let sets = full["_aws"]["CloudWatchMetrics"][0]["Dimensions"].as_array().map_or(0, Vec::len);
             assert_eq!(sets, 2 + metric.by.len(), "{}", metric.name);

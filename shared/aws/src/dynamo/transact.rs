@@ -3,6 +3,7 @@
 use super::item::{Item, n, s};
 use super::keys::{self, Key};
 use super::{Store, class, corrupt, failed};
+use crate::call::Written;
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::{
@@ -271,13 +272,12 @@ impl Store {
         let actions = writes.into_iter().map(|write| write.into_action(&self.table)).collect::<Result<Vec<_>, _>>();
         let actions = actions.map_err(|error| corrupt(operation, error))?;
         let token = uuid::Uuid::new_v4().to_string();
+        let input =
+            TransactWriteItemsInput::builder().set_transact_items(Some(actions)).client_request_token(token).build();
+        let written = Written::<TransactWriteItems>::new(input).map_err(|error| failed(operation, &error))?;
         let mut attempt = 0;
         loop {
-            let write = TransactWriteItemsInput::builder()
-                .set_transact_items(Some(actions.clone()))
-                .client_request_token(&token)
-                .build();
-            let Err(error) = self.dynamodb.call::<TransactWriteItems>(write).await else {
+            let Err(error) = self.dynamodb.send(&written).await else {
                 return Ok(Transacted::Written);
             };
             let error = match judge(operation, error) {
