@@ -167,6 +167,11 @@ fn a_runner_of_the_first_generation_is_not_given_what_it_does_not_know() {
     world.activate(document()).expect("taken");
     let ruled = world.create(with_variables(started_at(None), "first", json!([])), 1);
     assert_eq!(faults(ruled), [("ComputeNode".to_owned(), "not_available")]);
+    let ruled = || json!({"id": "a", "type": "processor", "processor": "readability", "onFailure": "continue"});
+    for (node, fail_fast) in [(ruled(), true), (plain("a"), false)] {
+        world.activate(json!({"nodes": [node], "failFast": fail_fast})).expect("taken");
+        assert_eq!(faults(world.create(started_at(None), 1)), [("ComputeNode".to_owned(), "not_available")]);
+    }
     world.activate(json!({"nodes": [plain("a"), plain("b")], "edges": [{"from": "a", "to": "b"}]})).expect("taken");
     let started = world.create(started_at(Some(json!({"fromNodeId": "b"}))), 1);
     assert_eq!(faults(started), [("FromNode".to_owned(), "not_available")]);
@@ -178,4 +183,26 @@ fn a_runner_of_the_first_generation_is_not_given_what_it_does_not_know() {
     let execution = world.engine.execution(&run.execution_arn()).expect("started");
     let input: Value = serde_json::from_str(&execution.input).expect("JSON");
     assert_eq!((&input["specVersion"], input["stages"].as_array().map(Vec::len)), (&json!("1"), Some(2)));
+}
+
+#[test]
+fn a_node_that_no_worker_could_be_handed_is_refused_before_its_run_is_recorded() {
+    let mut node = plain("a");
+    node["parameters"] = json!({"text": {"type": "string"}});
+    let world = World::of_workers(json!({"nodes": [node]}));
+    // Each quote is two bytes of what a worker is told.
+    for (id, quotes, fits) in [(1, 129_000, true), (2, 130_900, false)] {
+        let mut command = started_at(None);
+        let params = json!({"a": {"text": "\"".repeat(quotes)}});
+        command.processor_params = serde_json::from_value(params).expect("parameters");
+        let writes = world.store.writes();
+        match world.create(command, id) {
+            Ok(_) => assert!(fits, "{quotes} quotes"),
+            Err(Refusal::Invalid(invalid)) => {
+                assert!(!fits && invalid.to_string().contains("what node a is handed"), "{invalid}");
+                assert_eq!(world.store.writes(), writes);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
 }

@@ -1,8 +1,9 @@
 use crate::world::{World, cap, command, raw, with_callback, with_key};
 use serde_json::{Value, json};
+use sluice_core::budget::MicroUsd;
 use sluice_core::canonical::sha256_hex;
 use sluice_core::flow::Refusal;
-use sluice_core::flow::create_run::{Command, create_run};
+use sluice_core::flow::create_run::{Command, Policy, create_run};
 use sluice_core::flow::read_runs::{get_step, list_steps};
 use sluice_core::lifecycle::{RunStatus, TerminationReason};
 use sluice_core::limits;
@@ -443,7 +444,8 @@ fn a_request_may_be_as_large_as_its_bounds_and_no_larger() {
     ];
     for command in taken {
         let answer = World::new().create(command.clone(), 1);
-        assert!(answer.is_ok(), "{answer:?} of {command:?}");
+        let run = answer.unwrap_or_else(|refusal| panic!("{refusal:?} of {command:?}")).run;
+        assert_eq!(run.about.labels, command.labels);
     }
     let below = |name: &str| format!("Labels{{\"{name}\"}}");
     let refused = [
@@ -470,6 +472,28 @@ fn a_request_may_be_as_large_as_its_bounds_and_no_larger() {
         let refusal = world.create(command.clone(), 1).expect_err("refused");
         assert_eq!(places(refusal), [(place, code)], "{command:?}");
         assert_eq!(world.store.writes(), writes);
+    }
+}
+
+#[test]
+fn no_run_may_cost_more_than_the_deployment_says() {
+    let world = World::new();
+    let policy = Policy { max_budget: MicroUsd::from_usd(50), ..fixture::policy() };
+    for (id, literal, is_taken) in [(1, "49.999999", true), (2, "50", true), (3, "50.000001", false), (4, "99", false)]
+    {
+        let command = Command { execution_budget: cap(literal), ..command() };
+        let (fresh, now) = (fixture::fresh(fixture::run_id(id)), world.clock.now());
+        let answer = block_on(create_run(&world.store, &world.engine, &policy, &world.caller, command, fresh, now));
+        match answer {
+            Ok(accepted) => assert!(is_taken, "{literal}: {accepted:?}"),
+            Err(Refusal::Invalid(invalid)) => {
+                assert!(!is_taken, "{literal}: {invalid:?}");
+                let message = &invalid.violations[0].message;
+                assert!(message.contains("50") && !message.contains("100000"), "{message}");
+                assert_eq!(places(Refusal::Invalid(invalid)), [("ExecutionBudget".to_owned(), "out_of_range")]);
+            }
+            Err(other) => panic!("{other:?}"),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
+use crate::course::{plain, started_at};
 use crate::world::{World, command};
 use serde_json::json;
+use sluice_core::caller::Caller;
 use sluice_core::definition::{VersionDocument, VersionRule};
 use sluice_core::flow::control_run::answer_node;
 use sluice_core::flow::create_run::{Accepted, Command, Source};
@@ -7,11 +9,13 @@ use sluice_core::flow::manage_definitions::{
     DefinitionChange, DiscoverFilter, add_version, change_definition, deprecate_version, discover_definitions,
     get_discoverable_version, save_draft,
 };
+use sluice_core::flow::manage_operator::save_processor;
 use sluice_core::flow::replay_run;
 use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::id::DefinitionRef;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
+use sluice_core::operator::Tenants;
 use sluice_core::ports::{Clock, LoadRun};
 use sluice_core::run::EndDetails;
 use sluice_core::snapshot::NodeRun;
@@ -78,7 +82,60 @@ fn a_draft_is_run_by_its_owner_and_by_nobody_else() {
     assert_eq!(run.spec.version, 0);
     world.share(true);
     let other = fixture::caller("other");
-    assert_eq!(refusal(world.create_as(&other, of_version(VersionRule::Draft), 3)), (at, "no_such_version"));
+    let refused = world.create_as(&other, of_version(VersionRule::Draft), 3);
+    let Err(Refusal::Invalid(invalid)) = &refused else { panic!("{refused:?}") };
+    assert_eq!(invalid.violations[0].message, "workflow definition text-report has no draft version");
+    assert_eq!(refusal(refused), (at, "no_such_version"));
+}
+
+#[test]
+fn which_processor_of_a_shared_definition_is_closed_is_its_owners_business() {
+    let world = World::new();
+    world.share(true);
+    let operator = Caller { is_operator: true, ..fixture::caller("operator") };
+    let mut processor = fixture::processors(world.clock.now()).swap_remove(1);
+    let key = processor.key.to_string();
+    processor.tenants = Tenants(Vec::new());
+    block_on(save_processor(&world.store, &operator, processor)).expect("saved");
+    for (caller, is_owner) in [(world.caller.clone(), true), (fixture::caller("other"), false)] {
+        let refused = world.create_as(&caller, command(), 1);
+        let Err(Refusal::Invalid(invalid)) = &refused else { panic!("{refused:?}") };
+        let said = invalid.to_string();
+        assert_eq!(
+            (said.contains(&key), invalid.violations[0].code.as_str()),
+            (is_owner, "unknown_processor"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn what_a_private_node_takes_is_not_told_to_who_starts_behind_it() {
+    for (private, is_owner) in [(true, false), (true, true), (false, false)] {
+        let ask = json!({"type": "external", "schema": {"enum": ["innermost"]}});
+        let with = |id: &str, private: bool| {
+            let mut node = ask.clone();
+            (node["id"], node["private"]) = (json!(id), json!(private));
+            node
+        };
+        let world = World::of_workers(json!({
+            "nodes": [with("hidden", private), with("open", false), plain("last")],
+            "edges": [{"from": "hidden", "to": "last"}, {"from": "open", "to": "last"}],
+        }));
+        world.share(true);
+        let caller = if is_owner { world.caller.clone() } else { fixture::caller("other") };
+        let results = json!({"hidden": "wrong", "open": "wrong"});
+        let start = started_at(Some(json!({"fromNodeId": "last", "results": results})));
+        let Err(Refusal::Invalid(invalid)) = world.create_as(&caller, start, 1) else { panic!("a schema violation") };
+        let told: Vec<(String, bool)> = invalid
+            .violations
+            .iter()
+            .map(|fault| (fault.place.to_string(), fault.message.contains("innermost")))
+            .collect();
+        let is_told = !private || is_owner;
+        let of = |node: &str, is_told| (format!("Results<{node}>"), is_told);
+        assert_eq!(told, [of("hidden", is_told), of("open", true)], "{private} {is_owner}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use jiff::SignedDuration;
 use sluice_core::delivery::{AttemptOutcome, Delivery, DeliveryStatus};
 use sluice_core::flow::create_run::Command;
 use sluice_core::flow::reconcile_runs::Bounds;
+use sluice_core::flow::retain_run::{Purged, purge_expired};
 use sluice_core::flow::transition_run::transition;
 use sluice_core::lifecycle::{EngineEnd, RunEvent};
-use sluice_core::ports::{Clock, DeliveryRef};
+use sluice_core::ports::{Clock, DeliveryRef, RunRef};
 use sluice_core::retention::Retention;
 use sluice_core::run::{EndDetails, Run};
 use sluice_testkit::{block_on, fixture};
@@ -136,6 +137,47 @@ fn runs_that_owe_something_are_not_looked_at_until_it_may_be_over_and_then_go() 
     let purged: u32 = (0..8).map(|_| world.reconcile_within(purging(world.bounds())).purged).sum();
     assert_eq!(u128::from(purged), MANY);
     assert!(!many.iter().any(|(run, _)| world.is_there(run)));
+}
+
+#[test]
+fn a_run_that_owes_something_is_put_off_until_a_minute_after_that_is_due() {
+    // Seconds from the end of the run's time to the look, and from there to when it is due again, if it is put off.
+    let cases = [(0, 0, None), (599, -599, None), (600, -600, Some(60)), (5, 1, Some(61)), (5, 1_800, Some(1_860))];
+    for (looked_at_after, due_in, put_off_for) in cases {
+        let world = World::new();
+        let (run, delivery) = world.ended("acme", 1);
+        world.clock.advance(1 + looked_at_after);
+        let now = world.clock.now();
+        let due_at = now + SignedDuration::from_secs(due_in);
+        for number in [1, 2] {
+            let owed = Delivery { number, next_attempt_at: Some(due_at), ..delivery.clone() };
+            world.store.seed_delivery(owed, Vec::new());
+        }
+        let reference = RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+        let purged = block_on(purge_expired(&world.store, &reference, now)).expect("looked at");
+        let put_off = world.store.run(&run.tenant_id, run.run_id).and_then(|run| run.state.ended()?.purge_from);
+        let expected = put_off_for.map(|seconds| now + SignedDuration::from_secs(seconds));
+        assert_eq!(put_off, expected, "after {looked_at_after}, due in {due_in}: {purged:?}");
+        assert_eq!(purged, if expected.is_some() { Purged::PutOff } else { Purged::Owed });
+    }
+}
+
+#[test]
+fn a_sweep_looks_at_so_many_runs_for_each_that_it_may_delete_and_says_where_there_are_more() {
+    for (more, is_cut_short) in [(0, false), (1, true)] {
+        let world = World::new();
+        let due_at = world.clock.now() + SignedDuration::from_mins(30);
+        // All in one shard, eight for each that may be deleted.
+        for number in 0..16 + more {
+            let (run, delivery) = world.ended("acme", number * 16);
+            world.deliver_all(&run);
+            world.store.seed_delivery(Delivery { next_attempt_at: Some(due_at), ..delivery }, Vec::new());
+        }
+        world.clock.advance(5);
+        let bounds = Bounds { purges_per_shard: 2, deliveries_per_shard: 0, ..world.bounds() };
+        let summary = world.reconcile_within(bounds);
+        assert_eq!((summary.put_off, summary.cut_short), (16, is_cut_short), "{more} more");
+    }
 }
 
 #[test]

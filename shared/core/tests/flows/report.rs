@@ -1,6 +1,7 @@
-use crate::world::{World, cap, command};
+use crate::world::{World, cap, command, raw};
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::control_run::pause_run;
+use sluice_core::flow::create_run::Command;
 use sluice_core::flow::read_runs::{Given, Whole, get_input, list_inputs};
 use sluice_core::flow::report_run::{NodeReport, Reported, comment_on, create_report_token, open_report, report_run};
 use sluice_core::flow::{Answer, Refusal};
@@ -207,6 +208,36 @@ fn a_run_keeps_the_sequence_of_its_inputs_and_what_each_led_to() {
     for sequence in [0, 3, u32::MAX] {
         let found = block_on(get_input(&world.store, &world.caller, run.run_id, sequence, now));
         assert!(matches!(found, Err(Refusal::NotFound { .. })), "{sequence}");
+    }
+}
+
+#[test]
+fn a_step_that_ends_as_an_answer_is_given_comes_of_that_answer() {
+    let world = World::new();
+    let run = world.waiting(1);
+    world.clock.advance(10);
+    let token = world.token(&run, None);
+    world.report(&token, &run, NODE, success("1")).expect("taken");
+    world.step(&run, "readability", StepStatus::Succeeded);
+    let now = world.clock.now();
+    let page = block_on(list_inputs(&world.store, &world.caller, run.run_id, 100, None, now)).expect("lists");
+    let produced: Vec<usize> = page.items.iter().map(|segment| segment.produced.len()).collect();
+    assert_eq!(produced, [0, 1]);
+}
+
+#[test]
+fn a_large_start_is_listed_by_its_size_and_found_whole() {
+    let world = World::new();
+    for (id, bytes) in [(1, limits::LISTED_VALUE_BYTES), (2, limits::LISTED_VALUE_BYTES + 1)] {
+        let input = format!("{{\"title\":\"{}\"}}", "x".repeat(bytes - 12));
+        let command = Command { input: Some(raw(&input)), ..command() };
+        let (run, now) = (world.create(command, id).expect("accepted").run, world.clock.now());
+        let page = block_on(list_inputs(&world.store, &world.caller, run.run_id, 100, None, now)).expect("lists");
+        let whole = Given::Start(Some(Whole::Value(input)));
+        let shown = if id == 1 { whole.clone() } else { Given::Start(Some(Whole::Bytes(bytes))) };
+        assert_eq!(page.items[0].given, shown);
+        let found = block_on(get_input(&world.store, &world.caller, run.run_id, 1, now)).expect("found");
+        assert_eq!(found.given, whole);
     }
 }
 

@@ -14,6 +14,8 @@ use sluice_core::run::Run;
 use sluice_core::tenant_limits::{OwnLimits, TenantLimits};
 use sluice_testkit::fault::Fault;
 use sluice_testkit::{block_on, fixture};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 const LIMITS: WaitLimits = WaitLimits { tenant: TenantLimits { waits_at_once: 3, ..TenantLimits::DEFAULT }, all: 5 };
 
@@ -50,6 +52,23 @@ fn a_wait_is_as_long_as_its_caller_wants_and_leaves_nothing_behind() {
     world.end(&run, EngineEnd::Succeeded, Some("{}")).expect("settled");
     let (waited, seconds) = world.wait(&run, 20);
     assert_eq!((waited.output.as_deref(), waited.is_crowded, seconds), (Some("{}"), false, 0));
+}
+
+#[test]
+fn a_wait_is_counted_while_it_lasts() {
+    let world = World::new();
+    let run = world.running(1);
+    for meter in [of(&world.caller.tenant), Meter::AllWaits] {
+        let most = Arc::new(AtomicI64::new(0));
+        let (seen, store, key) = (Arc::clone(&most), world.store.clone(), meter.at(world.clock.now()));
+        world.store.faults.set(move |_| {
+            seen.fetch_max(store.counted(&key), Ordering::Relaxed);
+            None
+        });
+        world.wait(&run, 4);
+        world.store.faults.clear();
+        assert_eq!(most.load(Ordering::Relaxed), 1);
+    }
 }
 
 /// The meter that a case is about.

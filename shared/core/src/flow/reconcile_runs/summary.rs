@@ -120,3 +120,59 @@ impl SweepSummary {
         summary
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::{StoreError, StoreErrorClass};
+
+    fn of(by: u32, ended: Vec<RunStatus>, faults: Vec<String>) -> SweepSummary {
+        SweepSummary {
+            open: by,
+            starts_asked: 2 * by,
+            started: 3 * by,
+            settled: 4 * by,
+            ended,
+            timed_out: 5 * by,
+            stops_asked: 6 * by,
+            handed_over: 7 * by,
+            woken: 8 * by,
+            listed: 9 * by,
+            described: 10 * by,
+            announced: 11 * by,
+            slots_held: 12 * by,
+            queued: 13 * by,
+            dispatched: 14 * by,
+            holds_lost: 15 * by,
+            holds_settled: 16 * by,
+            balanced: 17 * by,
+            purged: 18 * by,
+            put_off: 19 * by,
+            cut_short: false,
+            faults,
+        }
+    }
+
+    #[test]
+    fn what_the_parts_of_a_sweep_did_is_what_it_did() {
+        use RunStatus::{Canceled, Failed, Succeeded};
+        let mut sum = of(1, vec![Failed], vec!["a".to_owned()]);
+        sum.add(of(2, vec![Canceled, Succeeded], vec!["b".to_owned()]));
+        assert_eq!(sum, of(3, vec![Failed, Canceled, Succeeded], vec!["a".to_owned(), "b".to_owned()]));
+        for (cut_short, of_part) in [(false, true), (true, false), (true, true)] {
+            let mut sum = SweepSummary { cut_short, ..SweepSummary::default() };
+            sum.add(SweepSummary { cut_short: of_part, ..SweepSummary::default() });
+            assert!(sum.cut_short, "{cut_short} {of_part}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_was_not_begun_or_failed_says_so() {
+        assert_eq!(SweepSummary::not_begun(), SweepSummary { cut_short: true, ..SweepSummary::default() });
+        let error = StoreError::new("list open runs", StoreErrorClass::Unavailable, "nobody answers");
+        let failed = SweepSummary::failed(format_args!("shard {}", 7), &error);
+        let [fault] = failed.faults.as_slice() else { panic!("{failed:?}") };
+        assert!(fault.starts_with("shard 7: ") && fault.ends_with(": nobody answers"), "{fault}");
+        assert_eq!(SweepSummary { faults: Vec::new(), ..failed }, SweepSummary::default());
+    }
+}
