@@ -11,7 +11,7 @@ use crate::flow::allowance::{self, Taken};
 use crate::flow::inquiry::{Inquired, Known, inquire};
 use crate::flow::spending::{Spender, Spending};
 use crate::flow::{Answer, Refusal};
-use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
+use crate::id::{ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{DefinitionHint, Instance, InstanceContent};
 use crate::memory::Memory;
@@ -24,7 +24,7 @@ use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// What a command's names stand for.
 #[derive(Clone, Debug)]
@@ -99,6 +99,8 @@ struct Names<'a> {
     /// Where runs execute whose configuration does not say it.
     default_node: ComputeNodeKey,
     now: Timestamp,
+    /// The instance that the configuration is of the first definition that was thought of.
+    instance_id: OnceLock<(DefinitionId, InstanceId)>,
 }
 
 impl<'a> Names<'a> {
@@ -107,7 +109,7 @@ impl<'a> Names<'a> {
             Refusal::Invalid(Invalid::one(Field::ComputeNode, ViolationCode::Invalid, error.0))
         })?;
         let spender = Spender { tenant, user: command.user_id.as_ref() };
-        Ok(Self { tenant, spender, source: &command.source, default_node, now })
+        Ok(Self { tenant, spender, source: &command.source, default_node, now, instance_id: OnceLock::new() })
     }
 
     /// Everything that a run depends on, as far as it can be named yet.
@@ -121,7 +123,7 @@ impl<'a> Names<'a> {
         }
         let Some(content) = self.content(known) else { return wanted };
         if let Source::Configuration { .. } = self.source {
-            wanted.add(self.instance(content.id(self.tenant)));
+            wanted.add(self.instance(self.id_of(&content)));
         }
         if let Some(definition) = known.need_definition(self.tenant, content.definition_id, &mut wanted) {
             wanted.add(SettingsKey(definition.tenant.clone()));
@@ -130,6 +132,15 @@ impl<'a> Names<'a> {
         wanted.add_all(self.spender.needs(&content.compute_node, known, self.now));
         wanted.add(content.compute_node);
         wanted
+    }
+
+    /// What a configuration says of one definition is one instance.
+    fn id_of(&self, content: &InstanceContent) -> InstanceId {
+        let of = content.definition_id;
+        match self.instance_id.get_or_init(|| (of, content.id(self.tenant))) {
+            (first, id) if *first == of => *id,
+            _ => content.id(self.tenant),
+        }
     }
 
     fn instance(&self, id: InstanceId) -> InstanceKey {
@@ -184,7 +195,7 @@ impl<'a> Names<'a> {
         let processors = keys.filter_map(|key| found.get(&key).map(|processor| (key, processor))).collect();
         let instance = self.instance(match self.source {
             Source::Instance(id) => *id,
-            Source::Configuration { .. } => content.id(tenant),
+            Source::Configuration { .. } => self.id_of(&content),
         });
         let stored = found.get(&instance);
         let instance_is_new = stored.is_none();
