@@ -3,6 +3,7 @@
 use crate::case::Case;
 use crate::child::Program;
 use crate::error::Result;
+use crate::measure::runner_name;
 use crate::place;
 use crate::runtime::Expected;
 use crate::size::Size;
@@ -61,6 +62,9 @@ const CASES: [(&str, &str, &str, Expected, Ground); 16] = [
 /// The runs that the samples speak of.
 const SAMPLE_RUNS: [&str; 2] = ["3b9f8c2e-1d4a-4f6b-8c7d-2e5a9b0c1d3f", "9c1e7d52-8f3b-4a6c-b0d9-4e2f6a8b1c3d"];
 
+/// The state machine that their executions are of; those of the runs here are of the one that new runs take.
+const SAMPLE_MACHINE: &str = "sluice-runner";
+
 /// The grant, and the key of a processor, that they have.
 const SAMPLE_GRANT: &str = "00000000000000000000000000000007";
 const SAMPLE_KEY: &str = "spk.word-frequencies.0000000000000000000000000000000100000000000000000000000000000002";
@@ -104,7 +108,8 @@ pub fn of(names: &[(&str, &str)], binaries: &Path, world: &World) -> Result<Vec<
                 Ground::Empty => (&world.run, Arc::default()),
             };
             for sample in SAMPLE_RUNS {
-                event = event.replace(sample, run);
+                let execution = format!(":{SAMPLE_MACHINE}:{sample}");
+                event = event.replace(&execution, &format!(":{}:{run}", runner_name())).replace(sample, run);
             }
             let case = Case::new(name, Program::binary(binaries.join(function)), &event, *expected)?;
             let size = match sizes.get(function) {

@@ -23,6 +23,11 @@ const PLAYED_DELAY: Duration = Duration::from_millis(25);
 const PLAYED: usize = 3;
 const RUNNER_ARN: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:sluice-runner-2";
 
+/// The name of the state machine that new runs take.
+pub fn runner_name() -> &'static str {
+    RUNNER_ARN.rsplit(':').next().unwrap_or_default()
+}
+
 /// What makes a process slow besides itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Condition {
