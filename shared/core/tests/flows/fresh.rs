@@ -20,6 +20,8 @@ use sluice_testkit::fault::Fault;
 use sluice_testkit::store::{Counter, Laxity, MemoryStore};
 use sluice_testkit::{block_on, fixture};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn definition() -> DefinitionRef {
     DefinitionRef::Id(fixture::definition_id(7))
@@ -344,6 +346,28 @@ fn a_run_that_waited_is_started_only_if_its_tenant_may_still_use_what_it_was_pla
             let owed = world.store.deliveries().iter().filter(|(delivery, _)| delivery.run_id == run.run_id).count();
             assert_eq!(owed, 2, "{what}: its caller is told");
         }
+    }
+}
+
+#[test]
+fn a_process_asks_at_once_for_everything_that_it_has_heard_of() {
+    let world = World::new();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    world.store.faults.set(move |called| {
+        counted.fetch_add(u32::from(called == "read the catalog"), Ordering::Relaxed);
+        None
+    });
+    let (other, said) = (fixture::caller("other"), DefinitionChange { discoverable: Some(true), ..Default::default() });
+    block_on(change_definition(&world.store, &world.caller, &definition(), said, world.clock.now())).expect("shared");
+    // What the one tenant's request has told of the definition helps the other's.
+    for (caller, ids, questions) in [(&world.caller, 1..4, [2, 1, 1]), (&other, 4..7, [1, 1, 1])] {
+        let told = ids.map(|id| {
+            world.create_as(caller, command(), id).expect("accepted");
+            asked.swap(0, Ordering::Relaxed)
+        });
+        asked.store(0, Ordering::Relaxed);
+        assert_eq!(told.collect::<Vec<_>>(), questions, "{}", caller.tenant);
     }
 }
 
