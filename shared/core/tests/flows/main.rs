@@ -1,6 +1,7 @@
 //! The flows over the memory ports: what callers and events may rely on, one sentence a test.
 
 mod allowance;
+mod boards;
 mod callback;
 mod cancel;
 mod concurrency;

@@ -278,7 +278,7 @@ impl<'a> Draft<'a> {
         let id = self.frozen.id(node).clone();
         let is_failed = matches!(self.board.phase(node), Phase::Failed | Phase::Forgiven);
         match (question, verdict) {
-            (Question::Items(_), Verdict::NotAList) if is_failed => {
+            (Question::Items(_), Verdict::NotAList) => {
                 self.fail(node, own_error("NotAList", format!("the items of node {id} are no list")));
             }
             (Question::Items(_), Verdict::Items(count)) if is_failed => {
