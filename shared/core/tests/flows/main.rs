@@ -11,6 +11,7 @@ mod create;
 mod crew;
 mod definition;
 mod discovery;
+mod ends;
 mod exact;
 mod fair;
 mod fresh;
