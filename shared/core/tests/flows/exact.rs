@@ -17,7 +17,7 @@ const WRITTEN: &str = r#"{"id":9007199254740993,"price":1.10,"most":1E+2,"least"
 const READ: &str = r#"{"id":9007199254740992,"price":1.1,"most":100.0,"least":0,"tiny":1e-07}"#;
 
 /// A run whose leaves are a value, an external node and a processor, all with this as their result.
-fn run(world: &World) -> Run {
+pub fn run(world: &World) -> Run {
     let mut run = world.running(1);
     let snapshot = block_on(world.store.load_snapshot(&run.tenant_id, run.run_id)).expect("reads");
     let mut snapshot = snapshot.expect("a snapshot");

@@ -379,3 +379,56 @@ fn a_sweep_takes_as_much_as_it_may_and_says_where_there_may_be_more() {
         }
     }
 }
+
+/// How often a list was asked for in one sweep, of which each page takes a second.
+fn listed(world: &World, list: &'static str, bounds: Bounds) -> usize {
+    let listed = Arc::new(Mutex::new(0));
+    for faults in [&world.store.faults, &world.engine.faults] {
+        let (noted, clock) = (Arc::clone(&listed), world.clock.clone());
+        faults.set(move |called| {
+            if called == list {
+                clock.advance(1);
+                *noted.lock().expect("no panic") += 1;
+            }
+            None
+        });
+    }
+    world.reconcile_within(bounds);
+    let listed = listed.lock().expect("no panic");
+    *listed
+}
+
+/// A world in which boards may become due, and the shard with which the sweep begins that comes so many minutes later.
+fn world_of_boards(minutes: i64) -> (World, u128) {
+    let person = json!({"id": "person", "type": "external", "expiresAfterSeconds": 30});
+    let world = world_of(json!([person, plain("b")]), &[("person", "b")]);
+    let turn = world.clock.now().as_second() / 60 + minutes;
+    (world, u128::from(turn.unsigned_abs()) % u128::from(SHARDS))
+}
+
+#[test]
+fn a_shard_is_listed_for_half_of_its_share_of_the_time_however_much_there_is_in_it() {
+    // Each phase has 640 seconds: 4 of the 13 parts of what is left, and 2 of 9.
+    for (list, seconds) in [("list open runs", 640 * 13 / 4), ("list due boards", 640 * 9 / 2)] {
+        let (world, first) = world_of_boards(2);
+        (1..=60).for_each(|id| Crew::plain(&world, id * u128::from(SHARDS) + first).go(&echo));
+        world.clock.advance(120);
+        world.store.list_in_pages_of(1);
+        let until = world.clock.now() + SignedDuration::from_secs(seconds);
+        let pages = listed(&world, list, Bounds { until, boards: 1_000, ..world.bounds() });
+        // A sixteenth of them, and half of that; and one page of every other shard.
+        assert_eq!(pages, 640 / 16 / 2 + usize::from(SHARDS) - 1, "{list}");
+    }
+}
+
+#[test]
+fn a_sweep_that_has_as_many_boards_as_it_may_take_looks_for_no_more() {
+    for (count, lists) in [(4, usize::from(SHARDS)), (5, 1), (6, 1)] {
+        let (world, first) = world_of_boards(2);
+        (1..=count).for_each(|id| Crew::plain(&world, id * u128::from(SHARDS) + first).go(&echo));
+        world.clock.advance(120);
+        let until = world.clock.now() + SignedDuration::from_mins(10);
+        let bounds = Bounds { until, boards: 5, ..world.bounds() };
+        assert_eq!(listed(&world, "list due boards", bounds), lists, "{count}");
+    }
+}

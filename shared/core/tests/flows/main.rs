@@ -1,6 +1,7 @@
 //! The flows over the memory ports: what callers and events may rely on, one sentence a test.
 
 mod allowance;
+mod boards;
 mod callback;
 mod cancel;
 mod concurrency;
@@ -10,6 +11,7 @@ mod create;
 mod crew;
 mod definition;
 mod discovery;
+mod ends;
 mod exact;
 mod fair;
 mod fresh;

@@ -19,13 +19,13 @@ use sluice_testkit::{block_on, fixture};
 const NODE: &str = "frequencies";
 
 impl World {
-    fn token(&self, run: &Run, node: Option<&str>) -> String {
+    pub fn token(&self, run: &Run, node: Option<&str>) -> String {
         let (node, now) = (node.map(node_id), self.clock.now());
         let made = block_on(create_report_token(&self.store, &self.caller, run.run_id, node, 600, "s3cret", now));
         made.expect("made").0.reveal().to_owned()
     }
 
-    fn report(&self, token: &str, run: &Run, node: &str, report: NodeReport) -> Answer<Reported> {
+    pub fn report(&self, token: &str, run: &Run, node: &str, report: NodeReport) -> Answer<Reported> {
         let (node, now) = (node_id(node), self.clock.now());
         let opened = block_on(open_report(&self.store, token, run.run_id, now))?;
         block_on(report_run(&self.store, &self.engine, opened, &node, report, now))

@@ -30,7 +30,7 @@ impl World {
     }
 }
 
-fn call(id: &str, cost_nano: u64) -> LlmCall {
+pub fn call(id: &str, cost_nano: u64) -> LlmCall {
     LlmCall {
         call_id: id.to_owned(),
         node_id: Some("frequencies".parse().expect("a node")),

@@ -14,16 +14,16 @@ use sluice_core::report::{NodeOutcome, Progress};
 use sluice_testkit::block_on;
 use std::collections::{BTreeMap, BTreeSet};
 
-fn with(mut node: Value, field: &str, value: Value) -> Value {
+pub fn with(mut node: Value, field: &str, value: Value) -> Value {
     node[field] = value;
     node
 }
 
-fn external(id: &str) -> Value {
+pub fn external(id: &str) -> Value {
     json!({"id": id, "type": "external"})
 }
 
-fn fails(nodes: &'static [&'static str]) -> impl Fn(&Value) -> Result<Value, &'static str> {
+pub fn fails(nodes: &'static [&'static str]) -> impl Fn(&Value) -> Result<Value, &'static str> {
     move |request| match request["nodeId"].as_str() {
         Some(node) if nodes.contains(&node) => Err("Broken"),
         Some(_) | None => echo(request),
@@ -34,7 +34,7 @@ fn reason(crew: &Crew<'_>) -> TerminationReason {
     crew.run().state.ended().expect("it has ended").reason
 }
 
-fn answered(crew: &Crew<'_>, node: &str, value: &str) {
+pub fn answered(crew: &Crew<'_>, node: &str, value: &str) {
     let (world, node) = (crew.world, node.parse().expect("a node"));
     let now = world.clock.now();
     let answer = answer_node(&world.store, &world.engine, &world.caller, crew.run_id, &node, value.to_owned(), now);

@@ -156,7 +156,8 @@ impl Boards for MemoryStore {
                 })
                 .collect();
             due.sort();
-            page(("due boards", shard), due.into_iter().map(|(_, run)| run).collect(), DUE_PAGE, cursor)
+            let due = due.into_iter().map(|(_, run)| run).collect();
+            page(("due boards", shard), due, tables.page.unwrap_or(DUE_PAGE), cursor)
         })
         .await
     }

@@ -10,6 +10,11 @@ impl MemoryStore {
         lock(&self.tables).writes
     }
 
+    /// Lists open runs, and due boards, in pages of so many.
+    pub fn list_in_pages_of(&self, most: u32) {
+        lock(&self.tables).page = Some(most);
+    }
+
     pub fn runs(&self) -> Vec<Run> {
         lock(&self.tables).runs.values().cloned().collect()
     }

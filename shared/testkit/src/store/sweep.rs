@@ -12,7 +12,7 @@ impl Sweep for MemoryStore {
         .await
     }
 
-    async fn open_runs(&self, shard: u8, _cursor: Option<&str>) -> StoreResult<Page<Run>> {
+    async fn open_runs(&self, shard: u8, cursor: Option<&str>) -> StoreResult<Page<Run>> {
         // A fault of this name does not fail the read: it lets the index lag behind the table.
         let lags = self.faults.next("keep the open index up to date").is_some();
         self.act("list open runs", |tables| {
@@ -24,7 +24,7 @@ impl Sweep for MemoryStore {
                 tables.indexed.values().filter(|run| !run.status().is_terminal() && shard_of(run.run_id) == shard);
             let mut open: Vec<Run> = open.cloned().collect();
             open.sort_by_key(|run| (run.spec.created_at, run.run_id));
-            Ok(Page { items: open, next: None })
+            page(("open runs", shard), open, tables.page.unwrap_or(u32::MAX), cursor)
         })
         .await
     }

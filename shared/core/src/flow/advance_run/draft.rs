@@ -227,7 +227,7 @@ impl<'a> Draft<'a> {
         self.list_fans(store).await?;
         while let Some(question) = self.board.question() {
             if failures >= UNBEGUN_FAILURES {
-                self.has_more = true;
+                // What is still asked is answered by another change.
                 return Ok(());
             }
             let verdict = match question {
@@ -278,7 +278,7 @@ impl<'a> Draft<'a> {
         let id = self.frozen.id(node).clone();
         let is_failed = matches!(self.board.phase(node), Phase::Failed | Phase::Forgiven);
         match (question, verdict) {
-            (Question::Items(_), Verdict::NotAList) if is_failed => {
+            (Question::Items(_), Verdict::NotAList) => {
                 self.fail(node, own_error("NotAList", format!("the items of node {id} are no list")));
             }
             (Question::Items(_), Verdict::Items(count)) if is_failed => {
@@ -318,7 +318,6 @@ impl<'a> Draft<'a> {
             | RunStatus::Canceled => false,
         };
         if !goes_on {
-            self.has_more = false;
             return Ok(());
         }
         if self.run.state.pause_asked_at().is_some() {
@@ -327,7 +326,7 @@ impl<'a> Draft<'a> {
             self.board.resume();
         }
         let told = self.board.hand_out(&self.frozen.schedule);
-        self.has_more |= self.board.has_more(&self.frozen.schedule);
+        self.has_more = self.board.has_more(&self.frozen.schedule);
         let mut owed: BTreeSet<usize> = told.iter().map(|told| told.worker).collect();
         owed.extend(self.record.and_then(|record| record.wake.as_ref()).iter().flat_map(|wake| &wake.workers));
         owed.extend(self.asker.as_ref().map(|asker| asker.worker));

@@ -11,6 +11,7 @@ impl<S: Boards, E: AnswerTask, C: Clock> Sweeper<'_, S, E, C> {
     pub(super) async fn look_after_boards(&mut self) {
         let mut due = Vec::new();
         for (shard, left) in self.shards() {
+            // As many as can be listed in half of its share of the time: the rest is for waking.
             self.begin_part(2 * left);
             let mut cursor = None;
             while !self.is_out_of_time() && due.len() < self.bounds.boards as usize {
