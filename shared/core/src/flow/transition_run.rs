@@ -72,8 +72,9 @@ fn unwritable(error: serde_json::Error) -> StoreError {
     StoreError::new("write what is told of an end", StoreErrorClass::Corrupt, error)
 }
 
-/// What an event means for this run. One that has failed of a loop without an end ended for that reason. An execution that may not claim its run fails, because a state machine has no
-/// other way to end itself. Where somebody had asked to stop the run, such a failure is the stop that was asked for.
+/// What an event means for this run. One that has failed of a loop without an end ended for that reason. An execution that may
+/// not claim its run fails, because a state machine has no other way to end itself. Where somebody had asked to stop the run,
+/// such a failure is the stop that was asked for.
 fn meant(run: &Run, event: RunEvent, end: &EndDetails) -> RunEvent {
     let failed_of = end.error.as_ref().filter(|_| event == RunEvent::EngineEnded(EngineEnd::Failed));
     match (failed_of.map(|error| error.code.as_str()), run.state.intent()) {
