@@ -62,6 +62,7 @@ macro_rules! store_rules {
             recording_a_run_again_takes_no_second_slot,
             a_taken_key_is_said_before_a_full_limit,
             a_queued_run_is_dispatched_into_the_slots_it_needs,
+            a_dispatch_takes_the_first_slot_that_is_ever_taken_of_a_limit,
             a_dispatch_without_a_slot_writes_nothing,
             a_dispatch_does_not_mind_those_who_wait_behind_it,
             a_stale_change_is_stale_before_it_is_full_and_moves_nothing,
