@@ -139,16 +139,24 @@ pub async fn nobody_passes_those_who_wait(table: &impl Ground) {
 
 pub async fn a_run_joins_a_queue_only_where_the_limit_is_reached_or_others_wait(table: &impl Ground) {
     let store = table.ports();
-    let early = waiting(2, of_definition(1));
-    assert_eq!(record(&store, &early).await, Recorded::NotFull);
-    assert_eq!(store.load_run(&mine(), early.run.run_id).await.expect("loaded"), None);
-    assert_eq!(table.count(&definition_queue()).await, (0, 0));
-    assert_eq!(record(&store, &admitted(1, &[of_definition(1)])).await, Recorded::Created);
-    assert_eq!(record(&store, &early).await, Recorded::Created);
-    assert_eq!(record(&store, &early).await, Recorded::Created, "the same call again");
-    assert_eq!(table.count(&definition_queue()).await, (1, 1));
-    let found = store.load_run(&mine(), early.run.run_id).await.expect("loaded").expect("a run");
-    assert_eq!((found.status(), found.state.queue()), (RunStatus::Queued, Some(SlotScope::Definition)));
+    for (number, limit, queue) in [(1, of_definition(1), definition_queue()), (3, of_tenant(1), tenant_queue())] {
+        let early = waiting(number + 1, limit);
+        assert_eq!(record(&store, &early).await, Recorded::NotFull);
+        assert_eq!(store.load_run(&mine(), early.run.run_id).await.expect("loaded"), None);
+        assert_eq!(table.count(&queue).await, (0, 0));
+        let first = admitted(number, &[limit]);
+        assert_eq!(record(&store, &first).await, Recorded::Created);
+        assert_eq!(record(&store, &early).await, Recorded::Created);
+        assert_eq!(record(&store, &early).await, Recorded::Created, "the same call again");
+        assert_eq!(table.count(&queue).await, (1, 1));
+        let found = store.load_run(&mine(), early.run.run_id).await.expect("loaded").expect("a run");
+        assert_eq!((found.status(), found.state.queue()), (RunStatus::Queued, Some(limit.scope)));
+        // The counter stays, and says that nobody is there any more.
+        for left in [first.run, found] {
+            assert_eq!(change(&store, &canceled(&left)).await, Changed::Done);
+        }
+        assert_eq!(record(&store, &waiting(number + 10, limit)).await, Recorded::NotFull);
+    }
 }
 
 pub async fn recording_a_run_again_takes_no_second_slot(table: &impl Ground) {
