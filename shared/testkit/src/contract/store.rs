@@ -101,6 +101,7 @@ macro_rules! store_rules {
             a_report_that_was_given_up_records_nothing,
             of_many_reports_at_once_each_is_counted,
             a_report_that_takes_the_run_above_its_cap_is_counted_with_the_stop,
+            a_report_above_the_cap_of_a_run_that_has_ended_is_counted_without_a_stop,
             what_was_reported_before_is_taken_over_once,
             a_run_that_is_gone_takes_no_report_and_one_that_goes_waits_for_what_is_under_way,
             a_call_that_was_reported_before_is_not_recorded_again,
