@@ -38,6 +38,7 @@ macro_rules! governor_rules {
             quotas_are_drawn_on_all_or_none,
             of_many_draws_at_once_no_more_are_made_than_the_quota_has,
             a_balance_is_made_once,
+            a_balance_charges_what_was_spent_without_having_been_drawn,
             a_balance_with_a_quota_that_is_forgotten_is_made_without_it,
             a_ledger_is_looked_after_only_as_it_was_seen,
             a_ledger_is_due_at_the_end_of_its_earliest_lease,
@@ -390,6 +391,27 @@ pub async fn a_balance_is_made_once(ground: &impl Ground) {
             let quota = async || store.load_quota(&own, &Period::Day.at(noon())).await.expect("an answer");
             becomes(NanoUsd(number * 15), || ground.pause(), quota).await;
         }
+    }
+}
+
+pub async fn a_balance_charges_what_was_spent_without_having_been_drawn(ground: &impl Ground) {
+    let (own, _) = owners();
+    let (store, run) = opened(ground, &under(&[&own])).await;
+    let drawn = draw(noon(), &[(&own, 60, 1_000)]);
+    let over = under(&[&own]).draw(&drawn).expect("it is open").holding(&reserve(1, 60));
+    let over = over.settle(&settle(1, 60, 75)).expect("settled").close(Standing::Closed, noon());
+    let [balance] = over.balances().try_into().expect("one");
+    // The quota is not there yet, and then it is.
+    for (number, expected) in [(2, 15), (3, 90)] {
+        let ended = self::run(mine(), number);
+        ground.open(&ended, &over).await;
+        for made in [true, false] {
+            assert_eq!(store.balance(&ended, &balance).await.expect("an answer"), made);
+        }
+        assert_eq!(seen(&store, &ended).await, over.balance(&balance).expect("balanced"));
+        let quota = async || store.load_quota(&own, &Period::Day.at(noon())).await.expect("an answer");
+        becomes(NanoUsd(expected), || ground.pause(), quota).await;
+        assert_eq!(store.draw(&run, &drawn).await.expect("an answer"), Drawn::Done);
     }
 }
 
