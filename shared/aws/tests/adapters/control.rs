@@ -2,6 +2,7 @@
 //! runner itself writes.
 
 use crate::runner::{self, LATER, claim, listed, load, recorded, write_head};
+use crate::support::ground;
 use crate::support::http::{Asked, Scripted};
 use crate::support::relay::Trouble;
 use crate::support::sample::{self, at, mine, new_run, noon, run};
@@ -19,7 +20,7 @@ use sluice_core::directive::Directives;
 use sluice_core::flow::control_run::{answer_node, hand_over, pause_run, resume_run};
 use sluice_core::flow::{Refusal, transition_run};
 use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
-use sluice_core::ports::{AnswerNode, Changed, RecordRun};
+use sluice_core::ports::{AnswerNode, ChangeRun, Changed, RecordRun, StopAsked};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run, RunState};
 use sluice_core::snapshot::{NodeRun, Snapshot, SnapshotNode};
@@ -260,4 +261,46 @@ async fn a_run_that_is_being_canceled_takes_no_answer() {
     assert!(matches!(refused, Err(Refusal::Conflict { code: ConflictCode::NotWaiting, .. })), "{refused:?}");
     assert_eq!(load_answer(&table, &run, "approval").await, None);
     assert_eq!(tasks(&service), []);
+}
+
+#[tokio::test]
+async fn a_node_that_begins_anew_is_answered_once_it_waits_again_and_not_before() {
+    let table = Table::new().await;
+    let run = waiting(&table).await;
+    ground::begin(&table, &run, "approval").await;
+    let give = async || {
+        let change = answered(&run, "approval");
+        table.store.answer_node(&change, &node_id("approval"), &answer("1")).await.expect("an answer")
+    };
+    assert_eq!(give().await, None, "its token is still there");
+    table.begin_wait(&run, "approval", "token 2").await;
+    assert_eq!(give().await, Some(Changed::Done));
+    assert_eq!(load_answer(&table, &run, "approval").await, given("token 2", "1"));
+}
+
+#[tokio::test]
+async fn a_node_that_waits_without_a_token_is_not_answered_as_if_it_had_one() {
+    let table = Table::new().await;
+    let run = waiting(&table).await;
+    let step = keys::step(&mine(), run.run_id, &node_id("approval"));
+    // So it waits in a run of the second generation.
+    assert!(table.update(step, None, "REMOVE taskToken", &[], &[]).await);
+    let change = answered(&run, "approval");
+    let done = table.store.answer_node(&change, &node_id("approval"), &answer("1")).await.expect("an answer");
+    assert_eq!((done, load(&table, &run).await), (None, run));
+}
+
+#[tokio::test]
+async fn a_stop_by_a_clock_that_is_behind_the_run_is_left_to_whoever_reads_it() {
+    let table = Table::new().await;
+    let updated_at = noon() + SignedDuration::from_secs(1);
+    let run = Run { state: sample::running(), updated_at, ..run(&mine(), 1, noon()) };
+    table.store.record_run(&new_run(&run, None, None)).await.expect("recorded");
+    let ask = async |now| {
+        let asked = table.store.ask_to_stop(&mine(), run.run_id, StopIntent::CanceledByCaller, now).await;
+        asked.expect("an answer").expect("a run")
+    };
+    assert_eq!(ask(noon()).await, StopAsked { run: run.clone(), is_recorded: false });
+    assert_eq!(load(&table, &run).await, run);
+    assert!(ask(updated_at).await.is_recorded);
 }

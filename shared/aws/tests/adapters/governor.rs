@@ -150,14 +150,7 @@ async fn a_run_from_before_there_were_ledgers_ends_and_has_none() {
     let table = Table::new().await;
     let run = going_on(&table, 1).await;
     let key = keys::ledger(&mine(), run.run_id);
-    table
-        .client
-        .delete_item()
-        .table_name(&table.settings.table)
-        .set_key(Some(key.into_item()))
-        .send()
-        .await
-        .expect("gone");
+    table.delete(key).await;
     let denied = Reserved::Denied(None);
     assert_eq!(table.store.reserve(&reference(&run), &reserve(&run, 1, 1)).await.expect("an answer"), denied);
     let after = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("an end");
@@ -185,6 +178,125 @@ async fn an_ended_run_that_has_drawn_on_a_quota_is_looked_at() {
     let after = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("an end");
     assert_eq!(table.store.change_run(&RunChange::new(&run, after)).await.expect("changed"), Changed::Done);
     assert_eq!(table.store.due_ledgers(noon(), 10).await.expect("listed"), [reference(&run)]);
+}
+
+fn owners() -> (QuotaOwner, QuotaOwner) {
+    (QuotaOwner::Tenant(mine()), QuotaOwner::TenantUser(mine(), "ann".parse().expect("a user")))
+}
+
+fn draw(owners: &[&QuotaOwner], amount: u64) -> Draw {
+    let part = DrawPart { period: Period::Day.at(noon()), amount: NanoUsd(amount), most: NanoUsd(1_000) };
+    Draw { parts: owners.iter().map(|owner| ((*owner).clone(), part.clone())).collect() }
+}
+
+/// Ledgers of a run under these quotas: one for each selection of them on which it may have drawn.
+fn under(owners: &[&QuotaOwner]) -> Vec<Ledger> {
+    let allowances = owners.iter().map(|owner| ((*owner).clone(), None)).collect();
+    let undrawn = Ledger { allowances, ..sample::ledger(&run(&mine(), 1, noon())) };
+    let after = |selection: usize| {
+        let drawn: Vec<_> = (0..owners.len()).filter(|at| selection >> at & 1 == 1).map(|at| owners[at]).collect();
+        undrawn.draw(&draw(&drawn, 60)).expect("it is open")
+    };
+    (0..1 << owners.len()).map(after).collect()
+}
+
+#[tokio::test]
+async fn a_draw_comes_upon_what_another_one_left_that_came_between() {
+    let (own, of_user) = owners();
+    let cases: [(&[&QuotaOwner], &[&QuotaOwner]); 5] = [
+        (&[&own], &[&own]),
+        (&[&of_user], &[&of_user]),
+        (&[&own, &of_user], &[&own]),
+        (&[&own, &of_user], &[&of_user]),
+        (&[&own, &of_user], &[&own, &of_user]),
+    ];
+    for (owners, others) in cases {
+        for ledger in under(owners) {
+            let (table, run) = (Table::new().await, reference(&run(&mine(), 1, noon())));
+            table.open(&run, &ledger).await;
+            let (one, other) = (draw(owners, 7), draw(others, 5));
+            let between = async { assert_eq!(table.ports().draw(&run, &other).await.expect("drawn"), Drawn::Done) };
+            let made = table.relay.holding("TransactWriteItems", table.store.draw(&run, &one), between).await;
+            assert_eq!(made.expect("drawn"), Drawn::Done);
+            let expected = ledger.draw(&other).and_then(|ledger| ledger.draw(&one));
+            assert_eq!(table.store.load_ledger(&run).await.expect("loaded"), expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_draw_is_not_made_on_a_ledger_that_closed_or_went_between() {
+    let (own, of_user) = owners();
+    let cases: [&[&QuotaOwner]; 3] = [&[&own], &[&of_user], &[&own, &of_user]];
+    for (owners, ledger) in
+        cases.into_iter().flat_map(|owners| under(owners).into_iter().map(move |ledger| (owners, ledger)))
+    {
+        for standing in [Some(Standing::Closed), Some(Standing::Exhausted), None] {
+            let (table, run) = (Table::new().await, reference(&run(&mine(), 1, noon())));
+            table.open(&run, &ledger).await;
+            let after = standing.map(|standing| ledger.close(standing, noon()));
+            let between = async {
+                match &after {
+                    Some(closed) => table.open(&run, closed).await,
+                    None => table.delete(keys::ledger(&run.tenant_id, run.run_id)).await,
+                }
+            };
+            let draw = draw(owners, 7);
+            let made = table.relay.holding("TransactWriteItems", table.store.draw(&run, &draw), between).await;
+            assert_eq!(made.expect("an answer"), Drawn::Closed, "{standing:?}");
+            assert_eq!(table.store.load_ledger(&run).await.expect("loaded"), after);
+            for owner in owners {
+                let quota = table.store.load_quota(owner, &Period::Day.at(noon())).await.expect("loaded");
+                assert_eq!(quota, NanoUsd(0), "{standing:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_balance_is_not_made_on_a_ledger_on_which_something_happened_between() {
+    let (own, _) = owners();
+    let [undrawn, drawn] = under(&[&own]).try_into().expect("two");
+    let ledger = Ledger { spent: NanoUsd(15), ..drawn }.close(Standing::Closed, noon());
+    let [balance] = ledger.balances().try_into().expect("one");
+    for (what, after) in [
+        ("a report has begun", ledger.begin_report(call_id(9), NanoUsd(7))),
+        ("a report was counted", Ledger { spent: NanoUsd(22), ..ledger.clone() }),
+        ("another balance was made", ledger.balance(&balance).expect("balanced")),
+    ] {
+        let (table, run) = (Table::new().await, reference(&run(&mine(), 1, noon())));
+        table.open(&run, &ledger).await;
+        // Somebody else has drawn as much on the same quota.
+        let other = RunRef { run_id: sample::run_id(2), ..run.clone() };
+        table.open(&other, &undrawn).await;
+        assert_eq!(table.store.draw(&other, &draw(&[&own], 60)).await.expect("drawn"), Drawn::Done);
+        let between = table.open(&run, &after);
+        let made = table.relay.holding("TransactWriteItems", table.store.balance(&run, &balance), between).await;
+        assert!(!made.expect("an answer"), "{what}");
+        assert_eq!(table.store.load_ledger(&run).await.expect("loaded"), Some(after), "{what}");
+        let quota = table.store.load_quota(&own, &Period::Day.at(noon())).await.expect("loaded");
+        assert_eq!(quota, NanoUsd(60), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_ledger_that_was_spent_and_has_closed_since_it_was_seen_is_looked_at_again() {
+    let table = Table::new().await;
+    for (number, is_held) in [(1, false), (2, true)] {
+        let run = going_on(&table, number).await;
+        if is_held {
+            let held = table.store.reserve(&reference(&run), &reserve(&run, 1, 5)).await.expect("an answer");
+            assert_eq!(held, Reserved::Done);
+        }
+        let stopping = run.after(RunEvent::StopAsked(StopIntent::BudgetExceeded), noon()).expect("a stop");
+        let ended = stopping.after(RunEvent::EngineEnded(EngineEnd::Aborted), noon()).expect("an end");
+        let stop = table.store.change_run(&RunChange::new(&run, stopping.clone())).await.expect("changed");
+        let seen = table.store.load_ledger(&reference(&run)).await.expect("loaded").expect("a ledger");
+        assert_eq!((stop, seen.standing), (Changed::Done, Standing::Exhausted));
+        let end = table.store.change_run(&RunChange::new(&stopping, ended)).await.expect("changed");
+        let is_swept = table.store.swept(&reference(&run), &seen).await.expect("an answer");
+        assert_eq!((end, is_swept), (Changed::Done, false), "{is_held}");
+    }
 }
 
 #[tokio::test]

@@ -6,14 +6,21 @@ use crate::support::table::Table;
 use sluice_aws::dynamo::{item, keys};
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::record_usage::record_usage;
-use sluice_core::governor::ledger::Standing;
-use sluice_core::ports::{ReadRuns, RecordReports, RecordRun, RecordUsage, ReportCounted, StoreErrorClass};
+use sluice_core::governor::access::Grant;
+use sluice_core::governor::ledger::change::Earlier;
+use sluice_core::governor::ledger::{Ledger, Standing};
+use sluice_core::ports::{
+    LoadRun, ReadLedgers, ReadRuns, RecordReports, RecordRun, RecordUsage, ReportCounted, StoreErrorClass,
+};
+use sluice_core::report::Progress;
 use sluice_core::run::{Run, RunState, Times};
 use sluice_testkit::contract::sample::noon;
+use sluice_testkit::contract::store::answers::{node_id, waiting};
 use sluice_testkit::contract::store::reports::{
     begin, call, comment, count, known, reference, report, running, stopping, token, used,
 };
 use sluice_testkit::engine::MemoryEngine;
+use std::collections::BTreeMap;
 
 #[tokio::test]
 async fn a_report_takes_three_writes_and_lost_answers_are_still_ours() {
@@ -159,4 +166,32 @@ async fn cursors_of_other_lists_are_refused() {
         assert_eq!(error.class, StoreErrorClass::Corrupt);
     }
     assert_eq!(store.list_comments(&mine(), run.run_id, 2, Some(&of_comments)).await.expect("a page").items.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_reported_before_is_not_taken_over_by_a_ledger_that_went_between() {
+    let table = Table::new().await;
+    let run = running(&table.store).await;
+    let (of, key) = (reference(&run), keys::ledger(&run.tenant_id, run.run_id));
+    let opening = Ledger::new(Grant::new(0), BTreeMap::new(), None);
+    let earlier = Earlier { calls: 3, cost: NanoUsd(30) };
+    let take_over = table.store.take_over(&of, &opening, earlier);
+    table.relay.holding("UpdateItem", take_over, table.delete(key)).await.expect("nothing to take over");
+    assert_eq!(table.store.load_ledger(&of).await.expect("loaded"), None);
+}
+
+#[tokio::test]
+async fn of_two_first_signs_of_progress_at_once_neither_is_lost() {
+    let table = Table::new().await;
+    let (run, approval) = (waiting(&table).await, node_id("approval"));
+    let tell = async |percent: Option<u8>, message: Option<&str>| {
+        let progress = Progress { percent, message: message.map(str::to_owned), at: noon() };
+        table.store.record_progress(&mine(), run.run_id, &approval, &progress).await.expect("an answer")
+    };
+    // Both find that there is none yet, and one of the two then finds the other's.
+    table.relay.in_steps([2, 2, 1]);
+    assert_eq!(tokio::join!(tell(Some(40), None), tell(None, Some("two of five"))), (true, true));
+    let step = table.store.load_step(&mine(), run.run_id, &approval).await.expect("loaded").expect("a step");
+    let expected = Progress { percent: Some(40), message: Some("two of five".to_owned()), at: noon() };
+    assert_eq!(step.progress, Some(expected));
 }

@@ -1,15 +1,17 @@
 //! Runs in a table over a network: what it may suffer there, and what stands in the table in the end.
 
 use crate::support::relay::Trouble;
-use crate::support::sample::{self, claim, mine, new_run, noon, run};
+use crate::support::sample::{self, claim, delivery, mine, new_run, noon, run};
 use crate::support::table::Table;
 use jiff::SignedDuration;
+use sluice_aws::dynamo::item;
+use sluice_core::change::RunChange;
 use sluice_core::concurrency::{Concurrency, Limit, OnLimit, SlotScope};
 use sluice_core::definition::Definition;
 use sluice_core::delivery::health::Health;
-use sluice_core::lifecycle::RunStatus;
+use sluice_core::lifecycle::{RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{
-    Deliveries, LoadRun, ManageDefinitions, ManageOperator, ReadRuns, ReceiverHealth, RecordRun, Recorded,
+    ChangeRun, Deliveries, LoadRun, ManageDefinitions, ManageOperator, ReadRuns, ReceiverHealth, RecordRun, Recorded,
     StoreErrorClass,
 };
 use sluice_testkit::contract::store::definitions::{draft, settings};
@@ -179,6 +181,29 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         "version",
     ];
     assert_eq!(kinds, expected.map(str::to_owned).into());
+}
+
+#[tokio::test]
+async fn what_is_there_although_its_head_has_not_counted_it_is_not_written_over() {
+    let table = Table::new().await;
+    let run = run(&mine(), 1, noon());
+    table.store.record_run(&new_run(&run, None, None)).await.expect("recorded");
+    let uncounted = delivery(&run, 1, in_an_hour());
+    table.put(item::from_delivery(&uncounted).expect("an item")).await;
+    let after = run.after(RunEvent::StopAsked(StopIntent::CanceledByCaller), noon()).expect("an end");
+    let end = RunChange { deliveries: vec![delivery(&run, 1, noon())], ..RunChange::new(&run, after) };
+    let error = table.store.change_run(&end).await.expect_err("refused");
+    let found = table.store.load_run(&mine(), run.run_id).await.expect("loaded");
+    assert_eq!((error.class, found), (StoreErrorClass::Corrupt, Some(run)));
+
+    let definition = sample::definition(&mine(), 1, "report");
+    table.store.create_definition(&definition, 1_000).await.expect("created");
+    let version = sample::version(&definition, 1);
+    table.put(item::from_version(&mine(), &version).expect("an item")).await;
+    let next = Definition { latest_version: 1, active_version: Some(1), rev: 2, ..definition.clone() };
+    let error = table.store.change_definition(&next, Some(&version)).await.expect_err("refused");
+    let found = table.store.load_definition(&mine(), definition.id).await.expect("loaded");
+    assert_eq!((error.class, found), (StoreErrorClass::Corrupt, Some(definition)));
 }
 
 #[tokio::test]

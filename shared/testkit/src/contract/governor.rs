@@ -38,6 +38,9 @@ macro_rules! governor_rules {
             quotas_are_drawn_on_all_or_none,
             of_many_draws_at_once_no_more_are_made_than_the_quota_has,
             a_balance_is_made_once,
+            a_balance_charges_what_was_spent_without_having_been_drawn,
+            a_balance_with_a_quota_that_is_forgotten_is_made_without_it,
+            a_ledger_is_looked_after_only_as_it_was_seen,
             a_ledger_is_due_at_the_end_of_its_earliest_lease,
             keys_are_changed_by_their_revision,
         }
@@ -146,12 +149,14 @@ pub async fn a_worst_case_is_held_in_full(ground: &impl Ground) {
 }
 
 pub async fn every_denial_writes_nothing_and_shows_the_ledger_as_it_is(ground: &impl Ground) {
-    let (own, _) = owners();
+    let (own, of_user) = owners();
+    let compute_node = || "default".parse().expect("a key");
+    let of_node_user = QuotaOwner::ComputeNodeUser(compute_node(), mine(), "ann".parse().expect("a user"));
     let closed = |standing| ledger(Some(100)).close(standing, noon());
     let held = ledger(Some(100)).holding(&reserve(1, 60));
     let crowded = (0..limits::CALLS_AT_ONCE)
         .fold(ledger(None), |ledger, number| ledger.holding(&reserve(number as u128 + 10, 1)));
-    let undrawn = Ledger { allowances: BTreeMap::from([(own, None)]), ..ledger(Some(100)) };
+    let undrawn = |owner| (under(&[&owner]), reserve(2, 1));
     let with = |pass: Pass| Reserve { pass, ..reserve(2, 1) };
     let cases = [
         (ledger(Some(100)), with(Pass { grant: Grant::new(8), ..pass() })),
@@ -164,7 +169,10 @@ pub async fn every_denial_writes_nothing_and_shows_the_ledger_as_it_is(ground: &
         (held, reserve(2, 41)),
         (crowded, reserve(2, 1)),
         (ledger(Some(100)), reserve(2, 101)),
-        (undrawn, reserve(2, 1)),
+        undrawn(own),
+        undrawn(of_user),
+        undrawn(QuotaOwner::ComputeNode(compute_node())),
+        undrawn(of_node_user),
     ];
     for (number, (ledger, reserve)) in (1..).zip(cases) {
         let (store, run) = (ground.ports(), run(mine(), number));
@@ -271,12 +279,21 @@ pub async fn refusals_are_counted_where_somebody_may_call(ground: &impl Ground) 
         expected = expected.tally(&tally).expect("it is open");
         assert_eq!(store.tally(&run, &tally).await.expect("an answer"), Some(expected.clone()));
     }
-    let stranger = Tally { pass: Pass { grant: Grant::new(8), ..pass() }, is_exhausted: true };
-    assert_eq!(store.tally(&run, &stranger).await.expect("an answer"), None);
-    let closed = self::run(mine(), 2);
-    ground.open(&closed, &ledger(Some(1)).close(Standing::Closed, noon())).await;
+    for stranger in [
+        Pass { grant: Grant::new(8), ..pass() },
+        Pass { holder: Holder::Worker, ..pass() },
+        Pass { node_id: "ask".parse().expect("a node"), ..pass() },
+    ] {
+        let tally = Tally { pass: stranger, is_exhausted: true };
+        assert_eq!(store.tally(&run, &tally).await.expect("an answer"), None, "{tally:?}");
+    }
     let tally = Tally { pass: pass(), is_exhausted: true };
-    assert_eq!(store.tally(&closed, &tally).await.expect("an answer"), None);
+    for (number, standing) in [(2, Standing::Closed), (3, Standing::Exhausted)] {
+        let (over, closed) = (self::run(mine(), number), ledger(Some(1)).close(standing, noon()));
+        ground.open(&over, &closed).await;
+        assert_eq!(store.tally(&over, &tally).await.expect("an answer"), None, "{standing:?}");
+        assert_eq!(seen(&store, &over).await, closed);
+    }
     assert_eq!(store.tally(&self::run(yours(), 1), &tally).await.expect("an answer"), None);
     assert_eq!(seen(&store, &run).await, expected);
 }
@@ -306,6 +323,9 @@ pub async fn quotas_are_drawn_on_all_or_none(ground: &impl Ground) {
         let (owner, period) = (owner.clone(), Period::Day.at(at));
         store.load_quota(&owner, &period).await.expect("an answer").0
     };
+    let beyond = draw(noon(), &[(&own, 101, 100), (&of_user, 10, 15)]);
+    let short = BTreeMap::from([(own.clone(), NanoUsd(100))]);
+    assert_eq!(store.draw(&run, &beyond).await.expect("an answer"), Drawn::Short(short), "more than there is of it");
     let first = draw(noon(), &[(&own, 60, 100), (&of_user, 10, 15)]);
     assert_eq!(store.draw(&run, &first).await.expect("an answer"), Drawn::Done);
     let drawn = under(&[&own, &of_user]).draw(&first).expect("it is open");
@@ -357,18 +377,68 @@ pub async fn a_balance_is_made_once(ground: &impl Ground) {
     let (own, _) = owners();
     let (store, run) = opened(ground, &under(&[&own])).await;
     let drawn = draw(noon(), &[(&own, 60, 100)]);
-    assert_eq!(store.draw(&run, &drawn).await.expect("an answer"), Drawn::Done);
-    let ended = self::run(mine(), 2);
-    let spent = under(&[&own]).draw(&drawn).expect("it is open").holding(&reserve(1, 20));
-    let spent = spent.settle(&settle(1, 20, 15)).expect("settled").close(Standing::Closed, noon());
-    ground.open(&ended, &spent).await;
-    let [balance] = spent.balances().try_into().expect("one");
-    assert!(!store.balance(&run, &balance).await.expect("an answer"), "it is open");
-    for made in [true, false] {
-        assert_eq!(store.balance(&ended, &balance).await.expect("an answer"), made);
-        assert_eq!(seen(&store, &ended).await, spent.balance(&balance).expect("balanced"));
+    for (number, standing) in [(1, Standing::Closed), (2, Standing::Exhausted)] {
+        assert_eq!(store.draw(&run, &drawn).await.expect("an answer"), Drawn::Done);
+        let ended = self::run(mine(), 1 + u128::from(number));
+        let spent = under(&[&own]).draw(&drawn).expect("it is open").holding(&reserve(1, 20));
+        let spent = spent.settle(&settle(1, 20, 15)).expect("settled").close(standing, noon());
+        ground.open(&ended, &spent).await;
+        let [balance] = spent.balances().try_into().expect("one");
+        assert!(!store.balance(&run, &balance).await.expect("an answer"), "it is open");
+        for made in [true, false] {
+            assert_eq!(store.balance(&ended, &balance).await.expect("an answer"), made, "{standing:?}");
+            assert_eq!(seen(&store, &ended).await, spent.balance(&balance).expect("balanced"));
+            let quota = async || store.load_quota(&own, &Period::Day.at(noon())).await.expect("an answer");
+            becomes(NanoUsd(number * 15), || ground.pause(), quota).await;
+        }
+    }
+}
+
+pub async fn a_balance_charges_what_was_spent_without_having_been_drawn(ground: &impl Ground) {
+    let (own, _) = owners();
+    let (store, run) = opened(ground, &under(&[&own])).await;
+    let drawn = draw(noon(), &[(&own, 60, 1_000)]);
+    let over = under(&[&own]).draw(&drawn).expect("it is open").holding(&reserve(1, 60));
+    let over = over.settle(&settle(1, 60, 75)).expect("settled").close(Standing::Closed, noon());
+    let [balance] = over.balances().try_into().expect("one");
+    // The quota is not there yet, and then it is.
+    for (number, expected) in [(2, 15), (3, 90)] {
+        let ended = self::run(mine(), number);
+        ground.open(&ended, &over).await;
+        for made in [true, false] {
+            assert_eq!(store.balance(&ended, &balance).await.expect("an answer"), made);
+        }
+        assert_eq!(seen(&store, &ended).await, over.balance(&balance).expect("balanced"));
         let quota = async || store.load_quota(&own, &Period::Day.at(noon())).await.expect("an answer");
-        becomes(NanoUsd(15), || ground.pause(), quota).await;
+        becomes(NanoUsd(expected), || ground.pause(), quota).await;
+        assert_eq!(store.draw(&run, &drawn).await.expect("an answer"), Drawn::Done);
+    }
+}
+
+pub async fn a_balance_with_a_quota_that_is_forgotten_is_made_without_it(ground: &impl Ground) {
+    let (own, _) = owners();
+    let drawn = under(&[&own]).draw(&draw(noon(), &[(&own, 60, 100)])).expect("it is open");
+    let ended = drawn.close(Standing::Closed, noon());
+    let (store, run) = opened(ground, &ended).await;
+    let [balance] = ended.balances().try_into().expect("one");
+    assert!(store.balance(&run, &balance).await.expect("an answer"));
+    assert_eq!(seen(&store, &run).await, ended.balance(&balance).expect("balanced"));
+    assert_eq!(store.load_quota(&own, &Period::Day.at(noon())).await.expect("an answer"), NanoUsd(0));
+}
+
+pub async fn a_ledger_is_looked_after_only_as_it_was_seen(ground: &impl Ground) {
+    let open = ledger(Some(100));
+    let held = open.holding(&reserve(1, 60));
+    let settled = held.settle(&settle(1, 60, 25)).expect("settled");
+    let standings = [Standing::Open, Standing::Exhausted, Standing::Closed];
+    let all = [open, held, settled];
+    let all: Vec<_> = all.iter().flat_map(|one| standings.map(|standing| one.close(standing, noon()))).collect();
+    let (store, run) = (ground.ports(), run(mine(), 1));
+    for (was, is) in all.iter().flat_map(|was| all.iter().map(move |is| (was, is))) {
+        ground.open(&run, is).await;
+        let after = is.swept(was);
+        assert_eq!(store.swept(&run, was).await.expect("an answer"), after.is_some(), "{is:?} was {was:?}");
+        assert_eq!(seen(&store, &run).await, after.unwrap_or_else(|| is.clone()));
     }
 }
 
@@ -396,7 +466,9 @@ pub async fn a_ledger_is_due_at_the_end_of_its_earliest_lease(ground: &impl Grou
     assert!(store.swept(&run, &seen(&store, &run).await).await.expect("an answer"));
     becomes(vec![], || ground.pause(), || due(end(9))).await;
     assert_eq!(seen(&store, &run).await.sweep_at, None);
-    store.sweep_at(&run, end(9)).await.expect("an answer");
+    for of in [&run, &self::run(yours(), 1)] {
+        store.sweep_at(of, end(9)).await.expect("an answer");
+    }
     becomes(vec![run.clone()], || ground.pause(), || due(end(9))).await;
 }
 

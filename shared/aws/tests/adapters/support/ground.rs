@@ -14,6 +14,19 @@ fn step_of(run: &Run, node: &str) -> Key {
     keys::step(&run.tenant_id, run.run_id, &node.parse().expect("a node"))
 }
 
+/// What the runner writes when a node begins, or begins anew.
+pub async fn begin(table: &Table, run: &Run, node: &str) {
+    let given = [
+        (":runId", s(run.run_id.to_string())),
+        (":tenantId", s(run.tenant_id.to_string())),
+        (":nodeId", s(node)),
+        (":nodeType", s("external")),
+        (":stage", n(0)),
+        (":now", s(LATER)),
+    ];
+    assert!(runner::write(table, "RecordStart", step_of(run, node), &given).await);
+}
+
 impl Ground for Table {
     type Store = Store;
 
@@ -36,20 +49,11 @@ impl Ground for Table {
     }
 
     async fn begin_wait(&self, run: &Run, node: &str, token: &str) {
-        let key = || step_of(run, node);
-        let given = [
-            (":runId", s(run.run_id.to_string())),
-            (":tenantId", s(run.tenant_id.to_string())),
-            (":nodeId", s(node)),
-            (":nodeType", s("external")),
-            (":stage", n(0)),
-            (":now", s(LATER)),
-        ];
-        if self.item(key()).await.is_none() {
-            assert!(runner::write(self, "RecordStart", key(), &given).await);
+        if self.item(step_of(run, node)).await.is_none() {
+            begin(self, run, node).await;
         }
         let given = [(":token", s(token)), (":attempt", n(1)), (":now", s(LATER))];
-        assert!(runner::write(self, "AwaitAnswer", key(), &given).await);
+        assert!(runner::write(self, "AwaitAnswer", step_of(run, node), &given).await);
     }
 
     async fn end_wait(&self, run: &Run, node: &str) {

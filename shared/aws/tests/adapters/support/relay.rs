@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// What happens to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ struct State {
     steps: VecDeque<usize>,
     /// How many steps were begun and completed.
     completed: usize,
+    /// The operation of which the next call is held back, who is told of it, and who lets it go.
+    held: Option<(String, oneshot::Sender<()>, oneshot::Receiver<()>)>,
     /// Those since somebody listens; `None` when nobody does.
     exchanges: Option<Vec<Exchange>>,
 }
@@ -108,6 +110,29 @@ impl Relay {
         state.steps = steps.into_iter().collect();
         state.completed = 0;
         self.complete.send_replace(0);
+    }
+
+    /// Makes `call`, whose first call of `operation` does not reach the table before `meanwhile` has happened.
+    pub fn holding<T>(
+        &self,
+        operation: &str,
+        call: impl Future<Output = T>,
+        meanwhile: impl Future<Output = ()>,
+    ) -> impl Future<Output = T> {
+        let ((came, has_come), (go, may_go)) = (oneshot::channel(), oneshot::channel());
+        self.state.lock().expect("the state").held = Some((operation.to_owned(), came, may_go));
+        let call = async {
+            let answer = call.await;
+            self.state.lock().expect("the state").held = None;
+            answer
+        };
+        let meanwhile = async {
+            has_come.await.expect("the call is made");
+            meanwhile.await;
+            go.send(()).expect("the call waits");
+        };
+        // Each of the two is large.
+        Box::pin(async { tokio::join!(call, meanwhile).0 })
     }
 
     /// Keeps every exchange from now on.
@@ -157,6 +182,14 @@ async fn pass(
             complete.send_replace(step + 1);
         }
         complete.subscribe().wait_for(|complete| *complete > step).await.expect("the relay stands");
+    }
+    let held = {
+        let mut state = state.lock().expect("the state");
+        state.held.take_if(|(held, ..)| *held == operation)
+    };
+    if let Some((_, came, may_go)) = held {
+        came.send(()).expect("somebody waits for it");
+        may_go.await.expect("somebody lets it go");
     }
     let (trouble, is_heard) = {
         let mut state = state.lock().expect("the state");

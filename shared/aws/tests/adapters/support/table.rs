@@ -67,6 +67,11 @@ impl Table {
         call.send().await.expect("an answer");
     }
 
+    pub async fn delete(&self, key: Key) {
+        let call = self.client.delete_item().table_name(&self.settings.table).set_key(Some(key.into_item()));
+        call.send().await.expect("an answer");
+    }
+
     /// What the runner does: `updateItem` with its own expressions. Returns whether the condition held.
     pub async fn update(
         &self,

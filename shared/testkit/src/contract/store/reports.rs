@@ -356,6 +356,24 @@ pub async fn a_report_that_takes_the_run_above_its_cap_is_counted_with_the_stop(
     assert_eq!(spent(&store, &run).await, (4, NanoUsd(106)));
 }
 
+pub async fn a_report_above_the_cap_of_a_run_that_has_ended_is_counted_without_a_stop(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = Run { state: sample::running(), ..run(&mine(), 1, noon()) };
+    let mut new = new_run(&run, None, None);
+    new.ledger.cap = Some(NanoUsd(100));
+    store.record_run(&new).await.expect("recorded");
+    let (of, calls) = (reference(&run), [call("1", 101)]);
+    let begun = begin(&store, &run, &calls).await;
+    assert!(store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("recorded"));
+    let count = count(&begun, &calls);
+    assert_eq!(store.count_report(&of, &count, None).await.expect("an answer"), ReportCounted::Above);
+    let end = run.after(RunEvent::EngineEnded(EngineEnd::Succeeded), noon()).expect("an end");
+    assert_eq!(store.change_run(&RunChange::new(&run, end)).await.expect("changed"), Changed::Done);
+    let counted = store.count_report(&of, &count, None).await.expect("counted");
+    let ReportCounted::Done(ledger) = counted else { panic!("{counted:?}") };
+    assert_eq!((ledger.standing, ledger.spent, ledger.reports.len()), (Standing::Closed, NanoUsd(101), 0));
+}
+
 pub async fn what_was_reported_before_is_taken_over_once(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;

@@ -125,28 +125,38 @@ pub async fn every_full_limit_is_named(table: &impl Ground) {
 
 pub async fn nobody_passes_those_who_wait(table: &impl Ground) {
     let store = table.ports();
-    assert_eq!(record(&store, &admitted(1, &[of_tenant(1)])).await, Recorded::Created);
-    assert_eq!(record(&store, &waiting(2, of_tenant(1))).await, Recorded::Created);
-    let first = store.load_run(&mine(), sample::run_id(1)).await.expect("loaded").expect("a run");
-    assert_eq!(change(&store, &canceled(&first)).await, Changed::Done);
-    assert_eq!(table.count(&tenant_queue()).await, (0, 1), "a slot is free, and one waits for it");
-    assert_eq!(record(&store, &admitted(3, &[of_tenant(1)])).await, Recorded::Full(vec![SlotScope::Tenant]));
-    assert_eq!(record(&store, &waiting(3, of_tenant(1))).await, Recorded::Created, "behind the other one");
-    assert_eq!(table.count(&tenant_queue()).await, (0, 2));
+    for (number, limit, queue) in [(1, of_tenant(1), tenant_queue()), (4, of_definition(1), definition_queue())] {
+        assert_eq!(record(&store, &admitted(number, &[limit])).await, Recorded::Created);
+        assert_eq!(record(&store, &waiting(number + 1, limit)).await, Recorded::Created);
+        let first = store.load_run(&mine(), sample::run_id(number)).await.expect("loaded").expect("a run");
+        assert_eq!(change(&store, &canceled(&first)).await, Changed::Done);
+        assert_eq!(table.count(&queue).await, (0, 1), "a slot is free, and one waits for it");
+        assert_eq!(record(&store, &admitted(number + 2, &[limit])).await, Recorded::Full(vec![limit.scope]));
+        assert_eq!(record(&store, &waiting(number + 2, limit)).await, Recorded::Created, "behind the other one");
+        assert_eq!(table.count(&queue).await, (0, 2));
+    }
 }
 
 pub async fn a_run_joins_a_queue_only_where_the_limit_is_reached_or_others_wait(table: &impl Ground) {
     let store = table.ports();
-    let early = waiting(2, of_definition(1));
-    assert_eq!(record(&store, &early).await, Recorded::NotFull);
-    assert_eq!(store.load_run(&mine(), early.run.run_id).await.expect("loaded"), None);
-    assert_eq!(table.count(&definition_queue()).await, (0, 0));
-    assert_eq!(record(&store, &admitted(1, &[of_definition(1)])).await, Recorded::Created);
-    assert_eq!(record(&store, &early).await, Recorded::Created);
-    assert_eq!(record(&store, &early).await, Recorded::Created, "the same call again");
-    assert_eq!(table.count(&definition_queue()).await, (1, 1));
-    let found = store.load_run(&mine(), early.run.run_id).await.expect("loaded").expect("a run");
-    assert_eq!((found.status(), found.state.queue()), (RunStatus::Queued, Some(SlotScope::Definition)));
+    for (number, limit, queue) in [(1, of_definition(1), definition_queue()), (3, of_tenant(1), tenant_queue())] {
+        let early = waiting(number + 1, limit);
+        assert_eq!(record(&store, &early).await, Recorded::NotFull);
+        assert_eq!(store.load_run(&mine(), early.run.run_id).await.expect("loaded"), None);
+        assert_eq!(table.count(&queue).await, (0, 0));
+        let first = admitted(number, &[limit]);
+        assert_eq!(record(&store, &first).await, Recorded::Created);
+        assert_eq!(record(&store, &early).await, Recorded::Created);
+        assert_eq!(record(&store, &early).await, Recorded::Created, "the same call again");
+        assert_eq!(table.count(&queue).await, (1, 1));
+        let found = store.load_run(&mine(), early.run.run_id).await.expect("loaded").expect("a run");
+        assert_eq!((found.status(), found.state.queue()), (RunStatus::Queued, Some(limit.scope)));
+        // The counter stays, and says that nobody is there any more.
+        for left in [first.run, found] {
+            assert_eq!(change(&store, &canceled(&left)).await, Changed::Done);
+        }
+        assert_eq!(record(&store, &waiting(number + 10, limit)).await, Recorded::NotFull);
+    }
 }
 
 pub async fn recording_a_run_again_takes_no_second_slot(table: &impl Ground) {
@@ -197,6 +207,25 @@ pub async fn a_queued_run_is_dispatched_into_the_slots_it_needs(table: &impl Gro
     queue_becomes(table, &definition_queue(), &[]).await;
     assert_eq!(change(&store, &canceled(&found)).await, Changed::Done);
     assert_eq!((table.count(&definition_queue()).await, table.count(&tenant_queue()).await), ((0, 0), (0, 0)));
+}
+
+pub async fn a_dispatch_takes_the_first_slot_that_is_ever_taken_of_a_limit(table: &impl Ground) {
+    let store = table.ports();
+    let of = |definition: u128, number: u32| run_of(&mine(), number, definition_id(definition), second(number));
+    let first = slot_run(of(7, 1), &[of_definition(1)]);
+    let second = queued(of(7, 2), of_definition(1));
+    assert_eq!(record(&store, &first).await, Recorded::Created);
+    assert_eq!(record(&store, &second).await, Recorded::Created);
+    assert_eq!(change(&store, &canceled(&first.run)).await, Changed::Done);
+    let next = dispatched(&second.run, &[of_definition(1), of_tenant(1)]);
+    assert_eq!(change(&store, &next).await, Changed::Done, "the first of the tenant");
+    let third = queued(of(8, 3), of_tenant(1));
+    assert_eq!(record(&store, &third).await, Recorded::Created);
+    assert_eq!(change(&store, &canceled(&next.run)).await, Changed::Done);
+    let last = dispatched(&third.run, &[of_definition(1), of_tenant(1)]);
+    assert_eq!(change(&store, &last).await, Changed::Done, "the first of the other definition");
+    let other = QueueRef { tenant_id: mine(), definition_id: Some(definition_id(8)) };
+    assert_eq!((table.count(&other).await, table.count(&tenant_queue()).await), ((1, 0), (1, 0)));
 }
 
 pub async fn a_dispatch_without_a_slot_writes_nothing(table: &impl Ground) {
@@ -313,13 +342,18 @@ pub async fn a_place_in_a_queue_is_counted_from_one(table: &impl Ground) {
 
 pub async fn a_queue_holds_as_many_as_it_may(table: &impl Ground) {
     let store = table.ports();
-    table.set_count(&tenant_queue(), 1, limits::QUEUED_RUNS).await;
-    assert_eq!(record(&store, &waiting(1, of_tenant(1))).await, Recorded::QueueFull);
-    assert_eq!(record(&store, &waiting(1, of_tenant(5))).await, Recorded::QueueFull, "others wait");
-    assert_eq!(store.load_run(&mine(), sample::run_id(1)).await.expect("loaded"), None);
-    table.set_count(&tenant_queue(), 1, limits::QUEUED_RUNS - 1).await;
-    assert_eq!(record(&store, &waiting(1, of_tenant(1))).await, Recorded::Created);
-    assert_eq!(table.count(&tenant_queue()).await, (1, i64::from(limits::QUEUED_RUNS)));
+    for (number, scope, queue) in
+        [(1, SlotScope::Tenant, tenant_queue()), (2, SlotScope::Definition, definition_queue())]
+    {
+        let one = waiting(number, limit(scope, 1));
+        table.set_count(&queue, 1, limits::QUEUED_RUNS).await;
+        assert_eq!(record(&store, &one).await, Recorded::QueueFull);
+        assert_eq!(record(&store, &waiting(number, limit(scope, 5))).await, Recorded::QueueFull, "others wait");
+        assert_eq!(store.load_run(&mine(), sample::run_id(number)).await.expect("loaded"), None);
+        table.set_count(&queue, 1, limits::QUEUED_RUNS - 1).await;
+        assert_eq!(record(&store, &one).await, Recorded::Created);
+        assert_eq!(table.count(&queue).await, (1, i64::from(limits::QUEUED_RUNS)));
+    }
 }
 
 /// Numbers that are random and always the same.
