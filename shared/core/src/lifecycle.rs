@@ -338,6 +338,7 @@ mod tests {
             assert!(status.as_str().to_lowercase().parse::<S>().is_err(), "{status:?}");
         }
         assert!("".parse::<S>().is_err());
+        assert_eq!(StopIntent::ALL.map(StopIntent::as_str), ["canceled_by_caller", "timed_out", "budget_exceeded"]);
     }
 
     #[test]

@@ -209,7 +209,7 @@ struct Tables {
     open_runs: BTreeMap<TenantId, OpenRuns>,
     governed: Governed,
     boards: board_tables::BoardTables,
-    /// Open runs, and due boards, on a page of a list, where not as many as usual.
+    /// Open or expired runs, and due boards, on a page of a list, where not as many as usual.
     page: Option<u32>,
     writes: u64,
 }

@@ -402,8 +402,13 @@ fn listed(world: &World, list: &'static str, bounds: Bounds) -> usize {
 fn world_of_boards(minutes: i64) -> (World, u128) {
     let person = json!({"id": "person", "type": "external", "expiresAfterSeconds": 30});
     let world = world_of(json!([person, plain("b")]), &[("person", "b")]);
+    let first = first_shard(&world, minutes);
+    (world, first)
+}
+
+fn first_shard(world: &World, minutes: i64) -> u128 {
     let turn = world.clock.now().as_second() / 60 + minutes;
-    (world, u128::from(turn.unsigned_abs()) % u128::from(SHARDS))
+    u128::from(turn.unsigned_abs()) % u128::from(SHARDS)
 }
 
 #[test]
@@ -418,6 +423,32 @@ fn a_shard_is_listed_for_half_of_its_share_of_the_time_however_much_there_is_in_
         let pages = listed(&world, list, Bounds { until, boards: 1_000, ..world.bounds() });
         // A sixteenth of them, and half of that; and one page of every other shard.
         assert_eq!(pages, 640 / 16 / 2 + usize::from(SHARDS) - 1, "{list}");
+    }
+}
+
+#[test]
+fn expired_runs_of_a_shard_are_listed_for_half_of_its_share_of_the_time() {
+    let world = World::new();
+    let first = first_shard(&world, 2);
+    for number in 1..=9 {
+        world.ended("acme", number * u128::from(SHARDS) + first);
+    }
+    world.clock.advance(120);
+    world.store.list_in_pages_of(1);
+    // What is left when this phase begins, the last one, is all its own: five seconds are half of a sixteenth.
+    let until = world.clock.now() + SignedDuration::from_secs(160);
+    let bounds = Bounds { until, deliveries_per_shard: 0, ..world.bounds() };
+    assert_eq!(listed(&world, "list expired runs", bounds), 5 + usize::from(SHARDS) - 1);
+}
+
+#[test]
+fn a_list_that_fails_is_told_with_its_shard() {
+    for list in ["list due deliveries", "list open runs", "list due boards", "list expired runs"] {
+        let world = World::new();
+        fail(&world, list);
+        let faults = world.reconcile().faults;
+        let told = (0..SHARDS).filter(|shard| faults.iter().any(|fault| fault.contains(&format!("shard {shard}:"))));
+        assert_eq!((told.count(), faults.len()), (usize::from(SHARDS), usize::from(SHARDS)), "{list}: {faults:?}");
     }
 }
 

@@ -20,7 +20,7 @@ const MANY: u128 = 3_200;
 
 impl World {
     /// An ended run of a tenant that is kept for a second, and its webhook.
-    fn ended(&self, tenant: &str, id: u128) -> (Run, Delivery) {
+    pub fn ended(&self, tenant: &str, id: u128) -> (Run, Delivery) {
         let retention = Some(Retention { max_age_seconds: 1, preserve_on_failure: false });
         let command = Command { retention, ..with_callback(command()) };
         let caller = fixture::caller(tenant);

@@ -1,7 +1,7 @@
 //! Receivers that fail or take their time, beside others.
 
 use crate::world::World;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use sluice_core::delivery::health::{MOST_WAITING, RECEIVER_AT_ONCE, TENANT_AT_ONCE};
 use sluice_core::delivery::{AttemptOutcome, Channel, Delivery, DeliveryStatus};
 use sluice_core::flow::deliver::{Delivered, deliver};
@@ -42,6 +42,12 @@ fn due(world: &World, tenant_id: &TenantId, number: u128, origin: &str) -> Deliv
     };
     world.store.seed_delivery(delivery, Vec::new());
     DeliveryRef { tenant_id, run_id, number: 1 }
+}
+
+fn delivery(world: &World, of: &DeliveryRef) -> Delivery {
+    let found = world.store.deliveries().into_iter().map(|(delivery, _)| delivery);
+    let mut found = found.filter(|delivery| (delivery.run_id, delivery.number) == (of.run_id, of.number));
+    found.next().expect("a delivery")
 }
 
 /// Keeps every request for a while, and sees how many it has of each receiver at a time.
@@ -246,6 +252,26 @@ fn trouble_with_the_health_loses_no_delivery_and_no_record() {
                 assert_eq!(world.receiver.received().len(), records, "{operation} {fault:?} {nth}");
             }
         }
+    }
+}
+
+#[test]
+fn every_sweep_looks_at_those_who_have_waited_longest() {
+    let (world, acme, globex) = (World::new(), tenant("acme"), tenant("globex"));
+    put_in_trouble(&world, &acme, 16, DEAD);
+    for number in 2..2_502 {
+        due(&world, &acme, number * 16, DEAD);
+    }
+    world.clock.advance(1);
+    for number in 0..3 {
+        let longest = due(&world, &globex, (100_000 + number) * 16, WELL);
+        world.store.seed_delivery(
+            Delivery { next_attempt_at: Some(Timestamp::UNIX_EPOCH), ..delivery(&world, &longest) },
+            Vec::new(),
+        );
+        world.reconcile();
+        assert!(world.engine.take_announced().contains(&longest), "sweep {number}");
+        world.clock.advance(60);
     }
 }
 

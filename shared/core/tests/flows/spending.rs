@@ -209,6 +209,7 @@ fn what_is_left_is_told_of_the_tenant_its_compute_nodes_and_a_user() {
     // By the day that the draws were made in; those on the node are of another period than its own.
     assert_eq!((states[0].all, states[0].user), (purse(10, 6), purse(5, 6)));
     assert_eq!((states[1].all, states[1].user), (None, purse(7, 0)));
+    assert_eq!(states[0].all.map(|purse| purse.left()), Some(usd(4)));
     assert_eq!(states[0].user.map(|purse| purse.left()), Some(usd(0)), "never below nothing");
     assert_eq!(states[0].ends_at, Period::Day.end(world.clock.now()));
     let others = read(Some("bob"));

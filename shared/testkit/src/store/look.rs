@@ -10,7 +10,7 @@ impl MemoryStore {
         lock(&self.tables).writes
     }
 
-    /// Lists open runs, and due boards, in pages of so many.
+    /// Lists open and expired runs, and due boards, in pages of so many.
     pub fn list_in_pages_of(&self, most: u32) {
         lock(&self.tables).page = Some(most);
     }

@@ -61,7 +61,8 @@ impl Sweep for MemoryStore {
             // By what is last on a page, so that what goes meanwhile moves nobody.
             let is_after = |run: &&&Run| cursor.is_none_or(|last| place(purge_at(run), run.run_id).as_str() > last);
             let mut expired = expired.iter().filter(is_after);
-            let items: Vec<&Run> = expired.by_ref().take(limit as usize).copied().collect();
+            let limit = tables.page.unwrap_or(limit) as usize;
+            let items: Vec<&Run> = expired.by_ref().take(limit).copied().collect();
             let next = expired.next().and(items.last()).map(|last| place(purge_at(last), last.run_id));
             Ok(Page { items: items.into_iter().map(named).collect(), next })
         })

@@ -11,7 +11,7 @@ use crate::flow::allowance::{self, Taken};
 use crate::flow::inquiry::{Inquired, Known, inquire};
 use crate::flow::spending::{Spender, Spending};
 use crate::flow::{Answer, Refusal};
-use crate::id::{ComputeNodeKey, DefinitionId, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
+use crate::id::{ComputeNodeKey, DefinitionRef, InstanceId, InvalidId, ProcessorKey, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::instance::{DefinitionHint, Instance, InstanceContent};
 use crate::memory::Memory;
@@ -99,8 +99,8 @@ struct Names<'a> {
     /// Where runs execute whose configuration does not say it.
     default_node: ComputeNodeKey,
     now: Timestamp,
-    /// The instance that the configuration is of the first definition that was thought of.
-    instance_id: OnceLock<(DefinitionId, InstanceId)>,
+    /// The instance that the configuration is.
+    instance_id: OnceLock<InstanceId>,
 }
 
 impl<'a> Names<'a> {
@@ -134,13 +134,9 @@ impl<'a> Names<'a> {
         wanted
     }
 
-    /// What a configuration says of one definition is one instance.
+    /// The instance that the configuration is: one, because a name is the same definition's for good.
     fn id_of(&self, content: &InstanceContent) -> InstanceId {
-        let of = content.definition_id;
-        match self.instance_id.get_or_init(|| (of, content.id(self.tenant))) {
-            (first, id) if *first == of => *id,
-            _ => content.id(self.tenant),
-        }
+        *self.instance_id.get_or_init(|| content.id(self.tenant))
     }
 
     fn instance(&self, id: InstanceId) -> InstanceKey {
