@@ -269,3 +269,15 @@ impl Delivery {
 fn webhook_id(run_id: RunId, number: u32) -> String {
     format!("{run_id}.{number}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_stored_and_shown_by_its_word() {
+        use DeliveryStatus::{DeadLettered, Delivered, InFlight, Scheduled};
+        let words = [Scheduled, InFlight, Delivered, DeadLettered].map(DeliveryStatus::as_str);
+        assert_eq!(words, ["SCHEDULED", "IN_FLIGHT", "DELIVERED", "DEAD_LETTERED"]);
+    }
+}

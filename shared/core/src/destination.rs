@@ -25,7 +25,7 @@ pub struct Destination {
 }
 
 const CANONICAL: &str = "must be written in its canonical form: no empty segments or dots in its path, each parameter as \
-    name=value, and everything but letters, digits and -._~ as %XX";
+    name=value, and everything but letters, digits and -._~ as the %XX of its UTF-8";
 
 /// Segments that no reader takes for something else, one after the other.
 fn is_canonical_path(path: &str) -> bool {
@@ -44,25 +44,29 @@ fn is_canonical_query(query: &str) -> bool {
 }
 
 /// Whether a text is encoded as AWS Signature Version 4 encodes it: unreserved characters as they are, and every other byte
-/// as `%` and two upper-case digits.
+/// of its UTF-8 as `%` and two upper-case digits. Bytes that are no UTF-8 are read as something else by whoever decodes them.
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 fn is_encoded(text: &str) -> bool {
     let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_lowercase());
     let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {
-        if byte == b'%' {
+        let is_escape = byte == b'%';
+        let byte = if is_escape {
             let (Some(high), Some(low)) = (bytes.next().and_then(digit), bytes.next().and_then(digit)) else {
                 return false;
             };
-            if u8::try_from(high * 16 + low).is_ok_and(is_unreserved) {
-                return false;
-            }
-        } else if !is_unreserved(byte) {
+            u8::try_from(high * 16 + low).unwrap_or_default()
+        } else {
+            byte
+        };
+        if is_unreserved(byte) == is_escape {
             return false;
         }
+        decoded.push(byte);
     }
-    true
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 impl Destinations {
@@ -141,6 +145,7 @@ mod tests {
             "/hook/",
             "/a/b-c_d.e~f",
             "/%C3%A9",
+            "/?a=%C3%A9",
             "/a%20b",
             "/a%2Fb",
             "/?a=b",
@@ -172,6 +177,10 @@ mod tests {
             "/?a=b%",
             "/?a=%4",
             "/?a=%zz",
+            "/?a=%BB",
+            "/?a=%C3",
+            "/?%A9=b",
+            "/?a=%ED%A0%80",
             "/?a=b/c",
             "/?a=b?c",
             "/?a=b:c",
@@ -212,6 +221,8 @@ mod tests {
             "/a%",
             "/a|b",
             "/a[b]",
+            "/%BB",
+            "/%C3/%A9",
         ] {
             assert!(!admits(below), "{below}");
         }
