@@ -50,7 +50,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Statuses after which the same request may do better.
 const TRANSIENT_STATUSES: [u16; 4] = [500, 502, 503, 504];
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Why a call has no output.
 pub type CallError<E> = SdkError<E, HttpResponse>;
 
@@ -171,7 +171,7 @@ impl Service {
         input: Result<O::Input, BuildError>,
         attempts: u32,
     ) -> Result<O::Output, CallError<O::Error>> {
-        let written = Written::<O>::new(input)?;
+        let written = Written::<O>::new(input).map_err(CallError::construction_failure)?;
         self.send_within(&written, attempts).await
     }
 
@@ -300,23 +300,22 @@ impl Service {
 /// A request as the operation writes it, not yet signed.
 #[derive(Debug)]
 pub struct Written<O> {
-    request: HttpRequest,
+    /// In a box, for it lives as long as the call, in whatever waits for that.
+    request: Box<HttpRequest>,
     of: PhantomData<fn() -> O>,
 }
 
 impl<O: Operation> Written<O> {
     /// # Errors
     /// When the input is none, or cannot be written.
-    pub fn new(input: Result<O::Input, BuildError>) -> Result<Self, CallError<O::Error>> {
-        let input = Input::erase(input.map_err(CallError::construction_failure)?);
-        write(O::codec(), input).map(|request| Self { request, of: PhantomData }).map_err(own::<O>)
+    pub fn new(input: Result<O::Input, BuildError>) -> Result<Self, BoxError> {
+        Ok(Self { request: Box::new(write(O::codec(), Input::erase(input?))?), of: PhantomData })
     }
 }
 
-fn write(codec: &FrozenLayer, input: Input) -> Result<HttpRequest, CallError<Erased>> {
-    let serializer = codec.load::<SharedRequestSerializer>();
-    let serializer = serializer.ok_or_else(|| CallError::construction_failure(NotBegun::NoSerializer))?;
-    serializer.serialize_input(input, &mut ConfigBag::base()).map_err(CallError::construction_failure)
+fn write(codec: &FrozenLayer, input: Input) -> Result<HttpRequest, BoxError> {
+    let serializer = codec.load::<SharedRequestSerializer>().ok_or(NotBegun::NoSerializer)?;
+    serializer.serialize_input(input, &mut ConfigBag::base())
 }
 
 /// An error as the operation has it.

@@ -274,7 +274,7 @@ impl Store {
         let token = uuid::Uuid::new_v4().to_string();
         let input =
             TransactWriteItemsInput::builder().set_transact_items(Some(actions)).client_request_token(token).build();
-        let written = Written::<TransactWriteItems>::new(input).map_err(|error| failed(operation, &error))?;
+        let written = Written::<TransactWriteItems>::new(input).map_err(|error| corrupt(operation, error))?;
         let mut attempt = 0;
         loop {
             let Err(error) = self.dynamodb.send(&written).await else {
