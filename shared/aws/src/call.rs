@@ -1,5 +1,5 @@
-//! How a service of AWS is called: the SDK's operation writes the request and reads the answer, aws-sigv4 signs it, and what lies
-//! between them is here: attempts, pauses and time.
+//! How a service of AWS is called: an operation writes the request and reads the answer, aws-sigv4 signs it, and what lies between
+//! them is here: attempts, pauses and time. Operations are the SDK's, but for those of DynamoDB (`dynamo/operation.rs`).
 //!
 //! **Invariants:** no call is waited for beyond its time, nor beyond the end of its invocation, and none begins after that; what is
 //! sent again is the same request, signed anew; a connection on which an attempt failed is not used again.
@@ -15,31 +15,31 @@ use crate::connector::{Connector, SLUICE, classified};
 use crate::deadline;
 use crate::sigv4::{self, Scope};
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
-use aws_sdk_dynamodb::operation as dynamodb;
 use aws_sdk_eventbridge::operation as eventbridge;
 use aws_sdk_sfn::operation as sfn;
 use aws_smithy_runtime_api::client::interceptors::context::{Error as Erased, Input, Output};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_runtime_api::client::ser_de::{
     DeserializeResponse, SerializeRequest, SharedRequestSerializer, SharedResponseDeserializer,
 };
 use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer, Layer};
+use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 use aws_smithy_types::retry::{ErrorKind, ProvideErrorKind};
-use http::header::USER_AGENT;
-use http::{Request, Response, Uri};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderName, HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::capture_connection;
 use sluice_core::ports::Clock;
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
@@ -54,28 +54,95 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Why a call has no output.
 pub type CallError<E> = SdkError<E, HttpResponse>;
 
-/// An operation of a service, as its SDK has it.
+/// An operation of a service.
 pub trait Operation {
-    type Input: fmt::Debug + Send + Sync + 'static;
-    type Output: fmt::Debug + Send + Sync + 'static;
+    type Input<'a>;
+    type Output: fmt::Debug + Send + 'static;
     type Error: Error + ProvideErrorMetadata + ProvideErrorKind + Send + Sync + 'static;
 
-    /// What writes its requests and reads its answers.
-    fn codec() -> &'static FrozenLayer;
+    /// # Errors
+    /// When the input is none, or cannot be written.
+    fn write(input: Self::Input<'_>) -> Result<Asked, BoxError>;
+    /// The output in an answer.
+    ///
+    /// # Errors
+    /// What the service says instead, or why that cannot be read.
+    fn read(answer: &HttpResponse) -> Result<Found, Unread>;
     /// An error that is none of its own.
     fn unhandled(error: Erased) -> Self::Error;
 }
 
+/// An output, to whoever does not know of which operation.
+pub type Found = Box<dyn Any + Send>;
+/// Why an answer has no output.
+pub type Unread = OrchestratorError<Erased>;
+
+/// What is asked of a service, not yet signed.
+#[derive(Debug)]
+pub struct Asked {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+impl Asked {
+    /// JSON for an operation, whose target is `<service>_<version>.<operation>`.
+    /// Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
+    pub(crate) fn json(target: &'static str, body: Vec<u8>) -> Self {
+        let kind = HeaderValue::from_static("application/x-amz-json-1.0");
+        let target = (HeaderName::from_static("x-amz-target"), HeaderValue::from_static(target));
+        Self { headers: vec![(CONTENT_TYPE, kind), target], body: body.into() }
+    }
+
+    /// What the SDK writes.
+    fn of(codec: &FrozenLayer, input: Input) -> Result<Self, BoxError> {
+        let serializer = codec.load::<SharedRequestSerializer>().ok_or(NotBegun::NoSerializer)?;
+        let written = serializer.serialize_input(input, &mut ConfigBag::base())?;
+        let header = |(name, value): (&str, &str)| Ok((name.parse::<HeaderName>()?, HeaderValue::from_str(value)?));
+        let headers = written.headers().iter().map(header).collect::<Result<_, BoxError>>()?;
+        let body = Bytes::copy_from_slice(written.body().bytes().ok_or(NotBegun::NoBody)?);
+        Ok(Self { headers, body })
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+}
+
+/// What the SDK reads in an answer.
+pub(crate) fn read_by(codec: &FrozenLayer, answer: &HttpResponse) -> Result<Output, Unread> {
+    let Some(deserializer) = codec.load::<SharedResponseDeserializer>() else {
+        return Err(Unread::other(NoOutput::NoDeserializer));
+    };
+    deserializer.deserialize_nonstreaming_with_config(answer, &ConfigBag::base())
+}
+
+/// What the SDK writes an operation's requests with, and reads its answers.
+macro_rules! codec {
+    ($operation:expr) => {{
+        static CODEC: std::sync::OnceLock<aws_smithy_types::config_bag::FrozenLayer> = std::sync::OnceLock::new();
+        let config = || aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin::config(&$operation);
+        let none = || aws_smithy_types::config_bag::Layer::new("none").freeze();
+        CODEC.get_or_init(|| config().unwrap_or_else(none))
+    }};
+}
+pub(crate) use codec;
+
 macro_rules! operations {
     ($($service:ident::$module:ident::$operation:ident($input:ident, $output:ident, $error:ident)),* $(,)?) => {$(
         impl Operation for $service::$module::$operation {
-            type Input = $service::$module::$input;
+            type Input<'a> = Result<$service::$module::$input, BuildError>;
             type Output = $service::$module::$output;
             type Error = $service::$module::$error;
 
-            fn codec() -> &'static FrozenLayer {
-                static CODEC: OnceLock<FrozenLayer> = OnceLock::new();
-                CODEC.get_or_init(|| Self::new().config().unwrap_or_else(|| Layer::new("none").freeze()))
+            fn write(input: Self::Input<'_>) -> Result<Asked, BoxError> {
+                Asked::of(codec!(Self::new()), Input::erase(input?))
+            }
+
+            fn read(answer: &HttpResponse) -> Result<Found, Unread> {
+                match read_by(codec!(Self::new()), answer)?.downcast::<Self::Output>() {
+                    Ok(output) => Ok(Box::new(output)),
+                    Err(_) => Err(Unread::other(NoOutput::Another)),
+                }
             }
 
             fn unhandled(error: Erased) -> Self::Error {
@@ -86,16 +153,6 @@ macro_rules! operations {
 }
 
 operations! {
-    dynamodb::batch_get_item::BatchGetItem(BatchGetItemInput, BatchGetItemOutput, BatchGetItemError),
-    dynamodb::batch_write_item::BatchWriteItem(BatchWriteItemInput, BatchWriteItemOutput, BatchWriteItemError),
-    dynamodb::delete_item::DeleteItem(DeleteItemInput, DeleteItemOutput, DeleteItemError),
-    dynamodb::get_item::GetItem(GetItemInput, GetItemOutput, GetItemError),
-    dynamodb::put_item::PutItem(PutItemInput, PutItemOutput, PutItemError),
-    dynamodb::query::Query(QueryInput, QueryOutput, QueryError),
-    dynamodb::transact_write_items::TransactWriteItems(
-        TransactWriteItemsInput, TransactWriteItemsOutput, TransactWriteItemsError
-    ),
-    dynamodb::update_item::UpdateItem(UpdateItemInput, UpdateItemOutput, UpdateItemError),
     eventbridge::put_events::PutEvents(PutEventsInput, PutEventsOutput, PutEventsError),
     sfn::describe_execution::DescribeExecution(
         DescribeExecutionInput, DescribeExecutionOutput, DescribeExecutionError
@@ -134,7 +191,7 @@ enum NotBegun {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum NoOutput {
+pub(crate) enum NoOutput {
     #[error("no answer in time")]
     Late,
     #[error("the operation reads no answers")]
@@ -148,10 +205,7 @@ impl Service {
     ///
     /// # Errors
     /// When there is no output: what the service answered last, or why it did not.
-    pub async fn call<O: Operation>(
-        &self,
-        input: Result<O::Input, BuildError>,
-    ) -> Result<O::Output, CallError<O::Error>> {
+    pub async fn call<O: Operation>(&self, input: O::Input<'_>) -> Result<O::Output, CallError<O::Error>> {
         self.call_within::<O>(input, MAX_ATTEMPTS).await
     }
 
@@ -159,16 +213,13 @@ impl Service {
     ///
     /// # Errors
     /// As [`Self::call`].
-    pub async fn call_once<O: Operation>(
-        &self,
-        input: Result<O::Input, BuildError>,
-    ) -> Result<O::Output, CallError<O::Error>> {
+    pub async fn call_once<O: Operation>(&self, input: O::Input<'_>) -> Result<O::Output, CallError<O::Error>> {
         self.call_within::<O>(input, 1).await
     }
 
     async fn call_within<O: Operation>(
         &self,
-        input: Result<O::Input, BuildError>,
+        input: O::Input<'_>,
         attempts: u32,
     ) -> Result<O::Output, CallError<O::Error>> {
         let written = Written::<O>::new(input).map_err(CallError::construction_failure)?;
@@ -189,10 +240,10 @@ impl Service {
         written: &Written<O>,
         attempts: u32,
     ) -> Result<O::Output, CallError<O::Error>> {
-        match Box::pin(self.attempts(O::codec(), &written.request, attempts, said::<O::Error>)).await {
-            Ok((output, response)) => match output.downcast::<O::Output>() {
-                Ok(output) => Ok(output),
-                Err(_) => Err(CallError::response_error(NoOutput::Another, response)),
+        match Box::pin(self.attempts(&written.asked, attempts, &Reading::of::<O>())).await {
+            Ok((found, answer)) => match found.downcast::<O::Output>() {
+                Ok(output) => Ok(*output),
+                Err(_) => Err(CallError::response_error(NoOutput::Another, answer)),
             },
             Err(error) => Err(own::<O>(error)),
         }
@@ -200,11 +251,10 @@ impl Service {
 
     async fn attempts(
         &self,
-        codec: &FrozenLayer,
-        written: &HttpRequest,
+        asked: &Asked,
         attempts: u32,
-        said: Said,
-    ) -> Result<(Output, HttpResponse), CallError<Erased>> {
+        reading: &Reading,
+    ) -> Result<(Found, HttpResponse), CallError<Erased>> {
         let most = deadline::left().map_or(self.most, |left| self.most.min(left));
         if most.is_zero() {
             return Err(CallError::construction_failure(NotBegun::Over));
@@ -213,7 +263,7 @@ impl Service {
         let (mut number, mut spent) = (1, 0);
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let tried = timeout(left.min(self.attempt), self.attempt(codec, written, said)).await;
+            let tried = timeout(left.min(self.attempt), self.attempt(asked, reading)).await;
             let error = match tried {
                 Ok(Ok(found)) => {
                     self.quota.give_back(spent);
@@ -224,7 +274,7 @@ impl Service {
             };
             let pause = pause(number);
             let has_time = Instant::now() + pause < end;
-            let cost = retry_cost(&error, said).filter(|_| number < attempts && has_time);
+            let cost = retry_cost(&error, reading.said).filter(|_| number < attempts && has_time);
             let Some(cost) = cost.filter(|cost| self.quota.take(*cost)) else { return Err(error) };
             tracing::debug!(%error, "a call is tried again");
             (number, spent) = (number + 1, cost);
@@ -232,13 +282,8 @@ impl Service {
         }
     }
 
-    async fn attempt(
-        &self,
-        codec: &FrozenLayer,
-        written: &HttpRequest,
-        said: Said,
-    ) -> Result<(Output, HttpResponse), CallError<Erased>> {
-        let mut request = self.signed(written).map_err(CallError::construction_failure)?;
+    async fn attempt(&self, asked: &Asked, reading: &Reading) -> Result<(Found, HttpResponse), CallError<Erased>> {
+        let mut request = self.signed(asked).map_err(CallError::construction_failure)?;
         let used = capture_connection(&mut request);
         let give_up = || {
             if let Some(connection) = used.connection_metadata().as_ref() {
@@ -257,11 +302,8 @@ impl Service {
             give_up();
             return Err(CallError::response_error(error, response));
         }
-        let Some(deserializer) = codec.load::<SharedResponseDeserializer>() else {
-            return Err(CallError::response_error(NoOutput::NoDeserializer, response));
-        };
-        let error = match deserializer.deserialize_nonstreaming_with_config(&response, &ConfigBag::base()) {
-            Ok(output) => return Ok((output, response)),
+        let error = match (reading.read)(&response) {
+            Ok(found) => return Ok((found, response)),
             Err(error) => error,
         };
         // The orchestrator's error gives what it holds only by a map.
@@ -271,51 +313,56 @@ impl Service {
             Some(own) => CallError::service_error(own, response),
             None => CallError::response_error(rest.to_string(), response),
         };
-        if retry_cost(&error, said).is_some() {
+        if retry_cost(&error, reading.said).is_some() {
             give_up();
         }
         Err(error)
     }
 
-    fn signed(&self, written: &HttpRequest) -> Result<Request<SdkBody>, BoxError> {
+    fn signed(&self, asked: &Asked) -> Result<Request<SdkBody>, BoxError> {
         let endpoint = self.endpoint.as_ref().map_err(|why| NotBegun::Nowhere(Arc::clone(why)))?;
-        let body = written.body();
-        let bytes = body.bytes().ok_or(NotBegun::NoBody)?;
         let host = endpoint.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let headers = || written.headers().iter();
-        let all = [("host", host)].into_iter().chain(headers());
+        let url = endpoint.to_string();
+        let all = [("host", host)].into_iter().chain(asked.headers());
         let now = SystemTime::from(SystemClock.now());
-        let signature = sigv4::sign(&self.scope, &endpoint.to_string(), all, bytes, now)?;
+        let signature = sigv4::sign(&self.scope, &url, all, &asked.body, now)?;
         let mut request = Request::post(endpoint.clone()).header(USER_AGENT, SLUICE);
-        for (name, value) in headers() {
+        for (name, value) in &asked.headers {
             request = request.header(name, value);
         }
         for (name, value) in signature {
             request = request.header(name, value);
         }
-        Ok(request.body(body.try_clone().ok_or(NotBegun::NoBody)?)?)
+        Ok(request.body(SdkBody::from(asked.body.clone()))?)
     }
 }
 
-/// A request as the operation writes it, not yet signed.
+/// What is asked by an operation, written once however often it is sent.
 #[derive(Debug)]
 pub struct Written<O> {
     /// In a box, for it lives as long as the call, in whatever waits for that.
-    request: Box<HttpRequest>,
+    asked: Box<Asked>,
     of: PhantomData<fn() -> O>,
 }
 
 impl<O: Operation> Written<O> {
     /// # Errors
     /// When the input is none, or cannot be written.
-    pub fn new(input: Result<O::Input, BuildError>) -> Result<Self, BoxError> {
-        Ok(Self { request: Box::new(write(O::codec(), Input::erase(input?))?), of: PhantomData })
+    pub fn new(input: O::Input<'_>) -> Result<Self, BoxError> {
+        Ok(Self { asked: Box::new(O::write(input)?), of: PhantomData })
     }
 }
 
-fn write(codec: &FrozenLayer, input: Input) -> Result<HttpRequest, BoxError> {
-    let serializer = codec.load::<SharedRequestSerializer>().ok_or(NotBegun::NoSerializer)?;
-    serializer.serialize_input(input, &mut ConfigBag::base())
+/// How an operation's answers are read, to whoever does not know which it is.
+struct Reading {
+    read: fn(&HttpResponse) -> Result<Found, Unread>,
+    said: Said,
+}
+
+impl Reading {
+    fn of<O: Operation>() -> Self {
+        Self { read: O::read, said: said::<O::Error> }
+    }
 }
 
 /// An error as the operation has it.

@@ -17,6 +17,7 @@ pub mod keys;
 mod manage;
 mod meter;
 mod model;
+pub mod operation;
 mod page;
 mod purge;
 mod queue;
@@ -31,15 +32,12 @@ mod usage;
 use crate::call::Service;
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::delete_item::{DeleteItem, DeleteItemInput};
-use aws_sdk_dynamodb::operation::get_item::{GetItem, GetItemInput};
-use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemInput};
-use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, ItemResult, n};
 use keys::Key;
+use operation::{Change, DeleteItem, GetItem, GetItemInput, PutItem};
+use serde_dynamo::AttributeValue;
 use sluice_core::memory::Memory;
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The table, and what this process remembers of it.
@@ -57,12 +55,9 @@ impl Store {
 
     /// One item, strongly consistent.
     async fn get(&self, operation: &'static str, key: Key) -> StoreResult<Option<Item>> {
-        let get = GetItemInput::builder().table_name(&*self.table).set_key(Some(key.into_item())).consistent_read(true);
-        self.dynamodb
-            .call::<GetItem>(get.build())
-            .await
-            .map(|answer| answer.item)
-            .map_err(|error| failed(operation, &error))
+        let get = GetItemInput { table_name: &self.table, key: key.into_item(), consistent_read: true };
+        let answer = self.dynamodb.call::<GetItem>(get).await;
+        answer.map(|answer| answer.item).map_err(|error| failed(operation, &error))
     }
 
     /// Writes one item if there is none under its key yet, and says whether it did.
@@ -85,12 +80,16 @@ impl Store {
         operation: &'static str,
         item: ItemResult<Item>,
         condition: &str,
-        value: Option<(&str, AttributeValue)>,
+        value: Option<(&'static str, AttributeValue)>,
     ) -> StoreResult<bool> {
         let item = item.map_err(|error| corrupt(operation, error))?;
-        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(item)).condition_expression(condition);
-        let values = value.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
-        match self.dynamodb.call::<PutItem>(put.set_expression_attribute_values(values).build()).await {
+        let put = Change {
+            item: Some(item),
+            condition_expression: Some(condition.into()),
+            expression_attribute_values: value.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            ..self.change()
+        };
+        match self.dynamodb.call::<PutItem>(put).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>
@@ -101,9 +100,14 @@ impl Store {
         }
     }
 
+    /// A change of the table, without what it does.
+    fn change(&self) -> Change<'_> {
+        Change { table_name: &self.table, ..Change::default() }
+    }
+
     /// Deletes one item. Deleting what is gone is no error.
     async fn delete(&self, operation: &'static str, key: Key) -> StoreResult<()> {
-        let delete = DeleteItemInput::builder().table_name(&*self.table).set_key(Some(key.into_item())).build();
+        let delete = Change { key: Some(key.into_item()), ..self.change() };
         self.dynamodb.call::<DeleteItem>(delete).await.map(|_| ()).map_err(|error| failed(operation, &error))
     }
 }

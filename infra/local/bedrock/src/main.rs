@@ -40,6 +40,8 @@ fn say(to: &mut impl Write, text: &str) {
 }
 
 fn serve(options: Options) -> Result<(), String> {
+    // Before anybody is told where it is: who knows of it may stop it at once.
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let authority_path = options.authority_path.clone();
     let bedrock = Bedrock::start(options).map_err(|error| error.to_string())?;
     let place = json!({
@@ -48,7 +50,6 @@ fn serve(options: Options) -> Result<(), String> {
     });
     say(&mut io::stdout(), &place.to_string());
     let (ended, end) = mpsc::channel();
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| error.to_string())?;
     let by_signal = ended.clone();
     thread::spawn(move || {
         if signals.forever().next().is_some() {

@@ -2,12 +2,13 @@
 
 use super::item::Item;
 use super::keys::Key;
-use super::{Store, corrupt, failed};
-use aws_sdk_dynamodb::operation::batch_get_item::{BatchGetItem, BatchGetItemInput};
-use aws_sdk_dynamodb::operation::batch_write_item::{BatchWriteItem, BatchWriteItemInput};
-use aws_sdk_dynamodb::types::{DeleteRequest, KeysAndAttributes, WriteRequest};
+use super::operation::{
+    BatchGetItem, BatchGetItemInput, BatchWriteItem, BatchWriteItemInput, DeleteRequest, KeysAndAttributes,
+    WriteRequest,
+};
+use super::{Store, failed};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Keys of one `BatchGetItem`.
@@ -42,24 +43,23 @@ impl Store {
     ) -> StoreResult<()> {
         // Every name is a placeholder, because many words are reserved.
         let placeholders: Vec<String> = (0..only.len()).map(|index| format!("#p{index}")).collect();
-        let names: HashMap<String, String> =
-            placeholders.iter().cloned().zip(only.iter().map(|name| (*name).to_owned())).collect();
+        let projection = placeholders.join(", ");
+        let names = placeholders.into_iter().map(Into::into).zip(only.iter().map(|name| (*name).into())).collect();
         let mut left: Vec<Item> = keys.iter().cloned().map(Key::into_item).collect();
         for attempt in 0..TRIES {
             wait_before(attempt).await;
-            let wanted = KeysAndAttributes::builder()
-                .set_keys(Some(left))
-                .set_projection_expression((!only.is_empty()).then(|| placeholders.join(", ")))
-                .set_expression_attribute_names((!only.is_empty()).then(|| names.clone()))
-                .consistent_read(true)
-                .build();
-            let wanted = wanted.map_err(|error| corrupt(operation, error))?;
-            let get = BatchGetItemInput::builder().request_items(&*self.table, wanted).build();
+            let wanted = KeysAndAttributes {
+                keys: &left,
+                projection_expression: (!only.is_empty()).then_some(&projection),
+                expression_attribute_names: &names,
+                consistent_read: true,
+            };
+            let get = BatchGetItemInput { request_items: BTreeMap::from([(&*self.table, wanted)]) };
             let answer = self.dynamodb.call::<BatchGetItem>(get).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
-            found.extend(answer.responses.into_iter().flat_map(HashMap::into_values).flatten());
-            left =
-                answer.unprocessed_keys.into_iter().flat_map(HashMap::into_values).flat_map(|left| left.keys).collect();
+            found.extend(answer.responses.into_iter().flat_map(BTreeMap::into_values).flatten());
+            let unprocessed = answer.unprocessed_keys.into_iter().flat_map(BTreeMap::into_values);
+            left = unprocessed.flat_map(|left| left.keys).collect();
             if left.is_empty() {
                 return Ok(());
             }
@@ -69,12 +69,8 @@ impl Store {
 
     /// Deletes the items under `keys`, which are all different. Deleting what is gone is no error.
     pub(super) async fn delete_all(&self, operation: &'static str, keys: Vec<Key>) -> StoreResult<()> {
-        let mut requests = Vec::with_capacity(keys.len());
-        for key in keys {
-            let delete = DeleteRequest::builder().set_key(Some(key.into_item())).build();
-            let delete = delete.map_err(|error| corrupt(operation, error))?;
-            requests.push(WriteRequest::builder().delete_request(delete).build());
-        }
+        let delete = |key: Key| WriteRequest { delete_request: DeleteRequest { key: key.into_item() } };
+        let requests: Vec<WriteRequest> = keys.into_iter().map(delete).collect();
         for batch in requests.chunks(WRITES) {
             self.write_batch(operation, batch.to_vec()).await?;
         }
@@ -84,10 +80,10 @@ impl Store {
     async fn write_batch(&self, operation: &'static str, mut left: Vec<WriteRequest>) -> StoreResult<()> {
         for attempt in 0..TRIES {
             wait_before(attempt).await;
-            let write = BatchWriteItemInput::builder().request_items(&*self.table, left).build();
+            let write = BatchWriteItemInput { request_items: BTreeMap::from([(&*self.table, &*left)]) };
             let answer = self.dynamodb.call::<BatchWriteItem>(write).await;
             let answer = answer.map_err(|error| failed(operation, &error))?;
-            left = answer.unprocessed_items.into_iter().flat_map(HashMap::into_values).flatten().collect();
+            left = answer.unprocessed_items.into_iter().flat_map(BTreeMap::into_values).flatten().collect();
             if left.is_empty() {
                 return Ok(());
             }

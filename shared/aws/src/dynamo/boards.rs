@@ -8,10 +8,10 @@ use super::page::{Range, Walk};
 use super::sweep::due_in;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, ItemResult, n, s};
 use jiff::Timestamp;
 use keys::Key;
+use serde_dynamo::AttributeValue;
 use sluice_core::board::Record;
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{BoardChange, Boards, Page, RunRef, StepPart, StoreResult, WaitingWorker};
@@ -87,8 +87,8 @@ impl Boards for Store {
             None => Write::apply(board, "REMOVE queueKey, queueAt, wakes"),
             Some(due_at) => {
                 let mut set: Item =
-                    item::wake_keys(run_id, due_at).into_iter().map(|(name, key)| (name.to_owned(), s(key))).collect();
-                set.insert(item::WAKES.to_owned(), AttributeValue::L(Vec::new()));
+                    item::wake_keys(run_id, due_at).into_iter().map(|(name, key)| (name.into(), s(key))).collect();
+                set.insert(item::WAKES.into(), AttributeValue::L(Vec::new()));
                 Write::update(board, set, &[])
             }
         };

@@ -8,12 +8,12 @@ mod expression;
 mod quotas;
 mod sweep;
 
+use super::operation::{Change, PutItem, ReturnValue, UpdateItem};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemError, PutItemInput};
-use aws_sdk_dynamodb::operation::update_item::{UpdateItem, UpdateItemError, UpdateItemInput};
-use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 pub(super) use expression::Expression;
 use item::Item;
 use jiff::Timestamp;
@@ -78,16 +78,16 @@ impl Store {
         tries: Tries,
     ) -> StoreResult<Updated> {
         let Expression { update, condition, names, values } = expression;
-        let update = UpdateItemInput::builder()
-            .table_name(&*self.table)
-            .set_key(Some(keys::ledger(&run.tenant_id, run.run_id).into_item()))
-            .update_expression(update)
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values((!values.is_empty()).then_some(values))
-            .return_values(returns)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build();
+        let update = Change {
+            key: Some(keys::ledger(&run.tenant_id, run.run_id).into_item()),
+            update_expression: Some(update.into()),
+            condition_expression: Some(condition.into()),
+            expression_attribute_names: names,
+            expression_attribute_values: values,
+            return_values: Some(returns),
+            return_values_on_condition_check_failure: Some(ReturnValue::AllOld),
+            ..self.change()
+        };
         let sent = match tries {
             Tries::AsUsual => self.dynamodb.call::<UpdateItem>(update).await,
             Tries::Once => self.dynamodb.call_once::<UpdateItem>(update).await,
@@ -96,7 +96,7 @@ impl Store {
             Ok(answer) => Ok(Updated::Done(answer.attributes)),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Updated::Denied(refused.item().cloned()))
+                    Ok(Updated::Denied(refused.item().map(item::of_sdk)))
                 }
                 // A path into a map that is not there: there is no ledger but the mark of an ended run.
                 Some(other) if is_invalid_path(other) => Ok(Updated::Denied(None)),
@@ -130,14 +130,15 @@ impl GovernCalls for Store {
         const OPERATION: &str = "record a call";
         let unreadable = |error| corrupt(OPERATION, error);
         let written = item::from_call_record(&run.tenant_id, run.run_id, record).map_err(unreadable)?;
-        let put = PutItemInput::builder()
-            .table_name(&*self.table)
-            .set_item(Some(written))
-            .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = self.dynamodb.call::<PutItem>(put.build()).await else { return Ok(record.clone()) };
+        let put = Change {
+            item: Some(written),
+            condition_expression: Some("attribute_not_exists(pk)".into()),
+            return_values_on_condition_check_failure: Some(ReturnValue::AllOld),
+            ..self.change()
+        };
+        let Err(error) = self.dynamodb.call::<PutItem>(put).await else { return Ok(record.clone()) };
         let standing = match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item().cloned(),
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => refused.item().map(item::of_sdk),
             Some(_) | None => return Err(failed(OPERATION, &error)),
         };
         let standing = standing.ok_or_else(|| corrupt(OPERATION, "the record that stands was not shown"))?;

@@ -22,7 +22,7 @@ mod usage;
 pub use board::*;
 pub use definition::*;
 pub use delivery::*;
-pub use form::{Item, ItemError, ItemResult, V as SHAPE, n, s, text};
+pub use form::{Item, ItemError, ItemResult, V as SHAPE, n, of_sdk, s, text};
 pub use governed::*;
 pub use head::StoredRun;
 pub use idempotency::*;

@@ -3,14 +3,13 @@
 //! A cursor is the sort key of the last item looked at, preceded by a digest of the walk it belongs to. It carries no
 //! authority: the walk is rebuilt from the caller's own tenant and filter, and a cursor of another walk is refused.
 
-use super::item::{Item, text};
+use super::item::{Item, s, text};
 use super::keys::Key;
+use super::operation::{Names, Query, QueryInput, Select};
 use super::{Store, corrupt, failed, keys};
-use aws_sdk_dynamodb::operation::query::builders::QueryInputBuilder;
-use aws_sdk_dynamodb::operation::query::{Query, QueryInput};
-use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use sluice_core::canonical::sha256_hex;
 use sluice_core::ports::{Page, StoreResult};
+use std::borrow::Cow;
 
 /// Queries behind one page of a filtered list, at most, and items that each looks at.
 const FILTERED_QUERIES: u32 = 4;
@@ -115,8 +114,8 @@ impl Walk {
         let position = position.ok_or_else(|| corrupt(self.operation, "the cursor belongs to another list"))?;
         let key = key(position).ok_or_else(|| corrupt(self.operation, "the cursor names no item"))?;
         let mut start = key.into_item();
-        start.insert(self.partition.0.to_owned(), AttributeValue::S(self.partition.1.clone()));
-        start.insert(self.sort.to_owned(), AttributeValue::S(position.to_owned()));
+        start.insert(self.partition.0.into(), s(&self.partition.1));
+        start.insert(self.sort.into(), s(position));
         Ok(start)
     }
 }
@@ -193,10 +192,9 @@ impl Store {
     pub(super) async fn count(&self, walk: &Walk) -> StoreResult<u32> {
         let (mut count, mut start) = (0, None);
         loop {
-            let call = self.walking(walk).select(Select::Count).set_exclusive_start_key(start);
-            let answer =
-                self.dynamodb.call::<Query>(call.build()).await.map_err(|error| failed(walk.operation, &error))?;
-            count += u32::try_from(answer.count).map_err(|error| corrupt(walk.operation, error))?;
+            let query = QueryInput { select: Some(Select::Count), exclusive_start_key: start, ..self.walking(walk) };
+            let answer = self.dynamodb.call::<Query>(query).await.map_err(|error| failed(walk.operation, &error))?;
+            count += answer.count;
             start = answer.last_evaluated_key;
             if start.is_none() {
                 return Ok(count);
@@ -211,21 +209,17 @@ impl Store {
         limit: Option<i32>,
         start: Option<Item>,
     ) -> StoreResult<(Vec<Item>, Option<Item>)> {
-        let call = self.walking(walk).set_limit(limit).set_exclusive_start_key(start);
-        let answer = self.dynamodb.call::<Query>(call.build()).await.map_err(|error| failed(walk.operation, &error))?;
+        let query = QueryInput { limit, exclusive_start_key: start, ..self.walking(walk) };
+        let answer = self.dynamodb.call::<Query>(query).await.map_err(|error| failed(walk.operation, &error))?;
         Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
     }
 
     /// The `Query` that walks so.
-    fn walking(&self, walk: &Walk) -> QueryInputBuilder {
-        let value = |text: &str| AttributeValue::S(text.to_owned());
-        let mut call = QueryInput::builder()
-            .table_name(&*self.table)
-            .set_index_name(walk.index.map(str::to_owned))
-            .consistent_read(walk.index.is_none())
-            .scan_index_forward(walk.ascending)
-            .expression_attribute_names("#partition", walk.partition.0)
-            .expression_attribute_values(":partition", value(&walk.partition.1));
+    fn walking<'a>(&'a self, walk: &Walk) -> QueryInput<'a> {
+        let (mut names, mut values) = (Names::new(), Item::new());
+        let mut value = |placeholder: Cow<'static, str>, text: &str| values.insert(placeholder, s(text));
+        names.insert("#partition".into(), walk.partition.0.into());
+        value(":partition".into(), &walk.partition.1);
         let (condition, bounds) = match &walk.range {
             Range::All => ("", None),
             Range::Prefix(prefix) => (" AND begins_with(#sort, :from)", Some((*prefix, None))),
@@ -235,34 +229,36 @@ impl Store {
             Range::Below(below) => (" AND #sort < :from", Some((below.as_str(), None))),
         };
         if let Some((from, to)) = bounds {
-            call =
-                call.expression_attribute_names("#sort", walk.sort).expression_attribute_values(":from", value(from));
+            names.insert("#sort".into(), walk.sort.into());
+            value(":from".into(), from);
             if let Some(to) = to {
-                call = call.expression_attribute_values(":to", value(to));
+                value(":to".into(), to);
             }
         }
         let mut conditions = Vec::with_capacity(walk.filters.len());
         for (index, filter) in walk.filters.iter().enumerate() {
-            let names: Vec<String> = (0..filter.path.len()).map(|at| format!("#f{index}_{at}")).collect();
-            let values: Vec<String> = (0..filter.any_of.len()).map(|at| format!(":f{index}_{at}")).collect();
-            conditions.push(format!("{} IN ({})", names.join("."), values.join(", ")));
-            for (placeholder, name) in names.into_iter().zip(&filter.path) {
-                call = call.expression_attribute_names(placeholder, name);
-            }
-            for (placeholder, wanted) in values.into_iter().zip(&filter.any_of) {
-                call = call.expression_attribute_values(placeholder, value(wanted));
+            let of_names: Vec<String> = (0..filter.path.len()).map(|at| format!("#f{index}_{at}")).collect();
+            let of_values: Vec<String> = (0..filter.any_of.len()).map(|at| format!(":f{index}_{at}")).collect();
+            conditions.push(format!("{} IN ({})", of_names.join("."), of_values.join(", ")));
+            names.extend(of_names.into_iter().map(Into::into).zip(filter.path.iter().cloned().map(Into::into)));
+            for (placeholder, wanted) in of_values.into_iter().zip(&filter.any_of) {
+                value(placeholder.into(), wanted);
             }
         }
-        if !conditions.is_empty() {
-            call = call.filter_expression(conditions.join(" AND "));
+        let placeholders: Vec<String> = (0..walk.only.len()).map(|index| format!("#p{index}")).collect();
+        let projection = (!walk.only.is_empty()).then(|| placeholders.join(", "));
+        names.extend(placeholders.into_iter().map(Into::into).zip(walk.only.iter().map(|name| (*name).into())));
+        QueryInput {
+            table_name: &self.table,
+            index_name: walk.index,
+            consistent_read: walk.index.is_none(),
+            scan_index_forward: walk.ascending,
+            key_condition_expression: format!("#partition = :partition{condition}"),
+            filter_expression: (!conditions.is_empty()).then(|| conditions.join(" AND ")),
+            projection_expression: projection,
+            expression_attribute_names: names,
+            expression_attribute_values: values,
+            ..QueryInput::default()
         }
-        if !walk.only.is_empty() {
-            let placeholders: Vec<String> = (0..walk.only.len()).map(|index| format!("#p{index}")).collect();
-            call = call.projection_expression(placeholders.join(", "));
-            for (placeholder, name) in placeholders.into_iter().zip(walk.only) {
-                call = call.expression_attribute_names(placeholder, *name);
-            }
-        }
-        call.key_condition_expression(format!("#partition = :partition{condition}"))
     }
 }

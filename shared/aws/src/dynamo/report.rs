@@ -1,10 +1,10 @@
 //! What workers and people say of an open run beside answers: progress, report tokens, comments.
 
+use super::operation::{Change, Names, UpdateItem};
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, failed, item, keys};
-use aws_sdk_dynamodb::operation::update_item::{UpdateItem, UpdateItemInput};
-use aws_sdk_dynamodb::types::AttributeValue;
 use item::{Item, s};
+use serde_dynamo::AttributeValue;
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{RecordReports, StoreResult};
 use sluice_core::report::{Comment, Progress, ReportToken};
@@ -79,29 +79,31 @@ impl Store {
     ) -> StoreResult<bool> {
         const OPERATION: &str = "record a node's progress";
         let written = item::progress(progress).map_err(|error| corrupt(OPERATION, error))?;
-        let mut update = UpdateItemInput::builder()
-            .table_name(&*self.table)
-            .set_key(Some(keys::step(tenant, run_id, node_id).into_item()))
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":running", s(StepStatus::Running.as_str()))
-            .expression_attribute_values(":waiting", s(StepStatus::Waiting.as_str()));
-        update = if parts {
+        let mut names = Names::from([("#status".into(), "status".into())]);
+        let (running, waiting) = (StepStatus::Running.as_str(), StepStatus::Waiting.as_str());
+        let mut values = Item::from([(":running".into(), s(running)), (":waiting".into(), s(waiting))]);
+        let (expression, condition) = if parts {
             let mut sets = Vec::with_capacity(written.len());
             for (number, (name, value)) in written.into_iter().enumerate() {
                 sets.push(format!("progress.#part{number} = :part{number}"));
-                update = update.expression_attribute_names(format!("#part{number}"), name);
-                update = update.expression_attribute_values(format!(":part{number}"), value);
+                names.insert(format!("#part{number}").into(), name.into());
+                values.insert(format!(":part{number}").into(), value);
             }
-            update
-                .update_expression(format!("SET {}", sets.join(", ")))
-                .condition_expression("#status IN (:running, :waiting) AND attribute_exists(progress)")
+            (format!("SET {}", sets.join(", ")), "#status IN (:running, :waiting) AND attribute_exists(progress)")
         } else {
-            update
-                .update_expression("SET progress = :progress")
-                .condition_expression("#status IN (:running, :waiting) AND attribute_not_exists(progress)")
-                .expression_attribute_values(":progress", AttributeValue::M(written))
+            values.insert(":progress".into(), AttributeValue::M(written));
+            let condition = "#status IN (:running, :waiting) AND attribute_not_exists(progress)";
+            ("SET progress = :progress".to_owned(), condition)
         };
-        match self.dynamodb.call::<UpdateItem>(update.build()).await {
+        let update = Change {
+            key: Some(keys::step(tenant, run_id, node_id).into_item()),
+            update_expression: Some(expression.into()),
+            condition_expression: Some(condition.into()),
+            expression_attribute_names: names,
+            expression_attribute_values: values,
+            ..self.change()
+        };
+        match self.dynamodb.call::<UpdateItem>(update).await {
             Ok(_) => Ok(true),
             Err(error)
                 if error.as_service_error().is_some_and(|answer| answer.is_conditional_check_failed_exception()) =>

@@ -2,9 +2,9 @@
 
 use super::item::{Item, text};
 use super::keys::Key;
+use super::operation::{Change, PutItem};
 use super::page::{Range, Walk};
 use super::{Store, corrupt, failed, item, keys};
-use aws_sdk_dynamodb::operation::put_item::{PutItem, PutItemInput};
 use jiff::Timestamp;
 use sluice_core::id::TenantId;
 use sluice_core::open_runs::OpenRuns;
@@ -24,7 +24,7 @@ impl Sweep for Store {
     async fn note_open_runs(&self, tenant: &TenantId, open: &OpenRuns) -> StoreResult<()> {
         const OPERATION: &str = "note how many runs are open";
         let item = item::from_open_runs(tenant, open).map_err(|error| corrupt(OPERATION, error))?;
-        let put = PutItemInput::builder().table_name(&*self.table).set_item(Some(item)).build();
+        let put = Change { item: Some(item), ..self.change() };
         self.dynamodb.call::<PutItem>(put).await.map(|_| ()).map_err(|error| failed(OPERATION, &error))
     }
 
@@ -101,7 +101,7 @@ fn cursor_at(last: &Item, walk: &Walk) -> Option<String> {
 fn start(cursor: &str, walk: &Walk) -> Option<Item> {
     let [partition, position, pk, sk] = cursor.split(' ').collect::<Vec<_>>()[..] else { return None };
     let mut start = Key::new(pk, sk).into_item();
-    start.insert(walk.partition.0.to_owned(), item::s(partition));
-    start.insert(walk.sort.to_owned(), item::s(position));
+    start.insert(walk.partition.0.into(), item::s(partition));
+    start.insert(walk.sort.into(), item::s(position));
     (partition == walk.partition.1).then_some(start)
 }

@@ -1,23 +1,19 @@
 //! One transaction: all of its writes or none.
 
-use super::item::{Item, n, s};
+use super::item::{Item, n, of_sdk, s};
 use super::keys::{self, Key};
+use super::operation::{Change, Names, ReturnValue, TransactWriteItem, TransactWriteItems, TransactWriteItemsInput};
 use super::{Store, class, corrupt, failed};
 use crate::call::Written;
 use crate::fault::Fault;
 use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::transact_write_items::{
-    TransactWriteItems, TransactWriteItemsError, TransactWriteItemsInput,
-};
-use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
-    TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
+use serde_dynamo::AttributeValue;
 use sluice_core::id::{RunId, TenantId};
 use sluice_core::ports::{StoreError, StoreErrorClass, StoreResult};
 use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Times a transaction is tried against others that touch the same items.
@@ -60,7 +56,7 @@ impl Refusals {
 pub(super) struct Write {
     what: What,
     condition: Option<String>,
-    names: HashMap<String, String>,
+    names: Names,
     values: Item,
 }
 
@@ -88,7 +84,7 @@ enum What {
 
 impl Write {
     fn new(what: What) -> Self {
-        Self { what, condition: None, names: HashMap::new(), values: Item::new() }
+        Self { what, condition: None, names: Names::new(), values: Item::new() }
     }
 
     pub fn put(item: Item) -> Self {
@@ -143,7 +139,7 @@ impl Write {
     }
 
     pub fn with(mut self, name: &'static str, value: AttributeValue) -> Self {
-        self.values.insert(name.to_owned(), value);
+        self.values.insert(name.into(), value);
         self
     }
 
@@ -154,93 +150,57 @@ impl Write {
 
     /// What a placeholder in the expressions stands for, where the attribute's own name is a reserved word.
     pub fn naming(mut self, placeholder: &'static str, attribute: &'static str) -> Self {
-        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self.names.insert(placeholder.into(), attribute.into());
         self
     }
 
-    pub fn naming_all(mut self, names: HashMap<String, String>) -> Self {
+    pub fn naming_all(mut self, names: Names) -> Self {
         self.names.extend(names);
         self
     }
 
-    fn into_action(self, table: &str) -> Result<TransactWriteItem, aws_sdk_dynamodb::error::BuildError> {
-        let old = ReturnValuesOnConditionCheckFailure::AllOld;
-        let condition = self.condition;
-        let (key, expression, mut names, mut values) = match self.what {
-            What::Put(item) => {
-                let put = Put::builder()
-                    .table_name(table)
-                    .set_item(Some(item))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
-                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
-                    .return_values_on_condition_check_failure(old);
-                return Ok(TransactWriteItem::builder().put(put.build()?).build());
-            }
-            What::Update { key, set, keep, remove } => {
-                let (expression, names, values) = update_expression(set, keep, remove);
-                (key, expression, names, values)
-            }
-            What::Keep(mut item) => {
-                let key: Item = [keys::PK, keys::SK].iter().filter_map(|name| item.remove_entry(*name)).collect();
-                let (expression, names, values) = keep_expression(item);
-                let update = Update::builder()
-                    .table_name(table)
-                    .set_key(Some(key))
-                    .update_expression(expression)
-                    .set_expression_attribute_names(Some(names))
-                    .set_expression_attribute_values(Some(values));
-                return Ok(TransactWriteItem::builder().update(update.build()?).build());
-            }
-            What::Delete(key) => {
-                let delete = Delete::builder()
-                    .table_name(table)
-                    .set_key(Some(key.into_item()))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
-                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
-                    .return_values_on_condition_check_failure(old);
-                return Ok(TransactWriteItem::builder().delete(delete.build()?).build());
-            }
-            What::Check(key) => {
-                let check = ConditionCheck::builder()
-                    .table_name(table)
-                    .set_key(Some(key.into_item()))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_names((!self.names.is_empty()).then_some(self.names))
-                    .set_expression_attribute_values((!self.values.is_empty()).then_some(self.values))
-                    .return_values_on_condition_check_failure(old);
-                return Ok(TransactWriteItem::builder().condition_check(check.build()?).build());
-            }
-            What::Apply { key, expression } => (key, expression, HashMap::new(), Item::new()),
+    fn into_action(self, table: &str) -> TransactWriteItem<'_> {
+        let mut change = Change {
+            table_name: table,
+            condition_expression: self.condition.map(Into::into),
+            expression_attribute_names: self.names,
+            expression_attribute_values: self.values,
+            return_values_on_condition_check_failure: Some(ReturnValue::AllOld),
+            ..Change::default()
         };
-        names.extend(self.names);
-        values.extend(self.values);
-        let update = Update::builder()
-            .table_name(table)
-            .set_key(Some(key.into_item()))
-            .update_expression(expression)
-            .set_expression_attribute_names((!names.is_empty()).then_some(names))
-            .set_expression_attribute_values((!values.is_empty()).then_some(values))
-            .set_condition_expression(condition)
-            .return_values_on_condition_check_failure(old);
-        Ok(TransactWriteItem::builder().update(update.build()?).build())
+        let (key, (expression, names, values)) = match self.what {
+            What::Put(item) => return TransactWriteItem::Put(Change { item: Some(item), ..change }),
+            What::Delete(key) => return TransactWriteItem::Delete(Change { key: Some(key.into_item()), ..change }),
+            What::Check(key) => {
+                return TransactWriteItem::ConditionCheck(Change { key: Some(key.into_item()), ..change });
+            }
+            What::Update { key, set, keep, remove } => (key.into_item(), update_expression(set, keep, remove)),
+            What::Keep(mut item) => {
+                change.return_values_on_condition_check_failure = None;
+                let key = [keys::PK, keys::SK].iter().filter_map(|name| item.remove_entry(*name)).collect();
+                (key, keep_expression(item))
+            }
+            What::Apply { key, expression } => (key.into_item(), (expression, Names::new(), Item::new())),
+        };
+        change.expression_attribute_names.extend(names);
+        change.expression_attribute_values.extend(values);
+        TransactWriteItem::Update(Change { key: Some(key), update_expression: Some(expression.into()), ..change })
     }
 }
 
 /// Every name is a placeholder, because many words are reserved.
-fn update_expression(set: Item, keep: Item, remove: &[&str]) -> (String, HashMap<String, String>, Item) {
+fn update_expression(set: Item, keep: Item, remove: &[&'static str]) -> (String, Names, Item) {
     let (mut sets, mut names, mut values) = keep_sets(keep);
     let mut removes = Vec::new();
     for name in remove.iter().filter(|name| !set.contains_key(**name)) {
         let placeholder = format!("#r{}", removes.len());
-        names.insert(placeholder.clone(), (*name).to_owned());
+        names.insert(placeholder.clone().into(), (*name).into());
         removes.push(placeholder);
     }
     for (index, (name, value)) in set.into_iter().enumerate() {
         sets.push(format!("#s{index} = :s{index}"));
-        names.insert(format!("#s{index}"), name);
-        values.insert(format!(":s{index}"), value);
+        names.insert(format!("#s{index}").into(), name);
+        values.insert(format!(":s{index}").into(), value);
     }
     let mut expression = format!("SET {}", sets.join(", "));
     if !removes.is_empty() {
@@ -250,17 +210,17 @@ fn update_expression(set: Item, keep: Item, remove: &[&str]) -> (String, HashMap
 }
 
 /// Each attribute is set where there is none yet.
-fn keep_expression(item: Item) -> (String, HashMap<String, String>, Item) {
+fn keep_expression(item: Item) -> (String, Names, Item) {
     let (sets, names, values) = keep_sets(item);
     (format!("SET {}", sets.join(", ")), names, values)
 }
 
-fn keep_sets(item: Item) -> (Vec<String>, HashMap<String, String>, Item) {
-    let (mut names, mut values, mut sets) = (HashMap::new(), Item::new(), Vec::new());
+fn keep_sets(item: Item) -> (Vec<String>, Names, Item) {
+    let (mut names, mut values, mut sets) = (Names::new(), Item::new(), Vec::new());
     for (index, (name, value)) in item.into_iter().enumerate() {
         sets.push(format!("#k{index} = if_not_exists(#k{index}, :k{index})"));
-        names.insert(format!("#k{index}"), name);
-        values.insert(format!(":k{index}"), value);
+        names.insert(format!("#k{index}").into(), name);
+        values.insert(format!(":k{index}").into(), value);
     }
     (sets, names, values)
 }
@@ -269,12 +229,11 @@ impl Store {
     /// Writes all or nothing, and tries again while others' transactions are in the way. Every try carries the same
     /// token, so that a write whose answer was lost is not refused by its own effect.
     pub(super) async fn transact(&self, operation: &'static str, writes: Vec<Write>) -> StoreResult<Transacted> {
-        let actions = writes.into_iter().map(|write| write.into_action(&self.table)).collect::<Result<Vec<_>, _>>();
-        let actions = actions.map_err(|error| corrupt(operation, error))?;
-        let token = uuid::Uuid::new_v4().to_string();
-        let input =
-            TransactWriteItemsInput::builder().set_transact_items(Some(actions)).client_request_token(token).build();
-        let written = Written::<TransactWriteItems>::new(input).map_err(|error| corrupt(operation, error))?;
+        let written = Written::<TransactWriteItems>::new(TransactWriteItemsInput {
+            transact_items: writes.into_iter().map(|write| write.into_action(&self.table)).collect(),
+            client_request_token: &uuid::Uuid::new_v4().to_string(),
+        });
+        let written = written.map_err(|error| corrupt(operation, error))?;
         let mut attempt = 0;
         loop {
             let Err(error) = self.dynamodb.send(&written).await else {
@@ -308,7 +267,7 @@ fn judge(operation: &'static str, error: SdkError<TransactWriteItemsError>) -> R
         // condition, so a later refusal is not the answer yet.
         if codes().next() == Some(REFUSED) {
             let refusal =
-                |reason: &CancellationReason| (reason.code() == Some(REFUSED)).then(|| reason.item().cloned());
+                |reason: &CancellationReason| (reason.code() == Some(REFUSED)).then(|| reason.item().map(of_sdk));
             return Ok(Refusals(reasons.iter().map(refusal).collect()));
         }
         // The gravest of what is left; a conflict only counts where it is the one thing in the way.
@@ -330,23 +289,20 @@ mod tests {
 
     #[test]
     fn an_update_removes_only_what_it_does_not_set() {
-        let set = Item::from([("error".to_owned(), AttributeValue::S("x".to_owned()))]);
+        let set = Item::from([("error".into(), AttributeValue::S("x".to_owned()))]);
         let (expression, names, values) = update_expression(set, Item::new(), &["error", "openShard"]);
         assert_eq!(expression, "SET #s0 = :s0 REMOVE #r0");
-        assert_eq!(
-            names,
-            HashMap::from([("#s0".to_owned(), "error".to_owned()), ("#r0".to_owned(), "openShard".to_owned())])
-        );
-        assert_eq!(values, Item::from([(":s0".to_owned(), AttributeValue::S("x".to_owned()))]));
+        assert_eq!(names, Names::from([("#s0".into(), "error".into()), ("#r0".into(), "openShard".into())]));
+        assert_eq!(values, Item::from([(":s0".into(), AttributeValue::S("x".to_owned()))]));
     }
 
     #[test]
     fn an_update_sets_what_it_keeps_only_where_there_is_none() {
-        let one = |name: &str| Item::from([(name.to_owned(), s("x"))]);
+        let one = |name: &'static str| Item::from([(name.into(), s("x"))]);
         let (expression, names, _) = update_expression(one("status"), one("startedAt"), &[]);
         assert_eq!(expression, "SET #k0 = if_not_exists(#k0, :k0), #s0 = :s0");
-        let named = |placeholder: &str, name: &str| (placeholder.to_owned(), name.to_owned());
-        assert_eq!(names, HashMap::from([named("#k0", "startedAt"), named("#s0", "status")]));
+        let named = |placeholder: &'static str, name: &'static str| (placeholder.into(), name.into());
+        assert_eq!(names, Names::from([named("#k0", "startedAt"), named("#s0", "status")]));
     }
 
     #[test]
@@ -355,14 +311,14 @@ mod tests {
         let item = || key().into_item();
         let writes = [
             Write::put(item()),
-            Write::update(key(), Item::from([("a".to_owned(), s("1"))]), &[]),
+            Write::update(key(), Item::from([("a".into(), s("1"))]), &[]),
             Write::apply(key(), "SET a = :a").with(":a", s("1")),
             Write::delete(key()),
             Write::check(key()),
         ];
         for (kind, write) in ["put", "update", "apply", "delete", "check"].into_iter().zip(writes) {
             let write = write.only_if("#rev = :rev").naming("#rev", "rev").with(":rev", s("7"));
-            let action = write.into_action("table").expect("an action");
+            let action = write.into_action("table");
             let said = format!("{action:?}");
             for part in ["#rev = :rev", "\"rev\"", "S(\"7\")", "AllOld"] {
                 assert!(said.contains(part), "{kind} drops {part}: {said}");

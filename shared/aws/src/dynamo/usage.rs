@@ -2,9 +2,9 @@
 
 use super::change::ChangeWrites;
 use super::governor::{Beside, Expression, Tries, Updated, ledger_of};
+use super::operation::ReturnValue;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
-use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 use keys::Key;
 use sluice_core::budget::NanoUsd;

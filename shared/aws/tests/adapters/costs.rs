@@ -9,7 +9,7 @@ use crate::support::crew::Worker;
 use crate::support::relay::Exchange;
 use crate::support::sample::{self, noon};
 use crate::support::table::Table;
-use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::AttributeValue;
 use serde_json::{Value, json};
 use sluice_aws::dynamo::item::{Item, n, s, text};
 use sluice_aws::dynamo::keys;
@@ -419,8 +419,10 @@ fn value_size(value: &AttributeValue) -> usize {
         AttributeValue::Bool(_) | AttributeValue::Null(_) => 1,
         AttributeValue::Ss(set) => set.iter().map(String::len).sum(),
         AttributeValue::L(list) => 3 + list.iter().map(|one| 1 + value_size(one)).sum::<usize>(),
-        AttributeValue::M(map) => 3 + map.len() + size(map),
-        AttributeValue::B(_) | AttributeValue::Bs(_) | AttributeValue::Ns(_) | _ => panic!("no item has {value:?}"),
+        AttributeValue::M(map) => {
+            3 + map.len() + map.iter().map(|(name, value)| name.len() + value_size(value)).sum::<usize>()
+        }
+        AttributeValue::B(_) | AttributeValue::Bs(_) | AttributeValue::Ns(_) => panic!("no item has {value:?}"),
     }
 }
 

@@ -323,13 +323,15 @@ async fn records_are_listed_with_the_usage_of_their_run_and_go_with_it() {
 /// Source: <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>
 #[expect(clippy::wildcard_enum_match_arm, reason = "a ledger has no values of other kinds")]
 fn bytes(item: &Item) -> usize {
-    use aws_sdk_dynamodb::types::AttributeValue as V;
-    let of_value = |value: &V| match value {
-        V::S(text) => text.len(),
-        V::N(number) => number.len().div_ceil(2) + 1,
-        V::M(map) => 3 + map.len() + bytes(map),
-        _ => 1,
-    };
+    use serde_dynamo::AttributeValue as V;
+    fn of_value(value: &V) -> usize {
+        match value {
+            V::S(text) => text.len(),
+            V::N(number) => number.len().div_ceil(2) + 1,
+            V::M(map) => 3 + map.len() + map.iter().map(|(name, value)| name.len() + of_value(value)).sum::<usize>(),
+            _ => 1,
+        }
+    }
     item.iter().map(|(name, value)| name.len() + of_value(value)).sum()
 }
 

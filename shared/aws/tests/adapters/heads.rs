@@ -3,11 +3,11 @@
 use crate::runner::{LATER, write_head};
 use crate::support::sample::claim;
 use crate::support::table::Table;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use serde_dynamo::AttributeValue;
 use sluice_aws::dynamo::item::{self, ItemError, StoredRun, n, s};
 use sluice_core::concurrency::SlotScope;
 use sluice_core::idempotency::IdempotencyRecord;
@@ -245,7 +245,7 @@ async fn whatever_the_runner_writes_to_whatever_head_is_a_run() {
                 continue;
             }
             let mut head = item::from_run(&run).expect("an item");
-            head.insert("executionArn".to_owned(), s(run.execution_arn().as_str()));
+            head.insert("executionArn".into(), s(run.execution_arn().as_str()));
             table.put(head).await;
             let expected = as_the_runner_writes(state, &run, now);
             let has_written = write_head(&table, &run, state, shows, LATER, &[given]).await;

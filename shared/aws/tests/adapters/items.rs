@@ -1,9 +1,8 @@
 //! The stored shape of every item kind, written down: what a released version wrote, every later one must read.
 
 use crate::support::sample::{self, claim, delivery, mine, noon, run, yours};
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sluice_aws::dynamo::item::{self, Item, StoredRun};
 use sluice_aws::dynamo::keys::{self, Key, Link};
 use sluice_core::budget::{MicroUsd, NanoUsd};
@@ -29,23 +28,9 @@ use sluice_testkit::fixture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// An item in DynamoDB's own JSON, its attributes sorted.
+/// An item in DynamoDB's own JSON.
 fn plain(item: &Item) -> Value {
-    let shown: BTreeMap<_, _> = item.iter().map(|(name, value)| (name.clone(), plain_value(value))).collect();
-    Value::Object(shown.into_iter().collect::<Map<_, _>>())
-}
-
-fn plain_value(value: &AttributeValue) -> Value {
-    match value {
-        AttributeValue::S(text) => json!({"S": text}),
-        AttributeValue::N(number) => json!({"N": number}),
-        AttributeValue::Bool(truth) => json!({"BOOL": truth}),
-        AttributeValue::Null(_) => json!({"NULL": true}),
-        AttributeValue::L(list) => json!({"L": list.iter().map(plain_value).collect::<Vec<_>>()}),
-        AttributeValue::M(map) => json!({"M": plain(map)}),
-        AttributeValue::Ss(set) => json!({"SS": set.iter().collect::<BTreeSet<_>>()}),
-        AttributeValue::B(_) | AttributeValue::Bs(_) | AttributeValue::Ns(_) | _ => panic!("no item has {value:?}"),
-    }
+    serde_json::to_value(item).expect("JSON")
 }
 
 macro_rules! golden {
@@ -180,7 +165,7 @@ fn what_came_later_to_a_runs_items() {
 
 #[test]
 fn a_change_removes_exactly_what_a_head_may_lack() {
-    let names = |head: &StoredRun| written(head).into_keys().collect::<BTreeSet<String>>();
+    let names = |head: &StoredRun| written(head).into_keys().collect::<BTreeSet<_>>();
     let least = names(&StoredRun { status: RunStatus::Canceled, ..StoredRun::from(&run(&mine(), 26, noon())) });
     let mut sometimes = BTreeSet::new();
     for head in later_heads().iter().chain([&full_head()]) {
@@ -188,7 +173,7 @@ fn a_change_removes_exactly_what_a_head_may_lack() {
         assert!(least.is_subset(&names));
         sometimes.extend(names.difference(&least).cloned());
     }
-    let optional: BTreeSet<String> = item::RUN_OPTIONAL.iter().map(|name| (*name).to_owned()).collect();
+    let optional = item::RUN_OPTIONAL.iter().map(|name| (*name).into()).collect();
     assert_eq!(sometimes, optional);
 }
 

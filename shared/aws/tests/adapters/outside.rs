@@ -115,8 +115,8 @@ async fn what_was_stored_before_there_was_one_ledger_is_read_and_taken_over() {
         "latencyMs":80,"latencyMsMax":40},"byNode":{},"byProvider":{},"byModel":{},"rev":1}"#;
     let texts = [("pk", key.pk.as_str()), ("sk", key.sk.as_str()), ("kind", "usage"), ("document", document)];
     let numbers = [("v", item::n(item::SHAPE)), ("rev", item::n(1))];
-    let of_old = texts.map(|(name, text)| (name.to_owned(), item::s(text))).into_iter();
-    table.put(of_old.chain(numbers.map(|(name, number)| (name.to_owned(), number))).collect()).await;
+    let of_old = texts.map(|(name, text)| (name.into(), item::s(text))).into_iter();
+    table.put(of_old.chain(numbers.map(|(name, number)| (name.into(), number))).collect()).await;
     for number in [1, 2] {
         let call = call(&number.to_string(), 100 * number);
         table.put(item::from_usage(&run.tenant_id, run.run_id, &call, None).expect("an item")).await;

@@ -14,7 +14,7 @@ async fn add_steps(table: &Table, run: &Run, count: u32) {
     for number in 0..count {
         let node = format!("node-{number}").parse().expect("a node");
         let mut step: Item = keys::step(&run.tenant_id, run.run_id, &node).into_item();
-        step.extend([("kind".to_owned(), s("step")), ("v".to_owned(), n(1))]);
+        step.extend([("kind".into(), s("step")), ("v".into(), n(1))]);
         table.put(step).await;
     }
 }

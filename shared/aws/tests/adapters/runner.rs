@@ -2,8 +2,8 @@
 
 use crate::support::sample::{mine, new_run, noon, run};
 use crate::support::table::Table;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
+use serde_dynamo::AttributeValue;
 use serde_json::Value;
 use sluice_aws::dynamo::item::{n, s, text};
 use sluice_aws::dynamo::keys;

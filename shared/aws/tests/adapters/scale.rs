@@ -5,7 +5,7 @@
 //! does the same over tables of up to so many runs, a tenth of them open, and shows every count with the time it took.
 
 use crate::support::sample::{self, mine, noon};
-use crate::support::table::Table;
+use crate::support::table::{Table, theirs};
 use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ async fn seed(table: &Table, items: impl Iterator<Item = Item>) {
     let mut batch = Vec::new();
     let mut items = items.peekable();
     while let Some(item) = items.next() {
-        let put = PutRequest::builder().set_item(Some(item)).build().expect("a put");
+        let put = PutRequest::builder().set_item(Some(theirs(item))).build().expect("a put");
         batch.push(WriteRequest::builder().put_request(put).build());
         if batch.len() == 25 || items.peek().is_none() {
             let writes = std::mem::take(&mut batch);

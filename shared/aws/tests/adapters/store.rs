@@ -147,7 +147,7 @@ async fn everything_in_the_table_has_a_kind_and_a_shape() {
         assert_eq!(pk.starts_with("T#mine#"), !is_of_all, "{pk} {sk}");
         // What the counters say of themselves, since no shape of theirs is written down elsewhere.
         if kind == "slots" {
-            let names: BTreeSet<&str> = item.keys().map(String::as_str).collect();
+            let names: BTreeSet<&str> = item.keys().map(AsRef::as_ref).collect();
             let of_definition = sk.starts_with("DEF#").then_some("definitionId");
             let every = ["pk", "sk", "kind", "v", "tenantId", "held", "queued"];
             assert_eq!((pk.as_str(), names), ("T#mine#SLOTS", every.into_iter().chain(of_definition).collect()));
@@ -214,7 +214,7 @@ async fn an_item_that_nobody_wrote_is_corrupt() {
     let good = from_run(&run).expect("an item");
     for (attribute, value) in [("kind", s("step")), ("v", n(2)), ("status", s("DONE")), ("createdAt", s("yesterday"))] {
         let mut item = good.clone();
-        item.insert(attribute.to_owned(), value);
+        item.insert(attribute.into(), value);
         table.put(item).await;
         let error = table.store.load_run(&mine(), run.run_id).await.expect_err("unreadable");
         assert_eq!(error.class, StoreErrorClass::Corrupt, "{attribute}");

@@ -35,7 +35,7 @@ async fn a_long_shard_comes_in_pages_oldest_first() {
 async fn an_unreadable_run_does_not_keep_the_sweep_from_the_others() {
     let table = Table::new().await;
     let mut broken = from_run(&run(&mine(), 0, noon())).expect("an item");
-    broken.insert("status".to_owned(), s("DONE"));
+    broken.insert("status".into(), s("DONE"));
     table.put(broken).await;
     table.put(from_run(&run(&mine(), 16, noon())).expect("an item")).await;
     let page = table.store.open_runs(0, None).await.expect("a page");

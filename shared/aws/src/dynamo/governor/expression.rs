@@ -6,6 +6,8 @@ use crate::dynamo::item::{
     LOWERED, NODES, REFUSED, REPORTS_REV, SPENT, TOOK_OVER, UNFIT, hold_key, holder_text, n, report_key, s,
 };
 use crate::dynamo::keys;
+use crate::dynamo::operation::Names;
+use serde_dynamo::AttributeValue;
 use sluice_core::budget::NanoUsd;
 use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Pass;
@@ -14,13 +16,12 @@ use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::governor::record::Outcome;
 use sluice_core::limits;
 use sluice_core::ports::RunRef;
-use std::collections::HashMap;
 
 /// Every name is a placeholder, because many words are reserved.
 pub struct Expression {
     pub update: String,
     pub condition: String,
-    pub names: HashMap<String, String>,
+    pub names: Names,
     pub values: Item,
 }
 
@@ -29,23 +30,23 @@ const OPEN: &str = "attribute_not_exists(#closed) AND attribute_not_exists(#exha
 
 impl Expression {
     pub fn new(update: impl Into<String>, condition: impl Into<String>) -> Self {
-        Self { update: update.into(), condition: condition.into(), names: HashMap::new(), values: Item::new() }
+        Self { update: update.into(), condition: condition.into(), names: Names::new(), values: Item::new() }
     }
 
-    pub fn naming<const N: usize>(mut self, names: [(&str, &str); N]) -> Self {
-        self.names.extend(names.map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned())));
+    pub fn naming<const N: usize>(mut self, names: [(&'static str, &str); N]) -> Self {
+        self.names.extend(names.map(|(placeholder, name)| (placeholder.into(), name.to_owned().into())));
         self
     }
 
-    pub fn with<const N: usize>(mut self, values: [(&str, aws_sdk_dynamodb::types::AttributeValue); N]) -> Self {
-        self.values.extend(values.map(|(placeholder, value)| (placeholder.to_owned(), value)));
+    pub fn with<const N: usize>(mut self, values: [(&'static str, AttributeValue); N]) -> Self {
+        self.values.extend(values.map(|(placeholder, value)| (placeholder.into(), value)));
         self
     }
 
     /// With the names of everything of which something may be left.
     fn naming_left(self) -> Self {
         let mut named = self.naming([("#left", LEFT), ("#of_cap", CAP)]);
-        named.names.extend(KINDS.map(|kind| (format!("#of_{kind}"), kind.to_owned())));
+        named.names.extend(KINDS.map(|kind| (format!("#of_{kind}").into(), kind.into())));
         named
     }
 
@@ -197,10 +198,7 @@ impl Expression {
             expression = expression.naming(names).with([(":room", n(room))]);
         }
         if let Some((standing, now)) = closes {
-            let values = [
-                (":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true)),
-                (":now", s(keys::time_key(now, run.run_id))),
-            ];
+            let values = [(":true", AttributeValue::Bool(true)), (":now", s(keys::time_key(now, run.run_id)))];
             expression = expression.naming([("#standing", standing), ("#due_at", keys::QUEUE_AT)]).with(values);
         }
         expression
@@ -226,7 +224,7 @@ impl Expression {
             .with([
                 (":cost", n(earlier.cost.0)),
                 (":calls", n(earlier.calls)),
-                (":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true)),
+                (":true", AttributeValue::Bool(true)),
                 (":zero", n(0)),
                 (":one", n(1)),
             ])
@@ -278,7 +276,7 @@ impl Expression {
         let mut expression = Self::new(format!("SET {}", parts.join(", ")), condition)
             .naming([("#allowances", ALLOWANCES), ("#left", LEFT), ("#drawn", item::DRAWN)])
             .naming([("#closed", CLOSED), ("#exhausted", EXHAUSTED)]);
-        expression.names.extend(kinds.iter().map(|kind| (format!("#of_{kind}"), (*kind).to_owned())));
+        expression.names.extend(kinds.iter().map(|kind| (format!("#of_{kind}").into(), (*kind).into())));
         expression
     }
 

@@ -2,13 +2,14 @@
 
 use super::Expression;
 use crate::dynamo::item::{self, DRAWN, HOLDS, PERIOD, SPENT, kind_of, n, s};
+use crate::dynamo::operation::Names;
 use crate::dynamo::transact::{Transacted, Write};
 use crate::dynamo::{Store, corrupt, keys};
 use sluice_core::budget::NanoUsd;
 use sluice_core::governor::ledger::change::{Balance, Draw, DrawPart};
 use sluice_core::governor::quota::QuotaOwner;
 use sluice_core::ports::{Drawn, ReadLedgers, RunRef, StoreError, StoreErrorClass, StoreResult};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Times that a draw is decided anew because another one of the same run came first.
 const TRIES: u32 = 5;
@@ -38,12 +39,12 @@ impl Store {
             for (owner, part) in &draw.parts {
                 let kind = kind_of(owner);
                 let drawn = after.allowances.get(owner).and_then(Option::as_ref);
-                expression.values.insert(format!(":allowance_{kind}"), item::from_allowance(owner, drawn));
-                expression.values.insert(format!(":change_{kind}"), n(part.amount.0));
+                expression.values.insert(format!(":allowance_{kind}").into(), item::from_allowance(owner, drawn));
+                expression.values.insert(format!(":change_{kind}").into(), n(part.amount.0));
                 if let Some(was) = before.allowances.get(owner).and_then(Option::as_ref) {
-                    expression.names.insert("#period".to_owned(), PERIOD.to_owned());
-                    expression.values.insert(format!(":drawn_{kind}"), n(was.drawn.0));
-                    expression.values.insert(format!(":period_{kind}"), s(was.period.to_string()));
+                    expression.names.insert("#period".into(), PERIOD.into());
+                    expression.values.insert(format!(":drawn_{kind}").into(), n(was.drawn.0));
+                    expression.values.insert(format!(":period_{kind}").into(), s(was.period.to_string()));
                 }
             }
             let mut writes = vec![Write::of_ledger(run, expression)];
@@ -84,8 +85,8 @@ impl Store {
             let mut expression = Expression::allowances(&[kind], &condition, false)
                 .naming([("#holds", HOLDS), ("#spent", SPENT)])
                 .with([(":none", n(0)), (":spent", n(balance.spent.0)), (":drawn", n(balance.drawn.0))]);
-            expression.values.insert(format!(":allowance_{kind}"), item::from_allowance(owner, settled));
-            expression.values.insert(format!(":change_{kind}"), n(0));
+            expression.values.insert(format!(":allowance_{kind}").into(), item::from_allowance(owner, settled));
+            expression.values.insert(format!(":change_{kind}").into(), n(0));
             Write::of_ledger(run, expression)
         };
         let change = i128::from(balance.more.0) - i128::from(balance.back.0);
@@ -124,9 +125,9 @@ fn draw_part(owner: &QuotaOwner, part: &DrawPart) -> Write {
         .with(":room", n(room))
 }
 
-fn quota_names() -> HashMap<String, String> {
+fn quota_names() -> Names {
     let names = [("#drawn", DRAWN), ("#kind", "kind"), ("#v", "v"), ("#ttl", "ttl")];
-    HashMap::from(names.map(|(placeholder, name)| (placeholder.to_owned(), name.to_owned())))
+    Names::from(names.map(|(placeholder, name)| (placeholder.into(), name.into())))
 }
 
 impl Write {

@@ -2,9 +2,9 @@
 
 use super::{Expression, Tries, Updated};
 use crate::dynamo::item::{Item, text};
+use crate::dynamo::operation::ReturnValue;
 use crate::dynamo::page::{Range, Walk};
 use crate::dynamo::{Store, keys};
-use aws_sdk_dynamodb::types::ReturnValue;
 use jiff::Timestamp;
 use sluice_core::governor::ledger::Ledger;
 use sluice_core::governor::ledger::change::Balance;

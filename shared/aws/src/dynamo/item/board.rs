@@ -3,12 +3,13 @@
 //! Decision (2026-11-28): the wake lies on the item of its board, so that one read shows both as they are at one moment, and a
 //! change writes both at once. Its keys are those of an index that holds keys alone: a board is not written to it a second time.
 
-use super::form::{DOCUMENT, Item, ItemError, ItemResult, check, document, n, number, s, set, stamped, text};
+use super::form::{
+    DOCUMENT, Item, ItemError, ItemResult, attributes, check, document, n, number, s, set, stamped, text,
+};
 use super::report::OF_AN_INPUT;
 use crate::dynamo::keys::{self, Key};
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value;
+use serde_dynamo::AttributeValue;
 use sluice_core::board::{Record, Wake};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{BoardChange, RunRef, StepPart, WaitingWorker};
@@ -33,12 +34,12 @@ pub fn from_board(tenant: &TenantId, run_id: RunId, record: &Record) -> ItemResu
     let board = serde_json::to_string(&record.board);
     let board = board.map_err(|source| ItemError::Document { kind: BOARD, source })?;
     set(&mut item, [(DOCUMENT, board)]);
-    item.insert(REV.to_owned(), n(record.rev));
+    item.insert(REV.into(), n(record.rev));
     let waits = record.waits.iter().map(|(node, since)| (node.to_string(), s(rfc3339_millis(*since)))).collect();
-    item.insert(WAITS.to_owned(), AttributeValue::M(waits));
+    item.insert(WAITS.into(), AttributeValue::M(waits));
     if let Some(wake) = &record.wake {
         set(&mut item, wake_keys(run_id, wake.due_at));
-        item.insert(WAKES.to_owned(), AttributeValue::L(wake.workers.iter().map(n).collect()));
+        item.insert(WAKES.into(), AttributeValue::L(wake.workers.iter().map(n).collect()));
     }
     Ok(item)
 }
@@ -60,7 +61,8 @@ fn to_waits(item: &Item) -> ItemResult<BTreeMap<usize, Timestamp>> {
     let bad = ItemError::Attribute { kind: BOARD, attribute: WAITS };
     let Some(AttributeValue::M(waits)) = item.get(WAITS) else { return Err(bad) };
     let read = |(node, since): (&String, &AttributeValue)| {
-        Some((node.parse().ok()?, since.as_s().ok()?.parse::<Timestamp>().ok()?))
+        let AttributeValue::S(since) = since else { return None };
+        Some((node.parse().ok()?, since.parse::<Timestamp>().ok()?))
     };
     waits.iter().map(read).collect::<Option<_>>().ok_or(bad)
 }
@@ -69,7 +71,11 @@ fn to_wake(item: &Item, due: &str) -> ItemResult<Wake> {
     let due_at = keys::time_in_key(due).ok_or(ItemError::Attribute { kind: BOARD, attribute: keys::QUEUE_AT })?;
     let bad = ItemError::Attribute { kind: BOARD, attribute: WAKES };
     let Some(AttributeValue::L(workers)) = item.get(WAKES) else { return Err(bad) };
-    let workers: Option<BTreeSet<usize>> = workers.iter().map(|worker| worker.as_n().ok()?.parse().ok()).collect();
+    let number = |worker: &AttributeValue| {
+        let AttributeValue::N(number) = worker else { return None };
+        number.parse().ok()
+    };
+    let workers: Option<BTreeSet<usize>> = workers.iter().map(number).collect();
     workers.map(|workers| Wake { due_at, workers }).ok_or(bad)
 }
 
@@ -82,7 +88,7 @@ pub fn to_due_board(item: Item) -> ItemResult<RunRef> {
 
 pub fn from_worker(tenant: &TenantId, run_id: RunId, waiting: &WaitingWorker) -> Item {
     let mut item = stamped(Item::new(), WORKER, keys::worker(tenant, run_id, waiting.worker));
-    item.extend([("worker", n(waiting.worker)), ("turn", n(waiting.turn))].map(|(name, of)| (name.to_owned(), of)));
+    item.extend([("worker", n(waiting.worker)), ("turn", n(waiting.turn))].map(|(name, of)| (name.into(), of)));
     set(&mut item, [("token", waiting.token.clone())]);
     item
 }
@@ -100,7 +106,7 @@ pub fn from_part(change: &BoardChange, node_id: &NodeId, part: StepPart, outcome
         StepPart::Item(item) => ("item", item),
         StepPart::Iteration(iteration) => ("iteration", iteration),
     };
-    item.insert(name.to_owned(), n(place));
+    item.insert(name.into(), n(place));
     OF_AN_INPUT.write(&mut item, outcome);
     item
 }
@@ -147,15 +153,14 @@ pub fn from_step(tenant: &TenantId, step: &Step) -> ItemResult<(Item, Item)> {
         ("resultBytes", step.result_bytes.map(n)),
         ("iteration", step.iteration.map(n)),
     ];
-    item.extend(numbers.into_iter().filter_map(|(name, number)| Some((name.to_owned(), number?))));
+    item.extend(numbers.into_iter().filter_map(|(name, number)| Some((name.into(), number?))));
     if let Some(fan) = &step.fan {
-        let fan = to_attribute_value(fan).map_err(|source| ItemError::Attributes { kind, source })?;
-        item.insert("fan".to_owned(), fan);
+        item.insert("fan".into(), AttributeValue::M(attributes(kind, fan)?));
     }
     let mut keep = Item::new();
     set(&mut keep, step.started_at.map(|at| ("startedAt", rfc3339_millis(at))));
     if let Some(progress) = &step.progress {
-        keep.insert("progress".to_owned(), AttributeValue::M(super::report::progress(progress)?));
+        keep.insert("progress".into(), AttributeValue::M(super::report::progress(progress)?));
     }
     Ok((item, keep))
 }

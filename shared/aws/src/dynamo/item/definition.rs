@@ -2,9 +2,9 @@
 
 use super::form::{Item, ItemError, ItemResult, TENANT_ID, V, check, n, parsed, read, s, set, stamped, text, write};
 use crate::dynamo::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_dynamo::AttributeValue;
 use sluice_core::canonical;
 use sluice_core::catalog::{Draft, Named, Shared};
 use sluice_core::concurrency::Concurrency;
@@ -190,7 +190,7 @@ pub fn to_version(item: Item) -> ItemResult<Version> {
 pub fn from_draft(tenant: &TenantId, draft: &Draft) -> ItemResult<Item> {
     let stored = StoredVersion { version: 0, ..stored_version(DRAFT, &draft.version)? };
     let mut item = write(DRAFT, &stored, keys::draft(tenant, draft.version.definition_id))?;
-    item.insert(REV.to_owned(), n(draft.rev));
+    item.insert(REV.into(), n(draft.rev));
     Ok(item)
 }
 
@@ -280,10 +280,10 @@ pub fn to_instance(item: Item) -> ItemResult<Instance> {
 /// The expression that counts one more definition of a tenant, and its values. Nobody counts those that were made before.
 pub fn count_definition(tenant: &TenantId) -> (&'static str, Item) {
     let values = Item::from([
-        (":kind".to_owned(), s(DEFINITION_COUNT)),
-        (":v".to_owned(), n(V)),
-        (":tenantId".to_owned(), s(tenant.as_str())),
-        (":one".to_owned(), n(1)),
+        (":kind".into(), s(DEFINITION_COUNT)),
+        (":v".into(), n(V)),
+        (":tenantId".into(), s(tenant.as_str())),
+        (":one".into(), n(1)),
     ]);
     ("SET kind = :kind, v = :v, tenantId = :tenantId ADD made :one", values)
 }

@@ -2,7 +2,7 @@
 
 use super::form::{Item, ItemError, ItemResult, check, n, read, set, stamped, write};
 use crate::dynamo::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::AttributeValue;
 use sluice_core::delivery::health::Health;
 use sluice_core::delivery::{Attempt, Delivery, DeliveryStatus};
 use sluice_core::ports::{DeliveryRef, DueDelivery};
@@ -63,7 +63,7 @@ pub fn to_delivery_body(mut item: Item) -> ItemResult<String> {
 pub fn from_attempt(delivery: &DeliveryRef, attempt: &Attempt) -> ItemResult<Item> {
     let key = keys::attempt(&delivery.tenant_id, delivery.run_id, delivery.number, attempt.number);
     let mut item = write(ATTEMPT, attempt, key)?;
-    item.insert("delivery".to_owned(), n(delivery.number));
+    item.insert("delivery".into(), n(delivery.number));
     Ok(item)
 }
 
@@ -80,7 +80,7 @@ pub fn to_attempt(item: Item) -> ItemResult<(u32, Attempt)> {
 /// How a tenant's receivers fare. `ttl` lets DynamoDB clean up some time after nothing in it holds any more.
 pub fn from_health(health: &Health) -> ItemResult<Item> {
     let mut item = write(HEALTH, health, keys::health(&health.tenant_id))?;
-    item.insert("ttl".to_owned(), n(health.ends_at().as_second().saturating_add(1)));
+    item.insert("ttl".into(), n(health.ends_at().as_second().saturating_add(1)));
     Ok(item)
 }
 

@@ -1,23 +1,30 @@
 //! What every item has: its key, its kind, the version of its shape. And how attributes are read and written.
 
 use crate::dynamo::keys::{self, Key};
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types as sdk;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
-use std::collections::HashMap;
+use serde::de::value::MapDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde_dynamo::AttributeValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
-pub type Item = HashMap<String, AttributeValue>;
+/// Attributes by their names, most of which are known when this is compiled.
+pub type Item = BTreeMap<Cow<'static, str>, AttributeValue>;
+/// Attributes within an attribute.
+pub type Map = HashMap<String, AttributeValue>;
+
+/// An item as the SDK shows it, which it does where a condition did not hold.
+pub fn of_sdk(item: &HashMap<String, sdk::AttributeValue>) -> Item {
+    item.iter().map(|(name, value)| (name.clone().into(), value.clone().into())).collect()
+}
 
 /// The version of every stored shape.
 pub const V: &str = "1";
 
 impl Key {
     pub fn into_item(self) -> Item {
-        Item::from([
-            (keys::PK.to_owned(), AttributeValue::S(self.pk)),
-            (keys::SK.to_owned(), AttributeValue::S(self.sk)),
-        ])
+        Item::from([(keys::PK.into(), AttributeValue::S(self.pk)), (keys::SK.into(), AttributeValue::S(self.sk))])
     }
 
     /// The key of an item that was read.
@@ -89,14 +96,20 @@ pub fn n(number: impl std::fmt::Display) -> AttributeValue {
 /// Gives an item what every item has.
 pub(super) fn stamped(mut item: Item, kind: &'static str, key: Key) -> Item {
     item.extend(key.into_item());
-    item.insert("kind".to_owned(), s(kind));
-    item.insert("v".to_owned(), n(V));
+    item.insert("kind".into(), s(kind));
+    item.insert("v".into(), n(V));
     item
 }
 
 pub(super) fn write<T: Serialize>(kind: &'static str, stored: &T, key: Key) -> ItemResult<Item> {
-    let item: Item = to_item(stored).map_err(|source| ItemError::Attributes { kind, source })?;
-    Ok(stamped(item, kind, key))
+    let attributes = attributes(kind, stored)?.into_iter().map(|(name, value)| (name.into(), value));
+    Ok(stamped(attributes.collect(), kind, key))
+}
+
+/// What is stored, as attributes.
+pub(super) fn attributes<T: Serialize>(kind: &'static str, stored: &T) -> ItemResult<Map> {
+    let item: Result<serde_dynamo::Item, _> = serde_dynamo::to_item(stored);
+    item.map(serde_dynamo::Item::into_inner).map_err(|source| ItemError::Attributes { kind, source })
 }
 
 pub(super) fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
@@ -113,9 +126,21 @@ pub(super) fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
 
 pub(super) fn read<T: DeserializeOwned>(kind: &'static str, item: Item) -> ItemResult<T> {
     check(kind, &item)?;
-    from_item(item).map_err(|source| ItemError::Attributes { kind, source })
+    let attributes = MapDeserializer::new(item.into_iter().map(|(name, value)| (name, Stored(value))));
+    T::deserialize(attributes).map_err(|source| ItemError::Attributes { kind, source })
+}
+
+/// An attribute of an item that is read.
+struct Stored(AttributeValue);
+
+impl IntoDeserializer<'_, serde_dynamo::Error> for Stored {
+    type Deserializer = serde_dynamo::Deserializer;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        serde_dynamo::Deserializer::from_attribute_value(self.0)
+    }
 }
 
 pub(super) fn set(item: &mut Item, attributes: impl IntoIterator<Item = (&'static str, String)>) {
-    item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), s(value))));
+    item.extend(attributes.into_iter().map(|(name, value)| (name.into(), s(value))));
 }

@@ -31,7 +31,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(400 * 24);
 /// What every write to a quota sets beside the amount, under placeholders.
 pub fn quota_stamp(period: &PeriodKey) -> Item {
     let forgotten = period.begins_at().and_then(|at| at.checked_add(KEPT).ok()).map_or(i64::MAX, |at| at.as_second());
-    Item::from([(":kind".to_owned(), s(QUOTA)), (":v".to_owned(), n(V)), (":ttl".to_owned(), n(forgotten))])
+    Item::from([(":kind".into(), s(QUOTA)), (":v".into(), n(V)), (":ttl".into(), n(forgotten))])
 }
 
 pub fn to_drawn(item: &Item) -> ItemResult<NanoUsd> {

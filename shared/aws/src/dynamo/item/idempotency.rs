@@ -30,7 +30,7 @@ pub fn from_idempotency(claim: &IdempotencyClaim, record: &IdempotencyRecord) ->
     };
     let mut item = write(IDEMPOTENCY, &stored, key)?;
     match record.expires_at {
-        Some(at) => item.insert("ttl".to_owned(), n(at.as_second().saturating_add(1))),
+        Some(at) => item.insert("ttl".into(), n(at.as_second().saturating_add(1))),
         None => item.remove("expiresAt"),
     };
     Ok(item)

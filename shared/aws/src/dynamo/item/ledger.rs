@@ -1,16 +1,18 @@
 //! The ledger of a run's governed calls. It is changed by expressions that touch one number each, so it is kept as attributes; its
 //! names are short, because it is paid for by the kilobyte at every call.
 
-use super::form::{Item, ItemError, ItemResult, RUN_ID, TENANT_ID, check, n, number, parsed, s, set, stamped, text};
+use super::form::{
+    Item, ItemError, ItemResult, Map, RUN_ID, TENANT_ID, check, n, number, parsed, s, set, stamped, text,
+};
 use crate::dynamo::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::AttributeValue;
 use sluice_core::budget::NanoUsd;
 use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Holder;
 use sluice_core::governor::ledger::{Allowance, Counts, Ledger, OnBudgetExceeded, Standing};
 use sluice_core::governor::quota::{PeriodKey, QuotaOwner};
 use sluice_core::id::{ComputeNodeKey, NodeId, RunId, TenantId, UserId};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 pub const LEDGER: &str = "ledger";
@@ -95,13 +97,13 @@ pub fn from_allowance(owner: &QuotaOwner, allowance: Option<&Allowance>) -> Attr
         QuotaOwner::ComputeNode(node) => (Some(node), None),
         QuotaOwner::ComputeNodeUser(node, _, user) => (Some(node), Some(user)),
     };
-    let mut map = Item::new();
-    map.extend(node.map(|node| (NODE.to_owned(), s(node.to_string()))));
-    map.extend(user.map(|user| (USER.to_owned(), s(user.to_string()))));
+    let mut map = Map::new();
+    map.extend(node.map(|node| (NODE.into(), s(node.to_string()))));
+    map.extend(user.map(|user| (USER.into(), s(user.to_string()))));
     if let Some(Allowance { drawn, period, drawn_in_period }) = allowance {
-        map.insert(DRAWN.to_owned(), n(drawn.0));
-        map.insert(PERIOD.to_owned(), s(period.to_string()));
-        map.insert(IN_PERIOD.to_owned(), n(drawn_in_period.0));
+        map.insert(DRAWN.into(), n(drawn.0));
+        map.insert(PERIOD.into(), s(period.to_string()));
+        map.insert(IN_PERIOD.into(), n(drawn_in_period.0));
     }
     AttributeValue::M(map)
 }
@@ -127,13 +129,13 @@ fn to_allowance(tenant: &TenantId, kind: &str, map: &Item) -> ItemResult<(QuotaO
 pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item {
     let committed = i128::from(ledger.committed().0);
     let left_of = |most: Option<NanoUsd>| n(most.map_or(ENDLESS, |most| i128::from(most.0)) - committed);
-    let mut left = Item::from([(CAP.to_owned(), left_of(ledger.cap))]);
-    left.extend(KINDS.map(|kind| (kind.to_owned(), n(ENDLESS))));
-    let mut allowances = Item::new();
+    let mut left = Map::from([(CAP.to_owned(), left_of(ledger.cap))]);
+    left.extend(KINDS.map(|kind| (kind.into(), n(ENDLESS))));
+    let mut allowances = Map::new();
     for (owner, allowance) in &ledger.allowances {
         let drawn = allowance.as_ref().map_or(NanoUsd(0), |allowance| allowance.drawn);
-        left.insert(kind_of(owner).to_owned(), left_of(Some(drawn)));
-        allowances.insert(kind_of(owner).to_owned(), from_allowance(owner, allowance.as_ref()));
+        left.insert(kind_of(owner).into(), left_of(Some(drawn)));
+        allowances.insert(kind_of(owner).into(), from_allowance(owner, allowance.as_ref()));
     }
     let mut nodes: BTreeMap<&NodeId, String> = BTreeMap::new();
     for (holder, of_holder) in &ledger.nodes {
@@ -151,7 +153,7 @@ pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item 
     set(&mut item, [(TENANT_ID, tenant.to_string()), (RUN_ID, run_id.to_string())]);
     set(&mut item, [(GRANT, ledger.grant.reveal().to_owned())]);
     let maps = [(NODES, nodes), (HOLDS, holds), (LEFT, left), (ALLOWANCES, allowances)];
-    item.extend(maps.map(|(name, map)| (name.to_owned(), AttributeValue::M(map))));
+    item.extend(maps.map(|(name, map)| (name.into(), AttributeValue::M(map))));
     let Counts { calls, lowered, refused, exhausted, lost, breaches } = ledger.counts;
     let numbers = [
         (SPENT, ledger.spent.0),
@@ -163,9 +165,9 @@ pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item 
         (LOST_CALLS, lost),
         (BREACHES, breaches),
     ];
-    item.extend(numbers.map(|(name, number)| (name.to_owned(), n(number))));
-    item.extend(ledger.cap.map(|cap| (CAP.to_owned(), n(cap.0))));
-    item.extend((ledger.reports_rev > 0).then(|| (REPORTS_REV.to_owned(), n(ledger.reports_rev))));
+    item.extend(numbers.map(|(name, number)| (name.into(), n(number))));
+    item.extend(ledger.cap.map(|cap| (CAP.into(), n(cap.0))));
+    item.extend((ledger.reports_rev > 0).then(|| (REPORTS_REV.into(), n(ledger.reports_rev))));
     let flags = [
         (TOOK_OVER, ledger.took_over),
         (REFUSES, ledger.on_exceeded == OnBudgetExceeded::Refuse),
@@ -173,7 +175,7 @@ pub fn from_governed(tenant: &TenantId, run_id: RunId, ledger: &Ledger) -> Item 
         (CLOSED, ledger.standing == Standing::Closed),
     ];
     let set_flags = flags.into_iter().filter(|(_, is_set)| *is_set);
-    item.extend(set_flags.map(|(name, _)| (name.to_owned(), AttributeValue::Bool(true))));
+    item.extend(set_flags.map(|(name, _)| (name.into(), AttributeValue::Bool(true))));
     if let Some(at) = ledger.sweep_at {
         set(&mut item, [(keys::QUEUE_AT, keys::time_key(at, run_id))]);
     }
@@ -208,7 +210,8 @@ pub fn to_governed(item: &Item) -> ItemResult<Option<Ledger>> {
     }
     let allowance = |(kind, value): (&String, &AttributeValue)| {
         let AttributeValue::M(map) = value else { return Err(bad(ALLOWANCES)) };
-        to_allowance(&tenant, kind, map)
+        let map = map.iter().map(|(name, value)| (name.clone().into(), value.clone())).collect();
+        to_allowance(&tenant, kind, &map)
     };
     let standing = match (item.contains_key(CLOSED), item.contains_key(EXHAUSTED)) {
         (true, _) => Standing::Closed,
@@ -241,7 +244,7 @@ pub fn to_governed(item: &Item) -> ItemResult<Option<Ledger>> {
     }))
 }
 
-fn map<'a>(item: &'a Item, attribute: &'static str) -> ItemResult<&'a HashMap<String, AttributeValue>> {
+fn map<'a>(item: &'a Item, attribute: &'static str) -> ItemResult<&'a Map> {
     match item.get(attribute) {
         Some(AttributeValue::M(map)) => Ok(map),
         Some(_) | None => Err(bad(attribute)),

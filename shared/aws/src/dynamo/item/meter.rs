@@ -2,9 +2,9 @@
 
 use super::form::{Item, ItemError, ItemResult, V, check, n, read, s, write};
 use crate::dynamo::keys;
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_dynamo::AttributeValue;
 use sluice_core::id::TenantId;
 use sluice_core::meter::{Count, Reading};
 use sluice_core::open_runs::OpenRuns;
@@ -21,10 +21,10 @@ const KEPT: SignedDuration = SignedDuration::from_mins(10);
 pub fn count(count: &Count) -> (&'static str, (&'static str, &'static str), Item) {
     let forgotten = count.key.ends_at().saturating_add(KEPT).map_or(i64::MAX, |at| at.as_second());
     let values = Item::from([
-        (":kind".to_owned(), s(METER)),
-        (":v".to_owned(), n(V)),
-        (":ttl".to_owned(), n(forgotten)),
-        (":by".to_owned(), n(count.by)),
+        (":kind".into(), s(METER)),
+        (":v".into(), n(V)),
+        (":ttl".into(), n(forgotten)),
+        (":by".into(), n(count.by)),
     ]);
     ("SET kind = :kind, v = :v, #ttl = :ttl ADD counted :by", ("#ttl", "ttl"), values)
 }

@@ -1,9 +1,10 @@
 //! What comes from outside while a run is open: answers and inputs, progress, report tokens, comments.
 
-use super::form::{Item, ItemError, ItemResult, check, n, number, parsed, read, set, stamped, text, write};
+use super::form::{
+    Item, ItemError, ItemResult, Map, attributes, check, n, number, parsed, read, set, stamped, text, write,
+};
 use crate::dynamo::keys;
 use jiff::SignedDuration;
-use serde_dynamo::aws_sdk_dynamodb_1::to_item;
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::report::{AnswerHead, Comment, NodeAnswer, NodeOutcome, Progress, ReportToken};
 use sluice_core::run::RunError;
@@ -72,7 +73,7 @@ pub fn from_input(tenant: &TenantId, run_id: RunId, rev: u64, node_id: &NodeId, 
     let texts = [("nodeId", node_id.to_string()), ("at", rfc3339_millis(answer.at)), ("by", answer.by.clone())];
     set(&mut head, texts);
     set(&mut head, [("outcome", outcome.to_owned())]);
-    head.insert("bytes".to_owned(), n(answer.outcome.bytes()));
+    head.insert("bytes".into(), n(answer.outcome.bytes()));
     let mut item = stamped(Item::new(), GIVEN, given);
     OF_AN_INPUT.write(&mut item, &answer.outcome);
     [head, item]
@@ -97,15 +98,15 @@ pub fn to_given(item: &Item) -> ItemResult<NodeOutcome> {
 }
 
 /// How far a node has come: a map in its step.
-pub fn progress(progress: &Progress) -> ItemResult<Item> {
-    to_item(progress).map_err(|source| ItemError::Attributes { kind: "progress", source })
+pub fn progress(progress: &Progress) -> ItemResult<Map> {
+    attributes("progress", progress)
 }
 
 /// `ttl` lets DynamoDB clean up some time after the token has expired.
 pub fn from_report_token(tenant: &TenantId, run_id: RunId, token: &ReportToken) -> ItemResult<Item> {
     let mut item = write(REPORT_TOKEN, token, keys::report_token(tenant, run_id, &token.hash))?;
     let ttl = token.expires_at.as_second().saturating_add(TOKEN_GRACE.as_secs());
-    item.insert("ttl".to_owned(), n(ttl));
+    item.insert("ttl".into(), n(ttl));
     Ok(item)
 }
 

@@ -5,9 +5,9 @@ use super::form::{
 };
 use super::head::{RUN, StoredRun};
 use crate::dynamo::keys::{self, Link};
-use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_dynamo::AttributeValue;
 use sluice_core::board::Fan;
 use sluice_core::concurrency::QueueRef;
 use sluice_core::definition::NodeType;
@@ -78,7 +78,7 @@ pub fn from_stored_run(run: &StoredRun) -> ItemResult<Item> {
     for (name, nodes) in [(WAITING_NODES, &run.waiting_nodes), (ANSWERED_NODES, &run.answered_nodes)] {
         item.remove(name);
         if !nodes.is_empty() {
-            item.insert(name.to_owned(), AttributeValue::Ss(nodes.iter().cloned().collect()));
+            item.insert(name.into(), AttributeValue::Ss(nodes.iter().cloned().collect()));
         }
     }
     let time_key = keys::time_key(run.spec.created_at, run.run_id);

@@ -1,7 +1,7 @@
 //! Counters of concurrency slots: how many runs hold one, and how many wait for one.
 
 use super::form::{Item, ItemError, ItemResult, V, check, n, s};
-use aws_sdk_dynamodb::types::AttributeValue;
+use serde_dynamo::AttributeValue;
 use sluice_core::concurrency::QueueRef;
 
 const SLOTS: &str = "slots";
@@ -20,16 +20,16 @@ pub fn counted(queue: &QueueRef, by: Counter) -> (&'static str, Item) {
     const DEFINITION: &str = "SET kind = :kind, v = :v, tenantId = :tenantId, definitionId = :definitionId \
         ADD held :held, queued :queued";
     let mut values = Item::from([
-        (":kind".to_owned(), s(SLOTS)),
-        (":v".to_owned(), n(V)),
-        (":tenantId".to_owned(), s(queue.tenant_id.as_str())),
-        (":held".to_owned(), n(by.held)),
-        (":queued".to_owned(), n(by.queued)),
+        (":kind".into(), s(SLOTS)),
+        (":v".into(), n(V)),
+        (":tenantId".into(), s(queue.tenant_id.as_str())),
+        (":held".into(), n(by.held)),
+        (":queued".into(), n(by.queued)),
     ]);
     match queue.definition_id {
         None => (TENANT, values),
         Some(id) => {
-            values.insert(":definitionId".to_owned(), s(id.to_string()));
+            values.insert(":definitionId".into(), s(id.to_string()));
             (DEFINITION, values)
         }
     }

@@ -26,7 +26,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 pub fn from_usage(tenant: &TenantId, run_id: RunId, call: &LlmCall, report: Option<CallId>) -> ItemResult<Item> {
     let mut item = write(USAGE_CALL, call, keys::usage_call(tenant, run_id, &call.call_id))?;
-    item.extend(report.map(|report| (REPORT.to_owned(), s(report.to_string()))));
+    item.extend(report.map(|report| (REPORT.into(), s(report.to_string()))));
     Ok(item)
 }
 
@@ -59,7 +59,7 @@ pub fn from_receipt(tenant: &TenantId, run_id: RunId, report: CallId, of: &Repor
     let mut item = stamped(Item::new(), RECEIPT, keys::report_receipt(tenant, run_id, report));
     let ttl = now.saturating_add(KEPT).unwrap_or(Timestamp::MAX).as_second();
     let numbers = [(CALLS, n(of.calls)), (COST, n(of.cost.0)), ("ttl", n(ttl))];
-    item.extend(numbers.map(|(name, number)| (name.to_owned(), number)));
+    item.extend(numbers.map(|(name, number)| (name.into(), number)));
     item
 }
 

@@ -43,8 +43,8 @@ impl Ground for Table {
     async fn set_count(&self, queue: &QueueRef, held: u32, queued: u32) {
         let mut counter = keys::slots(queue).into_item();
         let (_, values) = counted(queue, Counter::default());
-        counter.extend(values.into_iter().map(|(name, value)| (name.trim_start_matches(':').to_owned(), value)));
-        counter.extend([("held".to_owned(), n(held)), ("queued".to_owned(), n(queued))]);
+        counter.extend(values.into_iter().map(|(name, value)| (name.trim_start_matches(':').to_owned().into(), value)));
+        counter.extend([("held".into(), n(held)), ("queued".into(), n(queued))]);
         self.put(counter).await;
     }
 

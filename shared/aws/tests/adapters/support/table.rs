@@ -4,16 +4,18 @@ use super::relay::Relay;
 use super::sdk;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-    ProjectionType, ScalarAttributeType,
+    AttributeDefinition, AttributeValue as Theirs, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+    Projection, ProjectionType, ScalarAttributeType,
 };
 use dynoxide::Database;
+use serde_dynamo::AttributeValue;
 use sluice_aws::call::Service;
 use sluice_aws::clients::Clients;
 use sluice_aws::config::Settings;
 use sluice_aws::dynamo::Store;
-use sluice_aws::dynamo::item::Item;
+use sluice_aws::dynamo::item::{Item, of_sdk};
 use sluice_aws::dynamo::keys::Key;
+use std::collections::HashMap;
 use tokio::net::TcpListener;
 
 /// A table of its own for one test.
@@ -58,17 +60,17 @@ impl Table {
     }
 
     pub async fn item(&self, key: Key) -> Option<Item> {
-        let call = self.client.get_item().table_name(&self.settings.table).set_key(Some(key.into_item()));
-        call.consistent_read(true).send().await.expect("an answer").item
+        let call = self.client.get_item().table_name(&self.settings.table).set_key(Some(theirs(key.into_item())));
+        call.consistent_read(true).send().await.expect("an answer").item.as_ref().map(of_sdk)
     }
 
     pub async fn put(&self, item: Item) {
-        let call = self.client.put_item().table_name(&self.settings.table).set_item(Some(item));
+        let call = self.client.put_item().table_name(&self.settings.table).set_item(Some(theirs(item)));
         call.send().await.expect("an answer");
     }
 
     pub async fn delete(&self, key: Key) {
-        let call = self.client.delete_item().table_name(&self.settings.table).set_key(Some(key.into_item()));
+        let call = self.client.delete_item().table_name(&self.settings.table).set_key(Some(theirs(key.into_item())));
         call.send().await.expect("an answer");
     }
 
@@ -85,14 +87,14 @@ impl Table {
             .client
             .update_item()
             .table_name(&self.settings.table)
-            .set_key(Some(key.into_item()))
+            .set_key(Some(theirs(key.into_item())))
             .set_condition_expression(condition.map(str::to_owned))
             .update_expression(expression);
         for (name, attribute) in names {
             call = call.expression_attribute_names(*name, *attribute);
         }
         for (name, value) in values {
-            call = call.expression_attribute_values(*name, value.clone());
+            call = call.expression_attribute_values(*name, value.clone().into());
         }
         match call.send().await {
             Ok(_) => true,
@@ -108,8 +110,13 @@ impl Table {
     pub async fn everything(&self) -> std::collections::BTreeMap<(String, String), Item> {
         let found = self.client.scan().table_name(&self.settings.table).send().await.expect("an answer");
         let key = |item: &Item| Key::of(item).map(|key| (key.pk, key.sk)).expect("a key");
-        found.items.unwrap_or_default().into_iter().map(|item| (key(&item), item)).collect()
+        found.items.unwrap_or_default().iter().map(of_sdk).map(|item| (key(&item), item)).collect()
     }
+}
+
+/// An item as the SDK has it.
+pub fn theirs(item: Item) -> HashMap<String, Theirs> {
+    item.into_iter().map(|(name, value)| (name.into_owned(), value.into())).collect()
 }
 
 pub async fn create(client: &Client, table: &str) {
