@@ -7,8 +7,8 @@
 //! Decision (2026-11-28): not the SDK's own client. What it does for any service in any place (rules of endpoints, providers of
 //! identity, strategies and interceptors to be put in) was about half of the time of a call and a tenth to a fifth of a function, and
 //! none of it is of use here: a function has one region, and credentials that come and go with its process. `tests/benchmark/README.md`
-//! has the figures, `tests/adapters/call.rs` holds requests and attempts beside the SDK's. Given up with it are the SDK's headers about
-//! itself, Lambda's trace id, which it passed on, and the mending of a clock that is minutes wrong.
+//! has the figures; `tests/adapters/call.rs` and `operations.rs` hold attempts, requests and answers beside the SDK's. Given up with it
+//! are the SDK's headers about itself, Lambda's trace id, which it passed on, and the mending of a clock that is minutes wrong.
 
 use crate::clock::SystemClock;
 use crate::connector::{Connector, SLUICE, classified};

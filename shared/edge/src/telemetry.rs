@@ -2,12 +2,15 @@
 //! fields; a failure is logged once, at the boundary. Bodies, tokens, contexts and credentials are never logged. What is
 //! counted stands in lines of its own: `metrics.rs`.
 
+mod lines;
+
 use crate::metrics::{self, Emitter};
 use jiff::{SignedDuration, Timestamp};
 use lambda_runtime::{Context, Diagnostic};
+use lines::Lines;
 use sluice_core::id::{RunId, TenantId};
 use std::error::Error;
-use std::io::{self, Write, stdout};
+use std::io::stdout;
 use std::time::Duration;
 use tracing::Span;
 use tracing::level_filters::LevelFilter;
@@ -25,12 +28,7 @@ const LAMBDA_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 #[expect(clippy::disallowed_methods, reason = "this is where telemetry reads its configuration")]
 pub fn init(function: &'static str) {
     metrics::init(Emitter::to_stdout(function, &std::env::var(LAMBDA_NAME).unwrap_or_default()));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_current_span(true)
-        .with_span_list(false)
-        .with_writer(|| OneLine(stdout()));
+    let lines = Lines { open: || stdout().lock(), now: Timestamp::now };
     tracing_subscriber::registry().with(filter(std::env::var(FILTER).ok().as_deref())).with(lines).init();
     std::panic::set_hook(Box::new(|panic| {
         metrics::count(&metrics::PANICS);
@@ -113,27 +111,6 @@ pub fn deadline(context: &Context, now: Timestamp, reserve: Duration) -> Timesta
     end(context).map_or(now + SignedDuration::from_secs(30), |end| end - reserve)
 }
 
-/// Where log lines go. What JSON lets stand and some readers of logs take for the end of a line is escaped, so that no
-/// text of a caller's, such as a path, begins a line of its own.
-struct OneLine<W>(W);
-
-impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let mut text = String::from_utf8_lossy(lines);
-        for (end, escaped) in [('\u{85}', r"\u0085"), ('\u{2028}', r"\u2028"), ('\u{2029}', r"\u2029")] {
-            if text.contains(end) {
-                text = text.replace(end, escaped).into();
-            }
-        }
-        self.0.write_all(text.as_bytes())?;
-        Ok(lines.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,18 +144,5 @@ mod tests {
                 assert!(!filter.would_enable(target, &level), "{text:?}: {target} at {level}");
             }
         }
-    }
-
-    #[test]
-    fn nothing_that_a_log_line_says_ends_it() {
-        let said = "a\u{85}b\u{2028}c\u{2029}d \u{2027}é";
-        let mut written = Vec::new();
-        let line = format!("{}\n", serde_json::json!({"http.path": said}));
-        OneLine(&mut written).write_all(line.as_bytes()).expect("written");
-        let written = String::from_utf8(written).expect("text");
-        let ends = ['\n', '\u{85}', '\u{2028}', '\u{2029}'];
-        assert_eq!(written.trim_end_matches('\n').find(ends), None, "{written}");
-        let read: serde_json::Value = serde_json::from_str(&written).expect("JSON");
-        assert_eq!(read["http.path"], said, "it says what it said");
     }
 }

@@ -4,13 +4,14 @@
 //!
 //! Decision (2026-11-29): not the SDK's form of requests and answers. It has maps of its own for items, between the text and the form
 //! that `serde_dynamo` reads and writes, which took a fifth of a request's time. `tests/benchmark/README.md` has the figures,
-//! `tests/adapters/call.rs` holds requests and answers beside the SDK's.
+//! `tests/adapters/operations.rs` holds both beside the SDK's.
 
 use super::item::Item;
 use crate::call::{Asked, BoxError, Found, NoOutput, Operation, Unread, codec, read_by};
 use aws_sdk_dynamodb::operation as sdk;
 use aws_smithy_runtime_api::client::interceptors::context::Error as Erased;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -26,7 +27,9 @@ macro_rules! operations {
             type Error = sdk::$module::$error;
 
             fn write(input: Self::Input<'_>) -> Result<Asked, BoxError> {
-                Ok(Asked::json(concat!("DynamoDB_20120810.", stringify!($operation)), serde_json::to_vec(&input)?))
+                let mut body = Vec::with_capacity(ROOM);
+                serde_json::to_writer(&mut body, &input)?;
+                Ok(Asked::json(concat!("DynamoDB_20120810.", stringify!($operation)), body))
             }
 
             fn read(answer: &HttpResponse) -> Result<Found, Unread> {
@@ -34,9 +37,7 @@ macro_rules! operations {
                     let failure = read_by(codec!(sdk::$module::$operation::new()), answer).err();
                     return Err(failure.unwrap_or_else(|| Unread::other(NoOutput::Another)));
                 }
-                // Nothing is an empty document, to the SDK as well.
-                let body = answer.body().bytes().filter(|body| !body.is_empty()).unwrap_or(b"{}");
-                match serde_json::from_slice::<Self::Output>(body) {
+                match output::<Self::Output>(answer.body().bytes().unwrap_or_default()) {
                     Ok(output) => Ok(Box::new(output)),
                     Err(error) => Err(Unread::operation(Erased::erase(Self::Error::unhandled(error)))),
                 }
@@ -58,6 +59,16 @@ operations! {
     Query(QueryInput<'a>) -> QueryOutput, query::QueryError;
     TransactWriteItems(TransactWriteItemsInput<'a>) -> Done, transact_write_items::TransactWriteItemsError;
     UpdateItem(Change<'a>) -> UpdateItemOutput, update_item::UpdateItemError;
+}
+
+/// Most requests are shorter.
+const ROOM: usize = 2_048;
+
+fn output<T: DeserializeOwned>(body: &[u8]) -> Result<T, BoxError> {
+    // Looked at as a whole, each string in it need not be.
+    let text = std::str::from_utf8(body)?;
+    // Nothing is an empty document, to the SDK as well.
+    Ok(serde_json::from_str(if text.is_empty() { "{}" } else { text })?)
 }
 
 /// What an expression calls attributes whose names are reserved words.

@@ -15,6 +15,7 @@ mod governor;
 mod heads;
 mod items;
 mod lists;
+mod operations;
 mod outside;
 mod purge;
 mod races;
