@@ -1,8 +1,8 @@
 //! Definitions, versions, drafts and instances; for the operator, processors, compute nodes, models and tenants.
 //!
-//! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for
-//! what others let it run, `operator.rs` for the operator, `keys.rs` for processors' keys, `models.rs` for what calls may name, `budgets.rs` for
-//! what may be spent.
+//! This file finds the way to one small function per route: `definitions.rs` for what is a tenant's own, `discover.rs` for what
+//! others let it run, `operator.rs` for the operator, `keys.rs` for processors' keys, `models.rs` for what calls may name,
+//! `budgets.rs` for what may be spent.
 
 mod budgets;
 mod definitions;

@@ -2,8 +2,9 @@
 //!
 //! Decision (2026-11-27): a counter that every start and every end of a run writes would be one item in the way of all of a
 //! tenant's runs. The sweep looks at every open run each minute anyway, so it counts them, and notes what it counted where it
-//! comes to half of the least that may be a limit: fewer are nobody's concern. What was noted is a minute or two old: until then a tenant opens as many more as
-//! it may start in that time. A sweep that was cut short has counted too few, which lets some more in and keeps nobody out.
+//! comes to half of the least that may be a limit: fewer are nobody's concern. What was noted is a minute or two old: until then
+//! a tenant opens as many more as it may start in that time. A sweep that was cut short has counted too few, which lets some more
+//! in and keeps nobody out.
 
 use crate::id::TenantId;
 use crate::limits;

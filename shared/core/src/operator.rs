@@ -1,5 +1,5 @@
-//! What the operator declares: processors and compute nodes under keys, and what each tenant may do. **Invariant:** tenants name keys, never ARNs,
-//! otherwise Sluice's own roles could be made to start or invoke other people's things.
+//! What the operator declares: processors and compute nodes under keys, and what each tenant may do. **Invariant:** tenants name
+//! keys, never ARNs, otherwise Sluice's own roles could be made to start or invoke other people's things.
 
 pub use crate::admitted::{Admitted, Tenants};
 

@@ -155,11 +155,11 @@ mod tests {
     use super::*;
 
     fn said(text: &str) -> Arc<Answer> {
-        Arc::new(Answer { status: 200, body: text.to_owned() })
+        Arc::new(Answer::whole(200, text.to_owned()))
     }
 
     fn body(answer: Option<Arc<Answer>>) -> Option<String> {
-        answer.map(|answer| answer.body.clone())
+        answer.map(|answer| answer.text().to_owned())
     }
 
     const READ: &str = r#"{"Key": {"pk": {"S": "a"}, "sk": {"S": "b"}}}"#;

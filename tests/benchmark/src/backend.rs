@@ -6,8 +6,8 @@
 use crate::answers::{Asked, Script, is_read};
 use crate::calls::Call;
 use crate::error::{Error, Result};
-use crate::http::{Reader, response};
-use crate::services::{self, Answer, Service};
+use crate::http::{Reader, chunk, response, streamed};
+use crate::services::{self, Answer, Body, Service};
 use crate::table::Table;
 use crate::tls::HOST;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -147,6 +147,7 @@ impl Backend {
             let operation = match service {
                 Service::Receiver => services::POST,
                 Service::Bedrock if request.path.ends_with("/converse") => services::CONVERSE,
+                Service::Bedrock if request.path.ends_with("/converse-stream") => services::CONVERSE_STREAM,
                 Service::Bedrock => request.path.as_str(),
                 Service::DynamoDb | Service::StepFunctions | Service::EventBridge => {
                     request.target.rsplit('.').next().unwrap_or_default()
@@ -157,12 +158,23 @@ impl Backend {
             if !delay.is_zero() {
                 pause(delay);
             }
-            let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amzn-requestid", "B3NCHM4RK")];
-            let whole = response(answer.status, &headers, answer.body.as_bytes());
+            let headers = |kind: &'static str| [("content-type", kind), ("x-amzn-requestid", "B3NCHM4RK")];
+            let pieces = match &answer.body {
+                Body::Whole(body) => {
+                    vec![response(answer.status, &headers("application/x-amz-json-1.0"), body.as_bytes())]
+                }
+                Body::Streamed(pieces) => {
+                    let head = streamed(answer.status, &headers("application/vnd.amazon.eventstream"));
+                    let chunks = pieces.iter().map(Vec::as_slice).chain([&b""[..]]).map(chunk);
+                    [head].into_iter().chain(chunks).collect()
+                }
+            };
             let ended = self.begun.elapsed();
             self.state().heard.calls.push(Call { name: operation.to_owned(), began, ended });
-            stream.write_all(&whole)?;
-            stream.flush()?;
+            for piece in pieces {
+                stream.write_all(&piece)?;
+                stream.flush()?;
+            }
         }
         Ok(())
     }
@@ -203,7 +215,7 @@ impl State {
         self.heard.unforeseen += 1;
         let answer = match service {
             Service::DynamoDb if is_read(operation) => self.table.call(operation, body),
-            Service::DynamoDb => Answer { status: 200, body: "{}".to_owned() },
+            Service::DynamoDb => Answer::whole(200, "{}".to_owned()),
             Service::StepFunctions | Service::EventBridge | Service::Bedrock | Service::Receiver => {
                 services::answer(operation, body)
             }

@@ -26,7 +26,7 @@ enum Ground {
 }
 
 /// Name, function, sample event, what it must be answered, and what the table holds.
-const CASES: [(&str, &str, &str, Expected, Ground); 16] = [
+const CASES: [(&str, &str, &str, Expected, Ground); 17] = [
     ("create-run by name", "create-run", "create-run/api-gateway-jwt", Expected::Status(201), Ground::Run),
     ("invoke-definition", "invoke-definition", "invoke-definition/api-gateway-jwt", Expected::Status(202), Ground::Run),
     ("cancel-run", "cancel-run", "cancel-run/running", Expected::Status(202), Ground::Run),
@@ -56,6 +56,13 @@ const CASES: [(&str, &str, &str, Expected, Ground); 16] = [
     ("advance-run", "advance-run", "advance-run/result", Expected::Nothing, Ground::Run),
     // A call that is granted, made and settled.
     ("govern-calls converse", "govern-calls", "govern-calls/converse", Expected::Streamed(200), Ground::GovernedRun),
+    (
+        "govern-calls converse-stream",
+        "govern-calls",
+        "govern-calls/converse-stream",
+        Expected::Streamed(200),
+        Ground::GovernedRun,
+    ),
     ("reconcile-runs of nothing", "reconcile-runs", "reconcile-runs/scheduler", Expected::Nothing, Ground::Empty),
 ];
 

@@ -114,20 +114,31 @@ fn unreadable(what: &str) -> io::Error {
 
 /// A whole response in one piece, so that it is written at once.
 pub fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let reason = if status < 400 { "OK" } else { "Bad Request" };
-    let mut whole = format!("HTTP/1.1 {status} {reason}\r\n");
-    for (name, value) in headers {
-        whole.push_str(name);
-        whole.push_str(": ");
-        whole.push_str(value);
-        whole.push_str("\r\n");
-    }
-    whole.push_str("content-length: ");
-    whole.push_str(&body.len().to_string());
-    whole.push_str("\r\n\r\n");
-    let mut whole = whole.into_bytes();
+    let mut whole = head(status, headers, ("content-length", &body.len().to_string()));
     whole.extend_from_slice(body);
     whole
+}
+
+/// The head of a response whose body comes in chunks.
+pub fn streamed(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
+    head(status, headers, ("transfer-encoding", "chunked"))
+}
+
+/// A part of such a body; the empty one is its end.
+pub fn chunk(part: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat()
+}
+
+fn head(status: u16, headers: &[(&str, &str)], last: (&str, &str)) -> Vec<u8> {
+    let reason = if status < 400 { "OK" } else { "Bad Request" };
+    let mut head = format!("HTTP/1.1 {status} {reason}\r\n");
+    for (name, value) in headers.iter().copied().chain([last]) {
+        for part in [name, ": ", value, "\r\n"] {
+            head.push_str(part);
+        }
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
 }
 
 #[cfg(test)]
@@ -192,6 +203,17 @@ mod tests {
             let mut pieces = Pieces(vec![text.as_bytes().to_vec()]);
             assert!(Reader::default().read(&mut pieces).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_is_read_as_it_is_written() {
+        let parts: Vec<u8> = [&b"hello"[..], b", you", b""].into_iter().flat_map(chunk).collect();
+        let head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut pieces = Pieces(vec![[&head[..], &parts].concat()]);
+        let read = Reader::default().read(&mut pieces).expect("read").expect("a request");
+        assert_eq!(read.body, b"hello, you");
+        let head = String::from_utf8_lossy(&streamed(200, &[("a", "b")])).into_owned();
+        assert_eq!(head, "HTTP/1.1 200 OK\r\na: b\r\ntransfer-encoding: chunked\r\n\r\n");
     }
 
     #[test]

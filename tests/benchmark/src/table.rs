@@ -45,8 +45,8 @@ impl Table {
 
     /// What this table answers, errors of DynamoDB's included.
     pub fn call(&self, operation: &str, body: &str) -> Answer {
-        let told = |error: &DynoxideError| Answer { status: error.status_code(), body: error.to_json() };
-        self.dispatch(operation, body).map_or_else(|error| told(&error), |body| Answer { status: 200, body })
+        let told = |error: &DynoxideError| Answer::whole(error.status_code(), error.to_json());
+        self.dispatch(operation, body).map_or_else(|error| told(&error), |body| Answer::whole(200, body))
     }
 
     /// The same for calls of ours, which have to succeed.
@@ -56,9 +56,9 @@ impl Table {
     pub fn sure(&self, operation: &str, body: &Value) -> Result<Value> {
         let answer = self.call(operation, &body.to_string());
         if answer.status != 200 {
-            return Err(Error::Wrong(format!("{operation} on the embedded table: {}", answer.body)));
+            return Err(Error::Wrong(format!("{operation} on the embedded table: {}", answer.text())));
         }
-        serde_json::from_str(&answer.body).map_err(Error::wrong(operation))
+        serde_json::from_str(answer.text()).map_err(Error::wrong(operation))
     }
 
     /// Every item.
@@ -168,7 +168,7 @@ mod tests {
             "ConditionExpression": "attribute_exists(pk)",
         });
         let answer = table.call("PutItem", &put.to_string());
-        assert!(answer.status == 400 && answer.body.contains("ConditionalCheckFailedException"), "{answer:?}");
+        assert!(answer.status == 400 && answer.text().contains("ConditionalCheckFailedException"), "{answer:?}");
         assert_eq!(table.call("Unheard", "{}").status, 400);
     }
 }

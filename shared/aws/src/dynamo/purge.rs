@@ -1,7 +1,7 @@
 //! Deleting runs.
 //!
-//! **Invariant:** the ledger goes first, while nothing is held on it; the head goes last, so that a deletion that broke off is found, and done again, as long as anything of
-//! the run is left.
+//! **Invariant:** the ledger goes first, while nothing is held on it; the head goes last, so that a deletion that broke off is
+//! found, and done again, as long as anything of the run is left.
 
 use super::governor::ledger_of;
 use super::page::{Range, Walk};

@@ -4,7 +4,8 @@
 //! **Invariants:** what is spent and what is held together are never more than the cap, nor than what was drawn on any quota, but
 //! for a cost above its hold (recorded as it is, and counted as a breach) and for what is reported, which was spent already; a
 //! hold is removed once, by one who adds the cost of its call's record; whoever adds a cost that takes an open ledger above its
-//! cap stops the run; from the closing on nothing is held for a call that was not held before; a ledger is deleted only while nothing is held on it, so that no record comes after it.
+//! cap stops the run; from the closing on nothing is held for a call that was not held before; a ledger is deleted only while
+//! nothing is held on it, so that no record comes after it.
 //!
 //! A report is counted like a call. What its calls cost is held under an id that no other report has; then the calls are recorded
 //! with that id, none of them recorded before, and a receipt with them; then the hold is removed and the cost is spent. The hold

@@ -351,8 +351,8 @@ pub trait PurgeRuns: Send + Sync {
         run_id: RunId,
     ) -> impl Future<Output = StoreResult<Option<Timestamp>>> + Send;
     /// Deletes a run with everything that is stored of it: the ledger first, while nothing is held on it, so that no call and no
-    /// report is recorded afterwards (`StoreErrorClass::Conflict` where something is held). The head is deleted last, so that after a crash the rest can
-    /// still be found and deleted. Deleting a run that does not exist is no error.
+    /// report is recorded afterwards (`StoreErrorClass::Conflict` where something is held). The head is deleted last, so that
+    /// after a crash the rest can still be found and deleted. Deleting a run that does not exist is no error.
     fn purge_run(&self, tenant: &TenantId, run_id: RunId) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
