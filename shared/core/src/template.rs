@@ -4,10 +4,11 @@ use crate::limits;
 use crate::place::{At, Step};
 use crate::schema::{self, plain};
 use crate::violation::{Invalid, ViolationCode};
-use jsonschema::Validator;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sluice_schema::Engine;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::OnceLock;
 
 /// Bytes that a pattern and its cache may take: [`limits::SCHEMA_PATTERN_STATES`] with room to spare, a second line behind them.
@@ -38,12 +39,8 @@ pub fn compile_schema(schema: &Value) -> Result<CompiledSchema, String> {
     engine(schema).map(|engine| CompiledSchema { is_plain: false, engine: OnceLock::from(Ok(engine)) })
 }
 
-fn engine(schema: &Value) -> Result<Validator, String> {
-    let patterns = jsonschema::PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES);
-    jsonschema::options()
-        .with_pattern_options(patterns)
-        .build(schema)
-        .map_err(|error| shortened(format!("not a usable JSON Schema: {error}")))
+fn engine(schema: &Value) -> Result<Engine, String> {
+    Engine::new(schema, PATTERN_BYTES).map_err(|error| shortened(format!("not a usable JSON Schema: {error}")))
 }
 
 /// A JSON Schema made ready for more than one value.
@@ -52,7 +49,7 @@ pub struct CompiledSchema {
     /// It is asked first whether a value is seen to hold: see [`plain`].
     is_plain: bool,
     /// A plain schema's is made for the first value that is not.
-    engine: OnceLock<Result<Validator, String>>,
+    engine: OnceLock<Result<Engine, String>>,
 }
 
 impl CompiledSchema {
@@ -78,14 +75,10 @@ impl CompiledSchema {
             let message = "breaks the schema, and is too large to say where";
             return invalid.add(at, ViolationCode::SchemaViolation, message);
         }
-        for error in engine.iter_errors(value) {
-            if invalid.is_full() {
-                return;
-            }
-            let message = shortened(error.masked_with("the value").to_string());
-            let steps = steps_to(error.instance_path().as_str(), value);
-            invalid.add(at.along(&steps), ViolationCode::SchemaViolation, message);
-        }
+        engine.violations(value, &mut |pointer, message| {
+            invalid.add(at.along(&steps_to(pointer, value)), ViolationCode::SchemaViolation, shortened(message));
+            if invalid.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
     }
 }
 
