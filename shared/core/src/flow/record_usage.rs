@@ -23,7 +23,6 @@ use crate::place::{self, Field};
 use crate::ports::{Loaded, Part, RecordUsage, ReportBegun, ReportReceipt, RunRef, StopExecution};
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{Run, RunState};
-use crate::spending::Used;
 use crate::together::both;
 use crate::usage::{LlmCall, UsageSums};
 use crate::violation::{Invalid, ViolationCode};
@@ -150,13 +149,11 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
             continue;
         }
         let receipt = ReportReceipt { calls: fresh.len() as u64, cost };
-        // The records of these calls are there by now, counted or not.
-        let counted = count_report(store, engine, &reference, &held_on, report_id, receipt, now);
-        let (counted, recorded_calls) = both(counted, store.recorded_calls(tenant, run_id)).await;
+        let counted = count_report(store, engine, &reference, &held_on, report_id, receipt, now).await;
         let Counted { ledger: after, stopped } = counted.map_err(Refusal::Store)?;
         let is_stopped = stopped.is_some();
         let run = stopped.unwrap_or(run);
-        let used = Used::new(earlier, after.or(Some(held_on)), &recorded_calls.map_err(Refusal::Store)?);
+        let used = used(store, tenant, run_id, earlier, after.or(Some(held_on))).await.map_err(Refusal::Store)?;
         return Ok(UsageRecorded { run, usage: used.usage, recorded, repeated, stopped: is_stopped });
     }
     Err(keeps_changing())
