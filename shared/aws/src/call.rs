@@ -36,7 +36,6 @@ use hyper_util::client::legacy::connect::capture_connection;
 use sluice_core::ports::Clock;
 use std::any::Any;
 use std::error::Error;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,7 +56,7 @@ pub type CallError<E> = SdkError<E, HttpResponse>;
 /// An operation of a service.
 pub trait Operation {
     type Input<'a>;
-    type Output: fmt::Debug + Send + 'static;
+    type Output: Send + 'static;
     type Error: Error + ProvideErrorMetadata + ProvideErrorKind + Send + Sync + 'static;
 
     /// # Errors

@@ -1,7 +1,7 @@
 //! JSON Schema's engine, behind one door.
 //!
-//! A crate of its own, for what a generic one becomes is built as whoever uses it is: here for size. It is a third of the code of the
-//! functions that check schemas, and asked only where a schema is more than plain (`sluice_core::schema`).
+//! A crate of its own, for what a generic one becomes is built as whoever uses it is: here for size. It was a third of the code of the
+//! functions that check schemas, and is asked only where a schema is more than plain (`sluice_core::schema`).
 //! `tests/benchmark/README.md` has what that saves, and what it costs.
 
 use jsonschema::{PatternOptions, Validator};

@@ -3,7 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Operations_Amazon_DynamoDB.html>
 //!
 //! Decision (2026-11-29): not the SDK's form of requests and answers. It has maps of its own for items, between the text and the form
-//! that `serde_dynamo` reads and writes, which took a fifth of a request's time. `tests/benchmark/README.md` has the figures,
+//! that `serde_dynamo` reads and writes, which took an eighth of a request's time. `tests/benchmark/README.md` has the figures,
 //! `tests/adapters/operations.rs` holds both beside the SDK's.
 
 use super::item::Item;

@@ -1,7 +1,7 @@
 //! Lines of the log: each is a JSON object of its own, with the members that `tracing_subscriber` gives it.
 //!
 //! Decision (2026-11-29): not its formatter, which reads what a span was known by, and writes it anew, whenever something is added to it
-//! or said within it: a sixteenth of what a request took (`tests/benchmark/README.md`).
+//! or said within it: a twentieth of a request's time (`tests/benchmark/README.md`).
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -42,8 +42,6 @@ pub enum ItemError {
     Shape(Option<String>),
     #[error("the {kind} does not read or write as attributes: {source}")]
     Attributes { kind: &'static str, source: serde_dynamo::Error },
-    #[error("the {kind} is written as a value and not as attributes")]
-    NoAttributes { kind: &'static str },
     #[error("the {kind} has no valid {attribute}")]
     Attribute { kind: &'static str, attribute: &'static str },
     #[error("a run that is {status} has no {attribute}")]
@@ -110,11 +108,11 @@ pub(super) fn write<T: Serialize>(kind: &'static str, stored: &T, key: Key) -> I
 
 /// What is stored, as attributes.
 pub(super) fn attributes<T: Serialize>(kind: &'static str, stored: &T) -> ItemResult<Map> {
-    match serde_dynamo::to_attribute_value(stored) {
-        Ok(AttributeValue::M(attributes)) => Ok(attributes),
-        Ok(_) => Err(ItemError::NoAttributes { kind }),
-        Err(source) => Err(ItemError::Attributes { kind, source }),
-    }
+    let failed = |source| ItemError::Attributes { kind, source };
+    let AttributeValue::M(attributes) = serde_dynamo::to_attribute_value(stored).map_err(failed)? else {
+        return Err(failed(serde::ser::Error::custom("a value has no attributes")));
+    };
+    Ok(attributes)
 }
 
 pub(super) fn check(kind: &'static str, item: &Item) -> ItemResult<()> {
