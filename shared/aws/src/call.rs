@@ -1,5 +1,6 @@
 //! How a service of AWS is called: an operation writes the request and reads the answer, aws-sigv4 signs it, and what lies between
-//! them is here: attempts, pauses and time. Operations are the SDK's, but for those of DynamoDB (`dynamo/operation.rs`).
+//! them is here: attempts, pauses and time. Operations are the SDK's, but for those of DynamoDB (`dynamo/operation.rs`) and the start of
+//! an execution (`sfn/operation.rs`).
 //!
 //! **Invariants:** no call is waited for beyond its time, nor beyond the end of its invocation, and none begins after that; what is
 //! sent again is the same request, signed anew; a connection on which an attempt failed is not used again.
@@ -13,12 +14,14 @@
 use crate::clock::SystemClock;
 use crate::connector::{Connector, SLUICE, classified};
 use crate::deadline;
-use crate::sigv4::{self, Scope};
+use crate::sigv4::{self, Signature, Signer};
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_eventbridge::operation as eventbridge;
 use aws_sdk_sfn::operation as sfn;
-use aws_smithy_runtime_api::client::interceptors::context::{Error as Erased, Input, Output};
-use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
+pub(crate) use aws_smithy_runtime_api::client::interceptors::context::Error as Erased;
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+pub(crate) use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_runtime_api::client::ser_de::{
     DeserializeResponse, SerializeRequest, SharedRequestSerializer, SharedResponseDeserializer,
@@ -29,17 +32,19 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 use aws_smithy_types::retry::{ErrorKind, ProvideErrorKind};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, USER_AGENT};
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::connect::capture_connection;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use sluice_core::ports::Clock;
 use std::any::Any;
 use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Attempts at a call, the first one among them.
@@ -48,6 +53,11 @@ const MAX_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Statuses after which the same request may do better.
 const TRANSIENT_STATUSES: [u16; 4] = [500, 502, 503, 504];
+/// Most requests are shorter.
+const ROOM: usize = 2_048;
+
+static DATE: HeaderName = HeaderName::from_static(sigv4::DATE);
+static TOKEN: HeaderName = HeaderName::from_static(sigv4::TOKEN);
 
 pub type BoxError = Box<dyn Error + Send + Sync>;
 /// Why a call has no output.
@@ -86,10 +96,12 @@ pub struct Asked {
 impl Asked {
     /// JSON for an operation, whose target is `<service>_<version>.<operation>`.
     /// Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html>
-    pub(crate) fn json(target: &'static str, body: Vec<u8>) -> Self {
+    pub(crate) fn json(target: &'static str, input: &impl Serialize) -> Result<Self, BoxError> {
+        let mut body = Vec::with_capacity(ROOM);
+        serde_json::to_writer(&mut body, input)?;
         let kind = HeaderValue::from_static("application/x-amz-json-1.0");
         let target = (HeaderName::from_static("x-amz-target"), HeaderValue::from_static(target));
-        Self { headers: vec![(CONTENT_TYPE, kind), target], body: body.into() }
+        Ok(Self { headers: vec![(CONTENT_TYPE, kind), target], body: body.into() })
     }
 
     /// What the SDK writes.
@@ -126,6 +138,55 @@ macro_rules! codec {
 }
 pub(crate) use codec;
 
+/// Operations whose requests and answers are JSON by serde, and whose failures are as the SDK reads them.
+macro_rules! by_serde {
+    ($sdk:ident as $service:literal: $($operation:ident($input:ty) -> $output:ty, $module:ident::$error:ident;)*) => {$(
+        #[derive(Debug)]
+        pub struct $operation;
+
+        impl $crate::call::Operation for $operation {
+            type Input<'a> = $input;
+            type Output = $output;
+            type Error = $sdk::operation::$module::$error;
+
+            fn write(input: Self::Input<'_>) -> Result<$crate::call::Asked, $crate::call::BoxError> {
+                $crate::call::Asked::json(concat!($service, ".", stringify!($operation)), &input)
+            }
+
+            fn read(
+                answer: &$crate::call::HttpResponse,
+            ) -> Result<$crate::call::Found, $crate::call::Unread> {
+                use $crate::call::{Unread, codec, output, read_by};
+                if !answer.status().is_success() {
+                    let failure = read_by(codec!($sdk::operation::$module::$operation::new()), answer).err();
+                    return Err(failure.unwrap_or_else(|| Unread::other($crate::call::NoOutput::Another)));
+                }
+                match output::<Self::Output>(answer) {
+                    Ok(output) => Ok(Box::new(output)),
+                    Err(error) => Err(Unread::operation($crate::call::Erased::erase(Self::Error::unhandled(error)))),
+                }
+            }
+
+            fn unhandled(error: $crate::call::Erased) -> Self::Error {
+                Self::Error::unhandled(error)
+            }
+        }
+    )*};
+}
+pub(crate) use by_serde;
+
+/// What serde reads in an answer.
+pub(crate) fn output<T: DeserializeOwned>(answer: &HttpResponse) -> Result<T, BoxError> {
+    // Looked at as a whole, each string in it need not be.
+    let text = std::str::from_utf8(answer.body().bytes().unwrap_or_default())?;
+    // Nothing is an empty document, to the SDK as well.
+    Ok(serde_json::from_str(if text.is_empty() { "{}" } else { text })?)
+}
+
+/// An answer of which nothing is read.
+#[derive(Debug, Deserialize)]
+pub struct Done {}
+
 macro_rules! operations {
     ($($service:ident::$module:ident::$operation:ident($input:ident, $output:ident, $error:ident)),* $(,)?) => {$(
         impl Operation for $service::$module::$operation {
@@ -159,7 +220,6 @@ operations! {
     sfn::list_executions::ListExecutions(ListExecutionsInput, ListExecutionsOutput, ListExecutionsError),
     sfn::send_task_failure::SendTaskFailure(SendTaskFailureInput, SendTaskFailureOutput, SendTaskFailureError),
     sfn::send_task_success::SendTaskSuccess(SendTaskSuccessInput, SendTaskSuccessOutput, SendTaskSuccessError),
-    sfn::start_execution::StartExecution(StartExecutionInput, StartExecutionOutput, StartExecutionError),
     sfn::stop_execution::StopExecution(StopExecutionInput, StopExecutionOutput, StopExecutionError),
 }
 
@@ -169,7 +229,7 @@ pub struct Service {
     pub(crate) connector: Connector,
     /// Where it is; why that is nowhere.
     pub(crate) endpoint: Result<Uri, Arc<str>>,
-    pub(crate) scope: Arc<Scope>,
+    pub(crate) signer: Arc<Signer>,
     /// All attempts at a call together.
     pub(crate) most: Duration,
     /// One attempt.
@@ -321,18 +381,20 @@ impl Service {
     fn signed(&self, asked: &Asked) -> Result<Request<SdkBody>, BoxError> {
         let endpoint = self.endpoint.as_ref().map_err(|why| NotBegun::Nowhere(Arc::clone(why)))?;
         let host = endpoint.authority().map(|authority| authority.as_str()).unwrap_or_default();
-        let url = endpoint.to_string();
-        let all = [("host", host)].into_iter().chain(asked.headers());
-        let now = SystemTime::from(SystemClock.now());
-        let signature = sigv4::sign(&self.scope, &url, all, &asked.body, now)?;
-        let mut request = Request::post(endpoint.clone()).header(USER_AGENT, SLUICE);
-        for (name, value) in &asked.headers {
-            request = request.header(name, value);
+        let Signature { date, token, authorization } =
+            self.signer.sign(host, endpoint.path(), asked.headers(), &asked.body, SystemClock.now());
+        let mut request = Request::new(SdkBody::from(asked.body.clone()));
+        *request.method_mut() = Method::POST;
+        request.uri_mut().clone_from(endpoint);
+        let headers = request.headers_mut();
+        headers.extend(asked.headers.iter().cloned());
+        headers.insert(USER_AGENT, HeaderValue::from_static(SLUICE));
+        headers.insert(&DATE, HeaderValue::try_from(date)?);
+        headers.insert(AUTHORIZATION, HeaderValue::try_from(authorization)?);
+        if let Some(token) = token {
+            headers.insert(&TOKEN, HeaderValue::try_from(token)?);
         }
-        for (name, value) in signature {
-            request = request.header(name, value);
-        }
-        Ok(request.body(SdkBody::from(asked.body.clone()))?)
+        Ok(request)
     }
 }
 

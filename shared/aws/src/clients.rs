@@ -4,9 +4,7 @@ use crate::call::{Quota, Service};
 use crate::config::Settings;
 use crate::connector::Connector;
 use crate::endpoint;
-use crate::sigv4::Scope;
-use aws_sigv4::http_request::SigningSettings;
-use aws_smithy_runtime_api::client::identity::Identity;
+use crate::sigv4::Signer;
 use http::Uri;
 use http::uri::Scheme;
 use std::sync::Arc;
@@ -38,7 +36,6 @@ impl Clients {
     /// Opens no connection yet.
     pub fn new(settings: &Settings) -> Self {
         let connector = Connector::new(settings.roots.clone(), CONNECT_TIMEOUT);
-        let identity = Identity::from(settings.credentials.clone());
         // The name that a service has in its addresses, and in the signatures for it.
         let service = |name: &'static str, endpoint: &Option<String>, most| {
             let endpoint = endpoint.clone().unwrap_or_else(|| endpoint::of_region(name, &settings.region));
@@ -46,12 +43,7 @@ impl Clients {
             Service {
                 connector: connector.clone(),
                 endpoint: parsed.ok_or_else(|| format!("{endpoint} is no address of a service").into()),
-                scope: Arc::new(Scope {
-                    service: name,
-                    region: settings.region.clone(),
-                    identity: identity.clone(),
-                    settings: SigningSettings::default(),
-                }),
+                signer: Arc::new(Signer::new(name, &settings.region, &settings.credentials)),
                 most,
                 attempt: ATTEMPT_TIMEOUT,
                 quota: Arc::new(Quota::default()),

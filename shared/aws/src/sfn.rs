@@ -1,5 +1,7 @@
 //! The engine's executions: started, stopped, answered, described, listed.
 
+pub mod operation;
+
 use crate::Engine;
 use crate::call::CallError;
 use crate::fault::Fault;
@@ -10,7 +12,7 @@ use aws_sdk_sfn::operation::describe_execution::{
 use aws_sdk_sfn::operation::list_executions::{self, ListExecutionsInput};
 use aws_sdk_sfn::operation::send_task_failure::{SendTaskFailure, SendTaskFailureInput};
 use aws_sdk_sfn::operation::send_task_success::{SendTaskSuccess, SendTaskSuccessInput};
-use aws_sdk_sfn::operation::start_execution::{self, StartExecutionError, StartExecutionInput};
+use aws_sdk_sfn::operation::start_execution::StartExecutionError;
 use aws_sdk_sfn::operation::stop_execution::{self, StopExecutionInput};
 use aws_sdk_sfn::types::ExecutionStatus;
 use jiff::{Timestamp, Unit};
@@ -38,12 +40,12 @@ fn failed(operation: &'static str, source: impl Into<Box<dyn std::error::Error +
 
 impl StartExecution for Engine {
     async fn start_execution(&self, request: &StartRequest<'_>) -> EngineResult<StartOutcome> {
-        let start = StartExecutionInput::builder()
-            .state_machine_arn(request.state_machine_arn.as_str())
-            .name(request.run_id.to_string())
-            .input(request.input)
-            .build();
-        let Err(error) = self.sfn.call::<start_execution::StartExecution>(start).await else {
+        let start = operation::StartExecutionInput {
+            state_machine_arn: request.state_machine_arn.as_str(),
+            name: &request.run_id.to_string(),
+            input: request.input,
+        };
+        let Err(error) = self.sfn.call::<operation::StartExecution>(start).await else {
             return Ok(StartOutcome::Started);
         };
         let Some(answer) = error.as_service_error() else {

@@ -19,9 +19,10 @@ const READ: &str = "read the catalog";
 
 impl ReadCatalog for Store {
     async fn read_afresh(&self, wanted: &Wanted) -> StoreResult<Found> {
-        let items = self.get_all(READ, &table_keys(wanted), &[]).await?;
+        let keys = table_keys(wanted);
+        let items = self.get_all(READ, &keys, &[]).await?;
         let items = items.into_iter().filter_map(|item| Some((Key::of(&item)?, item))).collect();
-        read_all(wanted, items).map_err(|error| corrupt(READ, error))
+        read_all(wanted, &keys, items).map_err(|error| corrupt(READ, error))
     }
 
     fn memory(&self) -> &Memory {
@@ -56,11 +57,12 @@ macro_rules! stored {
             keys
         }
 
-        /// The things that were wanted, under the keys that named them.
-        fn read_all(wanted: &Wanted, mut items: HashMap<Key, Item>) -> ItemResult<Found> {
+        /// The things that were wanted, under the keys that named them; `keys` are their [`table_keys`].
+        fn read_all(wanted: &Wanted, keys: &[Key], mut items: HashMap<Key, Item>) -> ItemResult<Found> {
             let mut found = Found::default();
-            $(for key in <$kind>::among(wanted) {
-                if let Some(item) = items.remove(&key.table_key()) {
+            let mut keys = keys.iter();
+            $(for (key, table_key) in <$kind>::among(wanted).iter().zip(&mut keys) {
+                if let Some(item) = items.remove(table_key) {
                     found.put(key.clone(), Arc::new(<$kind>::read(item)?));
                 }
             })*

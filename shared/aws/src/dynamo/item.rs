@@ -3,6 +3,7 @@
 //! **Invariants:** every item has `kind` and `v`; documents of callers are stored as JSON text, never as maps, so that
 //! no number is rewritten; what the runner adds to a head or writes as a step is read as it is.
 
+mod attributes;
 mod board;
 mod definition;
 mod delivery;

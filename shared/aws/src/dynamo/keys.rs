@@ -18,6 +18,16 @@ use sluice_core::ports::{SHARDS, StepPart};
 use sluice_core::run::Run;
 use sluice_core::time::rfc3339_millis;
 
+/// Formats a key in room enough for most of them, so that it does not grow part by part.
+macro_rules! key {
+    ($($text:tt)*) => {{
+        let mut key = String::with_capacity(96);
+        // A text can always be written to.
+        let _written = std::fmt::Write::write_fmt(&mut key, format_args!($($text)*));
+        key
+    }};
+}
+
 /// Attributes that are keys, of the table or of an index.
 pub const PK: &str = "pk";
 pub const SK: &str = "sk";
@@ -78,7 +88,7 @@ pub enum Link {
 }
 
 pub fn run_pk(tenant: &TenantId, run_id: RunId) -> String {
-    format!("T#{tenant}#RUN#{run_id}")
+    key!("T#{tenant}#RUN#{run_id}")
 }
 
 pub fn run_head(tenant: &TenantId, run_id: RunId) -> Key {
@@ -104,7 +114,7 @@ pub fn output(tenant: &TenantId, run_id: RunId) -> Key {
 }
 
 pub fn step(tenant: &TenantId, run_id: RunId, node_id: &NodeId) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{STEPS}{node_id}"))
+    Key::new(run_pk(tenant, run_id), key!("{STEPS}{node_id}"))
 }
 
 /// The board of a run of the second generation, with its wake.
@@ -114,48 +124,48 @@ pub fn board(tenant: &TenantId, run_id: RunId) -> Key {
 
 /// What a worker of such a run waits with.
 pub fn worker(tenant: &TenantId, run_id: RunId, worker: usize) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("WORKER#{worker:02}"))
+    Key::new(run_pk(tenant, run_id), key!("WORKER#{worker:02}"))
 }
 
 /// Apart from the steps, so that whoever lists these does not read what came of a thousand items.
 pub fn part(tenant: &TenantId, run_id: RunId, node_id: &NodeId, part: StepPart) -> Key {
     let part = match part {
-        StepPart::Item(item) => format!("ITEM#{item:06}"),
-        StepPart::Iteration(iteration) => format!("ITER#{iteration:06}"),
+        StepPart::Item(item) => key!("ITEM#{item:06}"),
+        StepPart::Iteration(iteration) => key!("ITER#{iteration:06}"),
     };
-    Key::new(run_pk(tenant, run_id), format!("PART#{node_id}#{part}"))
+    Key::new(run_pk(tenant, run_id), key!("PART#{node_id}#{part}"))
 }
 
 /// Between these sort keys lie the parts of a step.
 pub fn parts(node_id: &NodeId) -> (String, String) {
-    let from = format!("PART#{node_id}#");
-    let to = format!("{from}~");
+    let from = key!("PART#{node_id}#");
+    let to = key!("{from}~");
     (from, to)
 }
 
 pub fn delivery(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{DELIVERIES}{number:04}"))
+    Key::new(run_pk(tenant, run_id), key!("{DELIVERIES}{number:04}"))
 }
 
 pub fn delivery_body(tenant: &TenantId, run_id: RunId, number: u32) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("BODY#{number:04}"))
+    Key::new(run_pk(tenant, run_id), key!("BODY#{number:04}"))
 }
 
 pub fn attempt(tenant: &TenantId, run_id: RunId, delivery: u32, attempt: u32) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
+    Key::new(run_pk(tenant, run_id), key!("{ATTEMPTS}{delivery:04}#{attempt:04}"))
 }
 
 /// Between these sort keys lie the attempts at one delivery of a run.
 pub fn attempts(delivery: u32) -> (String, String) {
-    let from = format!("{ATTEMPTS}{delivery:04}#");
-    let to = format!("{from}~");
+    let from = key!("{ATTEMPTS}{delivery:04}#");
+    let to = key!("{from}~");
     (from, to)
 }
 
 /// Lies with the original, so that what was made from it is found with it.
 pub fn link(link: Link, original: RunId, run: &Run) -> Key {
     let time_key = time_key(run.spec.created_at, run.run_id);
-    Key::new(run_pk(&run.tenant_id, original), format!("{}{time_key}", links(link)))
+    Key::new(run_pk(&run.tenant_id, original), key!("{}{time_key}", links(link)))
 }
 
 /// What the keys of such links start with.
@@ -168,20 +178,20 @@ pub const fn links(link: Link) -> &'static str {
 
 /// By time; the `rev` that the answer gave its run tells apart what came in one millisecond.
 pub fn input(tenant: &TenantId, run_id: RunId, at: Timestamp, rev: u64, node_id: &NodeId) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{INPUTS}{}#{rev:020}#{node_id}", rfc3339_millis(at)))
+    Key::new(run_pk(tenant, run_id), key!("{INPUTS}{}#{rev:020}#{node_id}", rfc3339_millis(at)))
 }
 
 /// What was given with the input under this key: apart, because it may be large.
 pub fn given(tenant: &TenantId, run_id: RunId, input: &str) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("GIVEN#{}", input.trim_start_matches(INPUTS)))
+    Key::new(run_pk(tenant, run_id), key!("GIVEN#{}", input.trim_start_matches(INPUTS)))
 }
 
 pub fn report_token(tenant: &TenantId, run_id: RunId, hash: &str) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("TOKEN#{hash}"))
+    Key::new(run_pk(tenant, run_id), key!("TOKEN#{hash}"))
 }
 
 pub fn comment(tenant: &TenantId, run_id: RunId, id: &str) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{COMMENTS}{id}"))
+    Key::new(run_pk(tenant, run_id), key!("{COMMENTS}{id}"))
 }
 
 /// The ledger.
@@ -191,45 +201,45 @@ pub fn usage(tenant: &TenantId, run_id: RunId) -> Key {
 
 /// The call's id is hashed, because it is any text of its reporter's.
 pub fn usage_call(tenant: &TenantId, run_id: RunId, call_id: &str) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{USAGE_CALLS}{}", sha256_hex(&[call_id])))
+    Key::new(run_pk(tenant, run_id), key!("{USAGE_CALLS}{}", sha256_hex(&[call_id])))
 }
 
 /// The counter of slots before which a queue may form.
 pub fn slots(queue: &QueueRef) -> Key {
-    let sk = queue.definition_id.map_or_else(|| "TENANT".to_owned(), |id| format!("DEF#{id}"));
-    Key::new(format!("T#{}#SLOTS", queue.tenant_id), sk)
+    let sk = queue.definition_id.map_or_else(|| "TENANT".to_owned(), |id| key!("DEF#{id}"));
+    Key::new(key!("T#{}#SLOTS", queue.tenant_id), sk)
 }
 
 /// The caller's key is hashed, because it may be longer or stranger than a key of ours.
 pub fn idempotency(tenant: &TenantId, operation: Operation, key: &IdempotencyKey) -> Key {
     let hash = sha256_hex(&[&String::from(key.clone())]);
-    Key::new(format!("T#{tenant}#IDEM#{}#{hash}", operation.as_str()), "IDEM")
+    Key::new(key!("T#{tenant}#IDEM#{}#{hash}", operation.as_str()), "IDEM")
 }
 
 /// A window of a meter. No tenant's own: it is forgotten soon, and nothing of the tenant's goes with it.
 pub fn meter(key: &MeterKey) -> Key {
     let pk = match &key.meter {
-        Meter::Starts(tenant) => format!("{METERS}STARTS#{tenant}"),
-        Meter::Waits(tenant) => format!("{METERS}WAITS#{tenant}"),
-        Meter::AllWaits => format!("{METERS}WAITS"),
+        Meter::Starts(tenant) => key!("{METERS}STARTS#{tenant}"),
+        Meter::Waits(tenant) => key!("{METERS}WAITS#{tenant}"),
+        Meter::AllWaits => key!("{METERS}WAITS"),
     };
-    Key::new(pk, format!("{:012}", key.window))
+    Key::new(pk, key!("{:012}", key.window))
 }
 
 /// What the sweep counted of a tenant's open runs.
 pub fn open_runs(tenant: &TenantId) -> Key {
-    Key::new(format!("{METERS}OPEN#{tenant}"), "COUNT")
+    Key::new(key!("{METERS}OPEN#{tenant}"), "COUNT")
 }
 
 pub const METERS: &str = "METER#";
 
 /// How the tenant's receivers fare.
 pub fn health(tenant: &TenantId) -> Key {
-    Key::new(format!("T#{tenant}#RECEIVERS"), "HEALTH")
+    Key::new(key!("T#{tenant}#RECEIVERS"), "HEALTH")
 }
 
 fn definition_pk(tenant: &TenantId, id: DefinitionId) -> String {
-    format!("T#{tenant}#DEF#{id}")
+    key!("T#{tenant}#DEF#{id}")
 }
 
 pub fn definition(tenant: &TenantId, id: DefinitionId) -> Key {
@@ -238,11 +248,11 @@ pub fn definition(tenant: &TenantId, id: DefinitionId) -> Key {
 
 /// Counts the tenant's definitions.
 pub fn definition_count(tenant: &TenantId) -> Key {
-    Key::new(format!("T#{tenant}#DEFINITIONS"), "COUNT")
+    Key::new(key!("T#{tenant}#DEFINITIONS"), "COUNT")
 }
 
 pub fn version(tenant: &TenantId, id: DefinitionId, number: u32) -> Key {
-    Key::new(definition_pk(tenant, id), format!("{VERSIONS}{number:08}"))
+    Key::new(definition_pk(tenant, id), key!("{VERSIONS}{number:08}"))
 }
 
 pub fn draft(tenant: &TenantId, id: DefinitionId) -> Key {
@@ -251,39 +261,39 @@ pub fn draft(tenant: &TenantId, id: DefinitionId) -> Key {
 
 /// Says whose the definition is. The one key beside the operator's that is no tenant's: a definition's id alone finds it.
 pub fn discoverable(id: DefinitionId) -> Key {
-    Key::new(format!("{DISCOVERABLE}{id}"), HEAD)
+    Key::new(key!("{DISCOVERABLE}{id}"), HEAD)
 }
 
 pub const DISCOVERABLE: &str = "DISCOVERABLE#";
 
 pub fn definition_name(tenant: &TenantId, name: &DefinitionName) -> Key {
-    Key::new(format!("T#{tenant}#DEFNAME#{name}"), "NAME")
+    Key::new(key!("T#{tenant}#DEFNAME#{name}"), "NAME")
 }
 
 pub fn instance(tenant: &TenantId, id: InstanceId) -> Key {
-    Key::new(format!("T#{tenant}#INST#{id}"), HEAD)
+    Key::new(key!("T#{tenant}#INST#{id}"), HEAD)
 }
 
 pub fn processor(key: &ProcessorKey) -> Key {
-    Key::new(format!("OP#PROCESSOR#{key}"), HEAD)
+    Key::new(key!("OP#PROCESSOR#{key}"), HEAD)
 }
 
 pub fn compute_node(key: &ComputeNodeKey) -> Key {
-    Key::new(format!("OP#NODE#{key}"), HEAD)
+    Key::new(key!("OP#NODE#{key}"), HEAD)
 }
 
 pub fn model(key: &ModelKey) -> Key {
-    Key::new(format!("OP#MODEL#{key}"), HEAD)
+    Key::new(key!("OP#MODEL#{key}"), HEAD)
 }
 
 /// The model that answers to the id, which is hashed, because it may be longer than a key.
 pub fn model_id(id: &ModelId) -> Key {
-    Key::new(format!("OP#MODELID#{}", sha256_hex(&[id.as_str()])), "MODEL")
+    Key::new(key!("OP#MODELID#{}", sha256_hex(&[id.as_str()])), "MODEL")
 }
 
 /// The operator's settings of a tenant.
 pub fn tenant(tenant: &TenantId) -> Key {
-    Key::new(format!("{TENANT_SETTINGS}{tenant}"), HEAD)
+    Key::new(key!("{TENANT_SETTINGS}{tenant}"), HEAD)
 }
 
 /// What the operator's keys start with, and among them those of tenants' settings.
@@ -293,23 +303,23 @@ pub const TENANT_SETTINGS: &str = "OP#TENANT#";
 // Partitions of the indexes.
 
 pub fn runs_of_tenant(tenant: &TenantId) -> String {
-    format!("T#{tenant}#RUNS")
+    key!("T#{tenant}#RUNS")
 }
 
 pub fn runs_of_definition(tenant: &TenantId, id: DefinitionId) -> String {
-    format!("T#{tenant}#DEF#{id}#RUNS")
+    key!("T#{tenant}#DEF#{id}#RUNS")
 }
 
 pub fn runs_in_status(tenant: &TenantId, status: RunStatus) -> String {
-    format!("T#{tenant}#STATUS#{}", status.as_str())
+    key!("T#{tenant}#STATUS#{}", status.as_str())
 }
 
 pub fn definitions_of_tenant(tenant: &TenantId) -> String {
-    format!("T#{tenant}#DEFS")
+    key!("T#{tenant}#DEFS")
 }
 
 pub fn instances_of_tenant(tenant: &TenantId) -> String {
-    format!("T#{tenant}#INSTS")
+    key!("T#{tenant}#INSTS")
 }
 
 pub fn processors() -> String {
@@ -330,12 +340,12 @@ pub fn tenants() -> String {
 
 pub fn queue(queue: &QueueRef) -> String {
     let tenant = &queue.tenant_id;
-    queue.definition_id.map_or_else(|| format!("T#{tenant}#QUEUE"), |id| format!("T#{tenant}#DEF#{id}#QUEUE"))
+    queue.definition_id.map_or_else(|| key!("T#{tenant}#QUEUE"), |id| key!("T#{tenant}#DEF#{id}#QUEUE"))
 }
 
 /// In the index of what is due: deliveries that were given up.
 pub fn dead_deliveries(tenant: &TenantId) -> String {
-    format!("T#{tenant}#DEAD")
+    key!("T#{tenant}#DEAD")
 }
 
 /// The shard of everything that belongs to a run. The last byte of a version 4 or 7 UUID is random.
@@ -348,26 +358,26 @@ pub fn shard_of_definition(id: DefinitionId) -> u8 {
 }
 
 pub fn open_shard(shard: u8) -> String {
-    format!("OPEN#{shard:02}")
+    key!("OPEN#{shard:02}")
 }
 
 pub fn due_shard(shard: u8) -> String {
-    format!("DUE#{shard:02}")
+    key!("DUE#{shard:02}")
 }
 
 /// In the index of what is due: runs that are gone from every read.
 pub fn expiry_shard(shard: u8) -> String {
-    format!("EXPIRE#{shard:02}")
+    key!("EXPIRE#{shard:02}")
 }
 
 pub fn discover_shard(shard: u8) -> String {
-    format!("DISCOVER#{shard:02}")
+    key!("DISCOVER#{shard:02}")
 }
 
 // Sort keys of the indexes: a time first, then what makes them unique.
 
 pub fn time_key(at: Timestamp, id: impl std::fmt::Display) -> String {
-    format!("{}#{id}", rfc3339_millis(at))
+    key!("{}#{id}", rfc3339_millis(at))
 }
 
 /// The id in a [`time_key`].
@@ -378,7 +388,7 @@ pub fn id_in_time_key<T: std::str::FromStr>(text: &str) -> Option<T> {
 }
 
 pub fn due_at(at: Timestamp, run_id: RunId, number: u32) -> String {
-    format!("{}#{run_id}#{number:04}", rfc3339_millis(at))
+    key!("{}#{run_id}#{number:04}", rfc3339_millis(at))
 }
 
 /// Sorts before every [`due_at`] and [`time_key`] of `at` or later, and after all earlier ones. Times are kept to the
@@ -390,7 +400,7 @@ pub fn from_time(at: Timestamp) -> String {
 
 /// Sorts after every [`due_at`] and [`time_key`] of that millisecond and before any later one: `$` follows `#`.
 pub fn due_until(now: Timestamp) -> String {
-    format!("{}$", rfc3339_millis(now))
+    key!("{}$", rfc3339_millis(now))
 }
 
 /// Holds and costs of the run's governed calls.
@@ -403,34 +413,34 @@ pub const CALL_RECORDS: &str = "USAGE#~";
 
 /// The record of a governed call.
 pub fn call_record(tenant: &TenantId, run_id: RunId, call_id: CallId) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("{CALL_RECORDS}{call_id}"))
+    Key::new(run_pk(tenant, run_id), key!("{CALL_RECORDS}{call_id}"))
 }
 
 /// What stands of a report, under its own id.
 pub fn report_receipt(tenant: &TenantId, run_id: RunId, report_id: CallId) -> Key {
-    Key::new(run_pk(tenant, run_id), format!("RECEIPT#{report_id}"))
+    Key::new(run_pk(tenant, run_id), key!("RECEIPT#{report_id}"))
 }
 
 /// What is drawn on a quota in one of its periods.
 pub fn quota(owner: &QuotaOwner, period: &PeriodKey) -> Key {
     let pk = match owner {
-        QuotaOwner::Tenant(tenant) => format!("T#{tenant}#QUOTA"),
-        QuotaOwner::TenantUser(tenant, user) => format!("T#{tenant}#QUOTA#USER#{user}"),
-        QuotaOwner::ComputeNode(node) => format!("OP#NODE#{node}#QUOTA"),
-        QuotaOwner::ComputeNodeUser(node, tenant, user) => format!("T#{tenant}#QUOTA#NODE#{node}#USER#{user}"),
+        QuotaOwner::Tenant(tenant) => key!("T#{tenant}#QUOTA"),
+        QuotaOwner::TenantUser(tenant, user) => key!("T#{tenant}#QUOTA#USER#{user}"),
+        QuotaOwner::ComputeNode(node) => key!("OP#NODE#{node}#QUOTA"),
+        QuotaOwner::ComputeNodeUser(node, tenant, user) => key!("T#{tenant}#QUOTA#NODE#{node}#USER#{user}"),
     };
     Key::new(pk, period.to_string())
 }
 
 /// The keys of a processor that are alive.
 pub fn processor_keys(processor: &ProcessorKey) -> Key {
-    Key::new(format!("OP#PROCESSOR#{processor}"), "KEYS")
+    Key::new(key!("OP#PROCESSOR#{processor}"), "KEYS")
 }
 
 /// In the index of queues, which holds nothing but keys, so that a hold is not written to an index: ledgers that somebody has to
 /// look at, by the time of that.
 pub fn ledger_shard(of: u8) -> String {
-    format!("LEDGERS#{of:02}")
+    key!("LEDGERS#{of:02}")
 }
 
 /// The shard of a run's ledger.
@@ -440,7 +450,7 @@ pub fn shard_of_ledger(run_id: RunId) -> String {
 
 /// In the same index, because it holds keys alone: boards that somebody has to look at, by the time of that.
 pub fn boards_shard(of: u8) -> String {
-    format!("BOARDS#{of:02}")
+    key!("BOARDS#{of:02}")
 }
 
 /// The run whose items have this partition key.

@@ -7,50 +7,13 @@
 //! `tests/adapters/operations.rs` holds both beside the SDK's.
 
 use super::item::Item;
-use crate::call::{Asked, BoxError, Found, NoOutput, Operation, Unread, codec, read_by};
-use aws_sdk_dynamodb::operation as sdk;
-use aws_smithy_runtime_api::client::interceptors::context::Error as Erased;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use serde::de::DeserializeOwned;
+use crate::call::{Done, by_serde};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-macro_rules! operations {
-    ($($operation:ident($input:ty) -> $output:ty, $module:ident::$error:ident;)*) => {$(
-        #[derive(Debug)]
-        pub struct $operation;
-
-        impl Operation for $operation {
-            type Input<'a> = $input;
-            type Output = $output;
-            type Error = sdk::$module::$error;
-
-            fn write(input: Self::Input<'_>) -> Result<Asked, BoxError> {
-                let mut body = Vec::with_capacity(ROOM);
-                serde_json::to_writer(&mut body, &input)?;
-                Ok(Asked::json(concat!("DynamoDB_20120810.", stringify!($operation)), body))
-            }
-
-            fn read(answer: &HttpResponse) -> Result<Found, Unread> {
-                if !answer.status().is_success() {
-                    let failure = read_by(codec!(sdk::$module::$operation::new()), answer).err();
-                    return Err(failure.unwrap_or_else(|| Unread::other(NoOutput::Another)));
-                }
-                match output::<Self::Output>(answer.body().bytes().unwrap_or_default()) {
-                    Ok(output) => Ok(Box::new(output)),
-                    Err(error) => Err(Unread::operation(Erased::erase(Self::Error::unhandled(error)))),
-                }
-            }
-
-            fn unhandled(error: Erased) -> Self::Error {
-                Self::Error::unhandled(error)
-            }
-        }
-    )*};
-}
-
-operations! {
+by_serde! {
+    aws_sdk_dynamodb as "DynamoDB_20120810":
     BatchGetItem(BatchGetItemInput<'a>) -> BatchGetItemOutput, batch_get_item::BatchGetItemError;
     BatchWriteItem(BatchWriteItemInput<'a>) -> BatchWriteItemOutput, batch_write_item::BatchWriteItemError;
     DeleteItem(Change<'a>) -> Done, delete_item::DeleteItemError;
@@ -59,16 +22,6 @@ operations! {
     Query(QueryInput<'a>) -> QueryOutput, query::QueryError;
     TransactWriteItems(TransactWriteItemsInput<'a>) -> Done, transact_write_items::TransactWriteItemsError;
     UpdateItem(Change<'a>) -> UpdateItemOutput, update_item::UpdateItemError;
-}
-
-/// Most requests are shorter.
-const ROOM: usize = 2_048;
-
-fn output<T: DeserializeOwned>(body: &[u8]) -> Result<T, BoxError> {
-    // Looked at as a whole, each string in it need not be.
-    let text = std::str::from_utf8(body)?;
-    // Nothing is an empty document, to the SDK as well.
-    Ok(serde_json::from_str(if text.is_empty() { "{}" } else { text })?)
 }
 
 /// What an expression calls attributes whose names are reserved words.
@@ -192,10 +145,6 @@ pub struct QueryInput<'a> {
 pub enum Select {
     Count,
 }
-
-/// An answer of which nothing is read.
-#[derive(Debug, Deserialize)]
-pub struct Done {}
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -177,7 +177,7 @@ impl Write {
             What::Update { key, set, keep, remove } => (key.into_item(), update_expression(set, keep, remove)),
             What::Keep(mut item) => {
                 change.return_values_on_condition_check_failure = None;
-                let key = [keys::PK, keys::SK].iter().filter_map(|name| item.remove_entry(*name)).collect();
+                let key = [keys::PK, keys::SK].iter().filter_map(|name| item.remove_entry(name)).collect();
                 (key, keep_expression(item))
             }
             What::Apply { key, expression } => (key.into_item(), (expression, Names::new(), Item::new())),
@@ -192,7 +192,7 @@ impl Write {
 fn update_expression(set: Item, keep: Item, remove: &[&'static str]) -> (String, Names, Item) {
     let (mut sets, mut names, mut values) = keep_sets(keep);
     let mut removes = Vec::new();
-    for name in remove.iter().filter(|name| !set.contains_key(**name)) {
+    for name in remove.iter().filter(|name| !set.contains_key(name)) {
         let placeholder = format!("#r{}", removes.len());
         names.insert(placeholder.clone().into(), (*name).into());
         removes.push(placeholder);

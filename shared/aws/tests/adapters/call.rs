@@ -3,18 +3,17 @@
 use crate::operations::{their_update, update};
 use crate::support::http::Scripted;
 use crate::support::sdk;
-use aws_sdk_sfn::error::{BuildError, SdkError};
+use aws_sdk_sfn::error::SdkError;
 use aws_sdk_sfn::operation as sfn;
 use sluice_aws::call::Service;
 use sluice_aws::clients::Clients;
 use sluice_aws::config::Settings;
 use sluice_aws::dynamo::operation::UpdateItem;
+use sluice_aws::sfn::operation::{StartExecution, StartExecutionInput};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 
-fn start() -> Result<sfn::start_execution::StartExecutionInput, BuildError> {
-    sfn::start_execution::StartExecutionInput::builder().state_machine_arn("arn").build()
-}
+const START: StartExecutionInput<'_> = StartExecutionInput { state_machine_arn: "arn", name: "n", input: "{}" };
 
 /// A service that answers every call so.
 async fn answering(status: u16, code: &str) -> Scripted {
@@ -90,7 +89,7 @@ async fn what_may_be_carried_out_late_is_sent_once() {
 }
 
 async fn start_by(service: &Service) -> Result<(), SdkError<sfn::start_execution::StartExecutionError>> {
-    service.call::<sfn::start_execution::StartExecution>(start()).await.map(drop)
+    service.call::<StartExecution>(START).await.map(drop)
 }
 
 /// 500 for all, 10 for each attempt more after trouble that passes, 1 back for each success.

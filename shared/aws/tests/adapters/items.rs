@@ -165,7 +165,7 @@ fn what_came_later_to_a_runs_items() {
 
 #[test]
 fn a_change_removes_exactly_what_a_head_may_lack() {
-    let names = |head: &StoredRun| written(head).into_keys().collect::<BTreeSet<_>>();
+    let names = |head: &StoredRun| written(head).into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>();
     let least = names(&StoredRun { status: RunStatus::Canceled, ..StoredRun::from(&run(&mine(), 26, noon())) });
     let mut sometimes = BTreeSet::new();
     for head in later_heads().iter().chain([&full_head()]) {

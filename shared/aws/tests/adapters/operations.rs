@@ -23,6 +23,7 @@ use sluice_aws::dynamo::operation::{
     self, BatchGetItem, BatchWriteItem, Change, DeleteItem, GetItem, Names, PutItem, Query, ReturnValue,
     TransactWriteItem, TransactWriteItems, UpdateItem,
 };
+use sluice_aws::sfn::operation::{StartExecution, StartExecutionInput};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
@@ -218,8 +219,9 @@ async fn every_operation_is_asked_for_as_its_sdk_asks() {
     same!(recorder, sfn, fail::SendTaskFailure, input);
     let input = answer::SendTaskSuccessInput::builder().task_token(TEXT).output(TEXT);
     same!(recorder, sfn, answer::SendTaskSuccess, input);
-    let input = start::StartExecutionInput::builder().state_machine_arn(arn).name("n").input(TEXT);
-    same!(recorder, sfn, start::StartExecution, input);
+    let input = StartExecutionInput { state_machine_arn: arn, name: "n", input: TEXT };
+    let their_input = start::StartExecutionInput::builder().state_machine_arn(arn).name("n").input(TEXT);
+    same!(recorder, sfn, StartExecution, input, their_input);
     let input = stop::StopExecutionInput::builder().execution_arn(arn).error("e").cause(TEXT);
     same!(recorder, sfn, stop::StopExecution, input);
 }

@@ -1,18 +1,13 @@
 //! What every item has: its key, its kind, the version of its shape. And how attributes are read and written.
 
+pub use super::attributes::{Item, Map};
 use crate::dynamo::keys::{self, Key};
 use aws_sdk_dynamodb::types as sdk;
 use serde::Serialize;
 use serde::de::value::MapDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde_dynamo::AttributeValue;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-
-/// Attributes by their names, most of which are known when this is compiled.
-pub type Item = BTreeMap<Cow<'static, str>, AttributeValue>;
-/// Attributes within an attribute.
-pub type Map = HashMap<String, AttributeValue>;
+use std::collections::HashMap;
 
 /// An item as the SDK shows it, which it does where a condition did not hold.
 pub fn of_sdk(item: &HashMap<String, sdk::AttributeValue>) -> Item {
