@@ -506,7 +506,7 @@ fn usage_that_is_none_is_refused_for_good() {
 #[test]
 fn usage_that_could_not_be_recorded_is_reported_again() {
     let world = block_on(World::new());
-    world.store.faults.once("record the calls", Fault::Before(StoreErrorClass::Throttled));
+    world.store.faults.once("report at once", Fault::Before(StoreErrorClass::Throttled));
     let failed = ask(&world, &sample("usage-reported")).expect_err("not now");
     assert_eq!(failed.error_type, "Sluice.EventFailed");
     assert_eq!(ask(&world, &sample("usage-reported")), Ok(Some(UsageCounts { recorded: 2, repeated: 0 })));

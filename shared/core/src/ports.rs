@@ -28,8 +28,8 @@ pub use meter::CountOnMeter;
 pub use model::{ManageModels, ModelSaved};
 pub use run::{
     AnswerNode, ChangeRun, Changed, KnownCalls, LoadRun, Loaded, Part, PurgeRuns, ReadQueue, ReadRuns, RecordReports,
-    RecordRun, RecordUsage, Recorded, ReportBegun, ReportCounted, ReportReceipt, RunFilter, RunLinks, RunRef,
-    StopAsked,
+    RecordRun, RecordUsage, Recorded, ReportAtOnce, ReportBegun, ReportCounted, ReportReceipt, RunFilter, RunLinks,
+    RunRef, StopAsked,
 };
 pub use store::{Page, StoreError, StoreErrorClass, StoreResult};
 pub use sweep::{AnnounceDue, DueDelivery, SHARDS, Sweep};

@@ -14,7 +14,7 @@ use super::{Store, corrupt, failed, item, keys};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-pub(super) use expression::Expression;
+pub(super) use expression::{Closing, Expression};
 use item::Item;
 use jiff::Timestamp;
 use sluice_core::budget::NanoUsd;

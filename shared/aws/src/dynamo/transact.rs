@@ -229,6 +229,20 @@ impl Store {
     /// Writes all or nothing, and tries again while others' transactions are in the way. Every try carries the same
     /// token, so that a write whose answer was lost is not refused by its own effect.
     pub(super) async fn transact(&self, operation: &'static str, writes: Vec<Write>) -> StoreResult<Transacted> {
+        self.transact_within(TRIES, operation, writes).await
+    }
+
+    /// Writes all or nothing, and fails with a conflict while others' writes are in the way.
+    pub(super) async fn transact_once(&self, operation: &'static str, writes: Vec<Write>) -> StoreResult<Transacted> {
+        self.transact_within(1, operation, writes).await
+    }
+
+    async fn transact_within(
+        &self,
+        tries: u32,
+        operation: &'static str,
+        writes: Vec<Write>,
+    ) -> StoreResult<Transacted> {
         let written = Written::<TransactWriteItems>::new(TransactWriteItemsInput {
             transact_items: writes.into_iter().map(|write| write.into_action(&self.table)).collect(),
             client_request_token: &uuid::Uuid::new_v4().to_string(),
@@ -244,7 +258,7 @@ impl Store {
                 Err(error) => error,
             };
             attempt += 1;
-            if !error.is_conflict() || attempt == TRIES {
+            if !error.is_conflict() || attempt == tries {
                 return Err(error);
             }
             tokio::time::sleep(pause(attempt)).await;

@@ -1,7 +1,7 @@
 //! Recording LLM calls: each once, and counted once, by the receipt of its report.
 
 use super::change::ChangeWrites;
-use super::governor::{Beside, Expression, Tries, Updated, ledger_of};
+use super::governor::{Beside, Closing, Expression, Tries, Updated, ledger_of};
 use super::operation::ReturnValue;
 use super::transact::{Transacted, Write};
 use super::{Store, corrupt, item, keys};
@@ -14,8 +14,8 @@ use sluice_core::governor::ledger::change::{CountReport, Earlier};
 use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::id::{NodeId, RunId, TenantId};
 use sluice_core::ports::{
-    Changed, KnownCalls, ReadLedgers, RecordUsage, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreError,
-    StoreErrorClass, StoreResult,
+    Changed, KnownCalls, ReadLedgers, RecordUsage, ReportAtOnce, ReportBegun, ReportCounted, ReportReceipt, RunRef,
+    StoreError, StoreErrorClass, StoreResult,
 };
 use sluice_core::usage::LlmCall;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +47,20 @@ impl RecordUsage for Store {
         Ok((known, begun))
     }
 
+    async fn report_at_once(&self, run: &RunRef, report: ReportAtOnce<'_>, now: Timestamp) -> StoreResult<bool> {
+        const OPERATION: &str = "report at once";
+        let ReportAtOnce { calls, total, stop } = report;
+        let report_id = CallId::new(now, uuid::Uuid::new_v4().as_u128());
+        let counted = Expression::count_at_once(run, report_id, &total, stop.map(closing));
+        let mut writes = vec![Write::of_ledger(run, counted)];
+        writes.extend(new_calls(OPERATION, run, report_id, calls)?);
+        if let Some(stop) = stop {
+            let stop = RunChange { closes: None, ..stop.clone() };
+            ChangeWrites::of(&mut writes, &stop).map_err(|error| corrupt(OPERATION, error))?;
+        }
+        Ok(matches!(self.transact_once(OPERATION, writes).await?, Transacted::Written))
+    }
+
     async fn begin_report(&self, run: &RunRef, cost: NanoUsd, now: Timestamp) -> StoreResult<Option<ReportBegun>> {
         const OPERATION: &str = "begin a report";
         let report_id = CallId::new(now, uuid::Uuid::new_v4().as_u128());
@@ -73,10 +87,7 @@ impl RecordUsage for Store {
         let cost = NanoUsd(calls.iter().fold(0, |sum: u64, call| sum.saturating_add(call.cost_nano_usd.0)));
         let receipt = ReportReceipt { calls: calls.len() as u64, cost };
         let mut writes = vec![Write::put_new(item::from_receipt(tenant_id, *run_id, report_id, &receipt, now))];
-        for call in calls {
-            let call = item::from_usage(tenant_id, *run_id, call, Some(report_id));
-            writes.push(Write::put_new(call.map_err(|error| corrupt(OPERATION, error))?));
-        }
+        writes.extend(new_calls(OPERATION, run, report_id, calls)?);
         Ok(matches!(self.transact(OPERATION, writes).await?, Transacted::Written))
     }
 
@@ -139,15 +150,24 @@ fn done(ledger: Option<Ledger>) -> StoreResult<ReportCounted> {
     Ok(ReportCounted::Done(Box::new(ledger)))
 }
 
+/// Records of calls that have none.
+fn new_calls(operation: &'static str, run: &RunRef, report_id: CallId, calls: &[LlmCall]) -> StoreResult<Vec<Write>> {
+    let item = |call| item::from_usage(&run.tenant_id, run.run_id, call, Some(report_id));
+    let write = |call| item(call).map(Write::put_new).map_err(|error| corrupt(operation, error));
+    calls.iter().map(write).collect()
+}
+
+/// How a stop closes the ledger.
+fn closing(stop: &RunChange) -> Closing {
+    Closing { standing: stop.closes.unwrap_or(Standing::Exhausted), now: stop.run.updated_at }
+}
+
 impl Store {
     /// The ledger and the stop of its run, all or nothing.
     async fn count_with_stop(&self, run: &RunRef, count: &CountReport, stop: &RunChange) -> StoreResult<ReportCounted> {
         const OPERATION: &str = "count a report and stop its run";
-        let now = stop.run.updated_at;
         // The ledger is written once: closed by the write that counts.
-        let closes = stop.closes.unwrap_or(Standing::Exhausted);
-        let standing = if closes == Standing::Exhausted { item::EXHAUSTED } else { item::CLOSED };
-        let mut writes = vec![Write::of_ledger(run, Expression::count_report(run, count, Some((standing, now))))];
+        let mut writes = vec![Write::of_ledger(run, Expression::count_report(run, count, Some(closing(stop))))];
         let stop = RunChange { closes: None, ..stop.clone() };
         let placed = ChangeWrites::of(&mut writes, &stop).map_err(|error| corrupt(OPERATION, error))?;
         let mut refusals = match self.transact(OPERATION, writes).await? {

@@ -7,10 +7,10 @@ use sluice_aws::dynamo::{item, keys};
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::record_usage::record_usage;
 use sluice_core::governor::access::Grant;
-use sluice_core::governor::ledger::change::Earlier;
+use sluice_core::governor::ledger::change::{Earlier, ReportTotal};
 use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::ports::{
-    LoadRun, ReadLedgers, ReadRuns, RecordReports, RecordRun, RecordUsage, ReportCounted, StoreErrorClass,
+    LoadRun, ReadLedgers, ReadRuns, RecordReports, RecordRun, RecordUsage, ReportAtOnce, ReportCounted, StoreErrorClass,
 };
 use sluice_core::report::Progress;
 use sluice_core::run::{Run, RunState, Times};
@@ -43,6 +43,28 @@ async fn a_report_takes_three_writes_and_lost_answers_are_still_ours() {
     let used = used(&table.store, &run).await;
     let ledger = used.ledger.expect("a ledger");
     assert_eq!((ledger.spent, ledger.counts.calls, ledger.reports.len()), (NanoUsd(200), 2, 1), "the lost one lapses");
+}
+
+/// Others that write the ledger meanwhile are not waited for: there is another way.
+#[tokio::test]
+async fn a_report_in_one_write_is_tried_once_and_a_lost_answer_is_still_ours() {
+    let table = Table::new().await;
+    let run = running(&table.store).await;
+    let (of, calls) = (reference(&run), [call("1", 100), call("2", 100)]);
+    let total = ReportTotal { cost: NanoUsd(200), calls: 2, cap: None };
+    let report = || table.store.report_at_once(&of, ReportAtOnce { calls: &calls, total, stop: None }, noon());
+    table.relay.take_passed();
+    table.relay.trouble("TransactWriteItems", [Trouble::canceled("TransactionConflict")]);
+    let error = report().await.expect_err("others are in the way");
+    assert_eq!(error.class, StoreErrorClass::Conflict);
+    assert_eq!(table.relay.take_passed(), ["TransactWriteItems"]);
+    table.relay.trouble("TransactWriteItems", [Trouble::LoseAnswer]);
+    assert!(report().await.expect("reported"));
+    assert_eq!(table.relay.take_passed(), ["TransactWriteItems", "TransactWriteItems"]);
+    assert!(!report().await.expect("an answer"), "another one of the same calls");
+    let used = used(&table.store, &run).await;
+    let ledger = used.ledger.expect("a ledger");
+    assert_eq!((ledger.spent, used.usage.total.calls, ledger.reports.len()), (NanoUsd(200), 2, 0));
 }
 
 #[tokio::test]

@@ -112,8 +112,8 @@ const CALLS: &[Row] = &[
     ("replay",                            Process::Warm,  &[&[READ], &[READ], &[RECORD]], &[START]),
     // The list of its steps; what finished steps came to is one read more, however many they are.
     ("replay from a node",                Process::Warm,  &[&[READ], &[READ], &[QUERY], &[RECORD]], &[START]),
-    // The run with its ledger beside the calls that are known; then the three writes of a report, and what all calls come to.
-    ("report usage",                      Process::Warm,  &[&[READ, READ], &[UPDATE], &[RECORD], &[UPDATE], &[QUERY]], &[]),
+    // The run with its ledger, beside which of the calls are known and what all come to; and the transaction of the report.
+    ("report usage",                      Process::Warm,  &[&[READ, READ, QUERY], &[RECORD]], &[]),
     // One write before the call, and two behind its answer. A process that knows neither the key nor the model reads both before.
     ("govern a call",                     Process::Warm,  &[&[UPDATE], &[PUT], &[UPDATE]], &[]),
     ("govern a call",                     Process::New,   &[&[LOAD], &[LOAD], &[UPDATE], &[PUT], &[UPDATE]], &[]),

@@ -11,11 +11,12 @@ use crate::call_id::CallId;
 use crate::caller::Caller;
 use crate::change::standing;
 use crate::flow::cancel_run::stop;
-use crate::flow::count_report::{Counted, count_report, finish_report};
+use crate::flow::count_report::{Counted, count_report, finish_report, report_at_once};
 use crate::flow::used::used;
 use crate::flow::{Answer, Refusal, TRIES, keeps_changing, unknown};
 use crate::governor::access::Grant;
 use crate::governor::ledger::Ledger;
+use crate::governor::ledger::change::ReportTotal;
 use crate::id::{NodeId, RunId, TenantId};
 use crate::lifecycle::StopIntent;
 use crate::limits;
@@ -23,8 +24,9 @@ use crate::place::{self, Field};
 use crate::ports::{Loaded, Part, RecordUsage, ReportBegun, ReportReceipt, RunRef, StopExecution};
 use crate::refusal::{ConflictCode, Thing};
 use crate::run::{Run, RunState};
+use crate::spending::Used;
 use crate::together::both;
-use crate::usage::{LlmCall, UsageSums};
+use crate::usage::{LlmCall, RecordedCall, UsageSums};
 use crate::violation::{Invalid, ViolationCode};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, PartialEq)]
 pub struct UsageRecorded {
     pub run: Run,
-    /// Of the run, with these calls.
+    /// Of the run, with these calls; what others report at the same moment may be missing.
     pub usage: UsageSums,
     pub recorded: u32,
     /// Calls that had been reported before: they count as they did then.
@@ -90,19 +92,21 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
     let governed_ids: BTreeSet<CallId> = call_ids.iter().filter_map(|id| id.parse().ok()).collect();
     let reference = RunRef { tenant_id: tenant.clone(), run_id };
     let given = calls.len() as u32;
-    let mut is_checked = false;
+    let (mut is_checked, mut is_crowded) = (false, false);
     for _ in 0..TRIES {
         let loaded = store.load_with(tenant, run_id, &[Part::Ledger, Part::Earlier]);
-        let known = store.known_calls(tenant, run_id, &call_ids, &node_ids);
-        let (loaded, known) = if governed_ids.is_empty() {
-            both(loaded, known).await
+        let of_calls =
+            both(store.known_calls(tenant, run_id, &call_ids, &node_ids), store.recorded_calls(tenant, run_id));
+        let (loaded, (known, recorded_calls)) = if governed_ids.is_empty() {
+            both(loaded, of_calls).await
         } else {
             // A governed call has a hold until it has a record: whoever looks for the hold first misses neither.
-            (loaded.await, known.await)
+            (loaded.await, of_calls.await)
         };
         let loaded = loaded.map_err(Refusal::Store)?.filter(|loaded| loaded.run.is_visible(now));
         let Loaded { mut run, ledger, earlier, .. } = loaded.ok_or_else(|| unknown(run_id))?;
         let (known, begun) = known.map_err(Refusal::Store)?;
+        let mut recorded_calls = recorded_calls.map_err(Refusal::Store)?;
         if !is_checked {
             check(store, &run, &calls, &begun).await?;
             is_checked = true;
@@ -131,11 +135,24 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
         if fresh.is_empty() {
             // The stop that earlier calls led to may not have reached the engine.
             stop_if_asked(engine, &run).await;
-            let ledger = counted.unwrap_or(ledger);
-            let used = used(store, tenant, run_id, earlier, Some(ledger)).await.map_err(Refusal::Store)?;
+            let used = Used::new(earlier, Some(counted.unwrap_or(ledger)), &recorded_calls);
             return Ok(UsageRecorded { run, usage: used.usage, recorded, repeated, stopped: false });
         }
         let cost = NanoUsd(fresh.iter().fold(0, |sum: u64, call| sum.saturating_add(call.cost_nano_usd.0)));
+        let total = ReportTotal { cost, calls: fresh.len() as u64, cap: ledger.cap };
+        // Where reports are under way already, others would be in the way of a transaction.
+        if !is_crowded && ledger.reports.is_empty() {
+            let reported = report_at_once(store, engine, &run, &ledger, &fresh, total, now).await;
+            let Some(reported) = reported.map_err(Refusal::Store)? else {
+                is_crowded = true;
+                continue;
+            };
+            recorded_calls.extend(fresh.into_iter().map(|call| RecordedCall { call, report: None }));
+            let usage = Used::new(earlier, Some(ledger), &recorded_calls).usage;
+            let is_stopped = reported.stopped.is_some();
+            let run = reported.stopped.unwrap_or(run);
+            return Ok(UsageRecorded { run, usage, recorded, repeated, stopped: is_stopped });
+        }
         let begun = match store.begin_report(&reference, cost, now).await {
             // Nothing was written.
             Err(error) if error.is_conflict() => continue,
@@ -148,7 +165,7 @@ pub(super) async fn record_calls<S: RecordUsage, E: StopExecution>(
             finished.map_err(Refusal::Store)?;
             continue;
         }
-        let receipt = ReportReceipt { calls: fresh.len() as u64, cost };
+        let receipt = ReportReceipt { calls: total.calls, cost };
         let counted = count_report(store, engine, &reference, &held_on, report_id, receipt, now).await;
         let Counted { ledger: after, stopped } = counted.map_err(Refusal::Store)?;
         let is_stopped = stopped.is_some();

@@ -7,7 +7,7 @@ use crate::change::{NewRun, RunChange};
 use crate::concurrency::{QueueRef, SlotScope};
 use crate::delivery::{Attempt, Delivery};
 use crate::governor::ledger::Ledger;
-use crate::governor::ledger::change::{CountReport, Earlier};
+use crate::governor::ledger::change::{CountReport, Earlier, ReportTotal};
 use crate::id::{DefinitionId, InstanceId, NodeId, RunId, TenantId};
 use crate::idempotency::{IdempotencyClaim, IdempotencyRecord};
 use crate::lifecycle::{RunStatus, StopIntent};
@@ -254,6 +254,15 @@ pub struct ReportReceipt {
     pub cost: NanoUsd,
 }
 
+/// A report whose calls are recorded and counted in one write.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportAtOnce<'a> {
+    pub calls: &'a [LlmCall],
+    pub total: ReportTotal,
+    /// For calls that take the run above its cap.
+    pub stop: Option<&'a RunChange>,
+}
+
 /// What became of counting a report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportCounted {
@@ -270,7 +279,7 @@ pub enum ReportCounted {
 /// Calls that were recorded, by their ids, each with the report that it came with, if it came with one.
 pub type KnownCalls = BTreeMap<String, Option<CallId>>;
 
-/// Records what a run's LLM calls used: see [`ledger`](crate::governor::ledger) for the three steps of a report.
+/// Records what a run's LLM calls used: see [`ledger`](crate::governor::ledger) for the ways of a report.
 pub trait RecordUsage: ChangeRun {
     /// Which of these LLM calls were recorded before, by their ids, each with the report that it came with; and which of these
     /// nodes have begun. Strongly consistent, in one round trip.
@@ -281,6 +290,16 @@ pub trait RecordUsage: ChangeRun {
         call_ids: &BTreeSet<String>,
         node_ids: &BTreeSet<NodeId>,
     ) -> impl Future<Output = StoreResult<(KnownCalls, BTreeSet<NodeId>)>> + Send;
+    /// Records the calls and counts them as [`Ledger::count_at_once`] does, with the change of the run where there is a stop, in one
+    /// transaction that is tried once: `StoreErrorClass::Conflict` where others write the ledger at that moment. `false`, and
+    /// nothing was written, where a call was recorded before, the ledger is gone or would be above its cap, or the run is not at the
+    /// stop's `expected_rev`.
+    fn report_at_once(
+        &self,
+        run: &RunRef,
+        report: ReportAtOnce<'_>,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
     /// Begins a report of calls that cost so much, as [`Ledger::begin_report`] does, in one write that is sent once; `None` where
     /// the run has no ledger. A report whose answer was lost is never gone on with: at the end of its lease it is given up.
     fn begin_report(

@@ -2,6 +2,7 @@
 
 use crate::course::plain;
 use crate::crew::{Crew, echo, world_of};
+use crate::usage::disturb;
 use crate::world::{World, command};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -279,7 +280,7 @@ fn fail(world: &World, call: &'static str) {
 fn broken_off_report(world: &World, id: u128) {
     let run = world.running(id);
     let call = LlmCall { reported_at: world.clock.now(), ..reports::call("a-call", 1) };
-    fail(world, "count a report");
+    disturb(world, "count a report", Fault::Before(StoreErrorClass::Unavailable));
     let recorded = record_usage(&world.store, &world.engine, &world.caller, run.run_id, vec![call], world.clock.now());
     block_on(recorded).expect_err("it breaks off");
 }

@@ -7,7 +7,7 @@ use sluice_core::flow::transition_run::transition;
 use sluice_core::flow::{Answer, Refusal};
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent, TerminationReason};
 use sluice_core::limits;
-use sluice_core::ports::Clock;
+use sluice_core::ports::{Clock, RecordUsage, RunRef, StoreErrorClass};
 use sluice_core::refusal::ConflictCode;
 use sluice_core::run::{EndDetails, Run};
 use sluice_core::usage::LlmCall;
@@ -29,6 +29,19 @@ impl World {
         self.run(run.run_id)
     }
 }
+
+/// The next call of `operation` has `fault`. Whatever step of a report that is: it is reached, because others write the ledger
+/// whenever the report would be made in one write.
+pub fn disturb(world: &World, operation: &'static str, fault: Fault) {
+    let mut fault = Some(fault);
+    world.store.faults.set(move |called| match called {
+        _ if called == operation => fault.take(),
+        AT_ONCE => Some(Fault::Before(StoreErrorClass::Conflict)),
+        _ => None,
+    });
+}
+
+const AT_ONCE: &str = "report at once";
 
 pub fn call(id: &str, cost_nano: u64) -> LlmCall {
     LlmCall {
@@ -85,15 +98,69 @@ fn what_is_reported_before_the_end_is_told_with_it() {
     assert!(told_late > 2, "{told_late}");
 }
 
+/// One write where nobody else writes the ledger, and three where somebody does: for callers and for the books it is the same.
+#[test]
+fn a_report_comes_to_the_same_in_one_write_and_in_three() {
+    let mut told = [Vec::new(), Vec::new()];
+    for (is_crowded, told) in [false, true].into_iter().zip(&mut told) {
+        let world = World::new();
+        let run = world.capped("0.00001");
+        let in_the_way = if is_crowded { AT_ONCE } else { "begin a report" };
+        let fault = Fault::Before(StoreErrorClass::Conflict);
+        world.store.faults.set(move |called| (called == in_the_way).then_some(fault));
+        // The last two are above the cap: of an open ledger, and of a closed one.
+        for calls in [
+            vec![call("a", 5), call("b", 7)],
+            vec![call("b", 7), call("c", 9_988)],
+            vec![call("d", 1)],
+            vec![call("e", 3)],
+        ] {
+            let UsageRecorded { run, usage, recorded, repeated, stopped } =
+                world.use_up(&run, calls).expect("recorded");
+            let used = world.store.used(&world.caller.tenant, run.run_id);
+            let ledger = used.ledger.clone().expect("a ledger");
+            assert_eq!(usage, used.usage, "what is told is what can be read");
+            assert_eq!((ledger.spent, ledger.counts.calls), (usage.total.cost_nano_usd, usage.total.calls));
+            assert!(ledger.is_idle());
+            told.push((
+                run.status(),
+                run.rev,
+                usage,
+                recorded,
+                repeated,
+                stopped,
+                ledger.standing,
+                world.engine.stops(),
+            ));
+        }
+        assert_eq!(told.iter().map(|told| told.5).collect::<Vec<_>>(), [false, false, true, false]);
+    }
+    let [alone, crowded] = told;
+    assert_eq!(alone, crowded);
+}
+
+/// Who finds a report of somebody else under way does not send what would be in its way.
+#[test]
+fn beside_another_report_none_is_made_in_one_write() {
+    let world = World::new();
+    let run = world.running(1);
+    let reference = RunRef { tenant_id: run.tenant_id.clone(), run_id: run.run_id };
+    let begun = block_on(world.store.begin_report(&reference, NanoUsd(1), world.clock.now())).expect("begun");
+    assert!(begun.is_some());
+    world.store.faults.once(AT_ONCE, Fault::Before(StoreErrorClass::Corrupt));
+    let recorded = world.use_up(&run, vec![call("a", 5)]).expect("recorded");
+    assert_eq!((recorded.recorded, recorded.usage.total.calls), (1, 1));
+}
+
 /// Wherever a report breaks off, it is repeated, and then or at the end of the lease every call is counted, once.
 #[test]
 fn a_report_that_broke_off_can_be_repeated() {
-    let unavailable = sluice_core::ports::StoreErrorClass::Unavailable;
-    for operation in ["begin a report", "record the calls", "count a report"] {
+    let unavailable = StoreErrorClass::Unavailable;
+    for operation in [AT_ONCE, "begin a report", "record the calls", "count a report"] {
         for fault in [Fault::Before(unavailable), Fault::After(unavailable)] {
             let world = World::new();
             let run = world.running(1);
-            world.store.faults.once(operation, fault);
+            disturb(&world, operation, fault);
             assert!(matches!(world.use_up(&run, vec![call("a", 5)]), Err(Refusal::Store(_))), "{operation}");
             let again = world.use_up(&run, vec![call("a", 5), call("b", 7)]).expect("recorded");
             assert_eq!(again.recorded + again.repeated, 2);
@@ -111,7 +178,7 @@ fn a_report_that_broke_off_can_be_repeated() {
 /// Nobody repeats it: the sweep counts what was recorded, stops the run where that is too much, and gives the rest up.
 #[test]
 fn a_report_that_nobody_repeats_is_counted_by_the_sweep() {
-    let unavailable = sluice_core::ports::StoreErrorClass::Unavailable;
+    let unavailable = StoreErrorClass::Unavailable;
     for (operation, fault, spent) in [
         ("begin a report", Fault::After(unavailable), 0),
         ("record the calls", Fault::Before(unavailable), 0),
@@ -120,7 +187,7 @@ fn a_report_that_nobody_repeats_is_counted_by_the_sweep() {
     ] {
         let world = World::new();
         let run = world.capped("0.00001");
-        world.store.faults.once(operation, fault);
+        disturb(&world, operation, fault);
         assert!(matches!(world.use_up(&run, vec![call("a", 10_001)]), Err(Refusal::Store(_))), "{operation}");
         world.clock.advance(LEASE.as_secs() - 1);
         world.reconcile();
@@ -343,14 +410,14 @@ fn the_calls_of_a_run_are_listed_each_once_page_by_page() {
 
 #[test]
 fn a_report_goes_on_after_what_was_only_in_the_way_and_tells_of_everything_else() {
-    use sluice_core::ports::StoreErrorClass as Class;
-    for operation in ["begin a report", "count a report"] {
+    use StoreErrorClass as Class;
+    for operation in [AT_ONCE, "begin a report", "count a report"] {
         for (class, is_taken) in
             [(Class::Conflict, true), (Class::Throttled, false), (Class::Unavailable, false), (Class::Corrupt, false)]
         {
             let world = World::new();
             let run = world.running(1);
-            world.store.faults.once(operation, Fault::Before(class));
+            disturb(&world, operation, Fault::Before(class));
             match world.use_up(&run, vec![call("a", 5)]) {
                 Ok(recorded) => {
                     assert!(is_taken, "{operation} {class:?}");

@@ -235,11 +235,19 @@ fn is_honest(world: &World, input: u64, most: u64) {
 /// A processor that tells of so many calls that nobody governs: few, so that many are told of again, by others too.
 pub async fn reports(world: Arc<World>, number: usize) {
     for _ in 0..number {
+        // Sometimes as much as may still be spent, so that what is held takes the run above its cap.
+        let rest =
+            world.store.governed(&world.run).and_then(|ledger| Some(ledger.cap?.0.saturating_sub(ledger.spent.0)));
+        let rest = rest.filter(|_| world.chance(15));
         let calls: Vec<LlmCall> = world.random(|random| {
             let call = |random: &mut Rng| {
                 let call_id = format!("theirs-{}", random.u32(0..12));
-                reported(&call_id, NanoUsd(random.u64(0..20_000)), world.clock.now())
+                let cost = rest.unwrap_or_else(|| random.u64(0..20_000));
+                reported(&call_id, NanoUsd(cost), world.clock.now())
             };
+            if rest.is_some() {
+                return vec![call(random)];
+            }
             (0..random.usize(1..4)).map(|_| call(random)).collect()
         });
         // Whoever is not answered tells of them again.

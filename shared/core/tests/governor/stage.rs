@@ -129,6 +129,10 @@ impl Stage {
         let percent = [0, 2, 2, 8][self.random.usize(0..4)];
         let tale = Arc::downgrade(&world);
         self.world.store.faults.set(move |operation| {
+            // Somebody else writes the ledger, here also while nobody does: both ways of a report are to be gone.
+            if operation == "report at once" && faults.bool() {
+                return Some(Fault::Before(StoreErrorClass::Conflict));
+            }
             if faults.u32(0..100) >= percent {
                 return None;
             }

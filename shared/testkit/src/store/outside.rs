@@ -4,7 +4,7 @@ use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::standing;
 use sluice_core::governor::ledger::change::{CountReport, Uncounted};
-use sluice_core::ports::{KnownCalls, ReportBegun, ReportCounted};
+use sluice_core::ports::{KnownCalls, ReportAtOnce, ReportBegun, ReportCounted};
 
 impl RecordReports for MemoryStore {
     async fn record_progress(
@@ -85,6 +85,36 @@ impl RecordUsage for MemoryStore {
                 reported.or_else(|| is_governed(id).then_some(None)).map(|report| (id.clone(), report))
             };
             Ok((call_ids.iter().filter_map(find).collect(), begun))
+        })
+        .await
+    }
+
+    async fn report_at_once(&self, run: &RunRef, report: ReportAtOnce<'_>, now: Timestamp) -> StoreResult<bool> {
+        let ReportAtOnce { calls, total, stop } = report;
+        self.act("report at once", |tables| {
+            let key = (run.tenant_id.clone(), run.run_id);
+            let known = tables.usage.get(&key);
+            let is_known = |call: &LlmCall| known.is_some_and(|known| known.contains_key(&call.call_id));
+            let is_lax = self.laxity == Some(Laxity::UsageNotIdempotent);
+            if !is_lax && calls.iter().any(is_known) {
+                return Ok(false);
+            }
+            tables.governed.changes += 1;
+            let report_id = CallId::new(now, u128::from(tables.governed.changes));
+            let Some(ledger) = tables.governed.ledgers.get(&key) else { return Ok(false) };
+            let stopped_at = stop.map(|stop| stop.run.updated_at);
+            let Some(next) = ledger.count_at_once(report_id, &total, stopped_at) else { return Ok(false) };
+            if let Some(stop) = stop
+                && tables.change(stop, self.laxity) != Changed::Done
+            {
+                return Ok(false);
+            }
+            tables.writes += 1;
+            let recorded =
+                |call: &LlmCall| (call.call_id.clone(), RecordedCall { call: call.clone(), report: Some(report_id) });
+            tables.usage.entry(key.clone()).or_default().extend(calls.iter().map(recorded));
+            tables.governed.ledgers.insert(key, next);
+            Ok(true)
         })
         .await
     }

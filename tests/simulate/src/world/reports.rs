@@ -4,7 +4,7 @@ use super::*;
 use sluice_core::budget::NanoUsd;
 use sluice_core::flow::record_usage::{record_result_usage, record_usage};
 use sluice_core::flow::report_run::{NodeReport, Reported, create_report_token, open_report, report_run};
-use sluice_core::governor::ledger::change::CountReport;
+use sluice_core::governor::ledger::change::{CountReport, ReportTotal};
 use sluice_core::ports::{RecordUsage, RunRef};
 use sluice_core::report::{NodeOutcome, Progress};
 use sluice_core::run::RunError;
@@ -334,7 +334,8 @@ async fn record_without_stop(
     if let Ok(true) = store.record_calls(&of, begun.report_id, &fresh, now).await {
         let calls = fresh.len() as u64;
         // It does not ask what the run may spend.
-        let count = CountReport { report_id: begun.report_id, held: cost, cost, calls, cap: None };
+        let total = ReportTotal { cost, calls, cap: None };
+        let count = CountReport { report_id: begun.report_id, held: cost, total };
         let _whether_it_worked = store.count_report(&of, &count, None).await;
     }
 }

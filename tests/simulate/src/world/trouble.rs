@@ -35,7 +35,14 @@ pub(super) fn arm_store(store: &MemoryStore, dice: &Dice, clock: &SimClock, weat
             }),
             _ if is_away(&weather, "store", &clock) => Some(Fault::Before(StoreErrorClass::Unavailable)),
             "record the run" if dice.inject(F::RecordReplyLost, 8) => Some(Fault::After(StoreErrorClass::Unavailable)),
-            "list the run's calls" | "look up the calls" | "begin a report" | "record the calls" | "count a report" => {
+            // Somebody else writes the ledger, here also while nobody does: both ways of a report are to be gone.
+            "report at once" if dice.pick(2) == 0 => Some(Fault::Before(StoreErrorClass::Conflict)),
+            "report at once"
+            | "list the run's calls"
+            | "look up the calls"
+            | "begin a report"
+            | "record the calls"
+            | "count a report" => {
                 if dice.inject(F::LedgerTrouble, 8) {
                     trouble()
                 } else {

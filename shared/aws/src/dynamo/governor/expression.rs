@@ -11,7 +11,7 @@ use serde_dynamo::AttributeValue;
 use sluice_core::budget::NanoUsd;
 use sluice_core::call_id::CallId;
 use sluice_core::governor::access::Pass;
-use sluice_core::governor::ledger::change::{CountReport, Earlier, Reserve, Settle, Tally};
+use sluice_core::governor::ledger::change::{CountReport, Earlier, ReportTotal, Reserve, Settle, Tally};
 use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::governor::record::Outcome;
 use sluice_core::limits;
@@ -23,6 +23,13 @@ pub struct Expression {
     pub condition: String,
     pub names: Names,
     pub values: Item,
+}
+
+/// That the write of a ledger closes it.
+#[derive(Clone, Copy)]
+pub struct Closing {
+    pub standing: Standing,
+    pub now: jiff::Timestamp,
 }
 
 const ADMITS: &str = "#grant = :grant AND contains(#nodes.#node, :holder)";
@@ -162,33 +169,49 @@ impl Expression {
             ])
     }
 
-    /// Removes the hold of a report, and adds what it cost: within the cap, or on a ledger that is closed. What `closes` says is
-    /// written with the stop of the run, and has no look at the cap.
-    pub fn count_report(run: &RunRef, count: &CountReport, closes: Option<(&'static str, jiff::Timestamp)>) -> Self {
+    /// Removes the hold of a report, and adds what it cost.
+    pub fn count_report(run: &RunRef, count: &CountReport, closes: Option<Closing>) -> Self {
+        let CountReport { report_id, held, total } = count;
+        let back = i128::from(held.0) - i128::from(total.cost.0);
+        let mut expression = Self::add_report(run, total, "#holds.#report = :held", back, closes);
+        expression.update.push_str(" REMOVE #holds.#report");
+        expression.naming([("#holds", HOLDS), ("#report", &report_key(*report_id))]).with([(":held", n(held.0))])
+    }
+
+    /// Adds what a report cost that was never under way. Without a stop the ledger is looked at again, in case it is closed.
+    pub fn count_at_once(run: &RunRef, report_id: CallId, total: &ReportTotal, closes: Option<Closing>) -> Self {
+        let back = -i128::from(total.cost.0);
+        let mut expression = Self::add_report(run, total, "attribute_exists(#grant)", back, closes);
+        if closes.is_none() {
+            let due = ", #due_key = if_not_exists(#due_key, :shard), #due_at = if_not_exists(#due_at, :end)";
+            expression.update.push_str(due);
+            let end = keys::time_key(report_id.lease_end(), run.run_id);
+            expression = expression
+                .naming([("#due_key", keys::QUEUE_KEY), ("#due_at", keys::QUEUE_AT)])
+                .with([(":shard", s(keys::shard_of_ledger(run.run_id))), (":end", s(end))]);
+        }
+        expression.naming([("#grant", GRANT)])
+    }
+
+    /// Adds what a report cost: within the cap, or on a ledger that is closed. What `closes` says is written with the stop of the
+    /// run, and has no look at the cap.
+    fn add_report(run: &RunRef, total: &ReportTotal, leave: &str, back: i128, closes: Option<Closing>) -> Self {
         let gives = left().map(|path| format!("{path} = {path} + :back"));
         let closing = if closes.is_some() { ", #standing = :true, #due_at = :now" } else { "" };
         let update = format!(
             "SET #spent = #spent + :cost, #calls = #calls + :calls, \
-             #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}{closing} REMOVE #holds.#report",
+             #reports_rev = if_not_exists(#reports_rev, :zero) + :one, {}{closing}",
             gives.join(", ")
         );
-        let room = count.room().filter(|_| closes.is_none());
+        let room = total.room().filter(|_| closes.is_none());
         let within = " AND (#spent <= :room OR attribute_exists(#closed) OR attribute_exists(#exhausted))";
-        let condition = format!("#holds.#report = :held{}", if room.is_some() { within } else { "" });
-        let back = i128::from(count.held.0) - i128::from(count.cost.0);
+        let condition = format!("{leave}{}", if room.is_some() { within } else { "" });
         let mut expression = Self::new(update, condition)
             .naming_left()
-            .naming([
-                ("#holds", HOLDS),
-                ("#report", &report_key(count.report_id)),
-                ("#spent", SPENT),
-                ("#calls", CALLS),
-                ("#reports_rev", REPORTS_REV),
-            ])
+            .naming([("#spent", SPENT), ("#calls", CALLS), ("#reports_rev", REPORTS_REV)])
             .with([
-                (":held", n(count.held.0)),
-                (":cost", n(count.cost.0)),
-                (":calls", n(count.calls)),
+                (":cost", n(total.cost.0)),
+                (":calls", n(total.calls)),
                 (":zero", n(0)),
                 (":one", n(1)),
                 (":back", n(back)),
@@ -197,7 +220,8 @@ impl Expression {
             let names = [("#closed", CLOSED), ("#exhausted", EXHAUSTED)];
             expression = expression.naming(names).with([(":room", n(room))]);
         }
-        if let Some((standing, now)) = closes {
+        if let Some(Closing { standing, now }) = closes {
+            let standing = if standing == Standing::Exhausted { EXHAUSTED } else { CLOSED };
             let values = [(":true", AttributeValue::Bool(true)), (":now", s(keys::time_key(now, run.run_id)))];
             expression = expression.naming([("#standing", standing), ("#due_at", keys::QUEUE_AT)]).with(values);
         }

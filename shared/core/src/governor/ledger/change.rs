@@ -62,6 +62,22 @@ pub struct Tally {
     pub is_exhausted: bool,
 }
 
+/// What the calls of a report add to a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportTotal {
+    pub cost: NanoUsd,
+    pub calls: u64,
+    /// The cap of the ledger.
+    pub cap: Option<NanoUsd>,
+}
+
+impl ReportTotal {
+    /// What may be spent before it, where the cap is to hold after it; below nothing where it costs more than the cap by itself.
+    pub fn room(&self) -> Option<i128> {
+        self.cap.map(|cap| i128::from(cap.0) - i128::from(self.cost.0))
+    }
+}
+
 /// Counts a report whose calls are recorded: removes its hold, and adds what they cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CountReport {
@@ -69,17 +85,7 @@ pub struct CountReport {
     /// What is held for it. Part of the condition, as in [`Settle`].
     pub held: NanoUsd,
     /// By its receipt: what was held, or nothing where it was given up.
-    pub cost: NanoUsd,
-    pub calls: u64,
-    /// The cap of the ledger.
-    pub cap: Option<NanoUsd>,
-}
-
-impl CountReport {
-    /// What may be spent before it, where the cap is to hold after it; below nothing where it costs more than the cap by itself.
-    pub fn room(&self) -> Option<i128> {
-        self.cap.map(|cap| i128::from(cap.0) - i128::from(self.cost.0))
-    }
+    pub total: ReportTotal,
 }
 
 /// Why a report was not counted.
@@ -217,19 +223,36 @@ impl Ledger {
         if self.reports.get(&count.report_id) != Some(&count.held) {
             return Err(Uncounted::NotUnderWay);
         }
-        let is_above = count.room().is_some_and(|room| i128::from(self.spent.0) > room);
-        if is_above && self.is_open() && stopped_at.is_none() {
-            return Err(Uncounted::Above);
+        let mut next = self.adding(&count.total, stopped_at).ok_or(Uncounted::Above)?;
+        next.reports.remove(&count.report_id);
+        Ok(next)
+    }
+
+    /// The ledger with a report that was never under way: the write that counts it records its calls. It is looked at once more,
+    /// as after a report that was. `None` where it takes an open ledger above its cap, and nothing stops the run with it.
+    pub fn count_at_once(&self, report_id: CallId, total: &ReportTotal, stopped_at: Option<Timestamp>) -> Option<Self> {
+        let next = self.adding(total, stopped_at)?;
+        Some(Self { sweep_at: next.sweep_at.or(Some(report_id.lease_end())), ..next })
+    }
+
+    /// The ledger with what a report cost.
+    fn adding(&self, total: &ReportTotal, stopped_at: Option<Timestamp>) -> Option<Self> {
+        if self.is_stopped_by(total) && stopped_at.is_none() {
+            return None;
         }
         let mut next = self.clone();
-        next.reports.remove(&count.report_id);
         next.reports_rev += 1;
-        next.spent = plus(next.spent, count.cost);
-        next.counts.calls += count.calls;
-        Ok(match stopped_at {
+        next.spent = plus(next.spent, total.cost);
+        next.counts.calls += total.calls;
+        Some(match stopped_at {
             Some(now) => next.close(Standing::Exhausted, now),
             None => next,
         })
+    }
+
+    /// Whether a report takes it above its cap while it is open: with that the run has to be stopped.
+    pub fn is_stopped_by(&self, total: &ReportTotal) -> bool {
+        self.is_open() && total.room().is_some_and(|room| i128::from(self.spent.0) > room)
     }
 
     /// The ledger that counts as well what was reported before there was one for both; `None` where it does already.
@@ -372,8 +395,12 @@ mod tests {
         Settle { call_id: id(number), hold: NanoUsd(hold), cost: NanoUsd(cost), outcome: Outcome::Used }
     }
 
+    fn total(cost: u64, cap: Option<u64>) -> ReportTotal {
+        ReportTotal { cost: NanoUsd(cost), calls: 1, cap: cap.map(NanoUsd) }
+    }
+
     fn count(number: u128, cost: u64, cap: Option<u64>) -> CountReport {
-        CountReport { report_id: id(number), held: NanoUsd(cost), cost: NanoUsd(cost), calls: 1, cap: cap.map(NanoUsd) }
+        CountReport { report_id: id(number), held: NanoUsd(cost), total: total(cost, cap) }
     }
 
     fn draw(day: i64, amount: u64) -> Draw {
@@ -480,6 +507,9 @@ mod tests {
         let [balance] = late.balances().try_into().expect("one");
         assert_eq!((balance.back, balance.more), (NanoUsd(0), NanoUsd(7)));
         assert_eq!(late.balance(&balance).expect("balanced").balances(), []);
+        let swept = balanced.swept(&balanced).expect("as it was seen");
+        let late = swept.count_at_once(id(9), &total(7, Some(100)), None).expect("counted");
+        assert_eq!((late.balances(), swept.sweep_at, late.sweep_at), (vec![balance], None, Some(id(9).lease_end())));
     }
 
     #[test]
@@ -494,7 +524,8 @@ mod tests {
         let counted = begun.count_report(&count(1, 60, Some(100)), None).expect("counted");
         assert_eq!((counted.spent, counted.left(), counted.counts.calls), (NanoUsd(60), NanoUsd(40), 1));
         assert_eq!(counted.count_report(&count(1, 60, Some(100)), None), Err(Uncounted::NotUnderWay));
-        let given_up = CountReport { cost: NanoUsd(0), calls: 0, ..count(1, 60, Some(100)) };
+        let nothing = ReportTotal { cost: NanoUsd(0), calls: 0, cap: Some(NanoUsd(100)) };
+        let given_up = CountReport { total: nothing, ..count(1, 60, Some(100)) };
         let given_up = begun.count_report(&given_up, None).expect("given up");
         assert_eq!((given_up.spent, given_up.left(), given_up.counts.calls), (NanoUsd(0), NanoUsd(100), 0));
         assert!(begun.reports_rev < counted.reports_rev && ledger(None).reports_rev < begun.reports_rev);
@@ -515,7 +546,8 @@ mod tests {
             (Some(0), 0, 0, false),
             (None, 40, u64::MAX - 40, false),
         ] {
-            let begun = Ledger { spent: NanoUsd(spent), ..ledger(cap) }.begin_report(id(1), NanoUsd(cost));
+            let before = Ledger { spent: NanoUsd(spent), ..ledger(cap) };
+            let begun = before.begin_report(id(1), NanoUsd(cost));
             let found = begun.count_report(&count(1, cost, cap), None).map(|after| after.spent);
             let expected = if is_above { Err(Uncounted::Above) } else { Ok(NanoUsd(spent + cost)) };
             assert_eq!(found, expected, "{spent} and {cost} of {cap:?}");
@@ -524,6 +556,17 @@ mod tests {
             let closed =
                 begun.close(Standing::Closed, at(9)).count_report(&count(1, cost, cap), None).expect("it has ended");
             assert_eq!((closed.spent, closed.standing), (NanoUsd(spent + cost), Standing::Closed));
+            // One that was never under way adds the same, under the same condition, and is seen as well.
+            for (before, stopped_at) in
+                [(&before, None), (&before, Some(at(9))), (&before.close(Standing::Closed, at(9)), None)]
+            {
+                let begun = before.begin_report(id(1), NanoUsd(cost));
+                let expected = begun.count_report(&count(1, cost, cap), stopped_at).ok();
+                let found = before.count_at_once(id(1), &total(cost, cap), stopped_at);
+                assert!(found.as_ref().is_none_or(|found| found.reports_rev > before.reports_rev));
+                let unnumbered = |ledger: Ledger| Ledger { reports_rev: 0, ..ledger };
+                assert_eq!(found.map(unnumbered), expected.map(unnumbered), "{spent} and {cost} of {cap:?}");
+            }
         }
     }
 
@@ -578,6 +621,8 @@ mod tests {
         Begin(u64),
         /// One of the reports so far, again or not, or given up.
         Count(usize, bool),
+        /// One that was never under way.
+        AtOnce(u64),
         Close,
     }
 
@@ -590,6 +635,7 @@ mod tests {
             3 => (0..60_u64).prop_map(Step::Draw),
             2 => (0..40_u64).prop_map(Step::Begin),
             2 => (any::<usize>(), any::<bool>()).prop_map(|(report, is_kept)| Step::Count(report, is_kept)),
+            1 => (0..40_u64).prop_map(Step::AtOnce),
             1 => Just(Step::Close),
         ]
     }
@@ -655,8 +701,8 @@ mod tests {
                             let (held, receipt) = reports[index];
                             let cost = receipt.unwrap_or(if is_kept { held } else { 0 });
                             reports[index].1 = Some(cost);
-                            let count =
-                                CountReport { cost: NanoUsd(cost), ..count(1_000_000 + index as u128, held, Some(cap)) };
+                            let total = total(cost, Some(cap));
+                            let count = CountReport { total, ..count(1_000_000 + index as u128, held, Some(cap)) };
                             let counted = ledger.count_report(&count, None);
                             let counted = match counted {
                                 Err(Uncounted::Above) => ledger.count_report(&count, Some(at(9))),
@@ -667,6 +713,16 @@ mod tests {
                                 closed_with = closed_with.or((!ledger.is_open()).then_some(calls.len()));
                             }
                         }
+                        (None, None)
+                    }
+                    Step::AtOnce(cost) => {
+                        let total = total(cost, Some(cap));
+                        let report_id = id(1_000_000 + reports.len() as u128);
+                        let counted = ledger.count_at_once(report_id, &total, None);
+                        let stopped = || ledger.count_at_once(report_id, &total, Some(at(9)));
+                        ledger = counted.or_else(stopped).expect("with a stop it is always counted");
+                        closed_with = closed_with.or((!ledger.is_open()).then_some(calls.len()));
+                        reports.push((cost, Some(cost)));
                         (None, None)
                     }
                     Step::Close => {

@@ -9,12 +9,13 @@ use jiff::SignedDuration;
 use sluice_core::budget::NanoUsd;
 use sluice_core::change::RunChange;
 use sluice_core::governor::access::Grant;
-use sluice_core::governor::ledger::change::{CountReport, Earlier};
+use sluice_core::governor::ledger::change::{CountReport, Earlier, ReportTotal};
 use sluice_core::governor::ledger::{Ledger, Standing};
 use sluice_core::id::TenantId;
 use sluice_core::lifecycle::{EngineEnd, RunEvent, RunStatus, StopIntent};
 use sluice_core::ports::{
-    Changed, Page, Part, Recorded, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreErrorClass,
+    Changed, Page, Part, Recorded, ReportAtOnce, ReportBegun, ReportCounted, ReportReceipt, RunRef, StoreErrorClass,
+    StoreResult,
 };
 use sluice_core::report::{Comment, ReportToken};
 use sluice_core::run::Run;
@@ -186,7 +187,11 @@ pub fn reference(run: &Run) -> RunRef {
 pub fn count(begun: &ReportBegun, calls: &[LlmCall]) -> CountReport {
     let ReportBegun { report_id, ledger } = begun;
     let held = ledger.reports.get(report_id).copied().expect("it is held");
-    CountReport { report_id: *report_id, held, cost: cost(calls), calls: calls.len() as u64, cap: ledger.cap }
+    CountReport { report_id: *report_id, held, total: total(ledger, calls) }
+}
+
+fn total(ledger: &Ledger, calls: &[LlmCall]) -> ReportTotal {
+    ReportTotal { cost: cost(calls), calls: calls.len() as u64, cap: ledger.cap }
 }
 
 fn cost(calls: &[LlmCall]) -> NanoUsd {
@@ -207,7 +212,8 @@ pub async fn report(store: &impl Ports, run: &Run, calls: &[LlmCall]) -> bool {
     let receipt = receipt.expect("the run has a ledger");
     let stands = ReportReceipt { calls: calls.len() as u64, cost: cost(calls) };
     assert_eq!(receipt, if is_recorded { stands } else { ReportReceipt::default() });
-    let count = CountReport { cost: receipt.cost, calls: receipt.calls, ..count(&begun, calls) };
+    let total = ReportTotal { cost: receipt.cost, calls: receipt.calls, cap: begun.ledger.cap };
+    let count = CountReport { total, ..count(&begun, calls) };
     let counted = store.count_report(of, &count, None).await.expect("an answer");
     assert!(matches!(counted, ReportCounted::Done(_)), "{counted:?}");
     is_recorded
@@ -269,6 +275,102 @@ pub async fn a_report_is_recorded_and_counted(ground: &impl Ground) {
     assert!(known(&store, &theirs, &["1", "3"]).await.is_empty());
 }
 
+/// Reports these calls in one write, with a stop of the run. Whether it was taken.
+async fn at_one_go(store: &impl Ports, run: &Run, calls: &[LlmCall], stop: Option<&RunChange>) -> StoreResult<bool> {
+    let total = total(&used(store, run).await.ledger.expect("a ledger"), calls);
+    store.report_at_once(&reference(run), ReportAtOnce { calls, total, stop }, noon()).await
+}
+
+pub async fn a_report_in_one_write_is_recorded_and_counted_or_nothing_of_it_is(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    let rev = reports_rev(&store, &run).await;
+    assert!(at_one_go(&store, &run, &[call("1", 100), call("2", 20)], None).await.expect("an answer"));
+    assert_eq!(spent(&store, &run).await, (2, NanoUsd(120)));
+    let counted = reports_rev(&store, &run).await;
+    assert!(counted > rev, "an end that was decided on the ledger before it has to see it");
+    assert_eq!(known(&store, &run, &["1", "2", "3"]).await, ["1", "2"]);
+    for calls in [&[call("2", 20)][..], &[call("3", 1), call("1", 1)]] {
+        assert!(!at_one_go(&store, &run, calls, None).await.expect("an answer"), "{calls:?}");
+    }
+    assert!(!report(&store, &run, &[call("2", 20)]).await, "whichever way it is reported again");
+    assert!(report(&store, &run, &[call("4", 1)]).await);
+    assert!(!at_one_go(&store, &run, &[call("4", 1)], None).await.expect("an answer"));
+    assert_eq!(spent(&store, &run).await, (3, NanoUsd(121)));
+    assert_eq!(known(&store, &run, &["3", "4"]).await, ["4"]);
+    assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded").as_ref(), Some(&run));
+    // Of one that is gone nothing is left behind.
+    let calls = [call("1", 1)];
+    for gone in going_and_gone(&ground.ports()).await {
+        store.purge_run(&mine(), gone.run_id).await.expect("purged");
+        let total = ReportTotal { cost: NanoUsd(1), calls: 1, cap: None };
+        let at_once = ReportAtOnce { calls: &calls, total, stop: None };
+        assert!(!store.report_at_once(&reference(&gone), at_once, noon()).await.expect("an answer"));
+        assert!(known(&store, &gone, &["1"]).await.is_empty());
+        assert_eq!(used(&store, &gone).await, Used::default());
+    }
+}
+
+pub async fn a_report_in_one_write_goes_above_the_cap_with_the_stop_or_after_the_end(ground: &impl Ground) {
+    let store = ground.ports();
+    for (number, asked) in [(1, StopIntent::BudgetExceeded), (2, StopIntent::CanceledByCaller)] {
+        let run = Run { state: sample::running(), ..run(&mine(), number, noon()) };
+        let mut new = new_run(&run, None, None);
+        new.ledger.cap = Some(NanoUsd(100));
+        store.record_run(&new).await.expect("recorded");
+        assert!(
+            at_one_go(&store, &run, &[call("1", 100)], None).await.expect("an answer"),
+            "exactly the cap is within it"
+        );
+        let above = [call("2", 1)];
+        assert!(!at_one_go(&store, &run, &above, None).await.expect("an answer"));
+        let older = RunChange { expected_rev: run.rev + 7, ..stopping(&run) };
+        assert!(!at_one_go(&store, &run, &above, Some(&older)).await.expect("an answer"));
+        assert!(!at_one_go(&store, &run, &[call("1", 1)], Some(&stopping(&run))).await.expect("an answer"), "known");
+        let unchanged = used(&store, &run).await.ledger.expect("a ledger");
+        assert_eq!((unchanged.standing, unchanged.spent, unchanged.reports.len()), (Standing::Open, NanoUsd(100), 0));
+        assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded").as_ref(), Some(&run));
+        let stop = run.after(RunEvent::StopAsked(asked), noon()).expect("a change");
+        let stop = RunChange::new(&run, stop);
+        let standing = if asked == StopIntent::BudgetExceeded {
+            assert!(at_one_go(&store, &run, &above, Some(&stop)).await.expect("an answer"));
+            Standing::Exhausted
+        } else {
+            // Somebody else has stopped it.
+            assert_eq!(store.change_run(&stop).await.expect("changed"), Changed::Done);
+            assert!(at_one_go(&store, &run, &above, None).await.expect("an answer"));
+            Standing::Closed
+        };
+        let ledger = used(&store, &run).await.ledger.expect("a ledger");
+        assert_eq!((ledger.standing, ledger.spent, ledger.sweep_at), (standing, NanoUsd(101), Some(noon())));
+        assert_eq!(store.load_run(&mine(), run.run_id).await.expect("loaded"), Some(stop.run));
+        assert!(at_one_go(&store, &run, &[call("3", 5)], None).await.expect("an answer"), "what comes later counts");
+        assert_eq!(spent(&store, &run).await, (3, NanoUsd(106)));
+    }
+}
+
+pub async fn of_many_reports_in_one_write_each_is_counted_that_was_taken(ground: &impl Ground) {
+    let store = ground.ports();
+    let run = running(&store).await;
+    // Each call twice, and others report the other way meanwhile.
+    let reports = (0..48_u64).map(|number| {
+        let (store, run) = (&store, &run);
+        async move {
+            let calls = [call(&(number / 2).to_string(), 1)];
+            match number % 3 {
+                0 => report(store, run, &calls).await,
+                _ => match at_one_go(store, run, &calls, None).await {
+                    Err(error) if error.is_conflict() => false,
+                    taken => taken.expect("an answer"),
+                },
+            }
+        }
+    });
+    let taken = at_once(reports).await.into_iter().filter(|is_taken| *is_taken).count() as u64;
+    assert!((1..=24).contains(&taken), "{taken}");
+    assert_eq!(spent(&store, &run).await, (taken, NanoUsd(taken)));
+}
+
 pub async fn each_step_of_a_report_is_seen_and_each_is_made_once(ground: &impl Ground) {
     let store = ground.ports();
     let run = running(&store).await;
@@ -308,7 +410,7 @@ pub async fn a_report_that_was_given_up_records_nothing(ground: &impl Ground) {
     let receipt = store.give_up_report(&of, begun.report_id, noon()).await.expect("given up");
     assert_eq!(receipt, Some(ReportReceipt::default()));
     assert!(!store.record_calls(&of, begun.report_id, &calls, noon()).await.expect("an answer"));
-    let count = CountReport { cost: NanoUsd(0), calls: 0, ..count(&begun, &calls) };
+    let count = CountReport { total: total(&begun.ledger, &[]), ..count(&begun, &calls) };
     let counted = store.count_report(&of, &count, None).await.expect("an answer");
     assert!(matches!(counted, ReportCounted::Done(_)), "{counted:?}");
     let after = used(&store, &run).await.ledger.expect("a ledger");
