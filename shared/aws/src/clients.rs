@@ -32,6 +32,15 @@ pub struct Clients {
     pub events: Service,
 }
 
+/// Whether a service can be called there, and its calls be signed: see [`Signer`].
+fn is_of_service(uri: &Uri) -> bool {
+    let parts: Vec<&str> = uri.path().split('/').skip(1).collect();
+    // An empty last part is a slash at the end.
+    let is_plain = |at: usize, part: &str| !matches!(part, "." | "..") && (!part.is_empty() || at + 1 == parts.len());
+    let is_path_plain = parts.iter().enumerate().all(|(at, part)| is_plain(at, part));
+    uri.scheme().is_some() && uri.host().is_some() && uri.query().is_none() && is_path_plain
+}
+
 impl Clients {
     /// Opens no connection yet.
     pub fn new(settings: &Settings) -> Self {
@@ -39,7 +48,7 @@ impl Clients {
         // The name that a service has in its addresses, and in the signatures for it.
         let service = |name: &'static str, endpoint: &Option<String>, most| {
             let endpoint = endpoint.clone().unwrap_or_else(|| endpoint::of_region(name, &settings.region));
-            let parsed = endpoint.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some() && uri.host().is_some());
+            let parsed = endpoint.parse::<Uri>().ok().filter(is_of_service);
             Service {
                 connector: connector.clone(),
                 endpoint: parsed.ok_or_else(|| format!("{endpoint} is no address of a service").into()),
@@ -68,6 +77,32 @@ impl Clients {
         let origins: Vec<Uri> = origins.cloned().collect();
         if !origins.is_empty() {
             self.connector.open(origins, OPENING_TIMEOUT).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_address_whose_calls_can_be_signed_is_one_of_a_service() {
+        for (address, is_one) in [
+            ("https://dynamodb.eu-west-1.amazonaws.com", true),
+            ("http://127.0.0.1:4566/", true),
+            ("http://localhost:4566/some/where/", true),
+            ("http://localhost:4566/some/..where", true),
+            ("localhost:4566", false),
+            ("/some/where", false),
+            ("http://localhost:4566/?a=b", false),
+            ("http://localhost:4566/some?", false),
+            ("http://localhost:4566/some//where", false),
+            ("http://localhost:4566//", false),
+            ("http://localhost:4566/./where", false),
+            ("http://localhost:4566/some/..", false),
+        ] {
+            let parsed = address.parse::<Uri>().expect("an address");
+            assert_eq!(is_of_service(&parsed), is_one, "{address}");
         }
     }
 }
