@@ -1,6 +1,6 @@
 //! Count a report, and stop the run that it takes above its cap.
 //!
-//! **Invariant:** a report is counted by the receipt that stands, once, whoever does it.
+//! **Invariant:** a report is counted once: in the write that records its calls, or by the receipt that stands, whoever does it.
 
 use crate::call_id::CallId;
 use crate::change::RunChange;

@@ -8,10 +8,10 @@
 //! nothing is held on it, so that no record comes after it.
 //!
 //! A report is recorded and counted in one transaction where nobody else writes the ledger meanwhile. Where somebody does, such
-//! transactions would be in each other's way, and it is counted like a call. What its calls cost is held under an id that no other report has; then the calls are recorded
-//! with that id, none of them recorded before, and a receipt with them; then the hold is removed and the cost is spent. The hold
-//! is the leave to add it, so that nobody adds it twice, whoever repeats whatever; and what broke off in between, whoever finds
-//! the calls, or the sweep at the end of the lease, does to its end by the receipt.
+//! transactions would be in each other's way, and it is counted like a call. What its calls cost is held under an id that no other
+//! report has; then the calls are recorded with that id, none of them recorded before, and a receipt with them; then the hold is
+//! removed and the cost is spent. The hold is the leave to add it, so that nobody adds it twice, whoever repeats whatever; and what
+//! broke off in between, whoever finds the calls, or the sweep at the end of the lease, does to its end by the receipt.
 //!
 //! In the store, every change is one update under conditions, and none is decided on a read: what is left of the cap and of each
 //! allowance is kept as a number of its own, which a reserve takes from and a settlement gives to, so that `left >= amount` is a
